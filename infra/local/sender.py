@@ -1,0 +1,142 @@
+"""The sender outside our house: posts receipts to the webhook minute by minute, on the desk clock of the day they belong to.
+
+Like a real sender it repeats what was not accepted; unlike one it never gives a receipt up silently: what is still
+refused after ``TRIES_MAX`` is counted and shown. It keeps the pipeline full but never so far behind that a receipt
+would be judged too old, because the desk clock only moves on when the functions have nearly caught up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import aiohttp
+
+from fillbook.runtime.sql import encode
+from infra.local.receipts import Document
+
+IN_FLIGHT_MAX = 24
+BACKLOG_MINUTES_MAX = 5
+TRIES_MAX = 240
+RETRY_SECONDS = 0.25
+REQUEST_SECONDS = 10
+AFTER_CLOSE = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """The running desk as its sender and its operator see it; URLs without a trailing slash."""
+
+    ingest_url: str
+    ingest_token: str
+    control_url: str
+    database_url: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Sent:
+    """What came of the posts: answers by status, refusals by reason, repeats."""
+
+    total: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+    repeats: int = 0
+    given_up: int = 0
+
+
+class Control:
+    """The desk's control panel: its clock and its message backlog."""
+
+    def __init__(self, session: aiohttp.ClientSession, desk: Desk) -> None:
+        self._session = session
+        self._url = f"{desk.control_url}/_control"
+
+    async def set_clock(self, at: datetime) -> None:
+        """Stop the desk clock at ``at``."""
+        await self._post("/clock", {"desk_at": at.isoformat(), "paused": True})
+
+    async def follow_the_wall(self) -> None:
+        """Let the desk clock be the real time again."""
+        await self._post("/clock", {"realtime": True})
+
+    async def backlog(self) -> int:
+        """Messages published but not yet acknowledged, over all subscriptions."""
+        async with self._session.get(f"{self._url}/pubsub") as answer:
+            answer.raise_for_status()
+            stats = await answer.json()
+        return sum(int(one["depth"]) for one in stats["subscriptions"].values())
+
+    async def _post(self, path: str, document: dict[str, Any]) -> None:
+        async with self._session.post(self._url + path, json=document) as answer:
+            answer.raise_for_status()
+
+
+async def send_minutes(
+    desk: Desk, minutes: Iterable[Sequence[Document]], *, total: int, progress: Callable[[int, int, str], None]
+) -> Sent:
+    """Send every minute's receipts on its own time; ``total`` is the number of receipts, for the progress bar."""
+    sent = Sent()
+    connector = aiohttp.TCPConnector(limit=IN_FLIGHT_MAX)
+    timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        control = Control(session, desk)
+        for receipts in minutes:
+            closed_at = datetime.fromtimestamp(max(r["time_close"] for r in receipts) / 1000, UTC)
+            await _catch_up(control, len(receipts) * BACKLOG_MINUTES_MAX)
+            await control.set_clock(closed_at + AFTER_CLOSE)
+            await asyncio.gather(*(_send(session, desk, receipt, sent) for receipt in receipts))
+            progress(sent.total, total, closed_at.strftime("%Y-%m-%d %H:%M UTC"))
+        await _catch_up(control, 0)
+    return sent
+
+
+async def _catch_up(control: Control, backlog_max: int) -> None:
+    for _ in range(TRIES_MAX * 10):
+        try:
+            if await control.backlog() <= backlog_max:
+                return
+        except aiohttp.ClientError:
+            await asyncio.sleep(RETRY_SECONDS)
+        await asyncio.sleep(0.02)
+
+
+async def _send(session: aiohttp.ClientSession, desk: Desk, receipt: Document, sent: Sent) -> None:
+    """Post one receipt until it is answered with something else than a 5xx."""
+    body = encode_receipt(receipt)
+    headers = {"Authorization": f"Bearer {desk.ingest_token}", "Content-Type": "application/json"}
+    sent.total += 1
+    for _ in range(TRIES_MAX):
+        try:
+            async with session.post(desk.ingest_url, data=body, headers=headers) as answer:
+                if answer.status < 500:
+                    sent.statuses[answer.status] += 1
+                    if answer.status != 202:
+                        sent.refusals[str((await answer.json()).get("reason"))] += 1
+                    return
+        except (aiohttp.ClientError, TimeoutError):
+            pass
+        sent.repeats += 1
+        await asyncio.sleep(RETRY_SECONDS)
+    sent.given_up += 1
+
+
+def encode_receipt(receipt: Document) -> bytes:
+    """The JSON a sender would post: Decimals as plain numbers."""
+    return _numbers(receipt).encode()
+
+
+def _numbers(value: Any) -> str:
+    match value:
+        case Decimal():
+            return format(value, "f")
+        case dict():
+            return "{" + ",".join(f"{encode(key)}:{_numbers(item)}" for key, item in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ",".join(map(_numbers, value)) + "]"
+        case _:
+            return encode(value)
