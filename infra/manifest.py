@@ -1,0 +1,263 @@
+"""Reads the manifest ``infra/functions.yaml`` into frozen values: the one way to ask what is deployed and how it is wired.
+
+The local cloud, the migrations' login roles, ``cloudbuild.yaml``, the README's table and the contract tests all read this
+module, so what runs locally is what is deployed. It refuses unknown keys, repeated keys, missing values and references to
+things that do not exist (``ManifestError`` naming the place); judgement about limits is left to the contract tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PATH = ROOT / "infra" / "functions.yaml"
+
+T = TypeVar("T")
+
+CALLERS = ("ingest_token", "desk_key", "oidc", "none")
+TRIGGERS = ("http", "pubsub", "schedule")
+
+BASE_ENV = ("FILLBOOK_ENV",)
+DATABASE_ENV = ("FILLBOOK_DATABASE_URL", "FILLBOOK_DATABASE_INSTANCE", "FILLBOOK_DATABASE_NAME", "FILLBOOK_DATABASE_USER")
+OIDC_ENV = ("FILLBOOK_OIDC_AUDIENCE", "FILLBOOK_OIDC_CALLERS")
+PUBLISH_ENV = ("FILLBOOK_PROJECT",)
+LOCAL_ENV = ("FILLBOOK_LOCAL_URL", "FILLBOOK_DESK_CLOCK")  # read with FILLBOOK_ENV=local only, never deployed
+
+
+class ManifestError(ValueError):
+    """The manifest contradicts itself; the text names the entry and what is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One request a function answers; ``caller`` says which credential it asks for (``CALLERS``)."""
+
+    method: str
+    path: str
+    caller: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """One deployment: a folder of ``functions/`` whose entry point has the folder's name."""
+
+    name: str
+    purpose: str
+    trigger: str
+    routes: tuple[Route, ...]
+    timeout_seconds: int
+    memory_mb: int
+    concurrency: int
+    max_instances: int
+    min_instances: int
+    service_account: str
+    publishes: tuple[str, ...] = ()
+    called_by: tuple[str, ...] = ()
+    env: Mapping[str, str | None] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    optional_secrets: tuple[str, ...] = ()
+    database_roles: tuple[str, ...] = ()
+    static: bool = False
+
+    @property
+    def cloud_name(self) -> str:
+        """The name in the cloud: hyphens, because service names allow no underscore."""
+        return self.name.replace("_", "-")
+
+    @property
+    def pool_size(self) -> int:
+        """Database connections of one instance: one per request it serves at once, none without a database role."""
+        return self.concurrency if self.database_roles else 0
+
+    @property
+    def implied_env(self) -> tuple[str, ...]:
+        """The settings that follow from roles, routes and topics rather than from the entry's own ``env``."""
+        names = BASE_ENV + (DATABASE_ENV if self.database_roles else ())
+        names += OIDC_ENV if any(route.caller == "oidc" for route in self.routes) else ()
+        return names + (PUBLISH_ENV if self.publishes else ())
+
+    @property
+    def settings(self) -> frozenset[str]:
+        """Every environment name the function's config class declares (tested both ways)."""
+        return frozenset((*self.implied_env, *LOCAL_ENV, *self.env, *self.secrets, *self.optional_secrets))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """A push subscription; it never expires, and without a dead-letter topic it tries for ever."""
+
+    name: str
+    topic: str
+    function: str
+    path: str
+    ack_deadline_seconds: int
+    retry_min_seconds: int
+    retry_max_seconds: int
+    ordering: bool
+    attempts_max: int | None = None
+    dead_letter_topic: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A scheduled POST; ``cron`` is read in ``time_zone``, ``body`` is sent as JSON."""
+
+    name: str
+    function: str
+    path: str
+    cron: str
+    time_zone: str
+    body: Mapping[str, Any]
+    retries: int
+    deadline_seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventEntry:
+    """An event type: the rooms that may write it, the topic it goes to, the Discord channel that tells it (or none)."""
+
+    event_type: str
+    rooms: tuple[str, ...]
+    topic: str
+    channel: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The whole wiring; mappings keep the order of the file."""
+
+    project_local: str
+    region: str
+    python: str
+    max_connections: int
+    push_identity: str
+    schedule_identity: str
+    functions: Mapping[str, Function]
+    topics: Mapping[str, str]
+    subscriptions: tuple[Subscription, ...]
+    schedules: tuple[Schedule, ...]
+    events: Mapping[str, EventEntry]
+    roles: tuple[str, ...]
+
+    def callers(self, function: str) -> tuple[str, ...]:
+        """Account names whose identity tokens ``function`` accepts, in a fixed order; the caller adds the project's domain."""
+        names = [self.push_identity] if any(entry.function == function for entry in self.subscriptions) else []
+        names += [self.schedule_identity] if any(entry.function == function for entry in self.schedules) else []
+        return (*names, *(self.functions[name].service_account for name in self.functions[function].called_by))
+
+
+def parse(text: str) -> Manifest:
+    """Read a manifest from its text; raise ``ManifestError`` on the first contradiction."""
+    document = _mapping(yaml.load(text, Loader=_StrictLoader), "the manifest")  # noqa: S506 - a SafeLoader with one more check
+    top = {"project_local", "region", "python", "database", "identities", "functions", "topics", "subscriptions", "schedules"}
+    _keys(document, "the manifest", required=top | {"events", "roles"})
+    functions = {
+        name: _function(name, _mapping(entry, name)) for name, entry in _mapping(document["functions"], "functions").items()
+    }
+    manifest = Manifest(
+        project_local=str(document["project_local"]),
+        region=str(document["region"]),
+        python=str(document["python"]),
+        max_connections=int(document["database"]["max_connections"]),
+        push_identity=str(document["identities"]["push"]),
+        schedule_identity=str(document["identities"]["schedule"]),
+        functions=functions,
+        topics={str(name): str(what) for name, what in document["topics"].items()},
+        subscriptions=tuple(_entry(Subscription, entry, "subscription") for entry in document["subscriptions"]),
+        schedules=tuple(_entry(Schedule, entry, "schedule") for entry in document["schedules"]),
+        events={name: _event(name, entry) for name, entry in document["events"].items()},
+        roles=_roles(document["roles"]),
+    )
+    for problem in _dangling(manifest):
+        raise ManifestError(problem)
+    return manifest
+
+
+@cache
+def load() -> Manifest:
+    """The project's own manifest."""
+    return parse(PATH.read_text("utf-8"))
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """A safe loader that refuses a repeated key, which YAML readers otherwise resolve silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise ManifestError(f"{key!r} stands twice, line {key_node.start_mark.line + 1}")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _mapping(value: object, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ManifestError(f"{place} is not a mapping")
+    return {str(key): item for key, item in value.items()}
+
+
+def _keys(entry: Mapping[str, Any], place: str, *, required: set[str], optional: frozenset[str] = frozenset()) -> None:
+    missing, unknown = required - set(entry), set(entry) - required - optional
+    if missing or unknown:
+        raise ManifestError(f"{place}: missing {sorted(missing)}, unknown {sorted(unknown)}")
+
+
+def _entry(kind: type[T], entry: object, what: str) -> T:
+    values = _mapping(entry, what)
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ManifestError(f"{what} {values.get('name', '?')}: {error}") from error
+
+
+def _function(name: str, entry: dict[str, Any]) -> Function:
+    values = dict(entry)
+    if values.get("trigger") not in TRIGGERS:
+        raise ManifestError(f"{name}: trigger must be one of {TRIGGERS}")
+    values["routes"] = tuple(
+        _route(name, text, caller) for text, caller in _mapping(values.get("routes"), f"{name}.routes").items()
+    )
+    for key in ("publishes", "called_by", "secrets", "optional_secrets", "database_roles"):
+        values[key] = tuple(values.get(key, ()))
+    values["env"] = {key: None if value is None else str(value) for key, value in values.get("env", {}).items()}
+    return _entry(Function, {"name": name, **values}, "function")
+
+
+def _route(function: str, text: str, caller: str) -> Route:
+    method, _, path = text.partition(" ")
+    if caller not in CALLERS or not path.startswith("/"):
+        raise ManifestError(f"{function}: route {text!r} with caller {caller!r}")
+    return Route(method=method, path=path, caller=caller)
+
+
+def _event(name: str, entry: dict[str, Any]) -> EventEntry:
+    _keys(entry, f"event {name}", required={"room", "topic", "channel"})
+    rooms = entry["room"] if isinstance(entry["room"], list) else [entry["room"]]
+    return EventEntry(event_type=name, rooms=tuple(rooms), topic=entry["topic"], channel=entry["channel"])
+
+
+def _roles(entry: dict[str, list[str]]) -> tuple[str, ...]:
+    _keys(entry, "roles", required={"rooms", "others"})
+    return (*(f"{room}_{kind}" for room in entry["rooms"] for kind in ("reader", "writer")), *entry["others"])
+
+
+def _dangling(manifest: Manifest) -> Iterator[str]:
+    """Names that point at nothing, each as a sentence."""
+    for function in manifest.functions.values():
+        yield from (f"{function.name}: no topic {name}" for name in function.publishes if name not in manifest.topics)
+        yield from (f"{function.name}: no group role {name}" for name in function.database_roles if name not in manifest.roles)
+        yield from (f"{function.name}: no caller {name}" for name in function.called_by if name not in manifest.functions)
+    for target in (*manifest.subscriptions, *manifest.schedules):
+        if target.function not in manifest.functions:
+            yield f"{target.name}: no function {target.function}"
+    for entry in manifest.subscriptions:
+        wanted = (entry.topic, entry.dead_letter_topic) if entry.dead_letter_topic else (entry.topic,)
+        yield from (f"{entry.name}: no topic {name}" for name in wanted if name not in manifest.topics)
