@@ -1,0 +1,1 @@
+"""Receipts, lanes, strategy: from what a chart posted to what is booked, and why (specification ``signals``)."""
