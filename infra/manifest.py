@@ -157,9 +157,7 @@ def parse(text: str) -> Manifest:
     document = _mapping(yaml.load(text, Loader=_StrictLoader), "the manifest")  # noqa: S506 - a SafeLoader with one more check
     top = {"project_local", "region", "python", "database", "identities", "functions", "topics", "subscriptions", "schedules"}
     _keys(document, "the manifest", required=top | {"events", "roles"})
-    functions = {
-        name: _function(name, _mapping(entry, name)) for name, entry in _mapping(document["functions"], "functions").items()
-    }
+    entries = _mapping(document["functions"], "functions")
     manifest = Manifest(
         project_local=str(document["project_local"]),
         region=str(document["region"]),
@@ -167,7 +165,7 @@ def parse(text: str) -> Manifest:
         max_connections=int(document["database"]["max_connections"]),
         push_identity=str(document["identities"]["push"]),
         schedule_identity=str(document["identities"]["schedule"]),
-        functions=functions,
+        functions={name: _function(name, _mapping(entry, name)) for name, entry in entries.items()},
         topics={str(name): str(what) for name, what in document["topics"].items()},
         subscriptions=tuple(_entry(Subscription, entry, "subscription") for entry in document["subscriptions"]),
         schedules=tuple(_entry(Schedule, entry, "schedule") for entry in document["schedules"]),
@@ -222,9 +220,8 @@ def _function(name: str, entry: dict[str, Any]) -> Function:
     values = dict(entry)
     if values.get("trigger") not in TRIGGERS:
         raise ManifestError(f"{name}: trigger must be one of {TRIGGERS}")
-    values["routes"] = tuple(
-        _route(name, text, caller) for text, caller in _mapping(values.get("routes"), f"{name}.routes").items()
-    )
+    routes = _mapping(values.get("routes"), f"{name}.routes")
+    values["routes"] = tuple(_route(name, text, caller) for text, caller in routes.items())
     for key in ("publishes", "called_by", "secrets", "optional_secrets", "database_roles"):
         values[key] = tuple(values.get(key, ()))
     values["env"] = {key: None if value is None else str(value) for key, value in values.get("env", {}).items()}
@@ -255,9 +252,9 @@ def _dangling(manifest: Manifest) -> Iterator[str]:
         yield from (f"{function.name}: no topic {name}" for name in function.publishes if name not in manifest.topics)
         yield from (f"{function.name}: no group role {name}" for name in function.database_roles if name not in manifest.roles)
         yield from (f"{function.name}: no caller {name}" for name in function.called_by if name not in manifest.functions)
-    for target in (*manifest.subscriptions, *manifest.schedules):
-        if target.function not in manifest.functions:
-            yield f"{target.name}: no function {target.function}"
+    targets = [(entry.name, entry.function) for entry in manifest.subscriptions]
+    targets += [(entry.name, entry.function) for entry in manifest.schedules]
+    yield from (f"{name}: no function {function}" for name, function in targets if function not in manifest.functions)
     for entry in manifest.subscriptions:
         wanted = (entry.topic, entry.dead_letter_topic) if entry.dead_letter_topic else (entry.topic,)
         yield from (f"{entry.name}: no topic {name}" for name in wanted if name not in manifest.topics)
