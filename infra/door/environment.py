@@ -18,6 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
+from infra.door.lock import parse
+
 VERSIONS = ((3, 11), (3, 13))
 STAMP = "fillbook-stamp"
 RECIPE = b"1"  # raise it when the steps below change, so that environments made before are brought up to date
@@ -96,7 +98,7 @@ def install(root: Path, python: Path) -> None:
     """Install exactly the lock: the pinned uv by pip, everything else by uv, with byte code; then our own package."""
     lock = root / "requirements.txt"
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as own:
-        own.write(block(lock.read_text("utf-8"), "uv"))
+        own.write(parse(lock.read_text("utf-8"))["uv"][0].text)
         own.flush()
         run(
             [str(python), "-m", "pip", "install", "-q", "--no-deps", "--require-hashes", "-r", own.name], "pip could not fetch uv"
@@ -114,14 +116,6 @@ def install(root: Path, python: Path) -> None:
         [*uv, "install", *here, "--no-deps", "--no-build-isolation", "--offline", "-e", str(root / "shared")],
         "the package fillbook could not be installed",
     )
-
-
-def block(lock: str, name: str) -> str:
-    """The lines of one package in a lock: its pin and its hashes."""
-    lines = lock.splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith(f"{name}=="))
-    end = next((number for number in range(start + 1, len(lines)) if not lines[number].startswith("    --hash")), len(lines))
-    return "\n".join(lines[start:end]).rstrip("\\ ") + "\n"
 
 
 def run(command: list[str], failure: str) -> None:
