@@ -11,10 +11,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from fillbook.money import plain
-from fillbook.signal.model import Level
+
+
+class Level(NamedTuple):
+    """One target level as sent; ``multiplier`` is null unless the type is ATR_FIB."""
+
+    price: Decimal
+    label: str
+    type: str | None
+    multiplier: Decimal | None
+    timeframe: str | None
+    confidence: Decimal | None
+
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 

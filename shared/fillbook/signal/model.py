@@ -84,17 +84,6 @@ class Receipt(NamedTuple):
     td_boost: Decimal | None
 
 
-class Level(NamedTuple):
-    """One target level as sent; ``multiplier`` is null unless the type is ATR_FIB."""
-
-    price: Decimal
-    label: str
-    type: str | None
-    multiplier: Decimal | None
-    timeframe: str | None
-    confidence: Decimal | None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
     """One target of a plan: close up to ``cum`` of the base quantity at ``price``; ``source`` is a level's label or ``atr``."""
@@ -166,7 +155,7 @@ class Shown(NamedTuple):
 
 
 class Market(NamedTuple):
-    """What was observed of the ticker, from complete receipts only (``recent`` and ``buckets``: both scores present).
+    """What was observed of the ticker, from complete receipts only.
 
     ``corridor`` is LONG or SHORT when inside, ``""`` when outside, ``None`` before the first complete receipt;
     ``corridor_since`` and ``momentum_since`` are set only when the change was seen between two complete receipts.
@@ -186,11 +175,13 @@ class Market(NamedTuple):
 
 
 class Desk(NamedTuple):
-    """What the desk did with the ticker, and the exit that waits for its second receipt."""
+    """What the desk did with the ticker, and the exits (rule, count, since) that wait for their second receipt.
 
-    exit_rule: str | None = None
-    exit_count: int = 0
-    exit_since: int | None = None
+    Kept per rule: M4 may stop holding while M5 has held on two receipts running. ``first_entry_ts`` and ``last_buy_ts``
+    are those of the open position by receipt ``ts`` (timers use ts; the ledger stamps executions with ``time_close``).
+    """
+
+    pending_exits: tuple[tuple[str, int, int], ...] = ()
     cycle_keys: tuple[str, ...] = ()
     last_execution_ts: int | None = None
     last_entry_ts: int | None = None
@@ -200,6 +191,8 @@ class Desk(NamedTuple):
     last_close_ts: int | None = None
     last_close_reason: str | None = None
     position_id: str | None = None
+    first_entry_ts: int | None = None
+    last_buy_ts: int | None = None
     split_factor: Decimal = Decimal(1)
 
 
