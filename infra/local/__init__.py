@@ -1,0 +1,1 @@
+"""The local cloud: everything outside the house, on this machine."""

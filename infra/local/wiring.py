@@ -1,0 +1,92 @@
+"""What the local cloud is told about the desk: topics, subscriptions and schedules with every address filled in.
+
+The supervisor derives it from the manifest and the ports it chose and hands it over as one JSON file, so that the
+message and schedule process knows nothing of functions, bundles or databases, and tests can wire anything to anything.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+RETRY_FLOOR_SECONDS = 0.1
+RETRY_FLOOR_SECONDS_MAX = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """One push subscription; ``url`` is the whole push address, ``in_flight_max`` the receiver's threads."""
+
+    name: str
+    topic: str
+    url: str
+    audience: str
+    email: str
+    ack_deadline_seconds: float = 60
+    retry_min_seconds: float = 10
+    retry_max_seconds: float = 600
+    ordered: bool = False
+    attempts_max: int = 20
+    dead_letter_topic: str | None = None
+    in_flight_max: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One schedule; ``cron`` has five fields read in ``time_zone``; ``body`` is sent as it is."""
+
+    name: str
+    url: str
+    audience: str
+    email: str
+    cron: str
+    time_zone: str
+    body: str = ""
+    retries: int = 3
+    retry_min_seconds: float = 5
+    retry_max_seconds: float = 3600
+    deadline_seconds: float = 180
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """Everything the process needs. ``retry_floor_seconds``: see ``retry.py``; 0 lets tests retry at once."""
+
+    project: str
+    topics: tuple[str, ...]
+    subscriptions: tuple[Subscription, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    retry_floor_seconds: float = RETRY_FLOOR_SECONDS
+
+    def __post_init__(self) -> None:
+        """Refuse (ValueError) names used twice and references to topics that are not there."""
+        for kind, names in (
+            ("topic", list(self.topics)),
+            ("subscription", [one.name for one in self.subscriptions]),
+            ("job", [one.name for one in self.jobs]),
+        ):
+            doubled = sorted({name for name in names if names.count(name) > 1})
+            if doubled:
+                raise ValueError(f"{kind} declared twice: {', '.join(doubled)}")
+        wanted = {one.topic for one in self.subscriptions}
+        wanted |= {one.dead_letter_topic for one in self.subscriptions if one.dead_letter_topic}
+        if wanted - set(self.topics):
+            raise ValueError(f"unknown topic: {', '.join(sorted(wanted - set(self.topics)))}")
+
+    def write(self, path: Path) -> None:
+        """Store as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+
+
+def read(path: Path) -> Wiring:
+    """The wiring stored at ``path``; ValueError or TypeError when it is not one."""
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return Wiring(
+        project=document["project"],
+        topics=tuple(document["topics"]),
+        subscriptions=tuple(Subscription(**one) for one in document["subscriptions"]),
+        jobs=tuple(Job(**one) for one in document["jobs"]),
+        retry_floor_seconds=document["retry_floor_seconds"],
+    )
