@@ -1,0 +1,1 @@
+"""What every function needs and no room owns: database, configuration, clock, edges, Pub/Sub, identity, logs."""

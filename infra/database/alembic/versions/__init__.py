@@ -1,0 +1,1 @@
+"""One revision per SQL file of ``../../migrations``."""

@@ -1,0 +1,388 @@
+"""Postgres for the rooms: a bounded pool, transactions of two round trips, and errors in our words.
+
+The pattern (performance.md 1): ``tx.call(Call("room.load", …))`` sends ``begin`` and the call as one message, the pure
+core decides, ``tx.send(Call("room.apply", …))`` rides with ``commit`` in the second message. No statement, no message.
+A statement that fails client-side never touches the wire; a connection that lost step is thrown away. A commit whose
+answer was lost surfaces as ``Unavailable`` and is never repeated here: the caller's idempotency settles it.
+
+This module alone imports pg8000 and the Cloud SQL connector, the latter only when an instance is configured.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+import socket
+import ssl
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import get_ident
+from typing import Any, Literal, TypeVar
+
+from fillbook.runtime import clock, rows
+from fillbook.runtime.config import DatabaseConfig
+from fillbook.runtime.dberrors import ConstraintViolated, Contended, DatabaseFailed, connection_lost, in_our_words
+from fillbook.runtime.errors import Unavailable
+from fillbook.runtime.pool import Pool
+from fillbook.runtime.sql import Statement, call_text, check_text, literal, parameter
+from fillbook.runtime.target import Target, parse_target
+from fillbook.runtime.wire import FAILED, Result, ServerError, Wire, WireBroken, extended_message, query_message
+
+__all__ = ["Call", "ConstraintViolated", "Contended", "Database", "DatabaseFailed", "Settings", "Tx", "driver_connection"]
+
+T = TypeVar("T")
+Isolation = Literal["read committed", "repeatable read", "serializable"]
+
+TRIES_MAX = 5
+BUDGET_SECONDS = 5.0
+JITTER_SECONDS_MIN = 0.02
+JITTER_SECONDS_MAX = 0.5
+CONNECT_SECONDS_MAX = 5.0
+SOCKET_GRACE_SECONDS = 10
+SOCKET_DEFAULT_SECONDS = 60.0
+IDLE_IN_TRANSACTION_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a database function ``schema.name(jsonb)``; the document is serialised by ``sql.encode``."""
+
+    function: str
+    document: Mapping[str, Any] | list[Any] | tuple[Any, ...]
+
+
+class Tx:
+    """One transaction on one connection, used by the thread that opened it. Made by ``Database.transaction`` only."""
+
+    __slots__ = ("_begin", "_begun", "_owner", "_pool", "_queue", "_read_only", "_reused", "_wire")
+
+    def __init__(self, pool: Pool, begin: tuple[str, ...], *, read_only: bool) -> None:
+        self._pool: Pool | None = pool
+        self._begin = begin
+        self._begun = False
+        self._queue: list[str] = []
+        self._wire: Wire | None = None
+        self._reused = False
+        self._owner = get_ident()
+        self._read_only = read_only
+
+    def call(self, *calls: Call) -> tuple[Any, ...]:
+        """Run queued sends and ``calls`` in one round trip; return the decoded document of each call.
+
+        Raises ``ConstraintViolated``, ``Contended``, ``Unavailable``, ``DatabaseFailed``; ``Rejected('text_invalid')`` and
+        ``TypeError`` before anything is sent.
+        """
+        if not calls:
+            return ()
+        texts = [call_text(call.function, call.document) for call in calls]
+        results = self._simple(texts)
+        return tuple(rows.document(_single(result)) for result in results[-len(calls) :])
+
+    def send(self, *calls: Call) -> None:
+        """Queue ``calls``: they ride with the next message or with the commit; their results are ignored."""
+        self._check()
+        self._queue += [call_text(call.function, call.document) for call in calls]
+
+    def query(self, statement: Statement, **params: object) -> list[dict[str, Any]]:
+        """Run one parametrised statement and return its rows as dicts; queued sends go first, in the same round trip."""
+        result = self._extended(statement, params)
+        return rows.convert(result.names, result.oids, result.rows)
+
+    def execute(self, statement: Statement, **params: object) -> int:
+        """Run one parametrised statement and return the number of rows it touched."""
+        count = self._extended(statement, params).tag.rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+    def copy_in(self, statement: str, lines: Iterable[str]) -> int:
+        """Run ``copy … from stdin`` with text-format ``lines`` (see ``sql.copy_line``); return the rows copied."""
+        if not self._begun or self._queue:
+            self._simple([])
+        wire = self._lent()
+        try:
+            return wire.copy_in(statement, (check_text(line) for line in lines))
+        except ServerError as error:
+            raise in_our_words(error, read_only=self._read_only) from error
+        except WireBroken as broken:
+            raise connection_lost(broken) from broken
+
+    def _check(self) -> Pool:
+        if self._pool is None:
+            raise RuntimeError("this transaction is over")
+        if get_ident() != self._owner:
+            raise RuntimeError("a transaction belongs to the thread that opened it")
+        return self._pool
+
+    def _lent(self) -> Wire:
+        pool = self._check()
+        if self._wire is None:
+            self._wire, self._reused = pool.borrow()
+        return self._wire
+
+    def _simple(self, texts: list[str]) -> list[Result]:
+        """Send begin when due, the queue and ``texts`` as one message; return the results of all its statements."""
+        statements = (*self._begin, *self._queue, *texts) if not self._begun else (*self._queue, *texts)
+        results = self._exchange(query_message("; ".join(statements)), 1)
+        self._queue.clear()
+        return results
+
+    def _extended(self, statement: Statement, params: Mapping[str, object]) -> Result:
+        message = extended_message(statement.numbered, statement.values(params))
+        ahead = (*self._queue,) if self._begun else (*self._begin, *self._queue)
+        if ahead:
+            result = self._exchange(query_message("; ".join(ahead)) + message, 2)[-1]
+            self._queue.clear()
+            return result
+        return self._exchange(message, 1)[-1]
+
+    def _exchange(self, message: bytes, readies: int, *, is_final: bool = False) -> list[Result]:
+        wire = self._lent()
+        try:
+            try:
+                results = wire.exchange(message, readies)
+            except WireBroken as broken:
+                # a pooled connection that died while idle: nothing of ours can have been committed, so ask again, once
+                if self._begun or is_final or not self._reused or broken.timed_out:
+                    raise
+                self._reused = False
+                self._wire = None
+                self._wire = self._check().replace(wire)
+                results = self._wire.exchange(message, readies)
+        except ServerError as error:
+            self._begun = True
+            raise in_our_words(error, read_only=self._read_only) from error
+        except WireBroken as broken:
+            raise connection_lost(broken) from broken
+        self._begun = True
+        return results
+
+    def _commit(self) -> None:
+        """Send queued calls and commit as one message; nothing at all when nothing was ever sent or queued."""
+        if not self._begun and not self._queue:
+            return
+        if self._wire is not None and self._wire.status == FAILED:
+            raise DatabaseFailed("25P02", "the transaction had failed before its commit")
+        statements = (*self._queue, "commit") if self._begun else (*self._begin, *self._queue, "commit")
+        results = self._exchange(query_message("; ".join(statements)), 1, is_final=True)
+        if results[-1].tag != "COMMIT":
+            raise DatabaseFailed("25P02", f"commit answered {results[-1].tag}")
+
+    def _end(self) -> None:
+        """Roll back what is open and return the connection; a broken one is thrown away by the pool."""
+        pool, wire = self._pool, self._wire
+        self._pool = self._wire = None
+        if pool is None or wire is None:
+            return
+        try:
+            if wire.in_step and wire.status != b"I":
+                wire.exchange(query_message("rollback"))
+        except (ServerError, WireBroken):
+            wire.in_step = False
+        finally:
+            pool.give_back(wire)
+
+
+def _single(result: Result) -> str | None:
+    if len(result.rows) != 1:
+        raise DatabaseFailed("21000", f"a database function answers one row, not {len(result.rows)}")
+    return result.rows[0][0]
+
+
+class Database:
+    """The process's way to Postgres: bounded, lazy, safe to share between threads, reopened by itself after a fork."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    @classmethod
+    def open(
+        cls,
+        config: DatabaseConfig,
+        *,
+        application_name: str,
+        pool_size: int = 4,
+        statement_timeout_seconds: int = 15,
+        lock_timeout_seconds: int = 3,
+    ) -> Database:
+        """Return a database that connects on first use; ``pool_size`` is the function's concurrency."""
+        settings = Settings(
+            application_name=application_name,
+            statement_timeout_seconds=statement_timeout_seconds,
+            lock_timeout_seconds=lock_timeout_seconds,
+        )
+        return cls(Pool(lambda: _connect(config, settings), pool_size))
+
+    @contextmanager
+    def transaction(
+        self, *, read_only: bool = False, isolation: Isolation = "read committed", tenant_id: str | None = None
+    ) -> Iterator[Tx]:
+        """Open one transaction; committed on leaving, rolled back on any exception. Never call out while it is open."""
+        tx = Tx(self._pool, _begin(read_only, isolation, tenant_id), read_only=read_only)
+        try:
+            yield tx
+            tx._commit()
+        finally:
+            tx._end()
+
+    def run(
+        self,
+        work: Callable[[Tx], T],
+        *,
+        tries: int = TRIES_MAX,
+        budget_seconds: float = BUDGET_SECONDS,
+        retry_constraints: Collection[str] = (),
+        read_only: bool = False,
+        isolation: Isolation = "read committed",
+        tenant_id: str | None = None,
+    ) -> T:
+        """Run ``work`` in a transaction, again when the server says that it lost a race; then ``Unavailable``.
+
+        Repeated on 40001, 40P01, 55P03 and on unique violations named in ``retry_constraints``, after 20–500 ms of jitter,
+        at most ``tries`` times within ``budget_seconds`` of real time. ``work`` must be repeatable: no effects but through tx.
+        """
+        deadline = clock.monotonic() + budget_seconds
+        for attempt in range(1, tries + 1):
+            try:
+                with self.transaction(read_only=read_only, isolation=isolation, tenant_id=tenant_id) as tx:
+                    return work(tx)
+            except Contended as error:
+                lost_race: Exception = error
+            except ConstraintViolated as error:
+                if error.sqlstate != "23505" or error.constraint not in retry_constraints:
+                    raise
+                lost_race = error
+            pause = random.uniform(JITTER_SECONDS_MIN, min(JITTER_SECONDS_MAX, JITTER_SECONDS_MIN * 4**attempt))
+            if attempt == tries or clock.monotonic() + pause > deadline:
+                raise Unavailable("database_contended", f"{attempt} tries: {lost_race}") from lost_race
+            clock.sleep(pause)
+        raise ValueError("tries must be at least 1")
+
+    def close(self) -> None:
+        """Close the pool; transactions under way finish, new ones raise ``Unavailable``."""
+        self._pool.close()
+
+
+def _begin(read_only: bool, isolation: Isolation, tenant_id: str | None) -> tuple[str, ...]:
+    text = "begin" if isolation == "read committed" else f"begin isolation level {isolation}"
+    if read_only:
+        text += " read only"
+    if tenant_id is None:
+        return (text,)
+    return (text, f"set local fillbook.tenant_id = {literal(check_text(parameter(tenant_id) or ''))}")
+
+
+# --- connecting -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What every session is told at its start; 0 seconds means no limit (migrations)."""
+
+    application_name: str
+    statement_timeout_seconds: int = 15
+    lock_timeout_seconds: int = 3
+
+    @property
+    def socket_timeout_seconds(self) -> int | None:
+        """Longer than any statement may take, so that it only fires when server or network are gone."""
+        return self.statement_timeout_seconds + SOCKET_GRACE_SECONDS if self.statement_timeout_seconds else None
+
+    def startup(self, role: str | None) -> dict[str, str]:
+        """Return the startup parameters: no round trip is spent on SET."""
+        given = {
+            "statement_timeout": f"{self.statement_timeout_seconds}s",
+            "lock_timeout": f"{self.lock_timeout_seconds}s",
+            "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s",
+            "TimeZone": "UTC",
+            "DateStyle": "ISO",
+            "IntervalStyle": "iso_8601",
+            "standard_conforming_strings": "on",
+            "client_encoding": "UTF8",
+        }
+        return given if role is None else {**given, "role": role}
+
+
+def driver_connection(config: DatabaseConfig, settings: Settings) -> Any:
+    """Log in and return a pg8000 DB-API connection with our session settings; the migrations use it as it is.
+
+    Raises ``Unavailable`` when the server cannot be reached or refuses the login, ``ConfigError`` for a wrong URL.
+    """
+    import pg8000.dbapi
+
+    try:
+        if config.fillbook_database_url is not None:
+            return _by_url(parse_target(config.fillbook_database_url.get_secret_value()), settings)
+        return _by_instance(config, settings)
+    except pg8000.dbapi.DatabaseError as error:
+        code = error.args[0].get("C", "") if error.args and isinstance(error.args[0], dict) else ""
+        raise Unavailable("database_unavailable", f"login refused, sqlstate {code}") from None
+    except (OSError, pg8000.dbapi.Error) as error:
+        raise Unavailable("database_unavailable", f"cannot connect: {type(error).__name__}") from error
+
+
+def _by_url(target: Target, settings: Settings) -> Any:
+    import pg8000.dbapi
+
+    if target.socket_path is not None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(CONNECT_SECONDS_MAX)
+    else:
+        sock = socket.create_connection((target.host, target.port), CONNECT_SECONDS_MAX)
+    try:
+        if target.socket_path is not None:
+            sock.connect(target.socket_path)
+        return pg8000.dbapi.Connection(
+            target.user,
+            host=target.host,
+            database=target.database,
+            password=target.password,
+            sock=sock,
+            ssl_context=_tls(target.tls),
+            application_name=settings.application_name,
+            startup_params=settings.startup(target.role),
+        )
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _tls(mode: str) -> ssl.SSLContext | bool:
+    if mode == "disable":
+        return False
+    context = ssl.create_default_context()
+    if mode == "require":  # encrypted but not identified, as libpq means it; verify-full checks the certificate and name
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@functools.cache
+def _cloud_sql() -> Any:
+    """Return the process's Cloud SQL connector; its own timeout bounds neither TCP nor TLS, so sockets get a default."""
+    from google.cloud.sql.connector import Connector
+
+    socket.setdefaulttimeout(SOCKET_DEFAULT_SECONDS)
+    return Connector(refresh_strategy="lazy")
+
+
+def _by_instance(config: DatabaseConfig, settings: Settings) -> Any:
+    return _cloud_sql().connect(
+        config.fillbook_database_instance,
+        "pg8000",
+        user=config.fillbook_database_user,
+        database=config.fillbook_database_name,
+        enable_iam_auth=True,
+        ssl_context=False,  # the connector's socket speaks TLS already
+        application_name=settings.application_name,
+        startup_params=settings.startup(None),
+    )
+
+
+def _connect(config: DatabaseConfig, settings: Settings) -> Wire:
+    driver = driver_connection(config, settings)
+    sock, file = driver._usock, driver._sock
+    sock.settimeout(settings.socket_timeout_seconds)
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else parameters of 17-63 KiB wait 40 ms
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return Wire(sock, file)

@@ -1,0 +1,133 @@
+"""Texts that Postgres answers with become Python values, by type oid; exact or refused.
+
+``numeric`` (and ``real``, ``double precision``) becomes Decimal, ``timestamptz`` an aware UTC datetime, ``json`` numbers
+Decimal too, so no float is born here. Refused with ``ValueError``: infinite instants, ``timestamp`` without time zone
+(it names no instant), intervals of months. A type nobody declared comes as its text. The session has been set to
+``DateStyle=ISO``, ``IntervalStyle=iso_8601``, ``TimeZone=UTC`` (``db.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+_DECODER = json.JSONDecoder(parse_float=Decimal)
+_INTERVAL = re.compile(r"P(?:(-?\d+)D)?(?:T(?:(-?\d+)H)?(?:(-?\d+)M)?(?:(-?[\d.]+)S)?)?")
+
+
+def document(text: str | None) -> Any:
+    """Decode one JSON document; numbers with a fraction become Decimal. None and the empty text (void) give None."""
+    return _DECODER.raw_decode(text)[0] if text else None
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _no_instant(text: str) -> datetime:
+    raise ValueError(f"timestamp without time zone ({text}) names no instant; select it as timestamptz")
+
+
+def _interval(text: str) -> timedelta:
+    match = _INTERVAL.fullmatch(text)
+    if match is None:
+        raise ValueError(f"interval {text} has no fixed length")
+    days, hours, minutes, seconds = match.groups(default="0")
+    microseconds = int(Decimal(seconds) * 1_000_000)
+    return timedelta(days=int(days), hours=int(hours), minutes=int(minutes), microseconds=microseconds)
+
+
+def _bytes(text: str) -> bytes:
+    return bytes.fromhex(text.removeprefix("\\x"))
+
+
+_SCALARS: Mapping[int, Callable[[str], Any]] = {
+    16: lambda text: text == "t",
+    17: _bytes,
+    20: int,
+    21: int,
+    23: int,
+    26: int,
+    114: document,
+    700: Decimal,
+    701: Decimal,
+    1082: date.fromisoformat,
+    1083: time.fromisoformat,
+    1114: _no_instant,
+    1184: _instant,
+    1186: _interval,
+    1700: Decimal,
+    2278: lambda _: None,
+    2950: UUID,
+    3802: document,
+}
+
+# array type oid -> element type oid
+_ARRAYS: Mapping[int, int] = {
+    1000: 16,
+    1001: 17,
+    1002: 18,
+    1003: 19,
+    1005: 21,
+    1007: 23,
+    1009: 25,
+    1015: 1043,
+    1016: 20,
+    1182: 1082,
+    1183: 1083,
+    1185: 1184,
+    1187: 1186,
+    1231: 1700,
+    2951: 2950,
+    3807: 3802,
+    199: 114,
+}
+
+
+def converter(oid: int) -> Callable[[str], Any]:
+    """Return the reader of one column's texts."""
+    element = _ARRAYS.get(oid)
+    if element is not None:
+        read = _SCALARS.get(element, str)
+        return lambda text: _array(text, read)
+    return _SCALARS.get(oid, str)
+
+
+_ARRAY_TOKEN = re.compile(r'[{},]|"((?:[^"\\]|\\.)*)"|([^{},"]+)')
+
+
+def _array(text: str, read: Callable[[str], Any]) -> list[Any]:
+    """Read ``{a,"b",NULL,{…}}``; an array with lower bounds (``[0:1]=``) is refused with ``ValueError``."""
+    if not text.startswith("{"):
+        raise ValueError("arrays with lower bounds are not read")
+    root: list[Any] = []
+    open_lists = [root]
+    for match in _ARRAY_TOKEN.finditer(text):
+        piece, quoted, bare = match[0], match[1], match[2]
+        if piece == "{":
+            inner: list[Any] = []
+            open_lists[-1].append(inner)
+            open_lists.append(inner)
+        elif piece == "}":
+            open_lists.pop()
+        elif bare is not None:
+            open_lists[-1].append(None if bare == "NULL" else read(bare))
+        elif quoted is not None:
+            open_lists[-1].append(read(re.sub(r"\\(.)", r"\1", quoted, flags=re.DOTALL)))
+    result: list[Any] = root[0]
+    return result
+
+
+def convert(names: list[str], oids: list[int], rows: list[list[str | None]]) -> list[dict[str, Any]]:
+    """Return each row as a dict by column name; two columns of one name raise ``ValueError``."""
+    if len(set(names)) != len(names):
+        raise ValueError("two columns of one name")
+    readers = [converter(oid) for oid in oids]
+    return [
+        {name: None if text is None else read(text) for name, read, text in zip(names, readers, row, strict=True)} for row in rows
+    ]

@@ -1,0 +1,259 @@
+"""The one place where values become SQL text: JSON documents, literals, parameters, named statements.
+
+A room hands the database one JSON document inside a statement without parameters (one round trip, performance.md 1), so
+everything that could break out of a literal or desynchronise the wire must be refused *before* a byte is sent. Refused
+here: floats (money is exact), naive datetimes, U+0000 and lone surrogates, types nobody declared. ``queries.sql`` files
+hold a room's statements by name; ``:name`` parameters are found by our own scanner, which knows comments, dollar quotes,
+casts and array slices.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import cache
+from importlib.resources import files
+from json.encoder import encode_basestring
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+from fillbook.runtime.errors import Rejected
+
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_FUNCTION_NAME = re.compile(r"[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*")
+
+# --- documents ------------------------------------------------------------------------------------------------------
+
+
+def encode(document: object) -> str:
+    """Return ``document`` as compact JSON text that Postgres accepts as ``jsonb``.
+
+    Decimal becomes a plain decimal string, UUID a string, an aware datetime ISO UTC with 6 decimals and ``+00:00``, date
+    ISO, bytes hex, an enum its value. Raises ``TypeError`` for float, naive datetime, dataclass and any undeclared type,
+    ``ValueError`` for a Decimal that is not finite, ``Rejected('text_invalid')`` for U+0000 and lone surrogates.
+    """
+    return check_text(_ENCODERS[type(document)](document), escaped=True)
+
+
+def check_text(text: str, *, escaped: bool = False) -> str:
+    """Return ``text`` when Postgres can store it, else raise ``Rejected('text_invalid')``; ``escaped``: it is JSON text."""
+    if "\x00" in text or (escaped and "\\u0000" in text and _ESCAPED_NUL.search(text) is not None):
+        raise Rejected("text_invalid", "U+0000 cannot be stored")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise Rejected("text_invalid", "a lone surrogate cannot be stored") from error
+    return text
+
+
+def _decimal(value: Decimal) -> str:
+    if not value.is_finite():
+        raise ValueError("a Decimal that is not finite has no place in a document")
+    return f'"{value:f}"'
+
+
+def instant_text(value: datetime) -> str:
+    """Write an aware datetime as ``2026-02-11T14:30:00.000000+00:00``; a naive one raises ``TypeError``."""
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise TypeError("a naive datetime says no instant; attach a time zone")
+    return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _object(value: Mapping[str, Any]) -> str:
+    encoders, quote = _ENCODERS, encode_basestring
+    parts = []
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise TypeError(f"the key of a document is text, not {type(key).__name__}")
+        parts.append(f"{quote(key)}:{encoders[type(item)](item)}")
+    return "{" + ",".join(parts) + "}"
+
+
+def _array(value: Iterable[Any]) -> str:
+    encoders = _ENCODERS
+    return "[" + ",".join([encoders[type(item)](item) for item in value]) + "]"
+
+
+class _Encoders(dict[type, Callable[[Any], str]]):
+    """Encoder by exact type; subclasses (string enums, mapping proxies) are resolved once and remembered."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], str]:
+        if issubclass(kind, Enum):
+            encoder: Callable[[Any], str] = _enum
+        elif issubclass(kind, Mapping):
+            encoder = _object
+        else:
+            found = next((self[base] for base in kind.__mro__[1:] if base in self), None)
+            if found is None or issubclass(kind, tuple | float):
+                raise TypeError(f"{kind.__name__} has no place in a document")
+            encoder = found
+        self[kind] = encoder
+        return encoder
+
+
+def _enum(value: Enum) -> str:
+    return _ENCODERS[type(value.value)](value.value)
+
+
+_BY_TYPE: dict[type, Callable[[Any], str]] = {
+    str: encode_basestring,
+    int: int.__repr__,
+    bool: lambda value: "true" if value else "false",
+    type(None): lambda _: "null",
+    Decimal: _decimal,
+    UUID: lambda value: f'"{value}"',
+    datetime: lambda value: f'"{instant_text(value)}"',
+    date: lambda value: f'"{value.isoformat()}"',
+    bytes: lambda value: f'"{value.hex()}"',
+    dict: _object,
+    MappingProxyType: _object,
+    list: _array,
+    tuple: _array,
+}
+_ENCODERS = _Encoders(_BY_TYPE)
+
+
+# --- literals and calls -----------------------------------------------------------------------------------------------
+
+
+def literal(text: str) -> str:
+    """Quote checked ``text`` for a session with ``standard_conforming_strings = on``: only the quote is doubled."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+@cache
+def _function(name: str) -> str:
+    if _FUNCTION_NAME.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is not schema.function in lower case")
+    return name
+
+
+def call_text(function: str, document: object) -> str:
+    """Return ``select schema.function('<json>'::jsonb)``; raises what ``encode`` raises, before anything is sent."""
+    return f"select {_function(function)}({literal(encode(document))}::jsonb)"
+
+
+# --- parameters of the extended protocol ------------------------------------------------------------------------------
+
+
+def _array_item(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return _array_parameter(value)
+    text = parameter(value)
+    if text is None:
+        return "NULL"
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _array_parameter(value: Iterable[object]) -> str:
+    return "{" + ",".join(_array_item(item) for item in value) + "}"
+
+
+def _interval(value: timedelta) -> str:
+    return f"{value.days} days {value.seconds} seconds {value.microseconds} microseconds"
+
+
+_PARAMETERS: Mapping[type, Callable[[Any], str]] = {
+    str: lambda value: value,
+    int: int.__repr__,
+    bool: lambda value: "true" if value else "false",
+    Decimal: lambda value: format(value, "f"),
+    UUID: str,
+    datetime: instant_text,
+    date: date.isoformat,
+    time: time.isoformat,
+    timedelta: _interval,
+    bytes: lambda value: "\\x" + value.hex(),
+    list: _array_parameter,
+    tuple: _array_parameter,
+}
+
+
+def parameter(value: object) -> str | None:
+    """Return the text form of one parameter (a list is a Postgres array); raises ``TypeError`` for float, dict, others."""
+    if value is None:
+        return None
+    if isinstance(value, Enum):
+        return parameter(value.value)
+    write = _PARAMETERS.get(type(value))
+    if write is None:
+        if isinstance(value, str):
+            write = str
+        else:
+            hint = "; pass documents as encode(document) cast to jsonb" if isinstance(value, Mapping) else ""
+            raise TypeError(f"{type(value).__name__} cannot be a parameter{hint}")
+    return check_text(write(value))
+
+
+# --- named statements -------------------------------------------------------------------------------------------------
+
+# what may hide a colon, then a parameter; a colon after a name, bracket or another colon is a slice or a cast
+_TOKEN = re.compile(
+    r"""--[^\n]* | /\*.*?\*/ | [eE]'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "(?:[^"]|"")*"
+    | \$(?P<tag>[A-Za-z_]\w*|)\$.*?\$(?P=tag)\$ | :: | (?<![\w\])"':]):(?P<name>[A-Za-z_]\w*)""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """One named statement of a ``queries.sql``; ``:name`` parameters, numbered in order of first appearance."""
+
+    name: str
+    purpose: str
+    text: str
+    numbered: str = field(init=False, repr=False, compare=False)
+    parameters: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names: dict[str, int] = {}
+
+        def number(match: re.Match[str]) -> str:
+            name = match["name"]
+            return match[0] if name is None else f"${names.setdefault(name, len(names) + 1)}"
+
+        object.__setattr__(self, "numbered", _TOKEN.sub(number, self.text))
+        object.__setattr__(self, "parameters", tuple(names))
+
+    def values(self, given: Mapping[str, object]) -> list[str | None]:
+        """Return the parameters' texts in order; raises ``TypeError`` when names are missing or left over."""
+        if given.keys() != set(self.parameters):
+            wrong = sorted(given.keys() ^ set(self.parameters))
+            raise TypeError(f"statement {self.name}: missing or unknown parameters {', '.join(wrong)}")
+        return [parameter(given[name]) for name in self.parameters]
+
+
+def statement(text: str, *, name: str = "inline", purpose: str = "written where it is used") -> Statement:
+    """Make a statement of text that stands in code; tests and tools use it, rooms keep theirs in ``queries.sql``."""
+    return Statement(name=name, purpose=purpose, text=text)
+
+
+_HEADER = re.compile(r"^-- name: *(?P<name>\S*) *$", re.MULTILINE)
+
+
+def parse_queries(text: str, origin: str = "queries.sql") -> Mapping[str, Statement]:
+    """Read ``-- name: <identifier>``, a purpose line ``-- …``, then the statement; raises ``ValueError`` naming the place."""
+    headers = list(_HEADER.finditer(text))
+    found: dict[str, Statement] = {}
+    for header, following in zip(headers, [*headers[1:], None], strict=True):
+        name = header["name"]
+        body = text[header.end() : following.start() if following else len(text)].strip()
+        purpose, _, rest = body.partition("\n")
+        if not name.isidentifier() or name in found:
+            raise ValueError(f"{origin}: the name {name!r} is no identifier or stands twice")
+        if not purpose.startswith("-- ") or not rest.strip():
+            raise ValueError(f"{origin}: {name} needs one purpose line and then the statement")
+        found[name] = Statement(name=name, purpose=purpose[3:].strip(), text=rest.strip().removesuffix(";"))
+    return MappingProxyType(found)
+
+
+@cache
+def load_queries(package: str) -> Mapping[str, Statement]:
+    """Return the statements of ``queries.sql`` beside ``package`` (a dotted name) by their names."""
+    return parse_queries((files(package) / "queries.sql").read_text(encoding="utf-8"), f"{package}/queries.sql")

@@ -1,0 +1,139 @@
+"""Fixtures for everybody: a real Postgres per session, a fresh migrated database per test, functions called in-process.
+
+``postgres`` the session's server · ``database_url`` a database of this test alone, as its owner · ``db`` the same as a
+``Database`` · ``open_database(role)`` a ``Database`` that acts with a role's grants only · ``query(sql)`` rows of one
+statement · ``function_app(name, env)`` a test client for a function's folder.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from hypothesis import HealthCheck, settings
+from pydantic import SecretStr
+
+from fillbook.runtime.config import DatabaseConfig
+from fillbook.runtime.db import Database
+from fillbook.runtime.sql import statement
+from infra.local.postgres import PostgresServer
+from tests.support.functions import FunctionApps
+from tests.support.servers import TEMPLATE, session_folder, start_server
+
+settings.register_profile(
+    "fillbook",
+    max_examples=int(os.environ.get("FILLBOOK_EXAMPLES", "200")),
+    deadline=None,
+    derandomize="FILLBOOK_EXAMPLES" not in os.environ,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("fillbook")
+
+_FOLDER = pytest.StashKey[Path]()
+_NUMBERS = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Agree on the session's folder: the controller chooses it, xdist workers are told."""
+    told = getattr(config, "workerinput", {}).get("fillbook_folder")
+    config.stash[_FOLDER] = Path(told) if told else session_folder()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell an xdist worker where the session's cluster is."""
+    node.workerinput["fillbook_folder"] = str(node.config.stash[_FOLDER])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the session's folder, after the last worker has gone."""
+    if not hasattr(config, "workerinput") and _FOLDER in config.stash:
+        shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+    """The session's server; roles are shared by all its databases."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "only")
+    server = start_server(request.config.stash[_FOLDER], worker)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def _superuser(postgres: PostgresServer) -> Iterator[Callable[[str], None]]:
+    """Run a statement outside any transaction on the server's own database."""
+    import pg8000.dbapi
+
+    from fillbook.runtime.db import Settings, driver_connection
+
+    connection = driver_connection(database_config(postgres.url()), Settings(application_name="tests"))
+    assert isinstance(connection, pg8000.dbapi.Connection)
+    yield connection.execute_simple
+    connection.close()
+
+
+@pytest.fixture
+def database_url(postgres: PostgresServer, _superuser: Callable[[str], None]) -> Iterator[str]:
+    """The URL of a database of this test alone, migrated to head, as its owner (superuser)."""
+    name = f"test_{next(_NUMBERS)}"
+    _superuser(f"create database {name} template {TEMPLATE}")
+    yield postgres.url(database=name)
+    _superuser(f"drop database {name} with (force)")
+
+
+def database_config(url: str) -> DatabaseConfig:
+    """A configuration that names nothing but the database."""
+    return DatabaseConfig(fillbook_env="local", fillbook_database_url=SecretStr(url))
+
+
+class OpenDatabase(Protocol):
+    """Opens a ``Database`` on the test's database; ``role`` is a group or login role whose grants alone apply."""
+
+    def __call__(self, role: str | None = None, **options: Any) -> Database: ...
+
+
+@pytest.fixture
+def open_database(database_url: str) -> Iterator[OpenDatabase]:
+    """Factory of databases that are closed after the test."""
+    opened: list[Database] = []
+
+    def open_as(role: str | None = None, **options: Any) -> Database:
+        url = f"{database_url}?role={role}" if role else database_url
+        database = Database.open(database_config(url), application_name="tests", **options)
+        opened.append(database)
+        return database
+
+    yield open_as
+    for database in opened:
+        database.close()
+
+
+@pytest.fixture
+def db(open_database: OpenDatabase) -> Database:
+    """The test's database as superuser, to set things up and to look at them."""
+    return open_database()
+
+
+@pytest.fixture
+def query(db: Database) -> Callable[..., list[dict[str, Any]]]:
+    """Run one statement (``:name`` parameters) in a transaction of its own and return its rows."""
+
+    def run(text: str, **params: object) -> list[dict[str, Any]]:
+        with db.transaction() as tx:
+            return tx.query(statement(text), **params)
+
+    return run
+
+
+@pytest.fixture
+def function_app() -> Iterator[FunctionApps]:
+    """Load a function's folder as functions-framework does and return its werkzeug test client; all is undone after."""
+    apps = FunctionApps()
+    yield apps
+    apps.restore()

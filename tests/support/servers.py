@@ -1,0 +1,54 @@
+"""One embedded Postgres per test process, copied from a cluster that the whole session makes and migrates once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from infra.local.postgres import PostgresServer
+
+TEMPLATE = "fillbook_template"
+_PREFIX = "fillbook-test"
+_FREE_BYTES_MIN = 512 * 1024 * 1024
+
+
+def session_folder() -> Path:
+    """Return a folder for this test session, in memory when there is room; leftovers of dead sessions are removed."""
+    base = Path("/dev/shm")
+    if not (base.is_dir() and os.access(base, os.W_OK) and shutil.disk_usage(base).free >= _FREE_BYTES_MIN):
+        base = Path(tempfile.gettempdir())
+    for folder in base.glob(f"{_PREFIX}-*"):
+        with suppress(ValueError, IndexError):
+            pid = int(folder.name.split("-")[2])
+            if not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+    return base / f"{_PREFIX}-{os.getpid()}"
+
+
+def start_server(folder: Path, worker: str) -> PostgresServer:
+    """Start this worker's server on its own copy of the migrated cluster; the first worker to come makes the cluster."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    made = folder / "cluster"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            _make_cluster(folder / "making")
+            (folder / "making").rename(made)
+    mine = folder / worker
+    shutil.copytree(made, mine, symlinks=True)
+    mine.chmod(0o700)
+    server = PostgresServer(mine, fsync=False)
+    server.start()
+    return server
+
+
+def _make_cluster(data_dir: Path) -> None:
+    from infra.database.migrate import migrate  # Alembic and SQLAlchemy: 0.4 s that unit tests need not pay
+
+    with PostgresServer(data_dir, fsync=False) as server:
+        server.run("psql", "-qc", f"create database {TEMPLATE}")
+        migrate(server.url(database=TEMPLATE))
