@@ -1,0 +1,162 @@
+"""Play a day through the real webhook: the invented demo day, or recorded points on their own days' time.
+
+The desk clock is stopped at each bar's close and moved on as the functions keep up, so age limits, sessions, schedules
+and pacing behave as on that day. After the last bar it walks on past the close until every execution is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TextIO
+
+import aiohttp
+
+from fillbook.calendar import calendar
+from infra.local.demo_day import invented_day
+from infra.local.receipts import Document, labelled, read_points
+from infra.local.sender import Control, Desk, Sent, send_minutes
+from infra.local.summary import Operator, Summary
+
+TICKERS = 30
+AFTER_THE_DAY_MINUTES_MAX = 240
+BAR_WIDTH = 30
+
+
+class Progress:
+    """A progress bar on a terminal, a line every tenth elsewhere."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._is_terminal = out.isatty()
+        self._last = -1
+
+    def __call__(self, done: int, total: int, label: str) -> None:
+        share = done / total if total else 1.0
+        if self._is_terminal:
+            filled = int(share * BAR_WIDTH)
+            self._out.write(f"\r  {'█' * filled}{'·' * (BAR_WIDTH - filled)} {done:>6,}/{total:,}  {label} ")
+        elif int(share * 10) > self._last:
+            self._last = int(share * 10)
+            self._out.write(f"  {done:,}/{total:,} receipts  {label}\n")
+        if done >= total and self._is_terminal:
+            self._out.write("\n")
+        self._out.flush()
+
+
+def play_day(
+    desk: Desk, environment: Mapping[str, str], *, day: date | None = None, tickers: int = TICKERS, seed: str = "fillbook", out: TextIO
+) -> Summary:
+    """Play the invented day ``day`` (default: the last finished session); ``environment`` is the operator's."""
+    exchange = calendar()
+    session = exchange.last_finished(datetime.now(UTC)) if day is None else exchange.session(day)
+    if session is None:
+        raise ValueError(f"{day} is not a trading day of {exchange.name}")
+    minutes = int((session.close_at - session.open_at) / timedelta(minutes=1))
+    out.write(f"Playing the invented day {session.date}: {tickers} tickers, {minutes} minutes. The desk clock is simulated.\n")
+    receipts = invented_day(session.open_at, minutes, tickers=tickers, seed=seed)
+    return _play(desk, environment, receipts, tickers * minutes, out)
+
+
+def import_points(desk: Desk, environment: Mapping[str, str], path: Path, *, out: TextIO) -> Summary:
+    """Send the recorded points of ``path``; what they lack is invented and named in ``generated``."""
+    receipts = sorted(labelled(read_points(path)), key=lambda receipt: receipt["ts"])
+    out.write(f"Importing {len(receipts):,} recorded points on their own days' time. The desk clock is simulated.\n")
+    minutes = (list(group) for _, group in itertools.groupby(receipts, key=lambda receipt: receipt["ts"]))
+    return _play(desk, environment, minutes, len(receipts), out)
+
+
+def _play(desk: Desk, environment: Mapping[str, str], minutes: Iterable[Sequence[Document]], total: int, out: TextIO) -> Summary:
+    started = time.monotonic()
+    operator = Operator(environment)
+    span: list[int] = []
+    try:
+        sent, ended_at = asyncio.run(_send_and_settle(desk, operator, _spanned(minutes, span), total, Progress(out)))
+        since = datetime.fromtimestamp(min(span) / 1000, UTC)
+        until = datetime.fromtimestamp(max(span) / 1000, UTC) + timedelta(minutes=1)
+        return Summary(
+            since=since.isoformat(),
+            until=until.isoformat(),
+            clock=f"simulated, stopped at {ended_at.isoformat()}",
+            sent=sent.total,
+            accepted=sent.statuses[202],
+            refused=dict(sent.refusals),
+            repeats=sent.repeats,
+            **operator.figures(since, until),
+            **operator.audit(),
+            seconds=round(time.monotonic() - started, 1),
+        )
+    finally:
+        operator.close()
+
+
+def _spanned(minutes: Iterable[Sequence[Document]], span: list[int]) -> Iterator[Sequence[Document]]:
+    """Pass the minutes on and note first and last bar."""
+    for receipts in minutes:
+        span[:] = [*span[:1], receipts[0]["ts"]] if span else [receipts[0]["ts"]]
+        yield receipts
+
+
+async def _send_and_settle(
+    desk: Desk, operator: Operator, minutes: Iterable[Sequence[Document]], total: int, progress: Progress
+) -> tuple[Sent, datetime]:
+    last_close: list[datetime] = []
+
+    def watched() -> Iterator[Sequence[Document]]:
+        for receipts in minutes:
+            last_close[:] = [datetime.fromtimestamp(max(r["time_close"] for r in receipts) / 1000, UTC)]
+            yield receipts
+
+    sent = await send_minutes(desk, watched(), total=total, progress=progress)
+    at = last_close[0]
+    async with aiohttp.ClientSession() as session:
+        control = Control(session, desk)
+        for _ in range(AFTER_THE_DAY_MINUTES_MAX):
+            if await control.backlog() == 0 and await asyncio.to_thread(operator.untold) == 0:
+                break
+            at += timedelta(minutes=1)
+            await control.set_clock(at)
+            await asyncio.sleep(0.1)
+    return sent, at
+
+
+def told(summary: Summary, pages: Mapping[str, str]) -> str:
+    """The summary for a person."""
+    money = ", ".join(f"{realized} {currency} realized" for currency, realized in summary.realized_pnl.items())
+    marks = ", ".join(f"{value} {currency} unrealized" for currency, value in summary.unrealized_pnl.items())
+    types = ", ".join(f"{count} {name}" for name, count in sorted(summary.executions_by_type.items()))
+    verdict = "clean" if summary.audit_exit == 0 else f"exit {summary.audit_exit}, {summary.audit_findings} findings"
+    lines = [
+        f"  receipts    {summary.accepted:,} accepted of {summary.sent:,} sent, {sum(summary.receipts.values()):,} stored",
+        f"  executions  {summary.executions} ({types})",
+        f"  messages    {summary.messages} on Discord",
+        f"  P&L         {money or 'nothing realized'}; {marks or 'nothing open'}",
+        f"  audit       {verdict}",
+        f"  took        {summary.seconds} s; the desk clock was {summary.clock}",
+        *(f"  {name:<11} {url}" for name, url in pages.items()),
+    ]
+    return "\n".join(lines)
+
+
+def running(home: Path) -> tuple[Desk, dict[str, str]]:
+    """The desk that runs from ``home`` and its operator's environment; raise ``FileNotFoundError`` when none does."""
+    state = json.loads((home / "run.json").read_text())
+    secrets = json.loads((home / "secrets.json").read_text())
+    desk = Desk(
+        ingest_url=state["functions"]["signal_ingest"] + "/timed/ingest",
+        ingest_token=secrets["ingest_token"],
+        control_url=state["control_url"],
+        database_url=state["database_url"],
+    )
+    return desk, dict(os.environ) | state["operator_env"]
+
+
+if __name__ == "__main__":
+    sys.exit("started by infra/dev.py")

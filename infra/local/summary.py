@@ -1,0 +1,148 @@
+"""The figures of a played day, read back from the desk's own views: what was sent, decided, booked, told, and whether it holds.
+
+Everything here is read after the fact from the database and the message log, never counted along while sending, so the
+summary can disagree with the sender – that is its point.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from fillbook.runtime.config import DatabaseConfig
+from fillbook.runtime.db import Database, Tx
+from fillbook.runtime.sql import Statement
+
+AUDIT_SECONDS = 120
+
+
+def statement(name: str, purpose: str, text: str) -> Statement:
+    """A read-only statement of the summary."""
+    return Statement(name=name, purpose=purpose, text=text)
+
+
+RECEIPTS = statement(
+    "receipts",
+    "receipts stored in a span, by result",
+    "select result, count(*) as count from signal.v_receipts where ts >= :since and ts < :until group by result",
+)
+EXECUTIONS = statement(
+    "executions",
+    "executions of the live book in a span, by type",
+    "select action_type::text as action_type, count(*) as count from ledger.v_actions"
+    " where book_id = 'live' and executed_at >= :since and executed_at <= :until group by action_type",
+)
+MESSAGES = statement(
+    "messages",
+    "messages that stand in the executions channel for executions of a span, by state",
+    "select m.state, count(*) as count from notify.v_messages m"
+    " join ledger.v_actions a on a.book_id = m.book_id and a.action_id = m.action_id"
+    " where a.book_id = 'live' and a.executed_at >= :since and a.executed_at <= :until group by m.state",
+)
+UNTOLD = statement(
+    "untold",
+    "executions of the live book that have no posted message yet",
+    "select count(*) as count from ledger.v_actions a where a.book_id = 'live' and a.origin = 'live' and not exists ("
+    " select from notify.v_messages m where m.book_id = a.book_id and m.action_id = a.action_id and m.state = 'posted')",
+)
+TOTALS = statement(
+    "totals",
+    "the live book's totals by currency",
+    "select currency, realized_pnl::text as realized_pnl, unrealized_pnl::text as unrealized_pnl"
+    " from ledger.v_book_totals where book_id = 'live'",
+)
+LANES = statement(
+    "lanes",
+    "tickers by lane",
+    "select lane, count(*) as count from signal.v_board where book_id = 'live' group by lane",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """One played span; counts by name, money as decimal text by currency. ``audit_exit`` 0 means clean."""
+
+    since: str
+    until: str
+    clock: str
+    sent: int
+    accepted: int
+    refused: Mapping[str, int]
+    repeats: int
+    receipts: Mapping[str, int]
+    lanes: Mapping[str, int]
+    executions: int
+    executions_by_type: Mapping[str, int]
+    messages: int
+    messages_by_state: Mapping[str, int]
+    realized_pnl: Mapping[str, str | None]
+    unrealized_pnl: Mapping[str, str | None]
+    audit_exit: int
+    audit_findings: int
+    seconds: float
+
+    @property
+    def is_proven(self) -> bool:
+        """The audit is clean, nothing accepted is missing, and there is exactly one posted message per execution."""
+        stored = sum(self.receipts.values())
+        told = self.messages == self.executions and set(self.messages_by_state) <= {"posted"}
+        return self.audit_exit == 0 and told and stored >= self.accepted > 0
+
+    def document(self) -> dict[str, Any]:
+        """The summary as JSON, verdict included."""
+        return asdict(self) | {"is_proven": self.is_proven}
+
+
+class Operator:
+    """The operator's view of the desk: reads figures, runs the audit."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = dict(environment)
+        config = DatabaseConfig.from_environment({"FILLBOOK_ENV": "local", **self._environment})
+        self._database = Database.open(config, application_name="demo", pool_size=1)
+
+    def untold(self) -> int:
+        """Executions of the live book that have no posted message yet."""
+        with self._database.transaction(read_only=True) as tx:
+            return int(tx.query(UNTOLD)[0]["count"])
+
+    def figures(self, since: datetime, until: datetime) -> dict[str, Any]:
+        """Counts and money of the span, as the fields of ``Summary`` call them."""
+        with self._database.transaction(read_only=True, isolation="repeatable read") as tx:
+            executions = _counts(tx, EXECUTIONS, since=since, until=until)
+            messages = _counts(tx, MESSAGES, since=since, until=until)
+            totals = tx.query(TOTALS)
+            return {
+                "receipts": _counts(tx, RECEIPTS, since=since, until=until),
+                "lanes": _counts(tx, LANES),
+                "executions": sum(executions.values()),
+                "executions_by_type": executions,
+                "messages": sum(messages.values()),
+                "messages_by_state": messages,
+                "realized_pnl": {row["currency"]: row["realized_pnl"] for row in totals},
+                "unrealized_pnl": {row["currency"]: row["unrealized_pnl"] for row in totals},
+            }
+
+    def audit(self) -> dict[str, int]:
+        """Run the ledger's own audit over every book; its exit status and how many findings it printed."""
+        command = [sys.executable, "-m", "fillbook.ledger", "audit", "--json"]
+        done = subprocess.run(
+            command, env=self._environment, capture_output=True, text=True, timeout=AUDIT_SECONDS, check=False
+        )
+        findings = 0
+        if done.returncode >= 20:
+            findings = sum(len(report["findings"]) for report in json.loads(done.stdout)["books"])
+        return {"audit_exit": done.returncode, "audit_findings": findings}
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._database.close()
+
+
+def _counts(tx: Tx, statement: Statement, **span: datetime) -> dict[str, int]:
+    return {next(iter(row.values())): int(row["count"]) for row in tx.query(statement, **span)}

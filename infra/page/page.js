@@ -1,0 +1,192 @@
+// The first Trade Tracker: three requests, every ten seconds, shown as they come. The server's decimal texts are never turned
+// into floating point numbers: they are cut for display, and their sign is read from the text.
+
+const REFRESH_MS = 10_000;
+const REFRESH_MS_MAX = 120_000;
+let key = "";
+let wait = REFRESH_MS;
+let timer = 0;
+let newest = 0;
+
+const at = (id) => document.getElementById(id);
+
+function make(tag, text, className) {
+  const element = document.createElement(tag);
+  if (text !== undefined && text !== null) element.textContent = text;
+  if (className) element.className = className;
+  return element;
+}
+
+// "1234567.8900" with 2 decimals -> "1,234,567.89"; cut, not rounded: the exact text is in the title
+function amount(text, decimals = 2) {
+  if (text === null || text === undefined) return "—";
+  const [, sign, whole, fraction = ""] = /^(-?)(\d+)(?:\.(\d+))?$/.exec(text) ?? [];
+  if (whole === undefined) return text;
+  const tail = fraction.slice(0, decimals).padEnd(decimals === 2 ? 2 : 0, "0");
+  return sign + whole.replace(/\B(?=(\d{3})+$)/g, ",") + (tail ? "." + tail : "");
+}
+
+function signed(text, currency) {
+  const cell = make("span");
+  if (text === null || text === undefined) return make("span", "—", "faint");
+  const isZero = /^-?0*(\.0*)?$/.test(text);
+  cell.className = isZero ? "flat" : text.startsWith("-") ? "loss" : "gain";
+  cell.textContent = isZero ? "FLAT" : (text.startsWith("-") ? "" : "+") + amount(text) + (currency ? " " + currency : "");
+  cell.title = text;
+  return cell;
+}
+
+function clock(ms, withDate = false) {
+  if (ms === null || ms === undefined) return "—";
+  const options = { timeZone: "America/New_York", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short" };
+  if (withDate) Object.assign(options, { year: "numeric", month: "2-digit", day: "2-digit" });
+  return new Intl.DateTimeFormat("en-US", options).format(ms);
+}
+
+async function get(path) {
+  const answer = await fetch(path, { headers: { Authorization: `Bearer ${key}` }, cache: "no-store" });
+  if (answer.status === 401 || answer.status === 403) throw Object.assign(new Error("This key does not open the desk."), { isKey: true });
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(`${body.error?.message ?? "The desk cannot answer"} (${body.error?.request_id ?? answer.status})`);
+  return body;
+}
+
+function line(label, value) {
+  const row = make("p");
+  row.append(make("span", label), value instanceof Node ? value : make("span", value));
+  return row;
+}
+
+function card(trade) {
+  const item = make("li", undefined, `card ${trade.day_direction}`);
+  const title = make("h3", trade.ticker);
+  title.append(make("span", trade.direction, "pill"));
+  const bar = make("progress");
+  bar.max = 100;
+  bar.value = Number(trade.trimmed_percent ?? 0);
+  bar.setAttribute("aria-label", `${amount(trade.trimmed_percent)} % trimmed`);
+  item.append(
+    title,
+    line("Unrealized", signed(trade.unrealized_pnl, trade.currency)),
+    line("Realized", signed(trade.realized_pnl, trade.currency)),
+    line("Quantity", amount(trade.total_qty, 4)),
+    line("VWAP", amount(trade.entry_price, 4)),
+    line("Price", trade.current_price === null ? "no price" : amount(trade.current_price) + (trade.price_state === "stale" ? " (stale)" : "")),
+    line("Lane", trade.lane ?? "—"),
+    line("Trimmed", `${amount(trade.trimmed_percent)} %`),
+    bar,
+  );
+  return item;
+}
+
+function lane(entry, number) {
+  const column = make("li", undefined, `lane-${number + 1}`);
+  column.append(make("h3", `${entry.title} · ${entry.count}`));
+  const list = make("ul");
+  for (const one of entry.cards) {
+    const item = make("li");
+    const head = make("strong", one.ticker);
+    head.append(make("span", amount(one.price)));
+    item.append(head, make("span", (one.reasons[0]?.text ?? one.stage) + (one.badges.length ? ` · ${one.badges.join(", ")}` : ""), "faint"));
+    list.append(item);
+  }
+  column.append(list);
+  return column;
+}
+
+function execution({ trade, action }) {
+  const row = make("tr");
+  const cells = [clock(action.ts), trade.ticker, action.action_type, trade.direction];
+  for (const text of cells) row.append(make("td", text));
+  for (const text of [amount(action.qty, 4), amount(action.price), amount(action.value)]) row.append(make("td", text, "number"));
+  const realized = make("td", undefined, "number");
+  if (action.action_type === "TRIM" || action.action_type === "EXIT") realized.append(signed(action.pnl_realized));
+  row.append(realized, make("td", action.reason_text ?? action.reason), make("td", action.message.state));
+  return row;
+}
+
+function fact(label, value) {
+  const box = make("div");
+  box.append(make("dt", label), make("dd", value));
+  return box;
+}
+
+function showHealth(health) {
+  const ages = health.ages;
+  at("health").replaceChildren(
+    fact("Status", health.status),
+    fact("Last receipt", clock(ages.last_receipt_ts)),
+    fact("Last execution", clock(ages.last_execution_ts)),
+    fact("Events waiting", String(health.outbox.depth)),
+    fact("Messages waiting", String(health.messages.pending)),
+    fact("Dead letters", String(health.messages.dead)),
+    fact("Last audit", health.audit.state),
+  );
+}
+
+function show(trades, lanes, health) {
+  const open = trades.trades.filter((trade) => trade.status === "OPEN");
+  at("positions").replaceChildren(...open.map(card));
+  at("positions-count").textContent = `· ${open.length}`;
+  at("lanes").replaceChildren(...lanes.lanes.map(lane));
+  const day = trades.trades.flatMap((trade) => trade.execution_actions.map((action) => ({ trade, action })));
+  const dayStart = health.session.day_start_ts;
+  const today = day.filter(({ action }) => action.ts >= dayStart).sort((a, b) => b.action.ts - a.action.ts);
+  at("executions").replaceChildren(...today.map(execution));
+  at("executions-count").textContent = `· ${today.length} on ${health.session.date}`;
+  showHealth(health);
+  newest = trades.data_as_of_ts;
+  at("data-line").className = "";
+  at("data-line").textContent = `Data as of ${clock(newest, true)}${health.clock.is_simulated ? " · simulated clock" : ""}`;
+}
+
+async function refresh() {
+  clearTimeout(timer);
+  if (!document.hidden && key) {
+    try {
+      const health = await get("/timed/health");
+      const since = health.session.day_start_ts;
+      const [open, day, lanes] = await Promise.all([
+        get("/timed/trades?status=open&include=lots,actions&limit=1000"),
+        get(`/timed/trades?since=${since}&include=actions&limit=1000`),
+        get("/timed/lanes"),
+      ]);
+      const byId = new Map([...day.trades, ...open.trades].map((trade) => [trade.position_id, trade]));
+      show({ ...open, trades: [...byId.values()] }, lanes, health);
+      wait = REFRESH_MS;
+    } catch (error) {
+      if (error.isKey) return logOut(error.message);
+      wait = Math.min(wait * 2, REFRESH_MS_MAX);
+      at("data-line").className = "late";
+      at("data-line").textContent = `${error.message}. Shown data as of ${clock(newest, true)}.`;
+    }
+  }
+  if (key) timer = setTimeout(refresh, wait);
+}
+
+function logOut(message = "") {
+  key = "";
+  clearTimeout(timer);
+  at("desk").hidden = at("log-out").hidden = true;
+  at("log-in").hidden = false;
+  at("log-in-error").textContent = message;
+  at("data-line").textContent = "";
+}
+
+at("log-in").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  key = at("key").value.trim();
+  at("key").value = "";
+  try {
+    await get("/timed/health");
+  } catch (error) {
+    return logOut(error.message);
+  }
+  at("log-in").hidden = true;
+  at("desk").hidden = at("log-out").hidden = false;
+  at("log-in-error").textContent = "";
+  refresh();
+});
+at("log-out").addEventListener("click", () => logOut());
+document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+logOut();
