@@ -13,40 +13,7 @@ from infra.manifest import Function, Manifest, load
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- functions: begin -->", "<!-- functions: end -->"
 BUILD_IMAGE = "python:{python}-slim-bookworm"
-TRIGGER_WORDS = {"http": "HTTP", "pubsub": "Pub/Sub", "schedule": "schedule"}
-
-
-def readme_table(manifest: Manifest) -> str:
-    """The table of functions as Markdown, one row each in the manifest's order."""
-    lines = ["| function | what it does | started by |", "|---|---|---|"]
-    lines += [f"| `{entry.name}` | {entry.purpose} | {starters(manifest, entry)} |" for entry in manifest.functions.values()]
-    return "\n".join(lines)
-
-
-def starters(manifest: Manifest, entry: Function) -> str:
-    """What makes a function run, in words: its topics, its schedules, its public routes."""
-    topics = [f"`{item.topic}`" for item in manifest.subscriptions if item.function == entry.name]
-    crons = sorted({f"`{item.cron}`" for item in manifest.schedules if item.function == entry.name})
-    routes = [f"`{item.method} {item.path}`" for item in entry.routes if item.caller != "oidc"]
-    parts = [("topics " + ", ".join(topics)) if topics else "", ("cron " + ", ".join(crons)) if crons else ""]
-    shown = ", ".join(routes[:2]) + (" …" if len(routes) > 2 else "")
-    return "; ".join(part for part in (shown, *parts) if part)
-
-
-def readme(text: str, manifest: Manifest) -> str:
-    """``text`` with its table written anew between the two markers; ``ValueError`` when a marker is missing."""
-    before, found_begin, rest = text.partition(BEGIN)
-    _, found_end, after = rest.partition(END)
-    if not found_begin or not found_end:
-        raise ValueError(f"the README needs the lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{readme_table(manifest)}\n{END}{after}"
-
-
-def cloudbuild(manifest: Manifest) -> str:
-    """``cloudbuild.yaml``: check, test, bundle, build, migrate and deploy one function, named by substitution."""
-    first = next(iter(manifest.functions))
-    image = BUILD_IMAGE.format(python=manifest.python)
-    return f"""\
+CLOUDBUILD = """\
 # Written by `infra/dev.py table` from infra/functions.yaml; a test fails when the two differ. Do not edit.
 #
 # Deploys one function: gcloud builds submit --substitutions=_FUNCTION=signal_ingest,_DATABASE_URL_SECRET=…
@@ -54,7 +21,7 @@ def cloudbuild(manifest: Manifest) -> str:
 # schedules, service accounts, secrets, the database) is made by the cloud program, not here.
 substitutions:
   _FUNCTION: {first}
-  _REGION: {manifest.region}
+  _REGION: {region}
   _REPOSITORY: fillbook
   _DATABASE_URL_SECRET: fillbook-database-url
 options:
@@ -86,7 +53,7 @@ steps:
       - --path=build/$_FUNCTION
       - --builder=gcr.io/buildpacks/builder:google-22
       - --env=GOOGLE_FUNCTION_TARGET=$_FUNCTION
-      - --env=GOOGLE_RUNTIME_VERSION={manifest.python}
+      - --env=GOOGLE_RUNTIME_VERSION={python}
       - --publish
   - id: migrate
     name: {image}
@@ -100,13 +67,50 @@ steps:
       - -ceu
       - |
         case "$_FUNCTION" in
-{deploy_cases(manifest)}
+{cases}
           *) echo "no such function: $_FUNCTION" >&2; exit 2 ;;
         esac
         gcloud run deploy "$$name" --region="$_REGION" $$flags \\
           --image="$_REGION-docker.pkg.dev/$PROJECT_ID/$_REPOSITORY/$_FUNCTION:$BUILD_ID"
 timeout: 3600s
 """
+
+
+def readme_table(manifest: Manifest) -> str:
+    """The table of functions as Markdown, one row each in the manifest's order."""
+    lines = ["| function | what it does | started by |", "|---|---|---|"]
+    lines += [f"| `{entry.name}` | {entry.purpose} | {starters(manifest, entry)} |" for entry in manifest.functions.values()]
+    return "\n".join(lines)
+
+
+def starters(manifest: Manifest, entry: Function) -> str:
+    """What makes a function run, in words: its topics, its schedules, its public routes."""
+    topics = [f"`{item.topic}`" for item in manifest.subscriptions if item.function == entry.name]
+    crons = sorted({f"`{item.cron}`" for item in manifest.schedules if item.function == entry.name})
+    routes = [f"`{item.method} {item.path}`" for item in entry.routes if item.caller != "oidc"]
+    parts = [("topics " + ", ".join(topics)) if topics else "", ("cron " + ", ".join(crons)) if crons else ""]
+    shown = ", ".join(routes[:2]) + (" …" if len(routes) > 2 else "")
+    return "; ".join(part for part in (shown, *parts) if part)
+
+
+def readme(text: str, manifest: Manifest) -> str:
+    """``text`` with its table written anew between the two markers; ``ValueError`` when a marker is missing."""
+    before, found_begin, rest = text.partition(BEGIN)
+    _, found_end, after = rest.partition(END)
+    if not found_begin or not found_end:
+        raise ValueError(f"the README needs the lines {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n{readme_table(manifest)}\n{END}{after}"
+
+
+def cloudbuild(manifest: Manifest) -> str:
+    """``cloudbuild.yaml``: check, test, bundle, build, migrate and deploy one function, named by substitution."""
+    return CLOUDBUILD.format(
+        first=next(iter(manifest.functions)),
+        image=BUILD_IMAGE.format(python=manifest.python),
+        python=manifest.python,
+        region=manifest.region,
+        cases=deploy_cases(manifest),
+    )
 
 
 def deploy_cases(manifest: Manifest) -> str:

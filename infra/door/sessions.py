@@ -6,6 +6,7 @@ change of an exchange's days is a reviewed diff. It refuses years it was not ask
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,9 +23,12 @@ def table(exchange: str, first_year: int = FIRST_YEAR, last_year: int = LAST_YEA
     """
     import exchange_calendars
 
-    # the library's default ends about a year from now; an explicit end makes it compute the announced rules further
-    known = exchange_calendars.get_calendar(exchange, start=f"{first_year}-01-01", end=f"{last_year}-12-31")
-    half_days = {day.date() for day in known.early_closes}
+    # An explicit end, because the library's default ends about a year from now; it computes the announced rules further.
+    # Its own use of pandas warns; what it returns is compared with the committed table by a test.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        known = exchange_calendars.get_calendar(exchange, start=f"{first_year}-01-01", end=f"{last_year}-12-31")
+        half_days = {day.date() for day in known.early_closes}
     lines = [HEADER]
     for day, row in known.schedule.iterrows():
         opens, closes = row["open"].to_pydatetime(), row["close"].to_pydatetime()
