@@ -126,9 +126,13 @@ class TradingCalendar:
         )
 
 
-@cache
 def calendar(name: str = "XNYS") -> TradingCalendar:
-    """The calendar of an exchange by its market code; a code without a table is a ``CalendarError``."""
+    """The calendar of an exchange by its market code, read once; a code without a table is a ``CalendarError``."""
+    return _read(name)  # the cache keys on what was passed: with a default of its own it would read the table twice
+
+
+@cache
+def _read(name: str) -> TradingCalendar:
     table = files("fillbook").joinpath("sessions", f"{name}.csv")
     if not name.isalnum() or not table.is_file():
         raise CalendarError(f"no session table for {name!r}")
