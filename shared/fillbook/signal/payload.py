@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json.encoder
-import uuid
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
+from uuid import uuid5
 
+from fillbook.outbox.model import NAMESPACE
 from fillbook.runtime.errors import Rejected
 
-NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://fillbook/ids/1")
 TOKEN_FIELD: Final = "token"  # noqa: S105 -- the name of the field, not a token
 
 DEPTH_MAX: Final = 8
@@ -61,7 +61,7 @@ def payload_hash(canonical: bytes) -> str:
 
 def receipt_id(ticker: str, ts: int, digest: str) -> str:
     """The receipt's id: uuid5 of ``["receipt",ticker,ts,payload_hash]`` in the one namespace (ledger.md 4)."""
-    return str(uuid.uuid5(NAMESPACE, f'["receipt",{_quote(ticker)},{ts},"{digest}"]'))
+    return str(uuid5(NAMESPACE, f'["receipt",{_quote(ticker)},{ts},"{digest}"]'))
 
 
 def _write(value: Any, depth: int, parts: list[str]) -> None:
