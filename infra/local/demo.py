@@ -39,6 +39,7 @@ class Progress:
         self._last = -1
 
     def __call__(self, done: int, total: int, label: str) -> None:
+        """Show ``done`` of ``total`` receipts; ``label`` says where the desk clock is."""
         share = done / total if total else 1.0
         if self._is_terminal:
             filled = int(share * BAR_WIDTH)
@@ -52,7 +53,13 @@ class Progress:
 
 
 def play_day(
-    desk: Desk, environment: Mapping[str, str], *, day: date | None = None, tickers: int = TICKERS, seed: str = "fillbook", out: TextIO
+    desk: Desk,
+    environment: Mapping[str, str],
+    *,
+    day: date | None = None,
+    tickers: int = TICKERS,
+    seed: str = "fillbook",
+    out: TextIO,
 ) -> Summary:
     """Play the invented day ``day`` (default: the last finished session); ``environment`` is the operator's."""
     exchange = calendar()

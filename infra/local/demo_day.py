@@ -77,7 +77,9 @@ class Walk:
         """A ticker before its opening bell: the drift of the first stretch is already in its scores."""
         random = Random(seed_of(seed, day.isoformat(), ticker))
         close = Decimal(random.randint(1_800, 38_000)) / 100
-        walk = cls(ticker=ticker, day=day, random=random, sector=SECTORS[number % len(SECTORS)], previous_close=close, price=close)
+        walk = cls(
+            ticker=ticker, day=day, random=random, sector=SECTORS[number % len(SECTORS)], previous_close=close, price=close
+        )
         walk.bias = random.choice((1, 1, -1))
         walk._turn()
         for _ in range(WARM_UP_MINUTES):
@@ -111,7 +113,7 @@ class Walk:
         side = 1 if htf >= 0 else -1
         momentum = side * ltf > PULLBACK_BELOW
         flags = self._flags(side, momentum, htf, ltf)
-        is_first = self._trigger(side, momentum, opened_ts, flags)
+        is_first = self._trigger(side, opened_ts, flags)
         self.state = state_name(side, momentum)
         return self._receipt(opened_ts, htf, ltf, flags, is_first=is_first)
 
@@ -127,7 +129,7 @@ class Walk:
         flags["ema_cross_3m_13_48"] = self.random.random() < 0.04
         return flags
 
-    def _trigger(self, side: int, momentum: bool, opened_ts: int, flags: dict[str, bool]) -> bool:
+    def _trigger(self, side: int, opened_ts: int, flags: dict[str, bool]) -> bool:
         """Start a new cycle where the higher time frame turned or a squeeze was released; True on its first bar."""
         turned = self.cycle is None or self.cycle.key[2] != side
         if not (turned or flags["sq30_release"]):
@@ -173,7 +175,10 @@ class Walk:
 
     def _surroundings(self, price: Decimal, side: int) -> Document:
         """Clouds, stacks and the rest of what the script sends along."""
-        near, far = self.previous_close * (1 - self.bias * Decimal("0.01")), self.previous_close * (1 - self.bias * Decimal("0.03"))
+        near, far = (
+            self.previous_close * (1 - self.bias * Decimal("0.01")),
+            self.previous_close * (1 - self.bias * Decimal("0.03")),
+        )
         short = 1 if self.fast >= 0 else -1
         stacks = {"W": 2 * self.bias, "D": 3 * self.bias, "4H": 2 * side, "1H": side, "30": short, "10": short}
         return {

@@ -10,10 +10,11 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "infra" / "docs" / "benchmarks.md"
 RESULTS = ROOT / ".fillbook" / "bench"
+HEAD = (
+    "# Benchmarks",
+    "",
+    "Written by `python3 infra/dev.py bench`. Ratios compare ours with a baseline in the same run; the verdict is the median of",
+    "the per-round ratios, the span is minimum to maximum. Absolute figures hold for the machine named under each stage only.",
+    "",
+)
 PACKAGES = ("functions-framework", "pg8000", "pydantic", "requests")
 
 
@@ -89,7 +97,7 @@ def machine() -> dict[str, Any]:
     """What the figures were measured on: versions and cores, no names of machines."""
     packages = {name: version(name) for name in PACKAGES}
     return {
-        "date": date.today().isoformat(),
+        "date": datetime.now(UTC).date().isoformat(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "system": platform.system(),
@@ -132,10 +140,11 @@ def percentile(samples: Sequence[float], share: float) -> float:
 
 def publish(stage: Stage) -> None:
     """Print the stage as a table and one JSON line, keep it, and rewrite the page of results."""
-    print(section(stage.document()), flush=True)
-    print(json.dumps(stage.document(), ensure_ascii=False), flush=True)
+    document = stage.document()
+    sys.stdout.write("\n".join((section(document), json.dumps(document, ensure_ascii=False), "")))
+    sys.stdout.flush()
     RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"{stage.name}.json").write_text(json.dumps(stage.document()))
+    (RESULTS / f"{stage.name}.json").write_text(json.dumps(document))
     write_page()
 
 
@@ -145,10 +154,7 @@ def write_page() -> None:
     for path in sorted(RESULTS.glob("*.json")):
         document = json.loads(path.read_text())
         stages[document["stage"]] = section(document)
-    head = (
-        "# Benchmarks\n\nWritten by `python3 infra/dev.py bench`. Ratios compare ours with a baseline in the same run; the verdict is the median of "
-        "the per-round ratios,\nthe span is minimum to maximum. Absolute figures hold for the machine named under each stage only.\n"
-    )
+    head = "\n".join(HEAD)
     PAGE.write_text(head + "\n" + "\n".join(stages[name] for name in sorted(stages)))
 
 
