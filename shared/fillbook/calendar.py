@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
-from importlib.resources import files
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 NEW_YORK = ZoneInfo("America/New_York")
@@ -133,7 +133,7 @@ def calendar(name: str = "XNYS") -> TradingCalendar:
 
 @cache
 def _read(name: str) -> TradingCalendar:
-    table = files("fillbook").joinpath("sessions", f"{name}.csv")
+    table = Path(__file__).with_name("sessions") / f"{name}.csv"
     if not name.isalnum() or not table.is_file():
         raise CalendarError(f"no session table for {name!r}")
     return TradingCalendar(name, table.read_text("utf-8"))
