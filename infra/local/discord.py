@@ -22,10 +22,11 @@ from typing import Any, Self
 from aiohttp import web
 
 from fillbook.runtime.clock import Clock, DeskClock, FixedClock, SystemClock
-from infra.local.discord_api import Ask, DiscordApi, Reply
+from infra.local.discord_api import DiscordApi
 from infra.local.discord_control import add_control
 from infra.local.discord_faults import Fault, Faults
 from infra.local.discord_limits import Limits
+from infra.local.discord_shapes import Ask, Reply
 from infra.local.discord_store import DiscordStore, Webhook
 
 HOST = "127.0.0.1"

@@ -7,11 +7,10 @@ request is logged here. How a reply travels (whole, torn, dripping, never) is th
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,7 +18,19 @@ from fillbook.runtime.clock import Clock
 from infra.local.discord_faults import Fault, Faults
 from infra.local.discord_limits import Limited, Limits
 from infra.local.discord_rules import EmptyMessage, check, pings, require_something
-from infra.local.discord_store import GUILD_ID, DiscordStore, Webhook, written
+from infra.local.discord_shapes import (
+    STATE_ANSWERS,
+    Ask,
+    Reply,
+    banned,
+    json_object,
+    new_message,
+    refusal,
+    server_error,
+    spoiled,
+    webhook_document,
+)
+from infra.local.discord_store import DiscordStore, Webhook, written
 
 _WEBHOOK_PATH = re.compile(
     r"/api(?:/v(?P<version>\d+))?/webhooks/(?P<webhook>\d+)/(?P<token>[^/]+)(?:/messages/(?P<message>[^/]+))?"
@@ -32,51 +43,6 @@ _OPERATIONS = {
 WRITES = frozenset({"create", "edit", "delete"})
 OLD_VERSION_MAX = 7
 LIST_MAX = 100
-STATE_ANSWERS: Mapping[str, tuple[int, int, str]] = {
-    "deleted": (404, 10015, "Unknown Webhook"),
-    "token_bad": (401, 50027, "Invalid Webhook Token"),
-    "forbidden": (403, 50013, "Missing Permissions"),
-    "channel_deleted": (404, 10003, "Unknown Channel"),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """One request as it arrived."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: bytes
-    address: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """One answer. ``travel`` says how it leaves: plain, reset, hang, drip or huge."""
-
-    status: int
-    document: Any = None
-    html: str | None = None
-    raw: bytes | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    travel: str = "plain"
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def body(self) -> bytes:
-        """The bytes of the answer."""
-        if self.raw is not None:
-            return self.raw
-        if self.html is not None:
-            return self.html.encode()
-        return b"" if self.document is None else json.dumps(self.document, ensure_ascii=False).encode()
-
-
-def refusal(status: int, code: int, message: str) -> Reply:
-    """Return Discord's error body."""
-    return Reply(status=status, document={"message": message, "code": code})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +154,7 @@ class DiscordApi:
         if group == "rate_limit":
             return self._rate_limited(route, fault, kind, now)
         if group == "server_error" and not fault.options.get("applied"):
-            return _server_error(int(kind))
+            return server_error(int(kind))
         if fault.knob in ("network.hang", "network.reset"):
             return Reply(status=0, travel=kind)
         if group == "state" and not kind.startswith("message_"):
@@ -201,7 +167,7 @@ class DiscordApi:
         until = now + timedelta(seconds=seconds)
         if kind == "ban":
             self.limits.forbid_until("global", until, is_ban=True)
-            return _banned()
+            return banned()
         if kind == "old_edits":
             reply = self._limited(route, Limited(scope="user", retry_after=seconds, remaining=3), now)
             reply.document.update(code=30046, message="Maximum number of edits to messages older than 1 hour reached.")
@@ -222,7 +188,7 @@ class DiscordApi:
 
     def _limited(self, route: _Route, limited: Limited, now: datetime) -> Reply:
         if limited.is_ban:
-            return _banned()
+            return banned()
         is_global = limited.scope == "global"
         seconds = math.ceil(limited.retry_after * 1000) / 1000
         headers = self.limits.headers(route.bucket, now)
@@ -243,11 +209,11 @@ class DiscordApi:
     def _strike_after(self, route: _Route, fault: Fault, reply: Reply, now: datetime) -> Reply:
         group, _, kind = fault.knob.partition(".")
         if group == "server_error":
-            return _server_error(int(kind))
+            return server_error(int(kind))
         if group == "network":
             return replace(reply, travel=kind.removesuffix("_after_accept"), options=fault.options)
         if group == "body":
-            return _spoiled(reply, kind)
+            return spoiled(reply, kind)
         if kind.startswith("message_") and isinstance(reply.document, dict):
             self.meddle(kind.removeprefix("message_"), str(reply.document.get("id", route.message_id)), now)
         return reply
@@ -304,17 +270,17 @@ class DiscordApi:
 
     def _create(self, ask: Ask, webhook: Webhook, place: str, now: datetime) -> Reply:
         waits = ask.query.get("wait", "").lower() in ("true", "1")
-        body = _json_object(ask)
+        body = json_object(ask)
         if isinstance(body, Reply):
             return body if waits else Reply(status=204)
         form, errors = check(body)
+        if errors.found:
+            return Reply(status=400, document=errors.document()) if waits else Reply(status=204)
         try:
             require_something(form.content or "", form.embeds or [])
         except EmptyMessage:
             return refusal(400, 50006, "Cannot send an empty message") if waits else Reply(status=204)
-        if errors.found:
-            return Reply(status=400, document=errors.document()) if waits else Reply(status=204)
-        message = _new_message(self.store.next_id(now), webhook, place, now)
+        message = new_message(self.store.next_id(now), webhook, place, now)
         message["author"]["username"] = form.username or webhook.name
         message["content"], message["embeds"] = form.content or "", form.embeds or []
         self.store.save(message)
@@ -322,7 +288,7 @@ class DiscordApi:
         return Reply(status=200, document=message) if waits else Reply(status=204)
 
     def _edit(self, ask: Ask, message: dict[str, Any], now: datetime) -> Reply:
-        body = _json_object(ask)
+        body = json_object(ask)
         if isinstance(body, Reply):
             return body
         form, errors = check(body)
@@ -352,60 +318,3 @@ class DiscordApi:
             route.channel_id, before=numbers.get("before"), after=numbers.get("after"), limit=numbers.get("limit", 50)
         )
         return Reply(status=200, document=[{**one, "embeds": [], "content": ""} for one in found])
-
-
-def _server_error(status: int) -> Reply:
-    if status == 500:
-        return Reply(status=500, document={"message": "500: Internal Server Error", "code": 0})
-    return Reply(status=status, html=f"<html><head><title>{status}</title></head><body><h1>Error {status}</h1></body></html>")
-
-
-def _banned() -> Reply:
-    return Reply(
-        status=429, html="<html><body><h1>Access denied</h1><p>error code: 1015</p></body></html>", headers={"Via": "none"}
-    )
-
-
-def _spoiled(reply: Reply, kind: str) -> Reply:
-    if kind == "no_content":
-        return replace(reply, status=204, document=None)
-    if kind == "empty_200":
-        return replace(reply, raw=b"")
-    if kind == "invalid_json":
-        return replace(reply, raw=reply.body[: len(reply.body) // 2])
-    if kind == "wrong_id":
-        return replace(reply, document={**(reply.document or {}), "id": {"low": 17}})
-    return replace(reply, document={**(reply.document or {}), "embeds": [{"type": "rich", "title": "something else"}]})
-
-
-def _json_object(ask: Ask) -> Mapping[str, Any] | Reply:
-    if not ask.headers.get("Content-Type", "").startswith("application/json"):
-        return refusal(400, 50109, "The request body contains invalid JSON.")
-    try:
-        body = json.loads(ask.body)
-    except ValueError:
-        return refusal(400, 50109, "The request body contains invalid JSON.")
-    if isinstance(body, dict):
-        return body
-    error = {"_errors": [{"code": "MODEL_TYPE_CONVERT", "message": "Only dictionaries may be used in a ModelType"}]}
-    return Reply(status=400, document={"message": "Invalid Form Body", "code": 50035, "errors": error})
-
-
-def webhook_document(webhook: Webhook) -> dict[str, Any]:
-    """Return what ``GET /webhooks/{id}/{token}`` answers."""
-    return {
-        "id": webhook.webhook_id, "type": 1, "name": webhook.name, "avatar": None, "channel_id": webhook.channel_id,
-        "guild_id": GUILD_ID, "application_id": None, "token": webhook.token, "url": webhook.url,
-    }  # fmt: skip
-
-
-def _new_message(message_id: str, webhook: Webhook, place: str, now: datetime) -> dict[str, Any]:
-    author = {
-        "id": webhook.webhook_id, "username": webhook.name, "avatar": None, "discriminator": "0000", "public_flags": 0,
-        "flags": 0, "bot": True, "global_name": None,
-    }  # fmt: skip
-    return {
-        "id": message_id, "type": 0, "content": "", "mentions": [], "mention_roles": [], "attachments": [], "embeds": [],
-        "timestamp": written(now), "edited_timestamp": None, "flags": 0, "components": [], "channel_id": place,
-        "author": author, "pinned": False, "mention_everyone": False, "tts": False, "webhook_id": webhook.webhook_id,
-    }  # fmt: skip
