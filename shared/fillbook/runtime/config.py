@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, ClassVar, Literal, Self, Union, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from fillbook.runtime import logs
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -82,7 +84,18 @@ class Config(BaseModel):
             raise ConfigError(problems) from None
         if problems:
             raise ConfigError(problems)
+        logs.remember(secrets=tuple(_secrets(config)), project=getattr(config, "fillbook_project", ""))
         return config
+
+
+def _secrets(config: Config) -> Iterator[str]:
+    """Yield every secret value, and the password inside a database URL, so that the logs can mask them."""
+    for value in dict(config).values():
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, SecretStr):
+                text = item.get_secret_value()
+                yield text
+                yield from filter(None, [urlsplit(text).password if "://" in text else None])
 
 
 def _is_tuple(annotation: Any) -> bool:
@@ -120,10 +133,15 @@ class DatabaseConfig(Config):
 
 
 class OidcConfig(Config):
-    """Who may call with an identity token; no audience or no caller means that nobody may."""
+    """Who may call with an identity token; no audience or no caller means that nobody may.
+
+    ``fillbook_oidc_platform_verified`` is set by the deployment for services without a public invoker only: there Cloud Run
+    has verified the token and cut off its signature (``auth.py``).
+    """
 
     fillbook_oidc_audience: str | None = None
     fillbook_oidc_callers: tuple[str, ...] = ()
+    fillbook_oidc_platform_verified: bool = False
 
 
 class PubSubConfig(Config):

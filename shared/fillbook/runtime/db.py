@@ -106,6 +106,14 @@ class Tx:
         except WireBroken as broken:
             raise connection_lost(broken) from broken
 
+    def _alone(self, calls: tuple[Call, ...]) -> tuple[Any, ...]:
+        """Begin, run ``calls`` and commit in one message: a whole transaction without a decision in between."""
+        texts = [call_text(call.function, call.document) for call in calls]
+        results = self._exchange(query_message("; ".join((*self._begin, *texts, "commit"))), 1, is_final=True)
+        if results[-1].tag != "COMMIT":
+            raise DatabaseFailed("25P02", f"commit answered {results[-1].tag}")
+        return tuple(rows.document(_single(result)) for result in results[-1 - len(calls) : -1])
+
     def _check(self) -> Pool:
         if self._pool is None:
             raise RuntimeError("this transaction is over")
@@ -221,6 +229,14 @@ class Database:
         try:
             yield tx
             tx._commit()
+        finally:
+            tx._end()
+
+    def call(self, *calls: Call, read_only: bool = False, tenant_id: str | None = None) -> tuple[Any, ...]:
+        """Run ``calls`` in a transaction of their own, begin and commit included, in one round trip; raises as ``Tx.call``."""
+        tx = Tx(self._pool, _begin(read_only, "read committed", tenant_id), read_only=read_only)
+        try:
+            return tx._alone(calls) if calls else ()
         finally:
             tx._end()
 

@@ -1,0 +1,56 @@
+"""Calls to the outside over HTTP: one retry policy per outside, no redirects, bounded answers.
+
+A ``requests`` session follows up to one retry of what was certainly not processed (connection refused) unless its owner
+mounts another policy. Answers are read against a byte limit and a deadline, because a read timeout alone bounds neither
+size nor dripping.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from fillbook.runtime import clock
+from fillbook.runtime.errors import Unavailable
+
+ANSWER_BYTES_MAX = 1_048_576
+CHUNK_BYTES = 16_384
+
+
+def session(retry: Retry | None = None, *, pool_size: int = 8) -> requests.Session:
+    """Return a keep-alive session with ``retry`` mounted; proxies of the environment and redirects are ignored."""
+    made = requests.Session()
+    made.trust_env = False
+    made.max_redirects = 0
+    policy = Retry(total=1, connect=1, read=0, status=0, redirect=0, other=0) if retry is None else retry
+    adapter = HTTPAdapter(max_retries=policy, pool_connections=pool_size, pool_maxsize=pool_size)
+    made.mount("http://", adapter)
+    made.mount("https://", adapter)
+    return made
+
+
+def read_bounded(response: requests.Response, *, seconds: float, bytes_max: int = ANSWER_BYTES_MAX) -> bytes:
+    """Read a streamed answer; raises ``Unavailable('answer_too_large' | 'answer_too_slow')``."""
+    deadline = clock.monotonic() + seconds
+    parts: list[bytes] = []
+    size = 0
+    for chunk in response.iter_content(CHUNK_BYTES):
+        size += len(chunk)
+        if size > bytes_max:
+            raise Unavailable("answer_too_large", f"more than {bytes_max} bytes")
+        if clock.monotonic() > deadline:
+            raise Unavailable("answer_too_slow", f"more than {seconds} s")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def read_json(response: requests.Response, *, seconds: float, bytes_max: int = ANSWER_BYTES_MAX) -> Any:
+    """Read a streamed answer as JSON; raises ``Unavailable('answer_invalid')`` when it is none."""
+    try:
+        return json.loads(read_bounded(response, seconds=seconds, bytes_max=bytes_max))
+    except (ValueError, RecursionError) as error:
+        raise Unavailable("answer_invalid", type(error).__name__) from error
