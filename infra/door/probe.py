@@ -1,0 +1,65 @@
+"""Imports one function's ``main.py`` in an interpreter of its own and tells, as JSON, what came along.
+
+Contract tests ask it what a cold start imports, which settings the function's config class reads and whether a bundle
+stands on its own. The import is all it does: no request is served and nothing outside the process is touched.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def ask(folder: Path, name: str, *, alone: bool = False) -> dict[str, Any]:
+    """What importing ``folder/main.py`` brings in; ``alone`` hides the work tree's own package, as in the cloud.
+
+    Keys: ``entry_point`` (bool), ``config`` (class name, or None), ``settings`` ({NAME: default text or None}),
+    ``required`` (names without default), ``modules`` (all of ``sys.modules``), ``package_files`` (of ``fillbook``).
+    Raises ``RuntimeError`` with the traceback when the import fails.
+    """
+    command = [sys.executable, "-P", "-W", "error", str(Path(__file__)), str(folder), name, *(["alone"] if alone else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    if done.returncode != 0:
+        raise RuntimeError(f"{folder}/main.py cannot be imported:\n{done.stderr}")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def tell(folder: Path, name: str, alone: bool) -> dict[str, Any]:
+    """The other side of ``ask``: runs in the new interpreter."""
+    if alone:
+        sys.path = [path for path in sys.path if Path(path).resolve() != SHARED]
+    sys.path.insert(0, str(folder))
+    import main  # type: ignore[import-not-found, unused-ignore]
+
+    imported = sorted(sys.modules)
+    config = config_class(main)
+    fields = config.model_fields if config else {}
+    return {
+        "entry_point": callable(getattr(main, name, None)),
+        "config": config.__name__ if config else None,
+        "settings": sorted(field.upper() for field in fields),
+        "required": sorted(field.upper() for field, info in fields.items() if info.is_required()),
+        "modules": imported,
+        "package_files": [str(sys.modules[item].__file__) for item in imported if item.split(".")[0] == "fillbook"],
+    }
+
+
+def config_class(main: Any) -> Any:
+    """The one config class a shell names that is not one of the runtime's own building blocks; None without one."""
+    from fillbook.runtime.config import Config
+
+    found = [item for item in vars(main).values() if isinstance(item, type) and issubclass(item, Config)]
+    own = [item for item in found if item.__module__ != Config.__module__]
+    if len(own) > 1:
+        raise ValueError(f"one config class per function, found {sorted(item.__name__ for item in own)}")
+    return own[0] if own else None
+
+
+if __name__ == "__main__":
+    print(json.dumps(tell(Path(sys.argv[1]), sys.argv[2], "alone" in sys.argv[3:])))
