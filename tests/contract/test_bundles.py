@@ -23,7 +23,7 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def test_there_is_a_bundle_for_every_function() -> None:
-    assert NAMES == sorted(path.name for path in (ROOT / "functions").iterdir() if path.is_dir())
+    assert sorted(path.name for path in (ROOT / "functions").iterdir() if path.is_dir()) == NAMES
 
 
 def test_the_same_sources_give_the_same_bytes(bundle: Bundle, tmp_path: Path) -> None:
