@@ -13,9 +13,23 @@ from typing import Any
 from uuid import UUID
 
 from fillbook.outbox.model import PAYLOAD_BYTES_MAX, Event
+from fillbook.outbox.relay import RelayReport, relay, relay_own, sweep
 from fillbook.runtime.db import Call, Tx
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import encode
+
+__all__ = [
+    "RelayReport",
+    "enqueue",
+    "event_rows",
+    "partitions_of",
+    "quarantine",
+    "receive",
+    "receive_call",
+    "relay",
+    "relay_own",
+    "sweep",
+]
 
 QUARANTINE_BODY_BYTES_MAX = 64 * 1024
 
