@@ -1,0 +1,174 @@
+"""The verb ``run``: starts the desk for a person, plays the demo day, prints where to look, and stops on Ctrl-C.
+
+``run`` keeps the desk up after the demo day; ``run --once`` ends after it, with status 0 only when the day is proven, and one
+JSON summary as the last line; ``run --no-demo`` waits for the user's own webhooks on the wall clock.
+Settings of the manifest that stand in the caller's environment win over the local ones (INGEST_TOKENS, the webhooks of a
+real Discord); FILLBOOK_DATABASE_URL points the desk at another server, FILLBOOK_HOME at another state folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from infra.local.console import Console
+from infra.local.control import ControlError
+from infra.local.desk import LocalCloud
+from infra.local.home import ROOT, AlreadyRunning
+from infra.local.plan import DISCORD_WEBHOOKS
+from infra.local.postgres import PostgresError
+from infra.local.readiness import StartFailed
+from infra.manifest import DATABASE_ENV, LOCAL_ENV, OIDC_ENV, Manifest, load
+
+PAGE = "trade_tracker"
+NOT_FROM_OUTSIDE = frozenset({*DATABASE_ENV, *LOCAL_ENV, *OIDC_ENV, "FILLBOOK_ENV", "FILLBOOK_PROJECT"})
+
+
+def run(argv: list[str]) -> int:
+    """Run the desk; the exit status."""
+    parser = argparse.ArgumentParser(prog="infra/dev.py run", description="the whole desk on this machine")
+    parser.add_argument("--once", action="store_true", help="play the demo day, print one JSON summary, stop")
+    parser.add_argument("--no-demo", action="store_true", help="play nothing; wait for your own webhooks on the wall clock")
+    parser.add_argument("--port", type=int, help="port of the Trade Tracker page (default: 8080 while it is free)")
+    options = parser.parse_args(argv)
+    if options.once and options.no_demo:
+        parser.error("--once plays the demo day; --no-demo does not")
+    console = Console()
+    try:
+        overrides = from_outside(load(), os.environ)
+        if not overrides.keys().isdisjoint(DISCORD_WEBHOOKS) and not options.no_demo:
+            parser.error("the demo day runs on a fast clock and would break a real Discord's limits: use --no-demo")
+        with _stoppable():
+            return _run(options, overrides, console)
+    except (AlreadyRunning, StartFailed, PostgresError, OSError) as error:
+        console.failure(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def from_outside(manifest: Manifest, environ: Mapping[str, str]) -> dict[str, str]:
+    """The manifest's settings that the caller's environment gives; a real webhook brings the real Discord with it."""
+    names = {name for function in manifest.functions.values() for name in function.settings} - NOT_FROM_OUTSIDE
+    found = {name: environ[name] for name in sorted(names) if environ.get(name)}
+    webhooks = {name: found[name] for name in DISCORD_WEBHOOKS if name in found}
+    if webhooks:
+        # One webhook is enough to begin with: it takes the other channels' messages too.
+        first = webhooks.get("DISCORD_EXECUTIONS_WEBHOOK") or next(iter(webhooks.values()))
+        found = {"DISCORD_API_BASE": _real_discord(manifest), **dict.fromkeys(DISCORD_WEBHOOKS, first), **found}
+        found.setdefault("DISCORD_READ_TOKEN", "")
+    return found
+
+
+def _real_discord(manifest: Manifest) -> str:
+    return next(entry.env["DISCORD_API_BASE"] or "" for entry in manifest.functions.values() if "DISCORD_API_BASE" in entry.env)
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM is Ctrl-C; SIGHUP (a closed terminal) too."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run(options: argparse.Namespace, overrides: Mapping[str, str], console: Console) -> int:
+    console.title("Fillbook: the desk on this machine")
+    cloud = LocalCloud(
+        Path(os.environ.get("FILLBOOK_HOME", ROOT / ".fillbook")),
+        ports={PAGE: options.port} if options.port else {},
+        database_url=os.environ.get("FILLBOOK_DATABASE_URL") or None,
+        overrides=overrides,
+        tell=console.step,
+    )
+    status, last_line = 0, ""
+    try:
+        cloud.start()
+        console.step("ready", "")
+        if options.no_demo:
+            cloud.clock.realtime()
+        else:
+            status, last_line = _demo(cloud, console)
+        _show(cloud, console)
+        if not options.once:
+            _wait(cloud, console)
+    except KeyboardInterrupt:
+        if options.once:
+            status = 130
+        console.line()
+    finally:
+        _stop(cloud, console)
+    if options.once and last_line:
+        console.line(last_line)
+    return status
+
+
+def links(cloud: LocalCloud) -> dict[str, str]:
+    """Where to look."""
+    place = cloud.place
+    found = {"Trade Tracker": place.urls[PAGE]} if PAGE in place.urls else {}
+    found |= {"Discord inbox": place.discord_url + "/"}
+    if "signal_ingest" in place.urls:
+        found |= {"webhook": f"{place.urls['signal_ingest']}/timed/ingest/{cloud.secrets['ingest_token']}"}
+    return found | {"desk key": cloud.secrets["desk_key"], "control panel": place.control_url + "/_control"}
+
+
+def _demo(cloud: LocalCloud, console: Console) -> tuple[int, str]:
+    from infra.local import demo  # the calendar and the generators, which --no-demo never needs
+    from infra.local.sender import Desk
+
+    desk = Desk(
+        ingest_url=cloud.url("signal_ingest") + "/timed/ingest",
+        ingest_token=cloud.secrets["ingest_token"],
+        control_url=cloud.place.control_url,
+        database_url=cloud.operator_environment["FILLBOOK_DATABASE_URL"],
+    )
+    summary = demo.play_day(desk, dict(os.environ) | cloud.operator_environment, out=sys.stdout)
+    console.line(demo.told(summary, {}))
+    return (0 if summary.is_proven else 1), json.dumps(summary.document())
+
+
+def _show(cloud: LocalCloud, console: Console) -> None:
+    console.line()
+    console.links(links(cloud))
+
+
+def _wait(cloud: LocalCloud, console: Console) -> None:
+    console.line("\nRunning. Ctrl-C stops everything; the data stays.")
+    while cloud.keeper is not None:
+        time.sleep(3600)
+
+
+def _stop(cloud: LocalCloud, console: Console) -> None:
+    """Stop whatever was started; a second Ctrl-C changes nothing, since stopping is bounded."""
+    if not cloud.is_started:
+        return
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    console.line("Stopping …")
+    pushed = _pushed(cloud)
+    console.processes(cloud.stop(), pushed)
+
+
+def _pushed(cloud: LocalCloud) -> dict[str, int]:
+    """Pushes by function, as far as the message process still knows."""
+    found: dict[str, int] = {}
+    with contextlib.suppress(ControlError, RuntimeError):
+        figures = cloud.control.pubsub()["subscriptions"]
+        for one in cloud.manifest.subscriptions:
+            found[one.function] = found.get(one.function, 0) + int(figures[one.name]["pushed"])
+    return found

@@ -1,0 +1,336 @@
+"""The whole desk on this machine: database, messages, schedules, fake Discord and every function from its bundle.
+
+``LocalCloud`` starts it, keeps it running (whatever dies is started again) and stops it without a trace. It refuses to start
+twice from one state folder, and it starts no function that the manifest does not name. The door's verb is in ``cloud.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fillbook.runtime.config import DatabaseConfig
+from fillbook.runtime.db import Database
+from infra.door.bundles import build, compile_bytecode
+from infra.local import plan
+from infra.local.control import ClockControl, Control
+from infra.local.database import LocalDatabase
+from infra.local.deskclock import DeskClockFile
+from infra.local.discord_store import DiscordStore
+from infra.local.home import ROOT, Home
+from infra.local.processes import Keeper, Program
+from infra.local.readiness import wait_until_ready
+from infra.local.wiring import RETRY_FLOOR_SECONDS
+from infra.manifest import Manifest, load
+
+PUBSUB, DISCORD, POSTGRES = "pubsub", "discord", "postgres"
+STOP_GRACE_SECONDS = 5.0
+READY_SECONDS = 60.0
+HOST = "127.0.0.1"
+
+Tell = Callable[[str, str], None]
+
+
+class LocalCloud:
+    """One local desk in the state folder ``home``; use it as a context manager.
+
+    ``functions``: names to start (default: all of the manifest). ``desk_start``: the desk clock stands still there until it
+    is moved; None leaves the clock as it is. ``database_url``: another server instead of the embedded one. ``overrides``:
+    settings for every function that declares them; ``function_overrides``: for one; ``process_environment``: variables of
+    every process, such as TZ. ``root``: the work tree the functions are bundled from. ``tell(what, detail)`` hears progress.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        functions: Sequence[str] | None = None,
+        desk_start: datetime | None = None,
+        ports: Mapping[str, int] | None = None,
+        database_url: str | None = None,
+        fsync: bool = True,
+        overrides: Mapping[str, str] | None = None,
+        function_overrides: Mapping[str, Mapping[str, str]] | None = None,
+        process_environment: Mapping[str, str] | None = None,
+        retry_floor_seconds: float = RETRY_FLOOR_SECONDS,
+        bundles: Path | None = None,
+        manifest: Manifest | None = None,
+        root: Path = ROOT,
+        tell: Tell | None = None,
+    ) -> None:
+        self.manifest = manifest or load()
+        self.home = Home(home)
+        self.functions = tuple(self.manifest.functions if functions is None else functions)
+        self._desk_start, self._wanted_ports = desk_start, dict(ports or {})
+        self._overrides, self._function_overrides = dict(overrides or {}), dict(function_overrides or {})
+        self._process_environment = dict(process_environment or {})
+        self._floor = retry_floor_seconds
+        self._root, self._bundles = root, bundles or self.home.bundles
+        self._tell: Tell = tell or (lambda _what, _detail: None)
+        self._postgres = LocalDatabase(self.home.path / "pgdata", url=database_url, fsync=fsync)
+        self._keeper: Keeper | None = None
+        self._place: plan.Place | None = None
+        self._database: Database | None = None
+        self._ports: dict[str, int] = {}
+        self.secrets: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start everything and wait until it answers. Raises AlreadyRunning, or StartFailed with the log of what died."""
+        self.home.take()
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> None:
+        self.secrets = self.home.secrets()
+        self._ports = self.home.ports([POSTGRES, PUBSUB, DISCORD, *self.functions], self._wanted_ports)
+        clock = DeskClockFile(self.home.clock)
+        if self._desk_start is not None:
+            clock.apply({"desk_at": self._desk_start.isoformat(), "paused": True, "speed": 1.0})
+        self.home.turn_logs()
+        self._keeper = keeper = Keeper()
+        self._place = self._here()
+        self._write_wiring()
+        keeper.start(self._program(DISCORD, self._discord_command(), {}))
+        with ThreadPoolExecutor(2) as pool:
+            database = pool.submit(self._start_database, keeper)
+            self._bundle_all()
+            database.result()
+        keeper.start(self._program(PUBSUB, self._pubsub_command(), {}))
+        for name in self.functions:
+            keeper.start(self._function(name))
+        addresses = {name: (keeper.get(name), self._probe(name)) for name in (PUBSUB, DISCORD, *self.functions)}
+        wait_until_ready(addresses, READY_SECONDS, self._tell)
+        self._write_run(keeper)
+
+    def _start_database(self, keeper: Keeper) -> None:
+        roles = {name: self.manifest.functions[name].database_roles for name in self.functions}
+        roles = {name: groups for name, groups in roles.items() if groups}
+        if not roles:
+            return
+        begun = time.monotonic()
+        keeper.do(lambda: self._postgres.start(self._ports[POSTGRES]))
+        keeper.watch.append(self._postgres.look_after)
+        self._postgres.migrate(roles)
+        self._tell(POSTGRES, f"{self._postgres.told}, migrated in {time.monotonic() - begun:.1f} s")
+
+    def _bundle_all(self) -> None:
+        begun = time.monotonic()
+        for name in self.functions:
+            bundle = build(name, root=self._root, target=self._bundles / name)
+            compile_bytecode(bundle.path)
+        self._tell("bundles", f"{len(self.functions)} functions in {time.monotonic() - begun:.1f} s")
+
+    def _here(self) -> plan.Place:
+        store = DiscordStore(self.home.path / "discord.sqlite")
+        try:
+            webhooks = {name: store.ensure_webhook(name).url for name in plan.DISCORD_WEBHOOKS.values()}
+            read_token = store.read_token()
+        finally:
+            store.close()
+        return plan.Place(
+            urls={name: f"http://{HOST}:{self._ports[name]}" for name in self.functions},
+            control_url=f"http://{HOST}:{self._ports[PUBSUB]}",
+            discord_url=f"http://{HOST}:{self._ports[DISCORD]}",
+            clock_path=str(self.home.clock),
+            database_url=self._postgres.url_at(self._ports[POSTGRES]),
+            database_is_ours=self._postgres.is_ours,
+            secrets=self.secrets,
+            discord_webhooks=webhooks,
+            discord_read_token=read_token,
+            overrides=self._overrides,
+            function_overrides=self._function_overrides,
+        )
+
+    @property
+    def place(self) -> plan.Place:
+        """Addresses and secrets of this run."""
+        if self._place is None:
+            raise RuntimeError("the local cloud is not started")
+        return self._place
+
+    @property
+    def keeper(self) -> Keeper:
+        """The supervisor of its processes."""
+        if self._keeper is None:
+            raise RuntimeError("the local cloud is not started")
+        return self._keeper
+
+    def _write_wiring(self) -> None:
+        wiring = plan.wiring(self.manifest, self.place.urls, retry_floor_seconds=self._floor, chosen=self.functions)
+        wiring.write(self.home.path / "wiring.json")
+
+    def _probe(self, name: str) -> str:
+        path = {PUBSUB: "/_control", DISCORD: "/"}.get(name, "/favicon.ico")  # answered by the framework, not by our code
+        return f"http://{HOST}:{self._ports[name]}{path}"
+
+    def _pubsub_command(self) -> list[str]:
+        home = self.home.path
+        arguments = ["--home", str(home), "--wiring", str(home / "wiring.json"), "--port", str(self._ports[PUBSUB])]
+        return [sys.executable, "infra.local.server", *arguments]
+
+    def _discord_command(self) -> list[str]:
+        state, clock = self.home.path / "discord.sqlite", self.home.clock
+        arguments = ["--port", str(self._ports[DISCORD]), "--state", str(state), "--clock", str(clock)]
+        return [sys.executable, "infra.local.discord", *arguments]
+
+    def _program(self, name: str, command: list[str], environment: Mapping[str, str], folder: Path = ROOT) -> Program:
+        path = str(folder) if folder != ROOT else f"{ROOT}{os.pathsep}{ROOT / 'shared'}"
+        base = {name: os.environ[name] for name in ("PATH", "TZ", "LD_LIBRARY_PATH") if name in os.environ}
+        base |= {"LANG": "C.UTF-8", "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        return Program(
+            name=name,
+            command=command,
+            environment={**base, **self._process_environment, **environment},
+            folder=folder,
+            log=self.home.logs / f"{name}.log",
+        )
+
+    def _function(self, name: str) -> Program:
+        function, folder = self.manifest.functions[name], self._bundles / name
+        arguments = ["--target", name, "--source", str(folder / "main.py"), "--host", HOST, "--port", str(self._ports[name])]
+        environment = plan.settings(self.manifest, function, self.place) | {"THREADS": str(plan.threads(function))}
+        return self._program(name, [sys.executable, "functions_framework", *arguments], environment, folder)
+
+    def _write_run(self, keeper: Keeper | None) -> None:
+        document: dict[str, Any] = {"ports": self._ports, "status": "running" if keeper else "stopped"}
+        if keeper:
+            pids = {one.program.name: one.pid for one in keeper.all()} | {POSTGRES: self._postgres.pid}
+            document |= {
+                "pid": os.getpid(),
+                "pids": pids,
+                "control_url": self.control.url,
+                "database_url": plan.operator_url(self.place.database_url),
+                "functions": dict(self.place.urls),
+                "discord_url": self.place.discord_url,
+                "tracker_url": self.place.urls.get("trade_tracker"),
+                "operator_env": self.operator_environment,
+            }
+        self.home.write_run(document)
+
+    @property
+    def is_started(self) -> bool:
+        """Whether anything was started and not yet stopped."""
+        return self._keeper is not None
+
+    def stop(self) -> dict[str, dict[str, Any]]:
+        """Stop everything in order: deliveries, functions, Discord, database; nothing is left running, whatever happens.
+
+        Returns the last ``figures``.
+        """
+        figures: dict[str, dict[str, Any]] = {}
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+            try:
+                for names in ([PUBSUB], self.functions, [DISCORD]):
+                    keeper.stop(names, STOP_GRACE_SECONDS)
+                keeper.watch.clear()
+                keeper.do(self._postgres.stop)
+            finally:
+                figures = self._figures(keeper)
+                keeper.close()
+                self._write_run(None)
+        self.home.release()
+        return figures
+
+    # -- a running desk ---------------------------------------------------------------------------------------------------
+
+    def url(self, function: str) -> str:
+        """Base URL of a function, without a trailing slash; KeyError when it was not started."""
+        return self.place.urls[function]
+
+    @property
+    def control(self) -> Control:
+        """The control panel."""
+        return Control(self.place.control_url)
+
+    @property
+    def clock(self) -> ClockControl:
+        """The desk clock's hand."""
+        return ClockControl(self.control)
+
+    @property
+    def database(self) -> Database:
+        """A small pool as the superuser, for looking and for setting the scene; closed with the cloud."""
+        if self._database is None:
+            config = DatabaseConfig.from_environment({"FILLBOOK_ENV": "local", "FILLBOOK_DATABASE_URL": self.place.database_url})
+            self._database = Database.open(config, application_name="local-cloud", pool_size=2)
+        return self._database
+
+    @property
+    def operator_environment(self) -> dict[str, str]:
+        """The settings that an operator's verb needs to work on this desk."""
+        return plan.operator_settings(self.manifest, self.place)
+
+    def logs(self, name: str) -> str:
+        """What a process has written in this run."""
+        path = self.home.logs / f"{name}.log"
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    def pid(self, name: str) -> int | None:
+        """Its process id; None while it does not run."""
+        return self._postgres.pid if name == POSTGRES else self.keeper.get(name).pid
+
+    def kill(self, name: str, *, stay_down: bool = False) -> None:
+        """Kill -9 a process (a function, ``pubsub``, ``discord`` or ``postgres``) with all it started.
+
+        It comes back by itself, unless ``stay_down``: then ``revive`` brings it back.
+        """
+        if name == POSTGRES:
+            self.keeper.do(lambda: self._postgres.kill(stay_down=stay_down))
+        else:
+            self.keeper.kill(name, stay_down=stay_down)
+
+    def revive(self, name: str) -> None:
+        """Start what was killed to stay down, and wait until it answers."""
+        if name == POSTGRES:
+            self.keeper.do(lambda: self._postgres.start(self._ports[POSTGRES]))
+        else:
+            self.keeper.start(self.keeper.get(name).program)
+            self.wait_until_up(name)
+
+    def restart(self, name: str) -> None:
+        """Stop a process in order, start it again and wait until it answers."""
+        if name == POSTGRES:
+            self.keeper.do(self._postgres.stop)
+        else:
+            self.keeper.stop([name], STOP_GRACE_SECONDS)
+        self.revive(name)
+
+    def wait_until_up(self, *names: str) -> None:
+        """Wait until these processes answer, as after a kill. Raises StartFailed."""
+        waiting = {name: (self.keeper.get(name), self._probe(name)) for name in names if name != POSTGRES}
+        wait_until_ready(waiting, READY_SECONDS, lambda _name, _where: None, deaths_allowed=True)
+        while POSTGRES in names and self._postgres.pid is None:
+            time.sleep(0.01)
+
+    def figures(self) -> dict[str, dict[str, Any]]:
+        """By process: ``restarts``, ``exit`` (status; None: it runs), ``peak_bytes`` (known once it ended)."""
+        return self._figures(self.keeper)
+
+    def _figures(self, keeper: Keeper) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {
+            one.program.name: {"restarts": one.restarts, "exit": one.exit_status, "peak_bytes": one.peak_bytes}
+            for one in keeper.all()
+        }
+        found[POSTGRES] = {"restarts": max(self._postgres.starts - 1, 0), "exit": None, "peak_bytes": 0}
+        return found

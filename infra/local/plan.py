@@ -1,0 +1,165 @@
+"""From the manifest to this machine: who listens where, who may call whom, which environment each function gets.
+
+Pure: addresses and secrets go in, environments and wiring come out. A function gets exactly the settings that the manifest
+gives it, no more, so that one that works here lacks nothing in the cloud. What is local (loopback addresses, the desk clock,
+the fake Discord) stands here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from infra.local.home import desk_keys
+from infra.local.wiring import Job, Subscription, Wiring
+from infra.manifest import DATABASE_ENV, Function, Manifest
+
+THREADS_MAX = 8
+THREADS_MAX_WITHOUT_DATABASE = 16
+DISCORD_WEBHOOKS = {
+    "DISCORD_EXECUTIONS_WEBHOOK": "executions",
+    "DISCORD_OPS_WEBHOOK": "ops",
+    "DISCORD_LANES_WEBHOOK": "lanes",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Everything that is particular to this machine and run. ``overrides`` (NAME: value) win over what is made here."""
+
+    urls: Mapping[str, str]
+    control_url: str
+    discord_url: str
+    clock_path: str
+    database_url: str
+    database_is_ours: bool
+    secrets: Mapping[str, str]
+    discord_webhooks: Mapping[str, str]
+    discord_read_token: str
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    function_overrides: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def threads(function: Function) -> int:
+    """Request threads of the one local instance: the cloud's concurrency, as far as two cores make sense of it."""
+    return min(function.concurrency, THREADS_MAX if function.database_roles else THREADS_MAX_WITHOUT_DATABASE)
+
+
+def audience(function: Function) -> str:
+    """What identity tokens for this function must be made for; a name, never resolved."""
+    return f"https://{function.cloud_name}.fillbook-local.invalid"
+
+
+def email(manifest: Manifest, account: str) -> str:
+    """The account's address in the local project."""
+    return f"{account}@{manifest.project_local}.iam.gserviceaccount.com"
+
+
+def role_url(url: str, role: str, *, is_ours: bool) -> str:
+    """The database URL for one role: logged in as it on our own server, taken on by SET ROLE on somebody else's."""
+    parts = urlsplit(url)
+    if is_ours:
+        return urlunsplit(parts._replace(netloc=f"{role}@{parts.netloc.rpartition('@')[2]}"))
+    query = [pair for pair in parse_qsl(parts.query) if pair[0] != "role"]
+    return urlunsplit(parts._replace(query=urlencode([*query, ("role", role)], safe="/:")))
+
+
+def operator_url(url: str) -> str:
+    """The database URL for a person: the group role ``desk_operator`` cannot log in, so it is taken on."""
+    return role_url(url, "desk_operator", is_ours=False)
+
+
+def settings(manifest: Manifest, function: Function, place: Place) -> dict[str, str]:
+    """The function's environment: every setting of its entry that has a value here, and nothing else."""
+    known = {name: value for name, value in function.env.items() if value is not None}
+    known |= _local(place) | _secrets(place)
+    known |= {
+        "FILLBOOK_PROJECT": manifest.project_local,
+        "FILLBOOK_DATABASE_URL": role_url(place.database_url, function.name, is_ours=place.database_is_ours),
+        "FILLBOOK_OIDC_AUDIENCE": audience(function),
+        "FILLBOOK_OIDC_CALLERS": ",".join(email(manifest, name) for name in manifest.callers(function.name)),
+    }
+    known |= {name: value for name, value in place.overrides.items() if name not in DATABASE_ENV}
+    known.update(place.function_overrides.get(function.name, {}))
+    return {name: value for name, value in known.items() if name in function.settings}
+
+
+def operator_settings(manifest: Manifest, place: Place) -> dict[str, str]:
+    """What a person's verbs need to work on this desk; the same names as the functions'."""
+    names = {name for function in manifest.functions.values() for name in function.settings if name.startswith("DISCORD_")}
+    known = {name: value for one in manifest.functions.values() for name, value in one.env.items() if value is not None}
+    known |= {**_local(place), **_secrets(place), **place.overrides}
+    return {name: value for name, value in known.items() if name in names} | {
+        "FILLBOOK_ENV": "local",
+        "FILLBOOK_PROJECT": manifest.project_local,
+        "FILLBOOK_DATABASE_URL": operator_url(place.database_url),
+        "FILLBOOK_LOCAL_URL": place.control_url,
+        "FILLBOOK_DESK_CLOCK": place.clock_path,
+        "FILLBOOK_DESK_KEY": place.secrets["desk_key"],
+    }
+
+
+def _local(place: Place) -> dict[str, str]:
+    return {
+        "FILLBOOK_ENV": "local",
+        "FILLBOOK_LOCAL_URL": place.control_url,
+        "FILLBOOK_DESK_CLOCK": place.clock_path,
+        "DISCORD_API_BASE": f"{place.discord_url}/api/v10",
+        **{f"{name.upper()}_URL": url for name, url in place.urls.items()},
+    }
+
+
+def _secrets(place: Place) -> dict[str, str]:
+    return {
+        "INGEST_TOKENS": place.secrets["ingest_token"],
+        "DESK_KEYS": desk_keys(place.secrets["desk_key"]),
+        "DISCORD_READ_TOKEN": place.discord_read_token,
+        **{name: place.discord_webhooks[channel] for name, channel in DISCORD_WEBHOOKS.items()},
+    }
+
+
+def wiring(manifest: Manifest, urls: Mapping[str, str], *, retry_floor_seconds: float, chosen: Iterable[str]) -> Wiring:
+    """Topics, subscriptions and schedules of the ``chosen`` functions, with the addresses they have here."""
+    running = {name: manifest.functions[name] for name in chosen}
+    subscriptions = tuple(
+        Subscription(
+            name=one.name,
+            topic=one.topic,
+            url=urls[one.function] + one.path,
+            audience=audience(running[one.function]),
+            email=email(manifest, manifest.push_identity),
+            ack_deadline_seconds=one.ack_deadline_seconds,
+            retry_min_seconds=one.retry_min_seconds,
+            retry_max_seconds=one.retry_max_seconds,
+            ordered=one.ordering,
+            attempts_max=one.attempts_max or 0,
+            dead_letter_topic=one.dead_letter_topic,
+            in_flight_max=threads(running[one.function]),
+        )
+        for one in manifest.subscriptions
+        if one.function in running
+    )
+    jobs = tuple(
+        Job(
+            name=one.name,
+            url=urls[one.function] + one.path,
+            audience=audience(running[one.function]),
+            email=email(manifest, manifest.schedule_identity),
+            cron=one.cron,
+            time_zone=one.time_zone,
+            body=json.dumps(dict(one.body)),
+            retries=one.retries,
+            deadline_seconds=one.deadline_seconds,
+        )
+        for one in manifest.schedules
+        if one.function in running
+    )
+    return Wiring(
+        project=manifest.project_local,
+        topics=tuple(manifest.topics),
+        subscriptions=subscriptions,
+        jobs=jobs,
+        retry_floor_seconds=retry_floor_seconds,
+    )
