@@ -17,11 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple
 
 from fillbook.runtime.clock import Clock
 from fillbook.runtime.errors import FillbookError, Rejected
 from fillbook.runtime.logs import Logger
+from fillbook.runtime.pubsub import OutMessage, Publish
 from fillbook.signal import document, receipt
 from fillbook.signal.document import Document
 from fillbook.signal.payload import TOKEN_FIELD
@@ -39,17 +40,9 @@ ADDRESSES_MAX: Final = 4_096
 _TOKEN_VALUE: Final = re.compile(rb'("token"\s*:\s*")(?:[^"\\]++|\\.)*+("|\Z)', re.DOTALL)
 
 
-class Publish(Protocol):
-    """Sends one message to a topic within the budget; raises ``Unavailable`` when it may help to try again."""
-
-    def __call__(self, topic: str, data: bytes, attributes: Mapping[str, str], ordering_key: str) -> None:
-        """Return when the message is safe with the topic."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """One request as the shell saw it; ``read`` reads the body and raises ``Rejected('body_too_large', status=413)``."""
+    """One request as the shell saw it; ``read`` reads the bounded body and may raise ``Rejected`` (413, 408)."""
 
     read: Callable[[], bytes]
     address: str
@@ -61,8 +54,7 @@ class Arrival:
     content_encoding: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(NamedTuple):
     """What the sender is told: a status and one JSON document."""
 
     status: int
@@ -77,6 +69,7 @@ class DoorSettings:
     tokens: tuple[str, ...] = field(repr=False)
     signals_topic: str = "signals"
     quarantine_topic: str = "signals-quarantine"
+    publish_budget_seconds: int = 2
     limits: Limits = field(default_factory=Limits)
 
 
@@ -119,15 +112,15 @@ class Guard:
 class Door:
     """The way in for receipts, one per process."""
 
-    def __init__(self, settings: DoorSettings, *, publish: Publish, clock: Clock, log: Logger) -> None:
+    def __init__(self, settings: DoorSettings, *, publisher: Publish, clock: Clock, log: Logger) -> None:
         self._settings = settings
-        self._publish = publish
+        self._publisher = publisher
         self._clock = clock
         self._log = log
         self._guard = Guard(settings.tokens)
 
     def take(self, arrival: Arrival) -> Reply:
-        """Take one request in and say what the sender is told; never raises what the sender caused."""
+        """Take one request in and say what the sender is told; raises only what ``arrival.read`` raises."""
         if not self._guard.is_configured:
             self._log.error("ingest_token_not_configured")
             return _try_again("not_configured")
@@ -135,10 +128,7 @@ class Door:
         is_known = outer is not None and self._guard.knows(outer)
         if not is_known and self._guard.is_flooded(arrival.address, self._clock.now()):
             return self._unauthorized(arrival)
-        try:
-            body = arrival.read()
-        except Rejected as refusal:
-            return Reply(status=refusal.status, document={"ok": False, "reason": refusal.reason})
+        body = arrival.read()
         if outer is not None and not is_known:
             return self._unauthorized(arrival)
         parsed = self._parse(arrival, body)
@@ -166,12 +156,15 @@ class Door:
             self._put_aside(refusal, parsed, body, now)
             return _refused(refusal)
         try:
-            self._publish(self._settings.signals_topic, accepted.canonical, _attributes(accepted, now), accepted.receipt.ticker)
+            self._publish(self._settings.signals_topic, _message(accepted, now))
         except FillbookError as error:
             self._log.error("receipt_not_published", receipt_id=accepted.receipt.receipt_id, reason=error.reason)
             return _try_again("publish_failed")
         self._log.info("receipt_accepted", receipt_id=accepted.receipt.receipt_id, ticker=accepted.receipt.ticker)
         return _accepted(accepted)
+
+    def _publish(self, topic: str, message: OutMessage) -> None:
+        self._publisher.publish(topic, [message], timeout_seconds=self._settings.publish_budget_seconds)
 
     def _unauthorized(self, arrival: Arrival) -> Reply:
         self._guard.refuse(arrival.address, self._clock.now())
@@ -184,7 +177,7 @@ class Door:
         self._log.warning("receipt_refused", reason=refusal.reason, field=refusal.field)
         try:
             masked = masked_body(body, self._settings.tokens)
-            self._publish(self._settings.quarantine_topic, masked, attributes, "")
+            self._publish(self._settings.quarantine_topic, OutMessage(data=masked, attributes=attributes))
         except FillbookError as error:
             self._log.error("refused_body_not_kept", reason=error.reason)
 
@@ -231,16 +224,18 @@ def _check_headers(arrival: Arrival) -> None:
         raise Rejected("encoding")
 
 
-def _attributes(accepted: ParsedReceipt, now: datetime) -> dict[str, str]:
-    return {
+def _message(accepted: ParsedReceipt, now: datetime) -> OutMessage:
+    told = accepted.receipt
+    attributes = {
         "schema": SCHEMA,
-        "receipt_id": accepted.receipt.receipt_id,
-        "ticker": accepted.receipt.ticker,
-        "ts": str(accepted.receipt.ts),
-        "script_version": accepted.receipt.script_version,
+        "receipt_id": told.receipt_id,
+        "ticker": told.ticker,
+        "ts": str(told.ts),
+        "script_version": told.script_version,
         "received_at": now.isoformat(),
         "repairs": ",".join(accepted.repairs),
     }
+    return OutMessage(data=accepted.canonical, attributes=attributes, ordering_key=told.ticker)
 
 
 def _accepted(accepted: ParsedReceipt) -> Reply:
