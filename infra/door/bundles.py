@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
+from infra.door import page
 from infra.door.lock import LOCK, direct, parse, subset
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +59,8 @@ def names(root: Path) -> list[str]:
 def build(name: str, *, root: Path = ROOT, target: Path | None = None) -> Bundle:
     """Write the bundle of one function to ``target`` (default ``build/NAME``), replacing what was there."""
     source, target = root / "functions" / name, target or root / BUILD / name
+    if name == page.FUNCTION and (root / "infra" / "page").is_dir():
+        page.build(root)
     shutil.rmtree(target, ignore_errors=True)
     for path in files(source):
         put(target / path.relative_to(source), path.read_bytes())

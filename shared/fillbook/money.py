@@ -49,7 +49,7 @@ def quantize(value: Decimal, step: Decimal) -> Decimal:
         raise NumberError("number_overflow", "does not fit the column") from error
     if len(rounded.as_tuple().digits) > DIGITS_MAX:
         raise NumberError("number_overflow", "more than 28 significant digits")
-    return rounded if rounded else abs(rounded)
+    return rounded or abs(rounded)
 
 
 def to_money(value: Decimal) -> Decimal:
@@ -97,3 +97,11 @@ def total(parts: Sequence[Decimal | None]) -> Decimal | None:
                 return None
             result += part
         return result
+
+
+def open_share(amount: Decimal | None, open_quantity: Decimal, quantity: Decimal) -> Decimal | None:
+    """The part of a lot's amount that belongs to its open quantity; unknown stays unknown."""
+    if amount is None or not quantity:
+        return None
+    with localcontext(CONTEXT):
+        return to_money(amount * open_quantity / quantity)

@@ -1,0 +1,84 @@
+"""The routes of the read API and of the page: each reads its parameters, asks one use case and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from flask import Request, Response
+
+from fillbook.runtime.clock import Clock, real_epoch_seconds
+from fillbook.runtime.db import Database
+from fillbook.runtime.http import Refusal, answer
+from fillbook.tracker import access, health, lanes, page, trades
+from fillbook.tracker.model import DeskKey, single, trade_query
+
+Handler = Callable[..., Response]
+CLOCKS_APART_SECONDS_MAX = 2
+PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What the routes need of their process: the database, the clock and the keys."""
+
+    db: Database
+    clock: Clock
+    keys: tuple[DeskKey, ...]
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the desk clock shows another time than the wall."""
+        return abs(self.clock.now().timestamp() - real_epoch_seconds()) > CLOCKS_APART_SECONDS_MAX
+
+
+def routes(desk: Callable[[], Desk], static: Path) -> Mapping[str, Handler]:
+    """Method and path -> handler; ``desk`` is called on the first request that needs it, never for a static file."""
+
+    def read(use_case: Callable[[Desk, DeskKey, Mapping[str, list[str]], datetime], dict[str, Any]]) -> Handler:
+        def handler(request: Request) -> Response:
+            here = desk()
+            now = here.clock.now()
+            key = access.reader(request.headers.get("Authorization"), here.keys, now)
+            return answer(200, use_case(here, key, request.args.to_dict(flat=False), now), PRIVATE)
+
+        return handler
+
+    def index(_request: Request, **_path: str) -> Response:
+        return sent(page.find(static, page.INDEX))
+
+    def asset(_request: Request, name: str) -> Response:
+        return sent(page.find(static, name))
+
+    return {
+        "GET /": index,
+        "GET /app/{view}": index,
+        "GET /assets/{name}": asset,
+        "GET /robots.txt": lambda _request: Response("User-agent: *\nDisallow: /\n", mimetype="text/plain"),
+        "GET /timed/trades": read(lambda here, key, given, now: trades.trades(here.db, key, trade_query(given), now)),
+        "GET /timed/ledger/trades": read(lambda here, key, given, now: trades.flat_trades(here.db, key, trade_query(given), now)),
+        "GET /timed/lanes": read(lambda here, key, given, now: lanes.lanes(here.db, key, given, now)),
+        "GET /timed/health": read(condition),
+    }
+
+
+def condition(desk: Desk, key: DeskKey, given: Mapping[str, list[str]], now: datetime) -> dict[str, Any]:
+    """The desk's health; it takes no parameters."""
+    single(given, frozenset())
+    return health.health(desk.db, key, now, is_simulated=desk.is_simulated)
+
+
+def sent(file: page.File) -> Response:
+    """A file of the page with its headers."""
+    response = Response(file.content, content_type=file.content_type)
+    response.headers.update(page.HEADERS)
+    return response
+
+
+def refuse(refusal: Refusal) -> dict[str, object]:
+    """The error body of this API: code, a sentence that names the parameter, and the id that finds the log line."""
+    message = refusal.reason.replace("_", " ") + (f": {refusal.field}" if refusal.field else "")
+    return {"error": {"code": refusal.reason, "message": message, "request_id": refusal.request_id}}

@@ -1,0 +1,158 @@
+"""What a reader of the desk may ask: a key with its books, and a list query that was understood whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from fnmatch import fnmatchcase
+
+from fillbook.calendar import NEW_YORK
+from fillbook.runtime.errors import Rejected
+
+LIMIT_DEFAULT = 200
+LIMIT_MAX = 1_000
+BOOKS_MAX = 10
+TICKER_LENGTH_MAX = 32
+STATUSES = ("all", "open", "closed")
+DIRECTIONS = ("LONG", "SHORT")
+PARTS = frozenset({"lots", "actions"})
+SOURCES = frozenset({"d1", "positions", "ledger"})  # accepted and ignored: there is one source
+TRADE_PARAMETERS = frozenset({"books", "since", "until", "ticker", "direction", "status", "include", "limit", "source"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeskKey:
+    """One entry of ``DESK_KEYS``: who reads, with which scopes, which books; the key itself is known as a hash only."""
+
+    id: str
+    sha256: str
+    scopes: frozenset[str]
+    tenant_id: str
+    books: tuple[str, ...]
+    expires_at: datetime | None = None
+
+    def may(self, scope: str) -> bool:
+        """Whether the key has the scope; ``admin`` implies ``read``."""
+        return scope in self.scopes or "admin" in self.scopes
+
+    def sees(self, book_id: str) -> bool:
+        """Whether a book exists for this key."""
+        return any(fnmatchcase(book_id, pattern) for pattern in self.books)
+
+
+def desk_keys(text: str) -> tuple[DeskKey, ...]:
+    """Read the setting ``DESK_KEYS``; raise ``ValueError`` without repeating any of it."""
+    try:
+        return tuple(_desk_key(entry) for entry in json.loads(text))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"DESK_KEYS is not a list of keys ({type(error).__name__})") from None
+
+
+def _desk_key(entry: Mapping[str, object]) -> DeskKey:
+    expires = entry.get("expires_at")
+    digest, books = str(entry["sha256"]), entry["books"]
+    if len(bytes.fromhex(digest)) != 32 or not isinstance(books, list):
+        raise ValueError("sha256 or books")
+    scopes = entry["scopes"]
+    if not isinstance(scopes, list) or not set(scopes) <= {"read", "admin"}:
+        raise ValueError("scopes")
+    return DeskKey(
+        id=str(entry["id"]),
+        sha256=digest,
+        scopes=frozenset(scopes),
+        tenant_id=str(entry["tenant_id"]),
+        books=tuple(map(str, books)),
+        expires_at=None if expires is None else instant(str(expires), "expires_at"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TradeQuery:
+    """Which positions: books wanted, half-open range of activity, filters, how many and with which parts."""
+
+    books: tuple[str, ...] | None
+    since: datetime | None
+    until: datetime | None
+    ticker: str | None
+    direction: str | None
+    status: str
+    parts: frozenset[str]
+    limit: int
+
+
+def trade_query(given: Mapping[str, list[str]]) -> TradeQuery:
+    """Understand the parameters of a list of trades, or raise ``Rejected('parameter_invalid')`` naming the one that is wrong."""
+    one = single(given, TRADE_PARAMETERS)
+    ticker = one.get("ticker")
+    if ticker is not None and not 0 < len(ticker) <= TICKER_LENGTH_MAX:
+        raise refused("ticker")
+    parts = frozenset(filter(None, one.get("include", "").split(",")))
+    if not parts <= PARTS:
+        raise refused("include")
+    if one.get("source", "d1") not in SOURCES:
+        raise refused("source")
+    return TradeQuery(
+        books=books(one),
+        since=instant(one["since"], "since") if "since" in one else None,
+        until=instant(one["until"], "until") if "until" in one else None,
+        ticker=ticker,
+        direction=choice(one, "direction", DIRECTIONS),
+        status=choice(one, "status", STATUSES) or "all",
+        parts=parts,
+        limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
+    )
+
+
+def refused(name: str) -> Rejected:
+    """The refusal of a parameter, naming it."""
+    return Rejected("parameter_invalid", f"parameter {name}", field=name)
+
+
+def single(given: Mapping[str, list[str]], known: frozenset[str]) -> dict[str, str]:
+    """Each known parameter once; an unknown or repeated one is refused."""
+    for name, values in given.items():
+        if name not in known or len(values) != 1:
+            raise refused(name if name in known else "unknown")
+    return {name: values[0] for name, values in given.items()}
+
+
+def books(one: Mapping[str, str]) -> tuple[str, ...] | None:
+    """The books asked for; None is every book of the key except replays."""
+    wanted = tuple(one.get("books", "live").split(","))
+    if wanted == ("all",):
+        return None
+    if not 0 < len(wanted) <= BOOKS_MAX or not all(wanted):
+        raise refused("books")
+    return wanted
+
+
+def choice(one: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str | None:
+    """One of the allowed words, or None when not given."""
+    value = one.get(name)
+    if value is not None and value not in allowed:
+        raise refused(name)
+    return value
+
+
+def whole(text: str, name: str, largest: int) -> int:
+    """A whole number within 1..largest."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= largest):
+        raise refused(name)
+    return int(text)
+
+
+def instant(text: str, name: str) -> datetime:
+    """An instant: ISO with zone, epoch milliseconds, or a New York date (its midnight)."""
+    try:
+        if text.isascii() and text.isdigit() and len(text) > 8:
+            return datetime.fromtimestamp(int(text) // 1000, UTC).replace(microsecond=int(text) % 1000 * 1000)
+        if len(text) == 10:
+            return datetime.combine(date.fromisoformat(text), time.min, NEW_YORK).astimezone(UTC)
+        parsed = datetime.fromisoformat(text)
+    except (ValueError, OverflowError, OSError):
+        raise refused(name) from None
+    if parsed.tzinfo is None:
+        raise refused(name)
+    return parsed.astimezone(UTC)

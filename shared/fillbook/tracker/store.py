@@ -1,0 +1,73 @@
+"""The read model's way to the database: one read-only snapshot per request, views of other rooms only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fillbook.runtime.db import Database, Tx
+from fillbook.runtime.errors import Rejected
+from fillbook.runtime.sql import load_queries
+from fillbook.tracker.model import DeskKey, TradeQuery
+
+QUERIES = load_queries("fillbook.tracker")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One consistent look at the desk: the books of the answer with their sequence, and how recent they are."""
+
+    tx: Tx
+    books: dict[str, int]
+    recorded_at: datetime | None
+
+    @property
+    def book_ids(self) -> list[str]:
+        """The books of the answer."""
+        return list(self.books)
+
+    def rows(self, name: str, **params: object) -> list[Row]:
+        """Run one of the room's statements within the books of the answer."""
+        return self.tx.query(QUERIES[name], books=self.book_ids, **params)
+
+
+@contextmanager
+def look(db: Database, key: DeskKey, wanted: Sequence[str] | None) -> Iterator[Seen]:
+    """Open a REPEATABLE READ READ ONLY look; a book outside the key's list does not exist (``Rejected('book_unknown')``, 404)."""
+    with db.transaction(read_only=True, isolation="repeatable read", tenant_id=key.tenant_id) as tx:
+        chosen = None if wanted is None else list(wanted)
+        found = [row for row in tx.query(QUERIES["books"], tenant_id=key.tenant_id, books=chosen) if key.sees(row["book_id"])]
+        known = {row["book_id"]: int(row["seq"]) for row in found}
+        for book_id in wanted or ():
+            # the live book exists from the first signal on; before that it is there, and empty
+            if book_id not in known and not (book_id == "live" and key.sees("live")):
+                raise Rejected("book_unknown", "no such book for this key", field="books", status=404)
+        recorded = [row["last_recorded_at"] for row in found if row["last_recorded_at"] is not None]
+        yield Seen(tx=tx, books=known, recorded_at=max(recorded, default=None))
+
+
+def positions(seen: Seen, query: TradeQuery, day_start: datetime) -> tuple[list[Row], bool]:
+    """The positions of a query and whether there are more."""
+    rows = seen.rows(
+        "positions",
+        day_start=day_start,
+        ticker=query.ticker,
+        direction=query.direction,
+        status=query.status,
+        since=query.since,
+        until=query.until,
+        limit=query.limit + 1,
+    )
+    return rows[: query.limit], len(rows) > query.limit
+
+
+def by_position(rows: list[Row], name: str = "position_id") -> dict[tuple[str, Any], list[Row]]:
+    """Rows grouped by (book, position), order kept."""
+    groups: dict[tuple[str, Any], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["book_id"], row[name]), []).append(row)
+    return groups

@@ -1,0 +1,50 @@
+"""The wire rules of the read API: instants as pairs, decimals as text, unknown as null."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, localcontext
+from typing import Any
+
+from fillbook import money
+
+MONEY_DECIMALS = Decimal("0.01")
+
+
+def text(value: Decimal | None) -> str | None:
+    """A decimal as plain text without trailing zeros; null stays null."""
+    return None if value is None else money.plain(value)
+
+
+def milliseconds(at: datetime | None) -> int | None:
+    """Epoch milliseconds."""
+    if at is None:
+        return None
+    return int((at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
+
+
+def instants(name: str, at: datetime | None) -> dict[str, Any]:
+    """The pair ``<name>_ts`` (epoch ms) and ``<name>_at`` (ISO with ms); bare ``ts`` and ``at`` without one."""
+    prefix = f"{name}_" if name else ""
+    written = None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {f"{prefix}ts": milliseconds(at), f"{prefix}at": written}
+
+
+def percent(part: Decimal | None, whole: Decimal | None) -> str | None:
+    """``part`` of ``whole`` in points with two decimals, null when unknown or of nothing."""
+    if part is None or not whole:
+        return None
+    with localcontext(money.CONTEXT):
+        return str((100 * part / whole).quantize(MONEY_DECIMALS) + 0)
+
+
+def answer(now: datetime, data_as_of: datetime | None, books: Mapping[str, int], **content: Any) -> dict[str, Any]:
+    """The frame of every answer: asked for when, data as of when, which books at which sequence."""
+    return {
+        "ok": True,
+        **instants("as_of", now),
+        **instants("data_as_of", data_as_of),
+        "books": {book_id: {"seq": seq} for book_id, seq in books.items()},
+        **content,
+    }
