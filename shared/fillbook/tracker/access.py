@@ -11,7 +11,10 @@ from fillbook.tracker.model import DeskKey
 
 
 def reader(authorization: str | None, keys: Sequence[DeskKey], now: datetime, *, scope: str = "read") -> DeskKey:
-    """The key behind a header; ``Unavailable`` when none is configured, 401 for no, an unknown or an expired one, 403 without scope."""
+    """The key behind a header.
+
+    Raises ``Unavailable`` when none is configured; ``Rejected`` 401 for no, an unknown or an expired key, 403 without the scope.
+    """
     if not keys:
         raise Unavailable("keys_not_configured", "DESK_KEYS is empty")
     key = verify_key(bearer(authorization), keys)
