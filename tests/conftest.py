@@ -16,14 +16,12 @@ from typing import Any, Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
-from pydantic import SecretStr
 
-from fillbook.runtime.config import DatabaseConfig
-from fillbook.runtime.db import Database
+from fillbook.runtime.db import Database, Settings, driver_connection
 from fillbook.runtime.sql import statement
 from infra.local.postgres import PostgresServer
 from tests.support.functions import FunctionApps
-from tests.support.servers import TEMPLATE, session_folder, start_server
+from tests.support.servers import TEMPLATE, database_config, session_folder, start_server
 
 settings.register_profile(
     "fillbook",
@@ -68,12 +66,7 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def _superuser(postgres: PostgresServer) -> Iterator[Callable[[str], None]]:
     """Run a statement outside any transaction on the server's own database."""
-    import pg8000.dbapi
-
-    from fillbook.runtime.db import Settings, driver_connection
-
     connection = driver_connection(database_config(postgres.url()), Settings(application_name="tests"))
-    assert isinstance(connection, pg8000.dbapi.Connection)
     yield connection.execute_simple
     connection.close()
 
@@ -85,11 +78,6 @@ def database_url(postgres: PostgresServer, _superuser: Callable[[str], None]) ->
     _superuser(f"create database {name} template {TEMPLATE}")
     yield postgres.url(database=name)
     _superuser(f"drop database {name} with (force)")
-
-
-def database_config(url: str) -> DatabaseConfig:
-    """A configuration that names nothing but the database."""
-    return DatabaseConfig(fillbook_env="local", fillbook_database_url=SecretStr(url))
 
 
 class OpenDatabase(Protocol):

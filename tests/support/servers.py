@@ -9,11 +9,19 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from pydantic import SecretStr
+
+from fillbook.runtime.config import DatabaseConfig
 from infra.local.postgres import PostgresError, PostgresServer
 
 TEMPLATE = "fillbook_template"
 _PREFIX = "fillbook-test"
 _FREE_BYTES_MIN = 512 * 1024 * 1024
+
+
+def database_config(url: str) -> DatabaseConfig:
+    """A configuration that names nothing but the database."""
+    return DatabaseConfig(fillbook_env="local", fillbook_database_url=SecretStr(url))
 
 
 def session_folder() -> Path:
@@ -53,7 +61,7 @@ def _make_cluster(data_dir: Path) -> None:
         server.run("psql", "-qc", f"create database {TEMPLATE}")
         try:
             migrate(server.url(database=TEMPLATE))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 -- temporary, see below
             _build_without_the_broken(server, error)
 
 
@@ -64,12 +72,12 @@ def _build_without_the_broken(server: PostgresServer, error: Exception) -> None:
     from infra.database.migrate import MIGRATIONS
     from infra.database.roles import function_roles, login_role_statement
 
-    print(f"MIGRATION BROKEN: {str(error)[:300]}", file=sys.stderr)
+    print(f"MIGRATION BROKEN: {str(error)[:300]}", file=sys.stderr)  # noqa: T201
     server.run("psql", "-qc", f"drop database {TEMPLATE}", "-c", f"create database {TEMPLATE}")
     for path in sorted(MIGRATIONS.glob("*.sql")):
         try:
             server.run("psql", "-q", "-d", TEMPLATE, "-v", "ON_ERROR_STOP=1", "-1", "-f", str(path))
         except PostgresError as broken:
-            print(f"MIGRATION BROKEN: {path.name}: {str(broken)[:300]}", file=sys.stderr)
+            print(f"MIGRATION BROKEN: {path.name}: {str(broken)[:300]}", file=sys.stderr)  # noqa: T201
     for name, groups in function_roles().items():
         server.run("psql", "-q", "-c", login_role_statement(name, groups))

@@ -14,25 +14,24 @@ import functools
 import random
 import socket
 import ssl
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+import weakref
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import get_ident
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from fillbook.runtime import clock, rows
+from fillbook.runtime import clock
 from fillbook.runtime.config import DatabaseConfig
-from fillbook.runtime.dberrors import ConstraintViolated, Contended, DatabaseFailed, connection_lost, in_our_words
+from fillbook.runtime.dberrors import ConstraintViolated, Contended, DatabaseFailed
 from fillbook.runtime.errors import Unavailable
 from fillbook.runtime.pool import Pool
-from fillbook.runtime.sql import Statement, call_text, check_text, literal, parameter
 from fillbook.runtime.target import Target, parse_target
-from fillbook.runtime.wire import FAILED, Result, ServerError, Wire, WireBroken, extended_message, query_message
+from fillbook.runtime.tx import Call, Isolation, Tx, begin_texts
+from fillbook.runtime.wire import Wire
 
 __all__ = ["Call", "ConstraintViolated", "Contended", "Database", "DatabaseFailed", "Settings", "Tx", "driver_connection"]
 
 T = TypeVar("T")
-Isolation = Literal["read committed", "repeatable read", "serializable"]
 
 TRIES_MAX = 5
 BUDGET_SECONDS = 5.0
@@ -44,163 +43,12 @@ SOCKET_DEFAULT_SECONDS = 60.0
 IDLE_IN_TRANSACTION_SECONDS = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a database function ``schema.name(jsonb)``; the document is serialised by ``sql.encode``."""
-
-    function: str
-    document: Mapping[str, Any] | list[Any] | tuple[Any, ...]
-
-
-class Tx:
-    """One transaction on one connection, used by the thread that opened it. Made by ``Database.transaction`` only."""
-
-    __slots__ = ("_begin", "_begun", "_owner", "_pool", "_queue", "_read_only", "_reused", "_wire")
-
-    def __init__(self, pool: Pool, begin: tuple[str, ...], *, read_only: bool) -> None:
-        self._pool: Pool | None = pool
-        self._begin = begin
-        self._begun = False
-        self._queue: list[str] = []
-        self._wire: Wire | None = None
-        self._reused = False
-        self._owner = get_ident()
-        self._read_only = read_only
-
-    def call(self, *calls: Call) -> tuple[Any, ...]:
-        """Run queued sends and ``calls`` in one round trip; return the decoded document of each call.
-
-        Raises ``ConstraintViolated``, ``Contended``, ``Unavailable``, ``DatabaseFailed``; ``Rejected('text_invalid')`` and
-        ``TypeError`` before anything is sent.
-        """
-        if not calls:
-            return ()
-        texts = [call_text(call.function, call.document) for call in calls]
-        results = self._simple(texts)
-        return tuple(rows.document(_single(result)) for result in results[-len(calls) :])
-
-    def send(self, *calls: Call) -> None:
-        """Queue ``calls``: they ride with the next message or with the commit; their results are ignored."""
-        self._check()
-        self._queue += [call_text(call.function, call.document) for call in calls]
-
-    def query(self, statement: Statement, **params: object) -> list[dict[str, Any]]:
-        """Run one parametrised statement and return its rows as dicts; queued sends go first, in the same round trip."""
-        result = self._extended(statement, params)
-        return rows.convert(result.names, result.oids, result.rows)
-
-    def execute(self, statement: Statement, **params: object) -> int:
-        """Run one parametrised statement and return the number of rows it touched."""
-        count = self._extended(statement, params).tag.rpartition(" ")[2]
-        return int(count) if count.isdigit() else 0
-
-    def copy_in(self, statement: str, lines: Iterable[str]) -> int:
-        """Run ``copy … from stdin`` with text-format ``lines`` (see ``sql.copy_line``); return the rows copied."""
-        if not self._begun or self._queue:
-            self._simple([])
-        wire = self._lent()
-        try:
-            return wire.copy_in(statement, (check_text(line) for line in lines))
-        except ServerError as error:
-            raise in_our_words(error, read_only=self._read_only) from error
-        except WireBroken as broken:
-            raise connection_lost(broken) from broken
-
-    def _alone(self, calls: tuple[Call, ...]) -> tuple[Any, ...]:
-        """Begin, run ``calls`` and commit in one message: a whole transaction without a decision in between."""
-        texts = [call_text(call.function, call.document) for call in calls]
-        results = self._exchange(query_message("; ".join((*self._begin, *texts, "commit"))), 1, is_final=True)
-        if results[-1].tag != "COMMIT":
-            raise DatabaseFailed("25P02", f"commit answered {results[-1].tag}")
-        return tuple(rows.document(_single(result)) for result in results[-1 - len(calls) : -1])
-
-    def _check(self) -> Pool:
-        if self._pool is None:
-            raise RuntimeError("this transaction is over")
-        if get_ident() != self._owner:
-            raise RuntimeError("a transaction belongs to the thread that opened it")
-        return self._pool
-
-    def _lent(self) -> Wire:
-        pool = self._check()
-        if self._wire is None:
-            self._wire, self._reused = pool.borrow()
-        return self._wire
-
-    def _simple(self, texts: list[str]) -> list[Result]:
-        """Send begin when due, the queue and ``texts`` as one message; return the results of all its statements."""
-        statements = (*self._begin, *self._queue, *texts) if not self._begun else (*self._queue, *texts)
-        results = self._exchange(query_message("; ".join(statements)), 1)
-        self._queue.clear()
-        return results
-
-    def _extended(self, statement: Statement, params: Mapping[str, object]) -> Result:
-        message = extended_message(statement.numbered, statement.values(params))
-        ahead = (*self._queue,) if self._begun else (*self._begin, *self._queue)
-        if ahead:
-            result = self._exchange(query_message("; ".join(ahead)) + message, 2)[-1]
-            self._queue.clear()
-            return result
-        return self._exchange(message, 1)[-1]
-
-    def _exchange(self, message: bytes, readies: int, *, is_final: bool = False) -> list[Result]:
-        wire = self._lent()
-        try:
-            try:
-                results = wire.exchange(message, readies)
-            except WireBroken as broken:
-                # a pooled connection that died while idle: nothing of ours can have been committed, so ask again, once
-                if self._begun or is_final or not self._reused or broken.timed_out:
-                    raise
-                self._reused = False
-                self._wire = None
-                self._wire = self._check().replace(wire)
-                results = self._wire.exchange(message, readies)
-        except ServerError as error:
-            self._begun = True
-            raise in_our_words(error, read_only=self._read_only) from error
-        except WireBroken as broken:
-            raise connection_lost(broken) from broken
-        self._begun = True
-        return results
-
-    def _commit(self) -> None:
-        """Send queued calls and commit as one message; nothing at all when nothing was ever sent or queued."""
-        if not self._begun and not self._queue:
-            return
-        if self._wire is not None and self._wire.status == FAILED:
-            raise DatabaseFailed("25P02", "the transaction had failed before its commit")
-        statements = (*self._queue, "commit") if self._begun else (*self._begin, *self._queue, "commit")
-        results = self._exchange(query_message("; ".join(statements)), 1, is_final=True)
-        if results[-1].tag != "COMMIT":
-            raise DatabaseFailed("25P02", f"commit answered {results[-1].tag}")
-
-    def _end(self) -> None:
-        """Roll back what is open and return the connection; a broken one is thrown away by the pool."""
-        pool, wire = self._pool, self._wire
-        self._pool = self._wire = None
-        if pool is None or wire is None:
-            return
-        try:
-            if wire.in_step and wire.status != b"I":
-                wire.exchange(query_message("rollback"))
-        except (ServerError, WireBroken):
-            wire.in_step = False
-        finally:
-            pool.give_back(wire)
-
-
-def _single(result: Result) -> str | None:
-    if len(result.rows) != 1:
-        raise DatabaseFailed("21000", f"a database function answers one row, not {len(result.rows)}")
-    return result.rows[0][0]
-
-
 class Database:
     """The process's way to Postgres: bounded, lazy, safe to share between threads, reopened by itself after a fork."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        weakref.finalize(self, pool.close)  # also when the process ends in order, as after SIGTERM
 
     @classmethod
     def open(
@@ -225,20 +73,20 @@ class Database:
         self, *, read_only: bool = False, isolation: Isolation = "read committed", tenant_id: str | None = None
     ) -> Iterator[Tx]:
         """Open one transaction; committed on leaving, rolled back on any exception. Never call out while it is open."""
-        tx = Tx(self._pool, _begin(read_only, isolation, tenant_id), read_only=read_only)
+        tx = Tx(self._pool, begin_texts(read_only, isolation, tenant_id), read_only=read_only)
         try:
             yield tx
-            tx._commit()
+            tx.commit()
         finally:
-            tx._end()
+            tx.end()
 
     def call(self, *calls: Call, read_only: bool = False, tenant_id: str | None = None) -> tuple[Any, ...]:
         """Run ``calls`` in a transaction of their own, begin and commit included, in one round trip; raises as ``Tx.call``."""
-        tx = Tx(self._pool, _begin(read_only, "read committed", tenant_id), read_only=read_only)
+        tx = Tx(self._pool, begin_texts(read_only, "read committed", tenant_id), read_only=read_only)
         try:
-            return tx._alone(calls) if calls else ()
+            return tx.alone(calls) if calls else ()
         finally:
-            tx._end()
+            tx.end()
 
     def run(
         self,
@@ -276,15 +124,6 @@ class Database:
     def close(self) -> None:
         """Close the pool; transactions under way finish, new ones raise ``Unavailable``."""
         self._pool.close()
-
-
-def _begin(read_only: bool, isolation: Isolation, tenant_id: str | None) -> tuple[str, ...]:
-    text = "begin" if isolation == "read committed" else f"begin isolation level {isolation}"
-    if read_only:
-        text += " read only"
-    if tenant_id is None:
-        return (text,)
-    return (text, f"set local fillbook.tenant_id = {literal(check_text(parameter(tenant_id) or ''))}")
 
 
 # --- connecting -------------------------------------------------------------------------------------------------------

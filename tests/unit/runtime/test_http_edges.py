@@ -130,15 +130,16 @@ class TestPush:
         assert (self.seen, self.quarantined) == ([], [])
 
 
-class TestCron:
-    SCHEDULED = {"X-CloudScheduler-ScheduleTime": "2026-02-11T09:30:00-05:00", "X-CloudScheduler-JobName": "projects/p/jobs/tick"}
+SCHEDULED = {"X-CloudScheduler-ScheduleTime": "2026-02-11T09:30:00-05:00", "X-CloudScheduler-JobName": "projects/p/jobs/tick"}
 
+
+class TestCron:
     def post(self, work, headers=None, body=b""):
         return client({"POST /": cron(work, verify=lambda request: "caller")}).post("/", data=body, headers=headers or {})
 
     def test_a_scheduled_call_knows_its_slot_in_utc(self):
         calls = []
-        response = self.post(calls.append, self.SCHEDULED, b'{"task":"drain"}')
+        response = self.post(calls.append, SCHEDULED, b'{"task":"drain"}')
         assert (response.status_code, response.json) == (200, {"ok": True})
         assert calls[0].slot == datetime(2026, 2, 11, 14, 30, tzinfo=UTC)
         assert (calls[0].job, calls[0].body) == ("tick", {"task": "drain"})
@@ -153,7 +154,7 @@ class TestCron:
         ],
     )
     def test_the_scheduler_and_a_person_get_their_own_column_of_the_error_table(self, error, scheduled, by_hand):
-        assert self.post(raising(error), self.SCHEDULED).status_code == scheduled
+        assert self.post(raising(error), SCHEDULED).status_code == scheduled
         assert self.post(raising(error)).status_code == by_hand
 
     def test_a_body_with_a_key_twice_is_refused(self):
