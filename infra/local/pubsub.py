@@ -23,7 +23,6 @@ from infra.local.subscription import Delivery, Waiting
 from infra.local.tokens import Tokens
 from infra.local.wiring import Subscription, Wiring
 
-MEMORY_BYTES_MAX = 96 * 1024 * 1024
 TICK_SECONDS = 0.02
 IDLE_POLL_SECONDS = 0.005
 
@@ -117,7 +116,7 @@ class PubSub:
 
     def _keeps(self, size: int) -> bool:
         """Count ``size`` more bytes (fewer when negative) of kept bodies; False when there is no room for them."""
-        if size > 0 and self._memory + size > MEMORY_BYTES_MAX:
+        if size > 0 and self._memory + size > self.wiring.memory_bytes_max:
             return False
         self._memory += size
         return True

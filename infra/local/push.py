@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import aiohttp
 
-ACKNOWLEDGED = frozenset({102, 200, 201, 202, 204})
+# Google takes 102 for an acknowledgement too; it is an interim answer, and the HTTP client here waits for the final one.
+ACKNOWLEDGED = frozenset({200, 201, 202, 204})
 DOOR_SECONDS = 10.0
 DOOR_POLL_SECONDS = 0.05
 KEEP_ALIVE_SECONDS = 1.5

@@ -13,6 +13,7 @@ from typing import Any
 
 RETRY_FLOOR_SECONDS = 0.1
 RETRY_FLOOR_SECONDS_MAX = 3.0
+MEMORY_BYTES_MAX = 96 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +53,17 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wiring:
-    """Everything the process needs. ``retry_floor_seconds``: see ``retry.py``; 0 lets tests retry at once."""
+    """Everything the process needs. ``retry_floor_seconds``: see ``retry.py``; 0 lets tests retry at once.
+
+    ``memory_bytes_max``: bodies of the backlog beyond it stay in the store until their turn.
+    """
 
     project: str
     topics: tuple[str, ...]
     subscriptions: tuple[Subscription, ...] = ()
     jobs: tuple[Job, ...] = ()
     retry_floor_seconds: float = RETRY_FLOOR_SECONDS
+    memory_bytes_max: int = MEMORY_BYTES_MAX
 
     def __post_init__(self) -> None:
         """Refuse (ValueError) names used twice and references to topics that are not there."""
@@ -89,4 +94,5 @@ def read(path: Path) -> Wiring:
         subscriptions=tuple(Subscription(**one) for one in document["subscriptions"]),
         jobs=tuple(Job(**one) for one in document["jobs"]),
         retry_floor_seconds=document["retry_floor_seconds"],
+        memory_bytes_max=document["memory_bytes_max"],
     )
