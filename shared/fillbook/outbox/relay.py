@@ -223,7 +223,7 @@ class _Run:
         except Unavailable as failure:
             return [Failed(id=row.id, error=failure.reason) for row in rows]
         except Exception as bug:  # noqa: BLE001 -- one aggregate's bug must not stop the others; it waits and is told
-            _log.exception("outbox_publish_bug", bug, event_id=rows[0].event_id)
+            _log.failed("outbox_publish_bug", bug, event_id=rows[0].event_id)
             return [Failed(id=row.id, error=f"bug_{type(bug).__name__}") for row in rows]
         if len(ids) != len(rows):
             return [Failed(id=row.id, error="publish_answer_invalid") for row in rows]

@@ -92,7 +92,7 @@ def claim(db: Database, token: UUID, now: datetime, *, partitions: Sequence[int]
         "rows_max": ROWS_MAX,
         "partitions": None if partitions is None else list(partitions),
     }
-    answer = _once(db, Call("outbox.claim", document))
+    (answer,) = db.call(Call("outbox.claim", document))
     return Claimed(rows=_rows(answer["rows"]), partitions=tuple(answer["partitions"]), busy=answer["busy"])
 
 
@@ -111,18 +111,13 @@ def finish(db: Database, token: UUID, now: datetime, outcomes: Sequence[Outcome]
         "failed": [{"id": one.id, "error": one.error} for one in outcomes if isinstance(one, Failed)],
         "parked": [{"id": one.id, "error": one.error} for one in outcomes if isinstance(one, Parked)],
     }
-    call = Call("outbox.finish", document)
-    if step == "release":  # nothing to read back: the call rides with its commit, one round trip
-        with db.transaction() as tx:
-            tx.send(call)
-        return 0, ()
-    answer = _once(db, call)
+    (answer,) = db.call(Call("outbox.finish", document))
     return answer["held"], _rows(answer["rows"])
 
 
 def purge(db: Database, now: datetime) -> tuple[int, int]:
     """Delete ≤ 5,000 events published over 7 days ago and ≤ 5,000 inbox rows over 45 days old; return both counts."""
-    answer = _once(db, Call("outbox.purge", {"now": now, "rows_max": PURGE_ROWS_MAX}))
+    (answer,) = db.call(Call("outbox.purge", {"now": now, "rows_max": PURGE_ROWS_MAX}))
     return answer["events"], answer["inbox"]
 
 
@@ -155,12 +150,6 @@ def quarantined(tx: Tx, *, consumer: str | None = None, with_resolved: bool = Fa
 def resolve(tx: Tx, now: datetime, *, consumer: str, body_hash: str) -> bool:
     """Mark a quarantined message as dealt with; False when there is no such unresolved one."""
     return tx.execute(_QUERIES["resolve"], now=now, consumer=consumer, body_hash=body_hash) > 0
-
-
-def _once(db: Database, call: Call) -> Any:
-    with db.transaction() as tx:
-        (answer,) = tx.call(call)
-    return answer
 
 
 def _rows(documents: Sequence[dict[str, Any]]) -> tuple[Row, ...]:
