@@ -37,7 +37,7 @@ def local_settings(path: Path) -> dict[str, str]:
     try:
         document = json.loads(path.read_text("utf-8"))
         os.kill(int(document["pid"]), 0)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
     settings: Mapping[str, object] = document.get("operator_env", {})
     return {str(name): str(value) for name, value in settings.items()}
