@@ -167,9 +167,7 @@ create table signal.plans (
     adds          smallint not null default 0,
     cycles_used   text[]  not null,
     sector        text,
-    initial_value numeric(28, 8) not null,
     opened_at     timestamptz not null,
-    last_buy_at   timestamptz not null,
     closed_at     timestamptz,
     close_reason  text,
     profile       text    not null,
@@ -296,8 +294,7 @@ begin
         'plan', (select jsonb_build_object(
                             'position_id', p.position_id, 'plan', p.plan, 'stop', p.stop::text,
                             'tiers_taken', p.tiers_taken, 'adds', p.adds, 'cycles_used', p.cycles_used,
-                            'sector', p.sector, 'initial_value', p.initial_value::text, 'opened_at', p.opened_at,
-                            'last_buy_at', p.last_buy_at)
+                            'sector', p.sector)
                    from signal.plans p
                   where p.book_id = the_book and p.ticker = the_ticker and p.closed_at is null),
         'facts', case when jsonb_typeof(document->'facts') = 'object' then signal.facts(document->'facts') end);
@@ -365,25 +362,22 @@ begin
 
     -- A flip closes one plan and opens the next of the same ticker: clear before set.
     update signal.plans p
-       set closed_at = r.closed_at, close_reason = r.close_reason, tiers_taken = coalesce(r.tiers_taken, p.tiers_taken)
+       set closed_at = r.closed_at, close_reason = r.close_reason
       from jsonb_to_recordset(document->'plans_closed') as r(
-               book_id text, position_id uuid, closed_at timestamptz, close_reason text, tiers_taken smallint)
+               book_id text, position_id uuid, closed_at timestamptz, close_reason text)
      where p.book_id = r.book_id and p.position_id = r.position_id and p.closed_at is null;
 
     update signal.plans p
-       set stop = r.stop, tiers_taken = r.tiers_taken, adds = r.adds, cycles_used = r.cycles_used,
-           last_buy_at = r.last_buy_at
+       set stop = r.stop, tiers_taken = r.tiers_taken, adds = r.adds, cycles_used = r.cycles_used
       from jsonb_to_recordset(document->'plans_changed') as r(
-               book_id text, position_id uuid, stop numeric, tiers_taken smallint, adds smallint, cycles_used text[],
-               last_buy_at timestamptz)
+               book_id text, position_id uuid, stop numeric, tiers_taken smallint, adds smallint, cycles_used text[])
      where p.book_id = r.book_id and p.position_id = r.position_id and p.closed_at is null;
 
     insert into signal.plans (book_id, position_id, ticker, side, plan, stop, tiers_taken, adds, cycles_used, sector,
-                              initial_value, opened_at, last_buy_at, profile, config_digest)
+                              opened_at, profile, config_digest)
     select * from jsonb_to_recordset(document->'plans_opened') as r(
         book_id text, position_id uuid, ticker text, side text, plan jsonb, stop numeric, tiers_taken smallint, adds smallint,
-        cycles_used text[], sector text, initial_value numeric, opened_at timestamptz, last_buy_at timestamptz, profile text,
-        config_digest text);
+        cycles_used text[], sector text, opened_at timestamptz, profile text, config_digest text);
 
     insert into signal.stop_history (book_id, position_id, ts, old_stop, new_stop, rule, receipt_id)
     select * from jsonb_to_recordset(document->'stops') as r(
@@ -521,8 +515,8 @@ create view signal.v_receipts as
 comment on view signal.v_receipts is 'The bodies themselves; a screen shows payload to administrators only.';
 
 create view signal.v_plans as
-    select book_id, position_id, ticker, side, plan, stop, tiers_taken, adds, cycles_used, sector, initial_value, opened_at,
-           last_buy_at, closed_at, close_reason, profile, config_digest
+    select book_id, position_id, ticker, side, plan, stop, tiers_taken, adds, cycles_used, sector, opened_at, closed_at,
+           close_reason, profile, config_digest
       from signal.plans;
 create view signal.v_stop_moves as
     select book_id, position_id, ts, old_stop, new_stop, rule, receipt_id from signal.stop_history;

@@ -41,11 +41,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedReceipt:
-    """One accepted body. ``canonical`` is what is published and stored; ``ts`` and ``bucket`` are milliseconds UTC."""
+    """One accepted body. ``canonical`` is what is published and stored; ``bucket`` is milliseconds UTC.
+
+    ``day_change_percent`` is what the sender says of the day (``day_change_pct``, else ``change_pct``), for the board only.
+    """
 
     receipt: Receipt
     canonical: bytes
     repairs: tuple[str, ...] = ()
+    day_change_percent: Decimal | None = None
 
     @property
     def bucket(self) -> int:
@@ -60,15 +64,19 @@ def parse(body: bytes, *, now: datetime, limits: Limits = Limits()) -> ParsedRec
 
 def validate(parsed: Document, *, now: datetime, limits: Limits = Limits()) -> ParsedReceipt:
     """Check the fields of a parsed body against types, ranges and the desk's ``now``; raises ``Rejected`` as ``parse`` does."""
-    canonical = canonical_bytes(parsed.fields)
-    receipt = _receipt(parsed.fields, canonical)
-    _check_age(receipt.ts, now, limits)
-    return ParsedReceipt(receipt=receipt, canonical=canonical, repairs=parsed.repairs)
+    accepted = _read(parsed.fields, canonical_bytes(parsed.fields), parsed.repairs)
+    _check_age(accepted.receipt.ts, now, limits)
+    return accepted
 
 
 def from_canonical(canonical: bytes) -> Receipt:
     """Read a published or stored receipt; raises ``Rejected`` when it is not one (its age is not asked)."""
-    return _receipt(document.read(document.decode_text(canonical), ()).fields, canonical)
+    return published(canonical).receipt
+
+
+def published(canonical: bytes, repairs: tuple[str, ...] = ()) -> ParsedReceipt:
+    """As ``from_canonical``, with the bytes and what the door noted beside them."""
+    return _read(document.read(document.decode_text(canonical), ()).fields, canonical, repairs)
 
 
 def bucket_of(ts: int) -> int:
@@ -96,7 +104,7 @@ def normal_ticker(text: str) -> str:
     return ticker
 
 
-def _receipt(body: Mapping[str, Any], canonical: bytes) -> Receipt:
+def _read(body: Mapping[str, Any], canonical: bytes, repairs: tuple[str, ...]) -> ParsedReceipt:
     checked = fields.check(body)
     ticker = normal_ticker(checked.ticker)
     ts = int(checked.ts)
@@ -104,7 +112,12 @@ def _receipt(body: Mapping[str, Any], canonical: bytes) -> Receipt:
         raise Rejected("ts_not_milliseconds", field="ts")
     digest = payload_hash(canonical)
     normal = {**body, "ticker": ticker, "time_close": _time_close(checked.time_close, ts)}
-    return decode.receipt_of(normal, receipt_id=receipt_id(ticker, ts, digest), payload_hash=digest)
+    return ParsedReceipt(
+        receipt=decode.receipt_of(normal, receipt_id=receipt_id(ticker, ts, digest), payload_hash=digest),
+        canonical=canonical,
+        repairs=repairs,
+        day_change_percent=checked.change_pct if checked.day_change_pct is None else checked.day_change_pct,
+    )
 
 
 def _time_close(value: Decimal | None, ts: int) -> Decimal | None:
