@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
+VERSIONS = ((3, 11), (3, 13))
 
 
 class Verb(NamedTuple):
@@ -48,6 +49,12 @@ def main(argv: list[str]) -> int:
     verb = VERBS.get(argv[0])
     if verb is None:
         print(f"no verb {argv[0]!r}\n\n{listing()}", file=sys.stderr)
+        return 2
+    found = sys.version_info[:2]
+    if not VERSIONS[0] <= found <= VERSIONS[1]:
+        # said here, before anything is imported that an older Python cannot even read
+        start = f"python3.11 infra/dev.py {' '.join(argv)}"
+        print(f"Fillbook needs Python 3.11, 3.12 or 3.13; this is {found[0]}.{found[1]}. Start it as: {start}", file=sys.stderr)
         return 2
     # `python infra/dev.py` puts infra/ first on the path, where local/ or database/ would shadow other packages
     sys.path[0] = str(ROOT)

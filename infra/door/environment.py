@@ -1,8 +1,8 @@
 """Makes the project's environment from the hashed lock, and moves the running command into it. Standard library only.
 
 The environment is the folder ``.venv`` (or ``FILLBOOK_VENV``). A stamp inside it holds a digest of everything it was made
-from, so a second start costs a hash of one file. It refuses Python versions the desk is not tested with, and it installs
-nothing that the lock does not name with a hash, the installer included.
+from, so a second start costs a hash of one file. It installs nothing that the lock does not name with a hash, the installer
+included, and it refuses to go on half made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import NoReturn
 
 from infra.door.lock import parse
 
-VERSIONS = ((3, 11), (3, 13))
 STAMP = "fillbook-stamp"
 RECIPE = b"1"  # raise it when the steps below change, so that environments made before are brought up to date
 DEBIAN_HINT = (
@@ -57,7 +56,6 @@ def read_stamp(venv: Path) -> str | None:
 
 def make(root: Path, venv: Path, wanted: str) -> None:
     """Create or update the environment; two starts at once wait for each other. Prints why it takes a while."""
-    require_version()
     lock = os.open(root, os.O_RDONLY)  # the work tree itself is the lock: no file is left behind
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -70,13 +68,6 @@ def make(root: Path, venv: Path, wanted: str) -> None:
         (venv / STAMP).write_text(wanted, "utf-8")
     finally:
         os.close(lock)
-
-
-def require_version() -> None:
-    """Stop with a sentence unless this Python is one the desk is tested with."""
-    if not VERSIONS[0] <= sys.version_info[:2] <= VERSIONS[1]:
-        found = ".".join(map(str, sys.version_info[:3]))
-        stop(f"Fillbook needs Python 3.11, 3.12 or 3.13; this is {found}. Start it with one of them: python3.11 infra/dev.py …")
 
 
 def create(venv: Path) -> Path:

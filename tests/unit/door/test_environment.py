@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from infra import dev
 from infra.door import environment
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -81,15 +82,15 @@ def test_the_second_of_two_makers_finds_the_work_done(tree: Path, monkeypatch: p
     environment.make(tree, venv, environment.digest(tree))
 
 
-@pytest.mark.parametrize("version", [(3, 10, 13), (3, 14, 0), (2, 7, 18)])
-def test_a_python_the_desk_is_not_tested_with_is_refused_by_name(
+@pytest.mark.parametrize("version", [(3, 9, 18), (3, 10, 13), (3, 14, 0)])
+def test_a_python_the_desk_is_not_tested_with_is_refused_before_anything_else(
     version: tuple[int, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(environment, "sys", SimpleNamespace(version_info=version, stderr=sys.stderr))
-    with pytest.raises(SystemExit) as ended:
-        environment.require_version()
-    assert ended.value.code == 2
-    assert ".".join(map(str, version)) in capsys.readouterr().err
+    monkeypatch.setattr(dev, "sys", SimpleNamespace(version_info=version, stderr=sys.stderr))
+    assert dev.main(["test", "-q"]) == 2
+    said = capsys.readouterr().err
+    assert f"this is {version[0]}.{version[1]}." in said
+    assert "python3.11 infra/dev.py test -q" in said
 
 
 def test_a_debian_python_without_ensurepip_is_told_which_package_it_lacks(
