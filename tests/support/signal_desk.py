@@ -36,6 +36,20 @@ def receipt(name: str = "R", *, minutes: int = 0, **changes: Any) -> Receipt:
     return receipt_from(body(name, minutes=minutes, **changes))
 
 
+def mirrored(axis: str = "100.40", ltf: str = "-11.9", **changes: Any) -> dict[str, Any]:
+    """R turned over at ``axis``: every price on the other side, every direction the other one (scenario 43)."""
+    document, twice = body(), 2 * Decimal(axis)
+    document |= {"htf_score": -document["htf_score"], "ltf_score": Decimal(ltf), "state": "HTF_BEAR_LTF_BEAR"}
+    document |= {name: twice - document[name] for name in ("price", "sl", "tp", "trigger_price")}
+    document["tp_levels"] = [{**level, "price": twice - level["price"]} for level in document["tp_levels"]]
+    document |= {"trigger_dir": "BEAR", "triggers": ["EMA_CROSS_1H_13_48_BEAR", "ST_FLIP_30M"]}
+    for name in ("daily_ema_cloud", "ichimoku_d", "ichimoku_w"):
+        document[name] = {**document[name], "position": "below"}
+    frames = document["tf_tech"].items()
+    document["tf_tech"] = {name: {**frame, "ema": {"stack": -frame["ema"]["stack"]}} for name, frame in frames}
+    return document | changes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fill:
     """One booked action."""

@@ -223,7 +223,7 @@ def _m8(case: Case) -> Step:
 
 
 def _m9(case: Case) -> Step:
-    """Scale-in. Its failures are blocks only when a path of this side is there: otherwise nothing wanted to add."""
+    """Scale-in. Its failures are blocks only once path and gate hold (A1): before, nothing wanted to add; the trace has them."""
     entry, reading = case.entry, case.reading
     assert entry is not None
     assert reading is not None
@@ -232,7 +232,7 @@ def _m9(case: Case) -> Step:
     checks = add_checks(case.receipt, entry, case.held, _plan(case), case.config)
     check = Check("M9", entry.path, "all_hold", True, all(check.holds for check in checks))
     if not check.holds:
-        blocks = failed(checks, "add") if entry.path is not None else ()
+        blocks = failed(checks, "add") if checks[0].holds else ()
         return Step((*checks, check), blocks=blocks)
     intent = add(case.receipt, reading, entry, case.held, case.config)
     return Step((*checks, check), Verdict("M9", "enter_now", "scale_in", check, path=entry.path, intents=(intent,)))

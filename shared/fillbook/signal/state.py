@@ -1,4 +1,4 @@
-"""The stored forms of a ticker's state and of a plan: JSON with exact numbers, a state at most 8 kB, the same bytes for the same value.
+"""The stored forms of a state and of a plan: JSON with exact numbers, the same bytes for the same value, a state ≤ 8 kB.
 
 The position is left out: the ledger holds it, and a copy would be a second truth. Keys are short words, numbers are plain
 text, what is empty is left out.
@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from fillbook.money import plain
-from fillbook.signal.model import EMPTY_STATE, Desk, Market, Plan, PositionFacts, Shown, Tier, TickerState
+from fillbook.signal.model import EMPTY_STATE, Desk, Market, Plan, PositionFacts, Shown, TickerState, Tier
 
 STATE_BYTES_MAX: Final = 8192
 SCHEMA: Final = 1
