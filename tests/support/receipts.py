@@ -46,3 +46,20 @@ class _Numbers(json.JSONEncoder):
         if isinstance(o, list | tuple):
             return "[" + ",".join(self.encode(item) for item in o) + "]"
         return super().encode(o)
+
+
+def ingest_cases() -> list[dict[str, Any]]:
+    """The recorded requests of ``cases/signal/ingest.json``, each with its body written out."""
+    recorded = json.loads((CASES / "ingest.json").read_text(encoding="utf-8"))
+    cases: list[dict[str, Any]] = []
+    for case in recorded["cases"]:
+        text = _written_out(case["body"]) if "body" in case else text_of("R")
+        for old, new in case.get("replace", ()):
+            assert old in text, case["name"]
+            text = text.replace(old, _written_out(new), 1)
+        cases.append({"now_ms": recorded["now_ms"], "content_type": "application/json", **case, "body": text[: case.get("cut")]})
+    return cases
+
+
+def _written_out(text: str | list[list[Any]]) -> str:
+    return text if isinstance(text, str) else "".join(piece * count for piece, count in text)
