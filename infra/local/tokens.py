@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ class Tokens:
         self._kept[email, audience] = (now + RENEW_SECONDS, token)
         return token
 
-    def sign(self, *, email: str, audience: str, issued: float, **claims: Any) -> str:
+    def sign(self, *, email: str, audience: str, issued: float, claims: Mapping[str, Any] | None = None) -> str:
         """One token issued at ``issued`` (epoch seconds); ``claims`` override, so that tests can make bad ones."""
         subject = str(int(hashlib.sha256(email.encode()).hexdigest()[:16], 16))
         payload = {
@@ -73,7 +74,8 @@ class Tokens:
             "email_verified": True,
             "iat": int(issued),
             "exp": int(issued) + LIFE_SECONDS,
-        } | claims
+            **(claims or {}),
+        }
         signed = self._header + b"." + _part(payload)
         signature = self._key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
         return (signed + b"." + _b64(signature)).decode("ascii")
