@@ -2,16 +2,14 @@
 
 The wheel's Python API would create a system user and open permissions on every parent folder, so only its binaries are
 used (platform.md 3). Root is mapped away by ``unshare``; where user namespaces are off, the server runs as ``nobody``.
-The server listens on a Unix socket in a short temporary folder and, unless told otherwise, on 127.0.0.1; it dies with
-the process that started it (also when that is killed), because the kernel sends it SIGINT then.
-
-Start it from the main thread: the kernel ties the child to the thread that created it.
+The server listens on a Unix socket in a short temporary folder and, unless told otherwise, on 127.0.0.1. It does not
+outlive the process that started it, not even when that is killed: a tiny watcher holds the other end of a pipe and sends
+SIGINT when the pipe closes. (PR_SET_PDEATHSIG would tie the server to the *thread* that started it.)
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib.util
 import os
 import pwd
@@ -21,14 +19,13 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 15.0
 START_TRIES = 3
 CONNECTIONS_MAX = 100
-_PR_SET_PDEATHSIG = 1
 _SUPERUSER = "postgres"
 
 
@@ -64,6 +61,7 @@ class PostgresServer:
         self._listen = listen
         self._settings = dict(settings or {})
         self._process: subprocess.Popen[bytes] | None = None
+        self._watcher: subprocess.Popen[bytes] | None = None
         self._prefix, self._user = _not_root()
 
     def __enter__(self) -> PostgresServer:
@@ -109,8 +107,7 @@ class PostgresServer:
                 process.wait(STOP_SECONDS_MAX)
             except subprocess.TimeoutExpired:
                 self.kill()
-        self._process = None
-        self._drop_socket_dir()
+        self._forget_process()
 
     def kill(self) -> None:
         """Kill -9 the server with all its sessions, as a crash would; ``start`` recovers from it."""
@@ -120,8 +117,7 @@ class PostgresServer:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             process.wait(STOP_SECONDS_MAX)
-        self._process = None
-        self._drop_socket_dir()
+        self._forget_process()
 
     def url(self, role: str = _SUPERUSER, database: str = "postgres") -> str:
         """Return the URL for ``role`` and ``database``: TCP when listening, else the socket."""
@@ -131,7 +127,7 @@ class PostgresServer:
 
     def socket_url(self, role: str = _SUPERUSER, database: str = "postgres") -> str:
         """Return the URL over the Unix socket."""
-        return f"postgresql://{role}@/{database}?host={self.socket_dir}"
+        return f"postgresql://{role}@:{self.port}/{database}?host={self.socket_dir}"
 
     def run(self, program: str, *arguments: str, text: str | None = None) -> str:
         """Run a client program of the wheel (``psql``, ``pg_dump``, ``pgbench``) against this server; return its output."""
@@ -191,8 +187,9 @@ class PostgresServer:
                 start_new_session=True,
                 env=_environment(),
                 user=self._user,
-                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 -- one prctl, looked up before the fork
             )
+        watch = f"read -r _; kill -INT {self._process.pid}"
+        self._watcher = subprocess.Popen(["sh", "-c", watch], stdin=subprocess.PIPE, start_new_session=True)
         self._await_ready(self._process)
 
     def _await_ready(self, process: subprocess.Popen[bytes]) -> None:
@@ -214,7 +211,12 @@ class PostgresServer:
             account = pwd.getpwnam(self._user)
             os.chown(path, account.pw_uid, account.pw_gid)
 
-    def _drop_socket_dir(self) -> None:
+    def _forget_process(self) -> None:
+        """The server has ended: the watcher must go before it could signal whoever gets its number next."""
+        if self._watcher is not None:
+            self._watcher.kill()
+            self._watcher.communicate()
+        self._watcher = self._process = None
         if self.socket_dir is not None:
             shutil.rmtree(self.socket_dir, ignore_errors=True)
             self.socket_dir = None
@@ -233,18 +235,6 @@ def _not_root() -> tuple[list[str], str | None]:
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
-
-
-def _die_with(parent: int) -> Callable[[], None]:
-    libc = ctypes.CDLL(None, use_errno=True) if os.uname().sysname == "Linux" else None
-
-    def tie() -> None:
-        if libc is not None:
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
-            if os.getppid() != parent:  # it died before the tie was made
-                os._exit(1)
-
-    return tie
 
 
 def _free_port() -> int:
