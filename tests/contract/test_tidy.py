@@ -57,7 +57,8 @@ SPECIMENS = [
     (tidy.queries, "shared/fillbook/signal/queries.sql", "select * from ledger.positions"),
     (tidy.queries, "shared/fillbook/signal/queries.sql", "insert into outbox.events values (1)"),
     (tidy.queries, "shared/fillbook/snapshot/queries.sql", "select 1 from signal.plans"),
-    (tidy.queries, "shared/fillbook/signal/queries.sql", "update signal.plans set closed_at = now()"),
+    (tidy.sql_clock, "shared/fillbook/signal/queries.sql", "update signal.plans set closed_at = now()"),
+    (tidy.sql_clock, "infra/database/migrations/0001_x.sql", "create table x (at timestamptz default current_timestamp)"),
     (tidy.statements, "shared/fillbook/ledger/x.py", DOC + "a = 'select 1 from ledger.books'\n"),
     (tidy.values, "shared/fillbook/ledger/model.py", DOC + "@dataclass(frozen=True)\nclass A: ...\n"),
     (tidy.values, "shared/fillbook/ledger/model.py", DOC + "@dataclass\nclass A: ...\n"),
@@ -91,6 +92,7 @@ ALLOWED = [
     (tidy.queries, "shared/fillbook/signal/queries.sql", "select v.a from ledger.v_positions v join ledger.trades t on true"),
     (tidy.queries, "shared/fillbook/signal/queries.sql", "-- from ledger.positions\nselect * from signal.plans"),
     (tidy.queries, "shared/fillbook/snapshot/queries.sql", "select 1 from metrics.snapshot_days"),
+    (tidy.sql_clock, "infra/database/migrations/0001_x.sql", "-- not now()\nselect clock_timestamp()"),
     (tidy.values, "shared/fillbook/ledger/model.py", DOC + "@dataclass(frozen=True, slots=True, kw_only=True)\nclass A: ...\n"),
 ]
 
