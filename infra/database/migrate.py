@@ -90,7 +90,7 @@ def schema_text() -> str:
     return "\n".join(parts)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def run(arguments: list[str] | None = None) -> int:
     """Migrate, or write the schema file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0] if __doc__ else None)
     parser.add_argument("--write-schema", action="store_true", help="write infra/database/schema.sql and stop")
@@ -109,4 +109,4 @@ class _MigrateConfig(DatabaseConfig):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -1,0 +1,2668 @@
+-- The whole truth: what a migrated database holds, room by room.
+-- Written by `python -m infra.database.migrate --write-schema` from migrations/*.sql; edit those.
+
+-- ==== 0001_foundation.sql ============================================================================================
+
+-- The ground every room stands on: its schema, its two group roles, and who may do nothing.
+--
+-- Group roles are cluster-wide and never log in; each function's login role joins the groups that the manifest names.
+-- Nothing is open by default: no room's migration needs to take anything away from PUBLIC, each has to give
+-- (also EXECUTE on its functions).
+
+revoke all on schema public from public;
+alter default privileges revoke execute on routines from public;
+alter default privileges revoke usage on types from public;
+
+-- Several databases of one cluster may be migrated at once (tests), so a role that appears meanwhile is no error.
+do $$
+declare
+    wanted text;
+begin
+    foreach wanted in array array[
+        'outbox_reader', 'outbox_writer',
+        'ledger_reader', 'ledger_writer',
+        'signal_reader', 'signal_writer',
+        'ibkr_reader', 'ibkr_writer',
+        'mt5_reader', 'mt5_writer',
+        'snapshot_reader', 'snapshot_writer',
+        'replay_reader', 'replay_writer',
+        'notify_reader', 'notify_writer',
+        'tracker_reader', 'tracker_writer',
+        'replay_catch_up',
+        'ledger_maintenance',
+        'desk_operator'
+    ] loop
+        begin
+            if not exists (select from pg_catalog.pg_roles where rolname = wanted) then
+                execute format('create role %I nologin', wanted);
+            end if;
+        exception when duplicate_object or unique_violation then
+            null;
+        end;
+    end loop;
+end
+$$;
+
+create schema if not exists ops;
+create schema outbox;
+create schema ledger;
+create schema signal;
+create schema notify;
+create schema tracker;
+
+comment on schema ops is 'What no room owns: migration version, schedule slots.';
+comment on schema outbox is 'Events written with the data that caused them; inbox and quarantine of consumers.';
+comment on schema ledger is 'Books, positions, lots, execution actions, closings: the only place of realized P&L.';
+comment on schema signal is 'Receipts, ticker state, lanes, plans: from webhook to intent.';
+comment on schema notify is 'Discord: messages, deliveries, reconciliation.';
+comment on schema tracker is 'Notes and tags of users; everything else on the page is read through views.';
+
+grant usage on schema outbox to outbox_reader, outbox_writer;
+grant usage on schema ledger to ledger_reader, ledger_writer;
+grant usage on schema signal to signal_reader, signal_writer;
+grant usage on schema notify to notify_reader, notify_writer;
+grant usage on schema tracker to tracker_reader, tracker_writer;
+
+-- Schedule slots: at-least-once schedulers become once. The first insert of (job, slot) wins, a conflict is a duplicate.
+create table ops.slots (
+    job text not null,
+    slot timestamptz not null,
+    claimed_at timestamptz not null default clock_timestamp(),
+    constraint slots_pkey primary key (job, slot),
+    constraint slots_job_check check (job ~ '^[a-z][a-z0-9_-]{0,63}$')
+);
+comment on table ops.slots is 'One row per run of a schedule that has no run table of its own; kept 40 days.';
+comment on column ops.slots.slot is 'The instant the schedule was due, in desk time; taken from the scheduler''s header.';
+comment on column ops.slots.claimed_at is 'When the run was claimed, in real time.';
+
+create function ops.claim_slot(document jsonb) returns jsonb
+language plpgsql as $$
+declare
+    claimed boolean;
+begin
+    insert into ops.slots (job, slot)
+    values (document->>'job', (document->>'slot')::timestamptz)
+    on conflict on constraint slots_pkey do nothing;
+    claimed := found;
+    delete from ops.slots
+    where job = document->>'job' and slot < (document->>'slot')::timestamptz - interval '40 days';
+    return jsonb_build_object('is_new', claimed);
+end
+$$;
+comment on function ops.claim_slot(jsonb) is '{job, slot} -> {is_new}: claims one run of a schedule; older slots of the job go.';
+
+do $$
+declare
+    writer text;
+begin
+    foreach writer in array array[
+        'outbox_writer', 'ledger_writer', 'signal_writer', 'ibkr_writer', 'mt5_writer', 'snapshot_writer', 'replay_writer',
+        'notify_writer', 'tracker_writer'
+    ] loop
+        execute format('grant usage on schema ops to %I', writer);
+        execute format('grant select, insert, delete on ops.slots to %I', writer);
+        execute format('grant execute on function ops.claim_slot(jsonb) to %I', writer);
+    end loop;
+end
+$$;
+
+-- ==== 0002_outbox.sql ================================================================================================
+
+-- Room outbox: events written with the data that caused them, published afterwards, received once.
+--
+-- Why functions: a booking must stay at two round trips, and a relay's inline turn at two more, so reading and writing are
+-- one document each. The functions hold no rules; what they enforce are the leases, because only the database can.
+-- Two clocks meet here. Desk time (passed in as "now") decides what is due and how old something is; real time
+-- (clock_timestamp()) decides leases only, since a simulated desk clock may run hundreds of times faster than a network call.
+
+create table outbox.partitions (
+    partition_no smallint constraint partitions_pk primary key,
+    lease_token  uuid,
+    lease_until  timestamptz not null default timestamptz '1970-01-01 00:00:00+00',
+    constraint partitions_range check (partition_no between 0 and 63)
+);
+comment on table outbox.partitions is 'What a relay leases: a whole partition, so that the order per aggregate survives many relays.';
+insert into outbox.partitions (partition_no) select generate_series(0, 63);
+
+create table outbox.events (
+    id                bigint generated always as identity constraint events_pk primary key,
+    event_id          uuid        not null constraint events_event_id_key unique,
+    event_type        text        not null,
+    schema_version    integer     not null,
+    book_id           text,
+    aggregate_key     text        not null,
+    aggregate_version bigint      not null,
+    partition_no      smallint    not null constraint events_partition_fk references outbox.partitions,
+    topic             text        not null,
+    payload           text        not null,
+    traceparent       text,
+    occurred_at       timestamptz not null,
+    recorded_at       timestamptz not null,
+    available_at      timestamptz not null,
+    attempts          integer     not null default 0,
+    published_at      timestamptz,
+    message_id        text,
+    parked_at         timestamptz,
+    last_error        text,
+    constraint events_no_replay check (book_id is null or book_id not like 'replay:%'),
+    constraint events_payload_size check (octet_length(payload) <= 65536),
+    -- The writer computes the partition; a wrong one would silently break the order of its aggregate.
+    constraint events_partition_of_key check (partition_no = get_byte(sha256(convert_to(aggregate_key, 'UTF8')), 0) % 64),
+    constraint events_published_or_parked check (published_at is null or parked_at is null)
+);
+comment on table outbox.events is 'One row per event, committed with its cause; the payload is the envelope exactly as it goes out.';
+create index events_due on outbox.events (partition_no, id) where published_at is null and parked_at is null;
+create index events_waiting on outbox.events (partition_no, aggregate_key)
+    where published_at is null and parked_at is null and attempts > 0;
+create index events_parked on outbox.events (parked_at) where parked_at is not null;
+create index events_published on outbox.events (published_at) where published_at is not null;
+
+create table outbox.inbox (
+    consumer    text        not null,
+    event_id    uuid        not null,
+    outcome     text        not null,
+    received_at timestamptz not null,
+    constraint inbox_pk primary key (consumer, event_id)
+);
+comment on table outbox.inbox is 'Which consumer has applied which event: one row written in the transaction of the effect.';
+create index inbox_received on outbox.inbox (received_at);
+
+create table outbox.quarantine (
+    consumer      text        not null,
+    body_hash     bytea       not null,
+    reason        text        not null,
+    body          bytea       not null,
+    body_bytes    integer     not null,
+    count         integer     not null default 1,
+    first_seen_at timestamptz not null,
+    last_seen_at  timestamptz not null,
+    resolved_at   timestamptz,
+    constraint quarantine_pk primary key (consumer, body_hash),
+    constraint quarantine_body_size check (octet_length(body) <= 65536),
+    constraint quarantine_hash_form check (octet_length(body_hash) = 32)
+);
+comment on table outbox.quarantine is 'Messages refused by consumers that keep no table of their own; body is the first 64 KiB, body_bytes its full length.';
+
+-- Replay books announce nothing; beside the check constraint and the missing grants this is the wall that a new role meets.
+alter table outbox.events enable row level security;
+alter table outbox.events force row level security;
+create policy events_read on outbox.events for select using (true);
+create policy events_insert on outbox.events for insert with check (book_id is null or book_id not like 'replay:%');
+create policy events_update on outbox.events for update using (true)
+    with check (book_id is null or book_id not like 'replay:%');
+create policy events_delete on outbox.events for delete using (true);
+
+-- Insert events in the order given. Security definer: a writer may add events and can neither read nor alter any.
+create function outbox.enqueue(document jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    stored integer := 0;
+begin
+    if jsonb_typeof(document) = 'array' then
+        insert into outbox.events (event_id, event_type, schema_version, book_id, aggregate_key, aggregate_version,
+                                   partition_no, topic, payload, traceparent, occurred_at, recorded_at, available_at)
+        select r.event_id, r.event_type, r.schema_version, r.book_id, r.aggregate_key, r.aggregate_version,
+               r.partition_no, r.topic, r.payload, r.traceparent, r.occurred_at, r.recorded_at, r.recorded_at
+          from rows from (jsonb_to_recordset(document) as (
+                   event_id uuid, event_type text, schema_version integer, book_id text, aggregate_key text,
+                   aggregate_version bigint, partition_no smallint, topic text, payload text, traceparent text,
+                   occurred_at timestamptz, recorded_at timestamptz)) with ordinality as r
+         order by r.ordinality;
+        get diagnostics stored = row_count;
+    end if;
+    return to_jsonb(stored);
+end $$;
+
+-- Is there a row of this partition that may go out at desk_now? An aggregate with a row in backoff waits as a whole.
+-- A backoff never exceeds 300 s: a later available_at was written before the desk clock stepped back, and counts as due.
+create function outbox.has_due(partition smallint, desk_now timestamptz) returns boolean
+language sql volatile as $$
+    select exists (
+        select 1 from outbox.events e
+         where e.partition_no = partition and e.published_at is null and e.parked_at is null
+           and not exists (
+               select 1 from outbox.events b
+                where b.partition_no = partition and b.published_at is null and b.parked_at is null and b.attempts > 0
+                  and b.aggregate_key = e.aggregate_key and b.id <= e.id
+                  and b.available_at > desk_now and b.available_at <= desk_now + interval '300 seconds'))
+$$;
+
+-- The due rows of every partition held by this token, at most rows_max each, in id order.
+create function outbox.due_rows(token uuid, desk_now timestamptz, rows_max integer) returns jsonb
+language sql volatile as $$
+    select coalesce(jsonb_agg(jsonb_build_object(
+               'id', d.id, 'event_id', d.event_id, 'event_type', d.event_type, 'schema_version', d.schema_version,
+               'aggregate_key', d.aggregate_key, 'aggregate_version', d.aggregate_version::text,
+               'partition_no', d.partition_no, 'topic', d.topic, 'payload', d.payload, 'traceparent', d.traceparent,
+               'attempts', d.attempts) order by d.id), '[]'::jsonb)
+      from outbox.partitions p
+     cross join lateral (
+        select e.* from outbox.events e
+         where e.partition_no = p.partition_no and e.published_at is null and e.parked_at is null
+           and not exists (
+               select 1 from outbox.events b
+                where b.partition_no = p.partition_no and b.published_at is null and b.parked_at is null and b.attempts > 0
+                  and b.aggregate_key = e.aggregate_key and b.id <= e.id
+                  and b.available_at > desk_now and b.available_at <= desk_now + interval '300 seconds')
+         order by e.id limit rows_max) d
+     where p.lease_token = token
+$$;
+
+-- Lease free partitions that have due rows and read them: {token, now, lease_seconds, partitions_max, rows_max, partitions?}.
+-- Answers {rows, partitions, busy}; busy counts wanted partitions with due rows that another relay holds.
+-- A lease longer than lease_seconds cannot have been given: it is left from before the server's clock stepped back, and is free.
+create function outbox.claim(document jsonb) returns jsonb
+language plpgsql volatile as $$
+declare
+    token    constant uuid := (document->>'token')::uuid;
+    desk_now constant timestamptz := (document->>'now')::timestamptz;
+    lease    constant interval := make_interval(secs => (document->>'lease_seconds')::double precision);
+    wanted   smallint[];
+    leased   smallint[];
+    busy     integer := 0;
+begin
+    if jsonb_typeof(document->'partitions') = 'array' then
+        wanted := array(select jsonb_array_elements_text(document->'partitions')::smallint);
+    end if;
+    with free as (
+        select p.partition_no from outbox.partitions p
+         where (wanted is null or p.partition_no = any (wanted))
+           and (p.lease_token is null or p.lease_until <= clock_timestamp() or p.lease_until > clock_timestamp() + lease)
+           and outbox.has_due(p.partition_no, desk_now)
+         order by p.lease_until, p.partition_no
+         limit (document->>'partitions_max')::integer
+           for update skip locked
+    ), taken as (
+        update outbox.partitions p set lease_token = token, lease_until = clock_timestamp() + lease
+          from free where p.partition_no = free.partition_no
+        returning p.partition_no
+    )
+    select coalesce(array_agg(partition_no), '{}') into leased from taken;
+    if wanted is not null and cardinality(leased) < cardinality(wanted) then
+        select count(*) into busy from unnest(wanted) w(partition_no)
+         where w.partition_no <> all (leased) and outbox.has_due(w.partition_no, desk_now);
+    end if;
+    return jsonb_build_object(
+        'partitions', to_jsonb(leased), 'busy', busy,
+        'rows', case when cardinality(leased) = 0 then '[]'::jsonb
+                     else outbox.due_rows(token, desk_now, (document->>'rows_max')::integer) end);
+end $$;
+
+-- Record what became of published rows, then go on: {token, now, lease_seconds, rows_max, published, failed, parked, step}.
+-- step: extend (keep the lease) | read (release drained partitions, read the next rows of the others) | release.
+-- Rows of a partition that this token no longer holds are left alone: its new holder will publish them again.
+create function outbox.finish(document jsonb) returns jsonb
+language plpgsql volatile as $$
+declare
+    token    constant uuid := (document->>'token')::uuid;
+    desk_now constant timestamptz := (document->>'now')::timestamptz;
+    step     constant text := document->>'step';
+    held     smallint[];
+    recorded integer := 0;
+    touched  integer;
+begin
+    perform 1 from outbox.partitions where lease_token = token order by partition_no for update;
+    held := array(select partition_no from outbox.partitions where lease_token = token);
+
+    update outbox.events e set published_at = desk_now, message_id = r.message_id
+      from jsonb_to_recordset(document->'published') as r(id bigint, message_id text)
+     where e.id = r.id and e.partition_no = any (held) and e.published_at is null and e.parked_at is null;
+    get diagnostics recorded = row_count;
+    update outbox.events e
+       set attempts = e.attempts + 1, last_error = r.error,
+           available_at = desk_now + make_interval(secs => least(power(2, least(e.attempts + 1, 9)), 300))
+      from jsonb_to_recordset(document->'failed') as r(id bigint, error text)
+     where e.id = r.id and e.partition_no = any (held) and e.published_at is null and e.parked_at is null;
+    get diagnostics touched = row_count;
+    recorded := recorded + touched;
+    update outbox.events e set parked_at = desk_now, attempts = e.attempts + 1, last_error = r.error
+      from jsonb_to_recordset(document->'parked') as r(id bigint, error text)
+     where e.id = r.id and e.partition_no = any (held) and e.published_at is null and e.parked_at is null;
+    get diagnostics touched = row_count;
+    recorded := recorded + touched;
+
+    update outbox.partitions p
+       set lease_token = null, lease_until = clock_timestamp()
+     where p.lease_token = token
+       and (step = 'release' or (step = 'read' and not outbox.has_due(p.partition_no, desk_now)));
+    update outbox.partitions p
+       set lease_until = clock_timestamp() + make_interval(secs => (document->>'lease_seconds')::double precision)
+     where p.lease_token = token;
+    return jsonb_build_object(
+        'recorded', recorded, 'held', cardinality(held),
+        'rows', case when step = 'read' then outbox.due_rows(token, desk_now, (document->>'rows_max')::integer)
+                     else '[]'::jsonb end);
+end $$;
+
+-- Inbox: {consumer, event_id, outcome, now} -> true when this event is new to the consumer.
+create function outbox.receive(document jsonb) returns jsonb
+language plpgsql volatile as $$
+begin
+    insert into outbox.inbox (consumer, event_id, outcome, received_at)
+    values (document->>'consumer', (document->>'event_id')::uuid, document->>'outcome', (document->>'now')::timestamptz)
+    on conflict on constraint inbox_pk do nothing;
+    return to_jsonb(found);
+end $$;
+
+-- Quarantine: {consumer, reason, body (hex), body_bytes, body_hash (hex), now}; the same body again only counts.
+create function outbox.put_aside(document jsonb) returns jsonb
+language plpgsql volatile as $$
+declare
+    seen integer;
+begin
+    insert into outbox.quarantine as q (consumer, body_hash, reason, body, body_bytes, first_seen_at, last_seen_at)
+    values (document->>'consumer', decode(document->>'body_hash', 'hex'), document->>'reason',
+            decode(document->>'body', 'hex'), (document->>'body_bytes')::integer,
+            (document->>'now')::timestamptz, (document->>'now')::timestamptz)
+    on conflict on constraint quarantine_pk do update
+       set count = q.count + 1, reason = excluded.reason, resolved_at = null,
+           last_seen_at = greatest(q.last_seen_at, excluded.last_seen_at)
+    returning count into seen;
+    return to_jsonb(seen);
+end $$;
+
+-- Delete what nobody needs any more: {now, rows_max} -> {events, inbox}. Security definer: a relay may not delete freely.
+create function outbox.purge(document jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    desk_now constant timestamptz := (document->>'now')::timestamptz;
+    rows_max constant integer := (document->>'rows_max')::integer;
+    events   integer;
+    received integer;
+begin
+    delete from outbox.events where id in (
+        select id from outbox.events where published_at < desk_now - interval '7 days' order by published_at limit rows_max);
+    get diagnostics events = row_count;
+    delete from outbox.inbox where (consumer, event_id) in (
+        select consumer, event_id from outbox.inbox
+         where received_at < desk_now - interval '45 days' order by received_at limit rows_max);
+    get diagnostics received = row_count;
+    return jsonb_build_object('events', events, 'inbox', received);
+end $$;
+
+-- What stands still, by topic. Ages are for the reader to compute with its own clock from oldest_unpublished_at:
+-- SQL knows no desk time.
+create view outbox.v_backlog as
+    select topic,
+           count(*) filter (where parked_at is null) as due,
+           count(*) filter (where parked_at is not null) as parked,
+           min(recorded_at) filter (where parked_at is null) as oldest_unpublished_at
+      from outbox.events where published_at is null group by topic;
+create view outbox.v_quarantined as
+    select consumer, encode(body_hash, 'hex') as body_hash, reason, body_bytes,
+           encode(substring(body from 1 for 500), 'escape') as body_excerpt, count, first_seen_at, last_seen_at, resolved_at
+      from outbox.quarantine;
+-- Whether an event was written and published, for the ledger's audit; no payload.
+create view outbox.v_events as
+    select event_id, event_type, book_id, aggregate_key, aggregate_version, topic, recorded_at, published_at, parked_at,
+           attempts, last_error
+      from outbox.events;
+
+revoke all on all functions in schema outbox from public;
+grant usage on schema outbox to outbox_reader, outbox_writer, ledger_reader, ledger_writer, ledger_maintenance, signal_writer,
+    ibkr_writer, mt5_writer, snapshot_writer, notify_writer, desk_operator;
+grant execute on function outbox.enqueue(jsonb)
+    to outbox_writer, ledger_writer, signal_writer, ibkr_writer, mt5_writer, snapshot_writer, notify_writer;
+
+-- outbox_writer: the relay, the inbox and the quarantine. It inserts events through enqueue and deletes through purge only.
+grant select on outbox.events to outbox_writer;
+grant update (published_at, message_id, attempts, available_at, parked_at, last_error) on outbox.events to outbox_writer;
+grant select, update (lease_token, lease_until) on outbox.partitions to outbox_writer;
+grant select, insert on outbox.inbox to outbox_writer;
+grant select, insert, update on outbox.quarantine to outbox_writer;
+grant execute on function outbox.has_due(smallint, timestamptz), outbox.due_rows(uuid, timestamptz, integer),
+    outbox.claim(jsonb), outbox.finish(jsonb), outbox.receive(jsonb), outbox.put_aside(jsonb), outbox.purge(jsonb)
+    to outbox_writer;
+grant select on outbox.v_backlog, outbox.v_quarantined, outbox.v_events to outbox_reader, outbox_writer, desk_operator;
+grant select on outbox.v_events to ledger_reader, ledger_writer, ledger_maintenance;
+grant outbox_reader, outbox_writer to desk_operator;
+
+-- ==== 0003_ledger.sql ================================================================================================
+
+-- Room ledger: journal (what we were told), history (what was booked), projections (what follows from both).
+--
+-- Journal and history are append-only by grants: INSERT and SELECT, and UPDATE of the one column superseded_at, once.
+-- Projections may always be rebuilt from the journal. Rules live in Python; the constraints here are the second wall, and
+-- their names are what becomes a domain error. ledger.load locks first and reads in FOLLOWING statements (under READ
+-- COMMITTED a lock and a read in one statement would read what was true before the lock); ledger.apply writes one document
+-- and refuses it when the book moved on since it was computed.
+
+create type ledger.direction as enum ('LONG', 'SHORT');
+create type ledger.side as enum ('BUY', 'SELL');
+create type ledger.action_type as enum ('ENTRY', 'ADD_ENTRY', 'TRIM', 'EXIT');
+create type ledger.row_state as enum ('BOOKED', 'VOID');
+create type ledger.position_status as enum ('OPEN', 'CLOSED', 'VOID');
+create type ledger.lot_method as enum ('FIFO', 'LIFO', 'HIFO', 'AVERAGE', 'SPECIFIC');
+
+create table ledger.books (
+    book_id          text              not null,
+    kind             text              not null,
+    tenant_id        text              not null default 'desk',
+    lot_method       ledger.lot_method not null default 'FIFO',
+    netting          text              not null,
+    base_currency    text              not null,
+    start_cash       numeric(28,8)     not null default 0,
+    calendar         text              not null default 'XNYS',
+    seq              bigint            not null default 0,
+    chain_head       bytea             not null,
+    last_recorded_at timestamptz       not null,
+    created_at       timestamptz       not null,
+    closed_at        timestamptz,
+    constraint books_pk primary key (book_id),
+    constraint books_id_form check (
+        book_id ~ '^(live|(replay|ibkr):[A-Za-z0-9._~-]{1,64}|mt5:[A-Za-z0-9._~-]{1,64}:[A-Za-z0-9._~-]{1,64})$'),
+    constraint books_kind_matches check (kind = split_part(book_id, ':', 1)),
+    constraint books_netting check (netting in ('net', 'hedge')),
+    constraint books_currency_form check (base_currency ~ '^[A-Z]{3}$'),
+    constraint books_chain_form check (seq >= 0 and octet_length(chain_head) = 32)
+);
+comment on table ledger.books is 'A ledger of its own; seq and chain_head are the end of its chain of journal and history rows.';
+
+create table ledger.fills (
+    book_id          text           not null,
+    fill_id          uuid           not null,
+    version          integer        not null,
+    source           text           not null,
+    account_key      text           not null,
+    source_id        text           not null,
+    source_revision  integer        not null,
+    is_bust          boolean        not null,
+    instrument       text           not null,
+    ticker           text           not null,
+    contract_name    text           not null,
+    side             ledger.side    not null,
+    quantity         numeric(28,10) not null,
+    price            numeric(28,10) not null,
+    multiplier       numeric(20,10),
+    currency         text           not null,
+    fx_rate          numeric(28,12),
+    fees             numeric(28,8),
+    fees_currency    text,
+    fees_rate        numeric(28,12),
+    position_effect  text           not null,
+    direction        ledger.direction,
+    lot_ref          text,
+    lot_picks        jsonb,
+    cash_style       text           not null,
+    executed_at      timestamptz    not null,
+    venue_order      text collate "C" not null,
+    session_date     date           not null,
+    reason           text,
+    meta             jsonb          not null,
+    origin           text           not null,
+    cause            text           not null,
+    replaces_fill_id uuid,
+    received_at      timestamptz    not null,
+    recorded_at      timestamptz    not null,
+    content_hash     bytea          not null,
+    seq              bigint         not null,
+    booking_seq      bigint         not null,
+    prev_hash        bytea          not null,
+    row_hash         bytea          not null,
+    constraint fills_pk primary key (book_id, fill_id, version),
+    constraint fills_seq_key unique (book_id, seq),
+    constraint fills_version_positive check (version >= 1 and source_revision >= 1),
+    constraint fills_source check (source in ('signal', 'ibkr', 'mt5', 'operator')),
+    constraint fills_quantity_positive check (quantity > 0 and quantity <> 'NaN'),
+    constraint fills_price_finite check (price <> 'NaN'),
+    constraint fills_price_positive check (price > 0 or book_id ~ '^(ibkr|mt5):'),
+    constraint fills_multiplier_positive check (multiplier > 0 and multiplier <> 'NaN'),
+    constraint fills_currency_form check (currency ~ '^[A-Z]{3}$' and fees_currency ~ '^[A-Z]{3}$'),
+    constraint fills_rates_positive check (fx_rate > 0 and fees_rate > 0),
+    constraint fills_position_effect check (position_effect in ('auto', 'open', 'close')),
+    constraint fills_cash_style check (cash_style in ('full', 'margin')),
+    constraint fills_origin check (origin in ('live', 'history')),
+    constraint fills_cause check (cause in ('first', 'revision', 'rebook', 'restatement', 'commission', 'settled', 'bust')),
+    constraint fills_meta_size check (octet_length(meta::text) <= 32768)
+);
+comment on table ledger.fills is 'Journal: the broker-neutral facts, every version; the current one has the greatest (source_revision, is_bust, version).';
+comment on column ledger.fills.meta is 'What the room wants to keep beside the figures (receipt id, lane, rule, order ref); at most 16 KiB as given.';
+comment on column ledger.fills.booking_seq is 'First seq of the call that wrote this row: a rebuild replays the journal call by call.';
+create index fills_by_order on ledger.fills (book_id, instrument, executed_at, venue_order, fill_id);
+create index fills_by_recorded on ledger.fills (book_id, recorded_at);
+
+create table ledger.adjustments (
+    book_id       text        not null,
+    adjustment_id uuid        not null,
+    version       integer     not null,
+    kind          text        not null,
+    instrument    text        not null,
+    ratio_num     integer     not null,
+    ratio_den     integer     not null,
+    effective_at  timestamptz not null,
+    is_void       boolean     not null,
+    entered_by    text        not null,
+    reason        text        not null,
+    recorded_at   timestamptz not null,
+    seq           bigint      not null,
+    booking_seq   bigint      not null,
+    prev_hash     bytea       not null,
+    row_hash      bytea       not null,
+    constraint adjustments_pk primary key (book_id, adjustment_id, version),
+    constraint adjustments_seq_key unique (book_id, seq),
+    constraint adjustments_kind check (kind = 'split'),
+    constraint adjustments_ratio_form check (ratio_num > 0 and ratio_den > 0)
+);
+comment on table ledger.adjustments is 'Journal: splits entered by an operator, never inferred; current = greatest version.';
+create index adjustments_by_instrument on ledger.adjustments (book_id, instrument, effective_at);
+
+create table ledger.positions (
+    book_id            text                   not null,
+    position_id        uuid                   not null,
+    instrument         text                   not null,
+    ticker             text                   not null,
+    contract_name      text                   not null,
+    direction          ledger.direction       not null,
+    status             ledger.position_status not null,
+    currency           text                   not null,
+    multiplier         numeric(20,10),
+    is_net             boolean                not null,
+    cash_style         text                   not null,
+    quantity_open      numeric(28,10)         not null,
+    quantity_opened    numeric(28,10)         not null,
+    quantity_closed    numeric(28,10)         not null,
+    value_open         numeric(28,8),
+    cost_basis         numeric(28,8),
+    vwap               numeric(28,10),
+    entry_vwap         numeric(28,10)         not null,
+    exit_vwap          numeric(28,10),
+    entry_notional     numeric(60,20)         not null,
+    exit_notional      numeric(60,20)         not null,
+    value_opened       numeric(28,8),
+    value_initial      numeric(28,8),
+    fees_total         numeric(28,8),
+    realized_pnl       numeric(28,8),
+    realized_pnl_gross numeric(28,8),
+    realized_pnl_base  numeric(28,8),
+    split_factor       numeric(38,18)         not null,
+    opened_at          timestamptz            not null,
+    last_opened_at     timestamptz            not null,
+    last_action_at     timestamptz            not null,
+    closed_at          timestamptz,
+    first_action_id    uuid                   not null,
+    action_count       integer                not null,
+    open_lot_count     integer                not null,
+    updated_seq        bigint                 not null,
+    constraint positions_pk primary key (book_id, position_id),
+    constraint positions_quantity_sum check (quantity_opened = quantity_open + quantity_closed),
+    constraint positions_quantity_range check (quantity_open >= 0 and quantity_closed >= 0),
+    constraint positions_closed_is_empty check (
+        (status <> 'OPEN') = (quantity_open = 0) and (closed_at is not null) = (status = 'CLOSED'))
+);
+comment on table ledger.positions is 'Projection: one per book, instrument and direction while OPEN; amounts in currency, quantities and vwap split-adjusted.';
+comment on column ledger.positions.entry_notional is 'Exact sum of quantity * price of all openings: entry_vwap needs no scan of closed lots.';
+comment on column ledger.positions.value_opened is 'Sum of value of all openings, value_initial that of the ENTRY; what a strategy that adds compares with.';
+create unique index positions_one_open on ledger.positions (book_id, instrument, direction) where status = 'OPEN';
+create unique index positions_one_open_net on ledger.positions (book_id, instrument) where status = 'OPEN' and is_net;
+create index positions_by_opened on ledger.positions (book_id, opened_at desc, position_id);
+
+create table ledger.lots (
+    book_id           text                   not null,
+    lot_id            uuid                   not null,
+    position_id       uuid                   not null,
+    fill_id           uuid                   not null,
+    action_id         uuid                   not null,
+    lot_ref           text,
+    opened_at         timestamptz            not null,
+    venue_order       text collate "C"       not null,
+    status            ledger.position_status not null,
+    quantity          numeric(28,10)         not null,
+    price             numeric(28,10)         not null,
+    multiplier        numeric(20,10),
+    value             numeric(28,8),
+    fees              numeric(28,8),
+    fees_base         numeric(28,8),
+    basis             numeric(28,8),
+    fx_rate           numeric(28,12),
+    split_factor      numeric(38,18)         not null,
+    price_adjusted    numeric(28,10)         not null,
+    quantity_adjusted numeric(28,10)         not null,
+    quantity_open     numeric(28,10)         not null,
+    value_open        numeric(28,8),
+    basis_open        numeric(28,8),
+    fees_base_open    numeric(28,8),
+    constraint lots_pk primary key (book_id, lot_id),
+    constraint lots_position_fk foreign key (book_id, position_id) references ledger.positions,
+    constraint lots_open_range check (quantity_open >= 0 and quantity_open <= quantity_adjusted),
+    constraint lots_closed_is_empty check ((status = 'OPEN') = (quantity_open > 0))
+);
+comment on table ledger.lots is 'Projection: the quantity of one opening fill at its own price, as executed and as it stands today; never deleted.';
+create index lots_open on ledger.lots (book_id, position_id) where quantity_open > 0;
+create index lots_by_position on ledger.lots (book_id, position_id, opened_at, venue_order, fill_id);
+
+create table ledger.execution_actions (
+    book_id                        text               not null,
+    action_id                      uuid               not null,
+    version                        integer            not null,
+    state                          ledger.row_state   not null,
+    fill_id                        uuid               not null,
+    fill_seq                       bigint             not null,
+    leg                            smallint           not null,
+    cause                          text               not null,
+    cause_seq                      bigint             not null,
+    position_id                    uuid               not null,
+    lot_id                         uuid,
+    action_type                    ledger.action_type not null,
+    instrument                     text               not null,
+    ticker                         text               not null,
+    direction                      ledger.direction   not null,
+    side                           ledger.side        not null,
+    executed_at                    timestamptz        not null,
+    venue_order                    text collate "C"   not null,
+    session_date                   date               not null,
+    quantity                       numeric(28,10)     not null,
+    price                          numeric(28,10)     not null,
+    multiplier                     numeric(20,10),
+    currency                       text               not null,
+    value                          numeric(28,8),
+    fees                           numeric(28,8),
+    cash_effect                    numeric(28,8),
+    realized_pnl                   numeric(28,8),
+    realized_pnl_gross             numeric(28,8),
+    realized_pnl_base              numeric(28,8),
+    position_quantity_after        numeric(28,10)     not null,
+    position_quantity_opened_after numeric(28,10)     not null,
+    position_vwap_after            numeric(28,10),
+    position_cost_basis_after      numeric(28,8),
+    position_realized_pnl_after    numeric(28,8),
+    unrealized_pnl_after           numeric(28,8),
+    is_flat_after                  boolean            not null,
+    reason                         text,
+    meta                           jsonb              not null,
+    recorded_at                    timestamptz        not null,
+    superseded_at                  timestamptz,
+    seq                            bigint             not null,
+    booking_seq                    bigint             not null,
+    prev_hash                      bytea              not null,
+    row_hash                       bytea              not null,
+    constraint execution_actions_pk primary key (book_id, action_id, version),
+    constraint execution_actions_fill_fk foreign key (book_id, fill_seq) references ledger.fills (book_id, seq),
+    constraint execution_actions_position_fk foreign key (book_id, position_id) references ledger.positions,
+    constraint execution_actions_leg check (leg in (1, 2)),
+    constraint execution_actions_value check (
+        (value is null) = (multiplier is null) and abs(value - quantity * price * multiplier) <= 0.00000001),
+    constraint execution_actions_pnl_by_type check (
+        case when action_type in ('ENTRY', 'ADD_ENTRY')
+             then realized_pnl is null and realized_pnl_gross is null and realized_pnl_base is null
+             else realized_pnl is null or realized_pnl_gross is not null end),
+    constraint execution_actions_flat_after check (
+        action_type <> 'EXIT' or (position_quantity_after = 0 and position_vwap_after is null and unrealized_pnl_after is null))
+);
+comment on table ledger.execution_actions is 'History: every version of what was booked, with the state of the position right after; VOID keeps the last values.';
+comment on column ledger.execution_actions.cause_seq is 'The journal row that made this version: the own fill, or the one whose arrival changed it.';
+comment on column ledger.execution_actions.unrealized_pnl_after is 'At this action''s own price, so that it depends on fills alone.';
+create unique index execution_actions_one_current on ledger.execution_actions (book_id, action_id) where superseded_at is null;
+create unique index execution_actions_seq_key on ledger.execution_actions (book_id, seq);
+create index execution_actions_by_position on ledger.execution_actions (book_id, position_id, executed_at, venue_order, fill_id, leg)
+    where superseded_at is null and state = 'BOOKED';
+create index execution_actions_by_time on ledger.execution_actions (book_id, executed_at desc, action_id)
+    where superseded_at is null and state = 'BOOKED';
+create index execution_actions_by_instrument on ledger.execution_actions (book_id, instrument, executed_at, venue_order, fill_id, leg)
+    where superseded_at is null and state = 'BOOKED';
+create index execution_actions_by_fill on ledger.execution_actions (book_id, fill_id);
+create index execution_actions_by_recorded on ledger.execution_actions (book_id, recorded_at);
+
+create table ledger.closings (
+    book_id            text           not null,
+    action_id          uuid           not null,
+    version            integer        not null,
+    lot_id             uuid           not null,
+    ordinal            integer        not null,
+    quantity           numeric(28,10) not null,
+    lot_price          numeric(28,10) not null,
+    split_factor       numeric(38,18) not null,
+    close_value        numeric(28,8),
+    lot_value          numeric(28,8),
+    proceeds           numeric(28,8),
+    lot_basis          numeric(28,8),
+    realized_pnl_gross numeric(28,8),
+    realized_pnl       numeric(28,8),
+    realized_pnl_base  numeric(28,8),
+    executed_at        timestamptz    not null,
+    recorded_at        timestamptz    not null,
+    constraint closings_pk primary key (book_id, action_id, version, lot_id),
+    constraint closings_action_fk foreign key (book_id, action_id, version) references ledger.execution_actions,
+    constraint closings_lot_fk foreign key (book_id, lot_id) references ledger.lots,
+    constraint closings_quantity_positive check (quantity > 0)
+);
+comment on table ledger.closings is 'History: the part of a lot matched to a closing action; the only place where realized P&L is born.';
+create index closings_by_lot on ledger.closings (book_id, lot_id);
+
+create table ledger.parked_fills (
+    book_id    text        not null,
+    fill_id    uuid        not null,
+    reason     text        not null,
+    parked_at  timestamptz not null,
+    instrument text        not null,
+    constraint parked_fills_pk primary key (book_id, fill_id)
+);
+comment on table ledger.parked_fills is 'Projection: facts we hold but cannot book yet; every later booking of the instrument tries them again.';
+create index parked_fills_by_instrument on ledger.parked_fills (book_id, instrument);
+
+create table ledger.marks (
+    book_id     text           not null,
+    instrument  text           not null,
+    bucket_at   timestamptz    not null,
+    price       numeric(28,10) not null,
+    bid         numeric(28,10),
+    ask         numeric(28,10),
+    marked_at   timestamptz    not null,
+    recorded_at timestamptz    not null,
+    source      text           not null,
+    constraint marks_pk primary key (book_id, instrument, bucket_at),
+    constraint marks_price_finite check (price <> 'NaN' and bid <> 'NaN' and ask <> 'NaN'),
+    constraint marks_bucket check (
+        bucket_at <= marked_at and marked_at < bucket_at + interval '5 minutes'
+        and extract(epoch from bucket_at)::bigint % 300 = 0)
+);
+comment on table ledger.marks is 'Input, not projection: the last price seen in each 5-minute bucket; kept 2 years.';
+
+create table ledger.reconciliations (
+    book_id      text        not null,
+    as_of        timestamptz not null,
+    source       text        not null,
+    recorded_at  timestamptz not null,
+    result       text        not null,
+    statement    jsonb       not null,
+    breaks_found integer     not null,
+    breaks_open  integer     not null,
+    book_seq     bigint      not null,
+    constraint reconciliations_pk primary key (book_id, source, as_of),
+    constraint reconciliations_result check (result in ('matched', 'breaks', 'inconclusive'))
+);
+comment on table ledger.reconciliations is 'Every broker statement compared with its book, and what came of it.';
+
+create table ledger.breaks (
+    book_id       text        not null,
+    break_id      uuid        not null,
+    kind          text        not null,
+    instrument    text        not null,
+    direction     ledger.direction,
+    currency      text        not null,
+    first_seen_at timestamptz not null,
+    last_seen_at  timestamptz not null,
+    resolved_at   timestamptz,
+    expected      numeric(28,10),
+    actual        numeric(28,10),
+    difference    numeric(28,10),
+    cause         text        not null,
+    note          text,
+    constraint breaks_pk primary key (book_id, break_id),
+    constraint breaks_kind check (kind in (
+        'position_quantity', 'missing_in_book', 'missing_at_broker', 'average_price', 'cash', 'realized_pnl'))
+);
+comment on table ledger.breaks is 'Differences between book and broker, found and aged here alone; a repair is a fill, a revision or a split.';
+create index breaks_open on ledger.breaks (book_id, first_seen_at) where resolved_at is null;
+
+create table ledger.audits (
+    book_id      text        not null,
+    ran_at       timestamptz not null,
+    exit         integer     not null,
+    findings     jsonb       not null,
+    seq          bigint      not null,
+    code_version text        not null,
+    constraint audits_pk primary key (book_id, ran_at)
+);
+comment on table ledger.audits is 'What each audit of a book found; exit 0 is clean, else 20 + the lowest failing invariant.';
+
+create table ledger.chain_anchors (
+    book_id     text        not null,
+    anchored_on date        not null,
+    seq         bigint      not null,
+    chain_head  bytea       not null,
+    recorded_at timestamptz not null,
+    constraint chain_anchors_pk primary key (book_id, anchored_on)
+);
+comment on table ledger.chain_anchors is 'The chain''s end once a day, also posted: who rewrites hashes later is caught against it.';
+
+-- A version is superseded once and for ever. The column grant keeps everything else out of reach.
+create function ledger.superseded_once() returns trigger language plpgsql as $$
+begin
+    if old.superseded_at is not null then
+        raise exception 'superseded_at is already set' using errcode = 'P0001', constraint = 'superseded_once';
+    end if;
+    return new;
+end $$;
+create trigger superseded_once before update of superseded_at on ledger.execution_actions
+    for each row execute function ledger.superseded_once();
+
+-- {book_id, lot_method, netting, base_currency, …} -> {is_new, book}: opens a book once; the caller compares what is there.
+create function ledger.open_book(document jsonb) returns json language plpgsql volatile as $$
+declare
+    name constant text := document->>'book_id';
+    opened boolean;
+begin
+    insert into ledger.books (book_id, kind, tenant_id, lot_method, netting, base_currency, start_cash, calendar,
+                              chain_head, last_recorded_at, created_at)
+    select name, split_part(name, ':', 1), r.tenant_id, r.lot_method, r.netting, r.base_currency, r.start_cash, r.calendar,
+           sha256(convert_to('fillbook:' || name, 'UTF8')), r.now, r.now
+      from jsonb_to_record(document) as r(tenant_id text, lot_method ledger.lot_method, netting text, base_currency text,
+                                          start_cash numeric, calendar text, now timestamptz)
+    on conflict on constraint books_pk do nothing;
+    opened := found;
+    return json_build_object('is_new', opened, 'book', (select to_json(b) from ledger.books b where b.book_id = name));
+end $$;
+
+-- Advisory locks on (book, instrument), ascending by their number, so that two calls never wait for each other in a ring.
+create function ledger.lock_instruments(book text, instruments text[]) returns void language plpgsql volatile as $$
+declare
+    number bigint;
+begin
+    for number in
+        select distinct hashtextextended(book || chr(31) || name, 7) from unnest(instruments) as name order by 1
+    loop
+        perform pg_advisory_xact_lock(number);
+    end loop;
+end $$;
+
+-- {book_id, instruments, fill_ids, book_row, totals, session_date} -> what a booking of these is computed from.
+-- Instruments that the named fills stand on now are locked and answered for too: a correction may move a fill.
+create function ledger.load(document jsonb) returns json language plpgsql volatile as $$
+declare
+    book constant text := document->>'book_id';
+    named uuid[];
+    wanted text[] := array(select jsonb_array_elements_text(document->'instruments'));
+    head json;
+    known json;
+begin
+    if jsonb_array_length(document->'fill_ids') > 0 then
+        named := array(select jsonb_array_elements_text(document->'fill_ids')::uuid);
+        wanted := array(select unnest(wanted)
+                        union select f.instrument from ledger.fills f where f.book_id = book and f.fill_id = any (named));
+    end if;
+    perform ledger.lock_instruments(book, wanted);
+    if (document->>'book_row')::boolean then
+        select to_json(b) into head from ledger.books b where b.book_id = book for update;
+    else
+        select to_json(b) into head from ledger.books b where b.book_id = book;
+    end if;
+    if named is not null then
+        select json_agg(f order by f.fill_id, f.version) into known
+          from ledger.fills f where f.book_id = book and f.fill_id = any (named);
+    end if;
+    return json_build_object(
+        'book', head,
+        'fills', known,
+        'positions', (
+            select json_agg(p order by p.direction) from ledger.positions p
+             where p.book_id = book and p.instrument = any (wanted) and p.status = 'OPEN'),
+        'lots', (
+            select json_agg(l order by l.opened_at, l.venue_order, l.fill_id)
+              from ledger.positions p
+              join ledger.lots l on l.book_id = p.book_id and l.position_id = p.position_id and l.quantity_open > 0
+             where p.book_id = book and p.instrument = any (wanted) and p.status = 'OPEN'),
+        'tails', (
+            select json_agg(json_build_array(
+                name, tail.executed_at, tail.venue_order, tail.fill_id,
+                (select max(j.effective_at) from ledger.adjustments j where j.book_id = book and j.instrument = name),
+                (select count(*) from ledger.parked_fills k where k.book_id = book and k.instrument = name)))
+              from unnest(wanted) as name
+              left join lateral (
+                  select a.executed_at, a.venue_order, a.fill_id from ledger.execution_actions a
+                   where a.book_id = book and a.instrument = name and a.superseded_at is null and a.state = 'BOOKED'
+                   order by a.executed_at desc, a.venue_order desc, a.fill_id desc, a.leg desc limit 1) as tail on true),
+        'totals', case when (document->>'totals')::boolean
+                       then ledger.totals(book, (document->>'session_date')::date) end);
+end $$;
+
+-- Book-wide facts of a session date: realized and open basis per currency, open positions by direction, ENTRY actions.
+create function ledger.totals(book text, day date) returns json language sql volatile as $$
+    select json_build_object(
+        'amounts', (
+            select json_agg(json_build_array(
+                c.currency, case when c.unknown_pnl = 0 then c.realized end, case when c.unknown_basis = 0 then c.basis end))
+              from (select p.currency, sum(p.realized_pnl) as realized, count(*) filter (where p.realized_pnl is null) as unknown_pnl,
+                           sum(p.cost_basis) as basis, count(*) filter (where p.cost_basis is null) as unknown_basis
+                      from ledger.positions p where p.book_id = book and p.status <> 'VOID' group by p.currency) as c),
+        'open', (
+            select json_build_array(count(*) filter (where p.direction = 'LONG'), count(*) filter (where p.direction = 'SHORT'))
+              from ledger.positions p where p.book_id = book and p.status = 'OPEN'),
+        'entries', (
+            select count(*) from ledger.execution_actions a
+             where a.book_id = book and a.superseded_at is null and a.state = 'BOOKED' and a.action_type = 'ENTRY'
+               and a.session_date = day
+               and a.executed_at >= day - interval '7 days' and a.executed_at < day + interval '3 days'))
+$$;
+
+-- {book_id, rows: [{instrument, before: [executed_at, venue_order, fill_id], fill_ids}], fills_max} -> what is stored from
+-- the last flat point before each key on: current fills, splits, current actions with closings, their positions and lots.
+-- VOID actions come along so that their numbering goes on.
+create function ledger.load_history(document jsonb) returns json language plpgsql volatile as $$
+declare
+    book constant text := document->>'book_id';
+    fills_max constant bigint := (document->>'fills_max')::bigint;
+    wanted record;
+    flat record;
+    named uuid[];
+    touched uuid[];
+    current_fills json;
+    stored json;
+    held uuid[];
+    answers json[] := '{}';
+begin
+    for wanted in
+        select r.instrument, (r.before->>0)::timestamptz as executed_at, r.before->>1 as venue_order, (r.before->>2)::uuid as fill_id,
+               r.fill_ids
+          from jsonb_to_recordset(document->'rows') as r(instrument text, before jsonb, fill_ids jsonb)
+    loop
+        named := array(select jsonb_array_elements_text(wanted.fill_ids)::uuid);
+        -- the last action before the key after which nothing was open; a fill's first leg is no point to start from
+        select a.executed_at, a.venue_order, a.fill_id into flat
+          from ledger.execution_actions a
+         where a.book_id = book and a.instrument = wanted.instrument and a.superseded_at is null and a.state = 'BOOKED'
+           and (a.executed_at, a.venue_order collate "C", a.fill_id)
+             < (wanted.executed_at, wanted.venue_order collate "C", wanted.fill_id)
+           and a.is_flat_after
+           and not exists (select from ledger.execution_actions b
+                            where b.book_id = book and b.fill_id = a.fill_id and b.leg > a.leg
+                              and b.superseded_at is null and b.state = 'BOOKED')
+         order by a.executed_at desc, a.venue_order desc, a.fill_id desc, a.leg desc limit 1;
+        touched := array(
+            select distinct f.fill_id from ledger.fills f
+             where f.book_id = book and f.instrument = wanted.instrument
+               and (flat.executed_at is null or f.executed_at >= flat.executed_at)
+             limit fills_max + 1);
+        if cardinality(touched) > fills_max then
+            return json_build_object('too_large', wanted.instrument);
+        end if;
+        touched := touched || named;
+        select json_agg(c order by c.executed_at, c.venue_order, c.fill_id) into current_fills
+          from (select distinct on (f.fill_id) f.* from ledger.fills f
+                 where f.book_id = book and f.fill_id = any (touched)
+                 order by f.fill_id, f.source_revision desc, f.is_bust desc, f.version desc) as c
+         where c.instrument = wanted.instrument
+           and (flat.executed_at is null or (c.executed_at, c.venue_order, c.fill_id)
+                                          > (flat.executed_at, flat.venue_order collate "C", flat.fill_id));
+        select json_agg(json_build_object('action', a, 'closings', (
+                   select json_agg(c order by c.ordinal) from ledger.closings c
+                    where c.book_id = book and c.action_id = a.action_id and c.version = a.version))),
+               array_agg(distinct a.position_id) filter (where a.state = 'BOOKED' and a.instrument = wanted.instrument)
+          into stored, held
+          from ledger.execution_actions a
+         where a.book_id = book and a.fill_id = any (touched) and a.superseded_at is null
+           and (a.state = 'VOID' or a.fill_id = any (named)
+                or (a.instrument = wanted.instrument
+                    and (flat.executed_at is null or (a.executed_at, a.venue_order, a.fill_id)
+                                                   > (flat.executed_at, flat.venue_order collate "C", flat.fill_id))));
+        answers := answers || json_build_object(
+            'instrument', wanted.instrument,
+            'fills', current_fills,
+            'actions', stored,
+            'adjustments', (
+                select json_agg(c) from (
+                    select distinct on (j.adjustment_id) j.* from ledger.adjustments j
+                     where j.book_id = book and j.instrument = wanted.instrument
+                       and (flat.executed_at is null or j.effective_at > flat.executed_at)
+                     order by j.adjustment_id, j.version desc) as c),
+            'positions', (select json_agg(p) from ledger.positions p where p.book_id = book and p.position_id = any (held)),
+            'lots', (select json_agg(l) from ledger.lots l where l.book_id = book and l.position_id = any (held)),
+            'parked', (select json_agg(json_build_array(k.fill_id, k.reason)) from ledger.parked_fills k
+                        where k.book_id = book and k.instrument = wanted.instrument));
+    end loop;
+    return to_json(answers);
+end $$;
+
+-- Writes one booking: {book_id, expected_seq, seq, chain_head, recorded_at, fills, adjustments, positions_left,
+-- positions, lots, superseded, actions, closings, parked, unparked, events}. The book comes first although it is counted
+-- last: its row lock and its seq decide whether the document may be written at all. Positions that stop being OPEN come
+-- before those that become OPEN, because a partial unique index is checked row by row.
+create function ledger.apply(document jsonb) returns jsonb language plpgsql volatile as $$
+declare
+    book constant text := document->>'book_id';
+    recorded constant timestamptz := (document->>'recorded_at')::timestamptz;
+    mode text;
+begin
+    update ledger.books b
+       set seq = (document->>'seq')::bigint, chain_head = (document->>'chain_head')::bytea, last_recorded_at = recorded
+     where b.book_id = book and b.seq = (document->>'expected_seq')::bigint
+    returning b.netting into mode;
+    if not found then
+        raise exception 'the book moved on' using errcode = '40001';
+    end if;
+    if mode = 'hedge' and exists (
+        select from jsonb_to_recordset(document->'fills') as r(direction ledger.direction) where r.direction is null) then
+        raise exception 'a fill of a hedging book needs a direction' using errcode = '23514', constraint = 'fills_hedge_direction';
+    end if;
+    insert into ledger.fills select * from jsonb_populate_recordset(null::ledger.fills, document->'fills');
+    if document ? 'adjustments' then
+        insert into ledger.adjustments select * from jsonb_populate_recordset(null::ledger.adjustments, document->'adjustments');
+    end if;
+    if document ? 'positions_left' then
+        perform ledger.put_positions(document->'positions_left');
+    end if;
+    if document ? 'positions' then
+        perform ledger.put_positions(document->'positions');
+    end if;
+    if document ? 'lots' then
+        insert into ledger.lots select * from jsonb_populate_recordset(null::ledger.lots, document->'lots')
+        on conflict on constraint lots_pk do update set
+            (position_id, fill_id, action_id, lot_ref, opened_at, venue_order, status, quantity, price, multiplier, value, fees,
+             fees_base, basis, fx_rate, split_factor, price_adjusted, quantity_adjusted, quantity_open, value_open, basis_open,
+             fees_base_open)
+          = (excluded.position_id, excluded.fill_id, excluded.action_id, excluded.lot_ref, excluded.opened_at,
+             excluded.venue_order, excluded.status, excluded.quantity, excluded.price, excluded.multiplier, excluded.value,
+             excluded.fees, excluded.fees_base, excluded.basis, excluded.fx_rate, excluded.split_factor,
+             excluded.price_adjusted, excluded.quantity_adjusted, excluded.quantity_open, excluded.value_open,
+             excluded.basis_open, excluded.fees_base_open);
+    end if;
+    if document ? 'superseded' then
+        update ledger.execution_actions a set superseded_at = recorded
+          from jsonb_to_recordset(document->'superseded') as r(action_id uuid, version integer)
+         where a.book_id = book and a.action_id = r.action_id and a.version = r.version;
+    end if;
+    if document ? 'actions' then
+        insert into ledger.execution_actions
+        select * from jsonb_populate_recordset(null::ledger.execution_actions, document->'actions');
+    end if;
+    if document ? 'closings' then
+        insert into ledger.closings select * from jsonb_populate_recordset(null::ledger.closings, document->'closings');
+    end if;
+    if document ? 'unparked' then
+        delete from ledger.parked_fills k
+         using jsonb_to_recordset(document->'unparked') as r(fill_id uuid) where k.book_id = book and k.fill_id = r.fill_id;
+    end if;
+    if document ? 'parked' then
+        insert into ledger.parked_fills select * from jsonb_populate_recordset(null::ledger.parked_fills, document->'parked')
+        on conflict on constraint parked_fills_pk do update
+           set (reason, parked_at, instrument) = (excluded.reason, excluded.parked_at, excluded.instrument);
+    end if;
+    if document ? 'events' then
+        perform outbox.enqueue(document->'events');
+    end if;
+    return document->'seq';
+end $$;
+
+create function ledger.put_positions(positions jsonb) returns void language sql volatile as $$
+    insert into ledger.positions select * from jsonb_populate_recordset(null::ledger.positions, positions)
+    on conflict on constraint positions_pk do update set
+        (instrument, ticker, contract_name, direction, status, currency, multiplier, is_net, cash_style, quantity_open,
+         quantity_opened, quantity_closed, value_open, cost_basis, vwap, entry_vwap, exit_vwap, entry_notional, exit_notional,
+         value_opened, value_initial, fees_total, realized_pnl, realized_pnl_gross, realized_pnl_base, split_factor, opened_at,
+         last_opened_at, last_action_at, closed_at, first_action_id, action_count, open_lot_count, updated_seq)
+      = (excluded.instrument, excluded.ticker, excluded.contract_name, excluded.direction, excluded.status, excluded.currency,
+         excluded.multiplier, excluded.is_net, excluded.cash_style, excluded.quantity_open, excluded.quantity_opened,
+         excluded.quantity_closed, excluded.value_open, excluded.cost_basis, excluded.vwap, excluded.entry_vwap,
+         excluded.exit_vwap, excluded.entry_notional, excluded.exit_notional, excluded.value_opened, excluded.value_initial,
+         excluded.fees_total, excluded.realized_pnl, excluded.realized_pnl_gross, excluded.realized_pnl_base,
+         excluded.split_factor, excluded.opened_at, excluded.last_opened_at, excluded.last_action_at, excluded.closed_at,
+         excluded.first_action_id, excluded.action_count, excluded.open_lot_count, excluded.updated_seq)
+$$;
+
+-- {book_id, now, marks: [{instrument, price, bid, ask, marked_at, source}]}: one row per 5-minute bucket, later marked_at wins.
+create function ledger.mark(document jsonb) returns jsonb language plpgsql volatile as $$
+begin
+    insert into ledger.marks as m (book_id, instrument, bucket_at, price, bid, ask, marked_at, recorded_at, source)
+    select distinct on (r.instrument, bucket_at)
+           document->>'book_id', r.instrument,
+           to_timestamp(floor(extract(epoch from r.marked_at) / 300) * 300) as bucket_at,
+           r.price, r.bid, r.ask, r.marked_at, (document->>'now')::timestamptz, r.source
+      from jsonb_to_recordset(document->'marks') as r(instrument text, price numeric, bid numeric, ask numeric,
+                                                      marked_at timestamptz, source text)
+     order by r.instrument, bucket_at, r.marked_at desc
+    on conflict on constraint marks_pk do update
+       set (price, bid, ask, marked_at, recorded_at, source)
+         = (excluded.price, excluded.bid, excluded.ask, excluded.marked_at, excluded.recorded_at, excluded.source)
+     where excluded.marked_at > m.marked_at;
+    return to_jsonb(found);
+end $$;
+
+-- Empties a replay book and sets its chain back to the beginning; raises for any other book. The only deletion of history
+-- besides a rebuild, hence security definer: nobody is granted DELETE.
+create function ledger.clear_replay_book(book_id text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    cleared constant text := book_id;
+    purged bigint;
+begin
+    if cleared is null or cleared not like 'replay:%' then
+        raise exception 'only replay books are cleared' using errcode = 'P0001', constraint = 'clear_replay_only';
+    end if;
+    update ledger.books b
+       set seq = 0, chain_head = sha256(convert_to('fillbook:' || cleared, 'UTF8')), last_recorded_at = b.created_at
+     where b.book_id = cleared;
+    delete from ledger.closings t where t.book_id = cleared;
+    delete from ledger.execution_actions t where t.book_id = cleared;
+    delete from ledger.lots t where t.book_id = cleared;
+    delete from ledger.positions t where t.book_id = cleared;
+    get diagnostics purged = row_count;
+    delete from ledger.parked_fills t where t.book_id = cleared;
+    delete from ledger.fills t where t.book_id = cleared;
+    delete from ledger.adjustments t where t.book_id = cleared;
+    delete from ledger.marks t where t.book_id = cleared;
+    delete from ledger.audits t where t.book_id = cleared;
+    delete from ledger.chain_anchors t where t.book_id = cleared;
+    return jsonb_build_object('positions', purged);
+end $$;
+
+-- Views: what other rooms and people may read. Quantities, lot prices and marks in today's split-adjusted units; current
+-- BOOKED rows only, unless the name says history.
+create view ledger.v_books as
+    select book_id, tenant_id, kind, base_currency, start_cash, lot_method, netting, calendar, seq, last_recorded_at, created_at,
+           closed_at
+      from ledger.books;
+
+create view ledger.v_positions as
+    select p.book_id, b.tenant_id, p.position_id, p.first_action_id, p.instrument as instrument_id, p.ticker as symbol,
+           p.contract_name, p.direction, p.status, p.multiplier, p.currency, p.is_net, p.cash_style, p.quantity_open,
+           p.quantity_opened, p.quantity_closed, p.value_open, p.cost_basis, p.vwap, p.entry_vwap, p.exit_vwap, p.value_opened,
+           p.value_initial, p.fees_total, p.realized_pnl, p.realized_pnl_gross, p.realized_pnl_base, p.split_factor, p.opened_at,
+           p.last_opened_at, p.last_action_at, p.closed_at, p.action_count, p.open_lot_count
+      from ledger.positions p join ledger.books b using (book_id)
+     where p.status <> 'VOID';
+
+create view ledger.v_lots as
+    select l.book_id, b.tenant_id, l.lot_id, l.position_id, l.fill_id, l.action_id, l.lot_ref, l.opened_at,
+           l.quantity_adjusted as quantity, l.quantity_open, l.price_adjusted as price, l.basis as cost_basis,
+           l.basis_open as cost_basis_open, l.value, l.fees, l.split_factor, l.status
+      from ledger.lots l join ledger.books b using (book_id)
+     where l.status <> 'VOID';
+
+create view ledger.v_actions as
+    select a.book_id, b.tenant_id, a.action_id, a.version, a.fill_id, a.leg, a.position_id, a.lot_id, a.instrument as instrument_id,
+           a.ticker, a.direction, a.action_type, a.side, a.executed_at, a.venue_order, a.session_date, a.recorded_at, a.quantity,
+           a.price, a.value, a.fees, a.cash_effect, a.multiplier, a.currency, a.realized_pnl, a.realized_pnl_gross,
+           a.realized_pnl_base, a.position_quantity_after, a.position_quantity_opened_after, a.position_vwap_after,
+           a.position_cost_basis_after, a.position_realized_pnl_after, a.unrealized_pnl_after, a.is_flat_after, a.reason,
+           f.origin, a.cause, a.meta, a.seq
+      from ledger.execution_actions a
+      join ledger.books b using (book_id)
+      join ledger.fills f on f.book_id = a.book_id and f.seq = a.fill_seq
+     where a.superseded_at is null and a.state = 'BOOKED';
+
+create view ledger.v_action_history as
+    select a.book_id, b.tenant_id, a.action_id, a.version, a.state, a.recorded_at as known_from, a.superseded_at as known_to,
+           a.cause, a.cause_seq, a.fill_id, a.leg, a.position_id, a.lot_id, a.instrument as instrument_id, a.ticker, a.direction,
+           a.action_type, a.side, a.executed_at, a.venue_order, a.session_date, a.quantity, a.price, a.value, a.fees,
+           a.cash_effect, a.multiplier, a.currency, a.realized_pnl, a.realized_pnl_gross, a.realized_pnl_base,
+           a.position_quantity_after, a.position_quantity_opened_after, a.position_vwap_after, a.position_cost_basis_after,
+           a.position_realized_pnl_after, a.unrealized_pnl_after, a.is_flat_after, a.reason, f.origin, a.meta, a.seq
+      from ledger.execution_actions a
+      join ledger.books b using (book_id)
+      join ledger.fills f on f.book_id = a.book_id and f.seq = a.fill_seq;
+
+create view ledger.v_closings as
+    select c.book_id, b.tenant_id, c.action_id, a.position_id, c.lot_id, c.ordinal,
+           round(c.quantity * l.split_factor / c.split_factor, 10) as quantity,
+           round(a.price * c.split_factor / l.split_factor, 10) as price,
+           round(c.lot_price * c.split_factor / l.split_factor, 10) as lot_price,
+           c.close_value, c.lot_value, c.proceeds, c.lot_basis, c.realized_pnl, c.realized_pnl_gross, c.realized_pnl_base,
+           a.currency, c.executed_at
+      from ledger.closings c
+      join ledger.books b using (book_id)
+      join ledger.execution_actions a
+        on a.book_id = c.book_id and a.action_id = c.action_id and a.version = c.version
+       and a.superseded_at is null and a.state = 'BOOKED'
+      join ledger.lots l on l.book_id = c.book_id and l.lot_id = c.lot_id;
+
+-- A mark taken before a split is shown in today's units. Splits are few; a product is the exponent of a sum of logarithms,
+-- so only marks that a split really touches are rescaled, and these are rounded to the price step.
+create view ledger.v_marks as
+    select m.book_id, b.tenant_id, m.instrument as instrument_id, m.marked_at as as_of, m.recorded_at,
+           case when s.scale is null then m.price else round(m.price * s.scale, 10) end as price,
+           case when s.scale is null then m.bid else round(m.bid * s.scale, 10) end as bid,
+           case when s.scale is null then m.ask else round(m.ask * s.scale, 10) end as ask,
+           m.source
+      from ledger.marks m
+      join ledger.books b using (book_id)
+      left join lateral (
+          select exp(sum(ln(j.ratio_den::numeric(40,20) / j.ratio_num))) as scale
+            from (select distinct on (adjustment_id) * from ledger.adjustments
+                   where book_id = m.book_id and instrument = m.instrument
+                   order by adjustment_id, version desc) as j
+           where not j.is_void and j.effective_at > m.marked_at) as s on true;
+
+create view ledger.v_parked_fills as
+    select k.book_id, b.tenant_id, k.fill_id, k.reason, k.parked_at, k.instrument as instrument_id, f.ticker, f.side, f.quantity,
+           f.price, f.currency, f.executed_at, f.position_effect, f.direction
+      from ledger.parked_fills k
+      join ledger.books b using (book_id)
+      join lateral (select * from ledger.fills f where f.book_id = k.book_id and f.fill_id = k.fill_id
+                     order by f.source_revision desc, f.is_bust desc, f.version desc limit 1) as f on true;
+
+create view ledger.v_breaks as select x.*, b.tenant_id from ledger.breaks x join ledger.books b using (book_id);
+create view ledger.v_reconciliations as
+    select x.*, b.tenant_id from ledger.reconciliations x join ledger.books b using (book_id);
+create view ledger.v_audits as select x.*, b.tenant_id from ledger.audits x join ledger.books b using (book_id);
+create view ledger.v_chain_anchors as
+    select x.book_id, b.tenant_id, x.anchored_on, x.seq, encode(x.chain_head, 'hex') as chain_head, x.recorded_at
+      from ledger.chain_anchors x join ledger.books b using (book_id);
+
+-- Totals per currency, never across: cash, realized, fees, market value and unrealized at the last mark, equity. A missing
+-- mark or an unknown part makes a figure NULL; missing_marks names the instruments. Staleness needs a clock: the reader's.
+create view ledger.v_book_totals as
+    with held as (
+        select p.book_id, p.currency, p.instrument, p.cash_style, p.cost_basis, p.value_open, m.price as mark,
+               case when p.direction = 'LONG' then 1 else -1 end as sign,
+               round(p.quantity_open * m.price * p.multiplier, 8) as worth
+          from ledger.positions p
+          left join lateral (
+              select v.price from ledger.v_marks v where v.book_id = p.book_id and v.instrument_id = p.instrument
+               order by v.as_of desc limit 1) as m on true
+         where p.status = 'OPEN'
+    ), open_sums as (
+        select book_id, currency,
+               case when bool_and(worth is not null) then sum(sign * worth) end as market_value,
+               case when bool_and(worth is not null and cost_basis is not null)
+                    then sum(sign * (worth - cost_basis)) end as unrealized_pnl,
+               case when bool_and(worth is not null and (cash_style = 'full' or value_open is not null))
+                    then sum(case when cash_style = 'full' then sign * worth else sign * (worth - value_open) end) end as in_equity,
+               array_agg(distinct instrument order by instrument) filter (where mark is null) as missing_marks
+          from held group by book_id, currency
+    ), booked as (
+        select book_id, currency,
+               case when bool_and(cash_effect is not null) then sum(cash_effect) end as cash_effect,
+               case when bool_and(fees is not null) then sum(fees) end as fees
+          from ledger.execution_actions where superseded_at is null and state = 'BOOKED' group by book_id, currency
+    ), realized as (
+        select book_id, currency, case when bool_and(realized_pnl is not null) then sum(realized_pnl) end as realized_pnl
+          from ledger.positions where status <> 'VOID' group by book_id, currency
+    ), currencies as (
+        select book_id, base_currency as currency from ledger.books
+        union select book_id, currency from booked
+        union select book_id, currency from realized
+    )
+    select c.book_id, b.tenant_id, c.currency, t.cash,
+           case when r.currency is null then 0 else r.realized_pnl end as realized_pnl,
+           case when k.currency is null then 0 else k.fees end as fees,
+           case when o.currency is null then 0 else o.market_value end as market_value,
+           case when o.currency is null then 0 else o.unrealized_pnl end as unrealized_pnl,
+           t.cash + case when o.currency is null then 0 else o.in_equity end as equity,
+           coalesce(o.missing_marks, '{}') as missing_marks
+      from currencies c
+      join ledger.books b using (book_id)
+      left join booked k on k.book_id = c.book_id and k.currency = c.currency
+      left join realized r on r.book_id = c.book_id and r.currency = c.currency
+      left join open_sums o on o.book_id = c.book_id and o.currency = c.currency
+      cross join lateral (
+          select case when c.currency = b.base_currency then b.start_cash else 0 end
+                 + case when k.currency is null then 0 else k.cash_effect end as cash) as t;
+
+-- The flat shape of a position; times are epoch milliseconds. TP_HIT_TRIM is a wire value: OPEN with a TRIM.
+create view ledger.v_trades as
+    select p.position_id as trade_id, p.book_id, b.tenant_id, p.ticker, p.direction,
+           (extract(epoch from p.opened_at) * 1000)::bigint as entry_ts,
+           (extract(epoch from p.closed_at) * 1000)::bigint as exit_ts,
+           (extract(epoch from trim.executed_at) * 1000)::bigint as trim_ts,
+           (extract(epoch from first.created_at) * 1000)::bigint as created_at,
+           (extract(epoch from latest.updated_at) * 1000)::bigint as updated_at,
+           case when p.status = 'OPEN' then p.vwap else p.entry_vwap end as entry_price,
+           p.quantity_open as total_qty,
+           p.cost_basis,
+           case when p.status = 'OPEN' then case when trim.executed_at is null then 'OPEN' else 'TP_HIT_TRIM' end
+                when p.realized_pnl > 0 then 'WIN' when p.realized_pnl < 0 then 'LOSS' when p.realized_pnl = 0 then 'FLAT'
+                else 'CLOSED' end as status,
+           leaving.price as exit_price, leaving.reason as exit_reason, trim.price as trim_price,
+           p.quantity_closed / p.quantity_opened as trimmed_pct,
+           p.realized_pnl as pnl,
+           round(100 * p.realized_pnl / nullif(opening.basis, 0), 10) as pnl_pct,
+           first.meta->>'rank' as rank, first.meta->>'rr' as rr, first.meta->>'script_version' as script_version
+      from ledger.positions p
+      join ledger.books b using (book_id)
+      left join lateral (
+          select a.executed_at, a.price from ledger.execution_actions a
+           where a.book_id = p.book_id and a.position_id = p.position_id and a.superseded_at is null and a.state = 'BOOKED'
+             and a.action_type = 'TRIM'
+           order by a.executed_at desc, a.venue_order desc, a.fill_id desc limit 1) as trim on true
+      left join lateral (
+          select a.price, a.reason from ledger.execution_actions a
+           where a.book_id = p.book_id and a.position_id = p.position_id and a.superseded_at is null and a.state = 'BOOKED'
+             and a.action_type = 'EXIT'
+           order by a.executed_at desc, a.venue_order desc, a.fill_id desc limit 1) as leaving on true
+      left join lateral (
+          select max(a.recorded_at) as updated_at from ledger.execution_actions a
+           where a.book_id = p.book_id and a.position_id = p.position_id and a.superseded_at is null
+             and a.state = 'BOOKED') as latest on true
+      left join lateral (
+          select case when bool_and(l.basis is not null) then sum(l.basis) end as basis from ledger.lots l
+           where l.book_id = p.book_id and l.position_id = p.position_id and l.status <> 'VOID') as opening on true
+      left join lateral (
+          select min(a.recorded_at) as created_at,
+                 (array_agg(a.meta) filter (where a.superseded_at is null))[1] as meta
+            from ledger.execution_actions a
+           where a.book_id = p.book_id and a.action_id = p.first_action_id) as first on true
+     where p.status <> 'VOID';
+
+create view ledger.v_trade_events as
+    select a.action_id as event_id, a.position_id as trade_id, a.book_id, b.tenant_id,
+           (extract(epoch from a.executed_at) * 1000)::bigint as ts, a.action_type as type, a.price, a.quantity as qty, a.value,
+           a.realized_pnl as pnl_realized, a.reason, a.meta as meta_json, a.lot_id,
+           case when a.action_type in ('TRIM', 'EXIT') then (
+                    select jsonb_agg(jsonb_build_object('lot_id', c.lot_id, 'qty', trim_scale(c.quantity)::text,
+                                                        'price', trim_scale(c.lot_price)::text,
+                                                        'pnl_realized', trim_scale(c.realized_pnl)::text) order by c.ordinal)
+                      from ledger.closings c
+                     where c.book_id = a.book_id and c.action_id = a.action_id and c.version = a.version)
+                else jsonb_build_array(jsonb_build_object('lot_id', a.lot_id, 'qty', trim_scale(a.quantity)::text,
+                                                          'price', trim_scale(a.price)::text, 'pnl_realized', null)) end as lots,
+           case when a.action_type in ('TRIM', 'EXIT')
+                then a.quantity / a.position_quantity_opened_after end as qty_pct_delta,
+           case when a.action_type in ('TRIM', 'EXIT')
+                then 1 - a.position_quantity_after / a.position_quantity_opened_after end as qty_pct_total
+      from ledger.execution_actions a join ledger.books b using (book_id)
+     where a.superseded_at is null and a.state = 'BOOKED';
+
+-- Marks are input and may expire: {before, rows_max} -> deleted rows. Security definer: writers are not granted DELETE.
+create function ledger.purge_marks(document jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    deleted bigint;
+begin
+    delete from ledger.marks m where (m.book_id, m.instrument, m.bucket_at) in (
+        select x.book_id, x.instrument, x.bucket_at from ledger.marks x
+         where x.bucket_at < (document->>'before')::timestamptz and x.bucket_at < x.recorded_at - interval '700 days'
+         limit (document->>'rows_max')::integer);
+    get diagnostics deleted = row_count;
+    return to_jsonb(deleted);
+end $$;
+
+-- Who may do what. Replay books are written by replay_writer only, all others by ledger_writer only.
+do $$
+declare
+    name text;
+begin
+    foreach name in array array['books', 'fills', 'adjustments', 'positions', 'lots', 'execution_actions', 'closings',
+                                'parked_fills', 'marks', 'reconciliations', 'breaks', 'audits', 'chain_anchors'] loop
+        execute format('alter table ledger.%I enable row level security', name);
+        execute format('create policy %I on ledger.%I for select using (true)', name || '_read', name);
+        execute format('create policy %I on ledger.%I for all to ledger_writer '
+                       'using (book_id not like ''replay:%%'') with check (book_id not like ''replay:%%'')', name || '_live', name);
+        execute format('create policy %I on ledger.%I for all to replay_writer '
+                       'using (book_id like ''replay:%%'') with check (book_id like ''replay:%%'')', name || '_replay', name);
+        execute format('create policy %I on ledger.%I for all to ledger_maintenance using (true) with check (true)',
+                       name || '_maintenance', name);
+        execute format('grant select, insert on ledger.%I to ledger_writer, replay_writer, ledger_maintenance', name);
+    end loop;
+    foreach name in array array['direction', 'side', 'action_type', 'row_state', 'position_status', 'lot_method'] loop
+        execute format('grant usage on type ledger.%I to ledger_reader, ledger_writer, replay_writer, ledger_maintenance, '
+                       'desk_operator', name);
+    end loop;
+end $$;
+grant usage on schema ledger to replay_writer, ledger_maintenance;
+grant update (seq, chain_head, last_recorded_at, closed_at) on ledger.books to ledger_writer, replay_writer, ledger_maintenance;
+grant update on ledger.positions, ledger.lots, ledger.parked_fills, ledger.marks, ledger.breaks
+    to ledger_writer, replay_writer, ledger_maintenance;
+grant update (superseded_at) on ledger.execution_actions to ledger_writer, replay_writer, ledger_maintenance;
+grant delete on ledger.parked_fills to ledger_writer, replay_writer;
+grant delete on ledger.closings, ledger.execution_actions, ledger.lots, ledger.positions, ledger.parked_fills to ledger_maintenance;
+
+revoke all on all functions in schema ledger from public;
+grant execute on function ledger.open_book(jsonb), ledger.lock_instruments(text, text[]), ledger.load(jsonb),
+    ledger.totals(text, date), ledger.load_history(jsonb), ledger.apply(jsonb), ledger.put_positions(jsonb), ledger.mark(jsonb)
+    to ledger_writer, replay_writer, ledger_maintenance;
+grant execute on function ledger.clear_replay_book(text) to replay_writer;
+grant execute on function ledger.purge_marks(jsonb) to ledger_writer;
+grant select on ledger.v_books, ledger.v_positions, ledger.v_lots, ledger.v_actions, ledger.v_action_history, ledger.v_closings,
+    ledger.v_marks, ledger.v_parked_fills, ledger.v_breaks, ledger.v_reconciliations, ledger.v_audits, ledger.v_chain_anchors,
+    ledger.v_book_totals, ledger.v_trades, ledger.v_trade_events
+    to ledger_reader, ledger_writer, replay_writer, tracker_reader, snapshot_reader, notify_reader, replay_reader;
+grant ledger_reader, ledger_writer to desk_operator;
+grant ledger_writer to replay_catch_up;
+
+-- ==== 0004_signal.sql ================================================================================================
+
+-- Room signal: every body a chart ever posted, what was decided on it and why, and the state each ticker stands in.
+--
+-- Two functions carry the hot path: signal.load locks the (book, ticker) row and answers one document, signal.apply writes
+-- one document; rules live in Python only. Receipts are facts without a book; everything decided leads with its book.
+-- Receipts, decisions, lane and stop moves are append-only by grants. Replay books are walled off by row-level security.
+
+create type signal.lane as enum ('watch', 'setup_watch', 'flip_watch', 'just_flipped', 'enter_now', 'just_entered', 'hold',
+                                 'trim', 'exit', 'archive');
+create type signal.receipt_result as enum ('decided', 'late', 'stale', 'conflict');
+create type signal.quarantine_source as enum ('ingest', 'worker', 'dead_letter');
+
+-- ---- receipts and decisions, by month of ts ----
+
+create table signal.receipts (
+    receipt_id     uuid        not null,
+    ticker         text        not null,
+    ts             timestamptz not null,
+    bucket_5m      timestamptz not null
+                   generated always as (date_bin('5 minutes', ts, timestamptz '2000-01-01 00:00:00+00')) stored,
+    time_close     timestamptz,
+    received_at    timestamptz not null,
+    recorded_at    timestamptz not null,
+    payload_hash   text        not null,
+    script_version text        not null,
+    payload        text        not null,
+    decision_input text        not null,
+    repairs        text[]      not null,
+    processed_at   timestamptz not null,
+    result         signal.receipt_result not null,
+    constraint receipts_pk primary key (receipt_id, ts),
+    constraint receipts_hash_form check (payload_hash ~ '^[0-9a-f]{64}$'),
+    constraint receipts_payload_size check (octet_length(payload) <= 131072)
+) partition by range (ts);
+comment on table signal.receipts is 'Append-only: each accepted body once, canonical, with what became of it when it arrived.';
+comment on column signal.receipts.ts is 'The open of the bar.';
+comment on column signal.receipts.decision_input is 'The fields that the rules read, one positional row, derived at arrival; equal to a fresh decode of payload.';
+create index receipts_by_bucket on signal.receipts (bucket_5m, ts, ticker, received_at, receipt_id);
+create index receipts_by_ticker on signal.receipts (ticker, bucket_5m, ts);
+create index receipts_by_script on signal.receipts (script_version, bucket_5m);
+
+create table signal.decisions (
+    book_id       text        not null,
+    ticker        text        not null,
+    ts            timestamptz not null,
+    receipt_id    uuid        not null,
+    version       bigint      not null,
+    lane          signal.lane not null,
+    computed_lane signal.lane not null,
+    rule          text        not null,
+    reason        text        not null,
+    badges        text[]      not null,
+    side          text,
+    score         numeric(5, 2),
+    blocks        jsonb       not null,
+    intents       jsonb       not null,
+    account       jsonb,
+    trace         jsonb       not null,
+    profile       text        not null,
+    config_digest text        not null,
+    action_ids    uuid[]      not null,
+    recorded_at   timestamptz not null,
+    constraint decisions_pk primary key (book_id, ticker, ts),
+    constraint decisions_side_known check (side in ('LONG', 'SHORT')),
+    constraint decisions_score_range check (score between 0 and 100)
+) partition by range (ts);
+comment on table signal.decisions is 'Append-only: what was decided on each receipt, with every value that was compared.';
+comment on column signal.decisions.lane is 'The lane shown on the board; computed_lane is what the rules said before hysteresis.';
+create index decisions_by_receipt on signal.decisions (book_id, receipt_id);
+-- Few receipts act; "why this action" looks among those only.
+create index decisions_acting on signal.decisions (book_id, ts) where action_ids <> '{}';
+
+-- Bodies compress to a third with lz4, ten times faster than with pglz; a server built without it keeps pglz.
+do $$
+begin
+    alter table signal.receipts alter column payload set compression lz4, alter column decision_input set compression lz4;
+exception when feature_not_supported then
+    null;
+end
+$$;
+
+do $$
+declare
+    month date;
+    parent text;
+begin
+    foreach parent in array array['receipts', 'decisions'] loop
+        for month in select generate_series(date '2026-01-01', date '2030-12-01', interval '1 month') loop
+            execute format(
+                'create table signal.%I partition of signal.%I for values from (%L) to (%L)',
+                parent || to_char(month, '_YYYY_MM'), parent,
+                to_char(month, 'YYYY-MM-DD 00:00:00+00'), to_char(month + interval '1 month', 'YYYY-MM-DD 00:00:00+00'));
+        end loop;
+        execute format('create table signal.%I partition of signal.%I default', parent || '_default', parent);
+    end loop;
+end
+$$;
+comment on table signal.receipts_default is 'Must stay empty: a row here means that a month is missing.';
+comment on table signal.decisions_default is 'Must stay empty: a row here means that a month is missing.';
+
+-- ---- where each ticker stands ----
+
+create table signal.ticker_states (
+    book_id            text        not null,
+    ticker             text        not null,
+    version            bigint      not null default 0,
+    lane               signal.lane,
+    rule               text,
+    reason             text,
+    badges             text[]      not null default '{}',
+    blocks             jsonb       not null default '[]',
+    lane_since         timestamptz,
+    side               text,
+    score              numeric(5, 2),
+    last_price         numeric(28, 10),
+    day_change_percent numeric(28, 4),
+    last_ts            timestamptz,
+    last_receipt_id    uuid,
+    newest_ts          timestamptz,
+    state              jsonb,
+    updated_at         timestamptz,
+    constraint ticker_states_pk primary key (book_id, ticker),
+    constraint ticker_states_side_known check (side in ('LONG', 'SHORT')),
+    constraint ticker_states_decided check ((lane is null) = (state is null)),
+    constraint ticker_states_state_size check (pg_column_size(state) <= 8192)
+) with (fillfactor = 70);
+comment on table signal.ticker_states is 'One row per book and ticker: the lock of its receipts, the memory of its rules, the card on the board.';
+comment on column signal.ticker_states.lane is 'Null until the first decided receipt.';
+comment on column signal.ticker_states.newest_ts is 'Newest ts stored with any result: a receipt after it cannot be known yet, so nothing is looked up.';
+
+create table signal.state_snapshots (
+    book_id      text not null,
+    session_date date not null,
+    ticker       text not null,
+    state        jsonb,
+    constraint state_snapshots_pk primary key (book_id, session_date, ticker)
+);
+comment on table signal.state_snapshots is 'The state as it was before the first decided receipt of a session date (null: none yet); a replay starts from it.';
+
+create table signal.lane_history (
+    book_id    text        not null,
+    ticker     text        not null,
+    seq        integer     not null,
+    from_lane  signal.lane,
+    lane       signal.lane not null,
+    rule       text        not null,
+    reason     text        not null,
+    badges     text[]      not null,
+    blocks     jsonb       not null,
+    price      numeric(28, 10) not null,
+    score      numeric(5, 2),
+    entered_at timestamptz not null,
+    receipt_id uuid        not null,
+    action_ids uuid[]      not null,
+    constraint lane_history_pk primary key (book_id, ticker, seq)
+);
+comment on table signal.lane_history is 'Append-only: moves of the shown lane; entered_at is the ts of the receipt.';
+create index lane_history_by_time on signal.lane_history (book_id, entered_at);
+
+create table signal.plans (
+    book_id       text    not null,
+    position_id   uuid    not null,
+    ticker        text    not null,
+    side          text    not null,
+    plan          jsonb   not null,
+    stop          numeric(28, 10) not null,
+    tiers_taken   smallint not null default 0,
+    adds          smallint not null default 0,
+    cycles_used   text[]  not null,
+    sector        text,
+    opened_at     timestamptz not null,
+    closed_at     timestamptz,
+    close_reason  text,
+    profile       text    not null,
+    config_digest text    not null,
+    constraint plans_pk primary key (book_id, position_id),
+    constraint plans_side_known check (side in ('LONG', 'SHORT')),
+    constraint plans_tiers_range check (tiers_taken between 0 and 3),
+    constraint plans_stop_positive check (stop > 0),
+    constraint plans_closed_has_reason check ((closed_at is null) = (close_reason is null))
+);
+comment on table signal.plans is 'What an ENTRY froze, and what moved since: the stop, tiers taken, adds. Prices are in units of the entry.';
+create unique index plans_one_open on signal.plans (book_id, ticker) where closed_at is null;
+create index plans_open_by_sector on signal.plans (book_id, sector) where closed_at is null;
+
+create table signal.stop_history (
+    book_id     text        not null,
+    position_id uuid        not null,
+    ts          timestamptz not null,
+    old_stop    numeric(28, 10) not null,
+    new_stop    numeric(28, 10) not null,
+    rule        text        not null,
+    receipt_id  uuid        not null,
+    constraint stop_history_pk primary key (book_id, position_id, ts),
+    constraint stop_history_moves check (old_stop <> new_stop)
+);
+comment on table signal.stop_history is 'Append-only: moves of stops, in today''s units; they are not executions.';
+
+-- ---- bodies that could not be used ----
+
+create table signal.quarantine (
+    quarantine_id uuid        not null,
+    source        signal.quarantine_source not null,
+    reason        text        not null,
+    field         text,
+    ticker        text,
+    body          bytea,
+    body_bytes    integer     not null,
+    body_hash     bytea       not null,
+    count         integer     not null default 1,
+    first_seen_at timestamptz not null,
+    last_seen_at  timestamptz not null,
+    resolved_at   timestamptz,
+    resolution    text,
+    constraint quarantine_pk primary key (quarantine_id),
+    constraint quarantine_reason_body_key unique (reason, body_hash),
+    constraint quarantine_body_size check (octet_length(body) <= 65536),
+    constraint quarantine_hash_form check (octet_length(body_hash) = 32),
+    constraint quarantine_resolved_how check ((resolved_at is null) = (resolution is null))
+);
+comment on table signal.quarantine is 'Authenticated bodies that were refused, tokens masked; the same body for the same reason only counts.';
+comment on column signal.quarantine.body is 'Null in the one row per reason that counts bodies beyond 2,000 a day (its hash is zero).';
+create index quarantine_kept on signal.quarantine (first_seen_at) where body is not null;
+create index quarantine_last_seen on signal.quarantine (last_seen_at);
+
+-- ---- row-level security: live writers and replay writers never meet ----
+
+do $$
+declare
+    named text;
+begin
+    foreach named in array array['decisions', 'ticker_states', 'state_snapshots', 'lane_history', 'plans', 'stop_history'] loop
+        execute format('alter table signal.%I enable row level security', named);
+        execute format('alter table signal.%I force row level security', named);
+        execute format('create policy %I on signal.%I for select using (true)', named || '_read', named);
+        execute format('create policy %I on signal.%I for insert to signal_writer with check (book_id not like ''replay:%%'')',
+                       named || '_live_insert', named);
+        execute format('create policy %I on signal.%I for update to signal_writer using (book_id not like ''replay:%%'') '
+                       'with check (book_id not like ''replay:%%'')', named || '_live_update', named);
+        execute format('create policy %I on signal.%I for all to replay_writer using (book_id like ''replay:%%'') '
+                       'with check (book_id like ''replay:%%'')', named || '_replay', named);
+    end loop;
+end
+$$;
+
+-- ---- the hot path: one document in, one document out ----
+
+-- What the limits ask beyond the ledger's own totals: {book_id, sector, vix_ticker} -> {open_in_sector, vix, vix_at}.
+-- A plan counts only while the ledger holds its position open: the ledger wins.
+create function signal.facts(document jsonb) returns jsonb
+language sql volatile as $$
+    select jsonb_build_object(
+        'open_in_sector', (
+            select count(*) from signal.plans s
+              join ledger.v_positions o on o.book_id = s.book_id and o.position_id = s.position_id
+             where s.book_id = document->>'book_id' and s.sector = document->>'sector' and s.closed_at is null
+               and o.status = 'OPEN'),
+        'vix', v.last_price::text, 'vix_at', v.last_ts)
+      from (select 1) one
+      left join signal.ticker_states v on v.book_id = document->>'book_id' and v.ticker = document->>'vix_ticker'
+$$;
+
+-- Lock one ticker of a book and read what a decision needs:
+-- {book_id, ticker, ts, receipt_id, facts: null or the document of signal.facts} ->
+-- {is_known, decided_by, tickers, state, plan, facts}.
+-- is_known: this very receipt is stored; decided_by: the receipt that was decided at this ts; tickers: how many the book
+-- knows, asked only when this one is new. Lock first, read in following statements.
+create function signal.load(document jsonb) returns jsonb
+language plpgsql volatile as $$
+declare
+    the_book   constant text := document->>'book_id';
+    the_ticker constant text := document->>'ticker';
+    the_ts     constant timestamptz := (document->>'ts')::timestamptz;
+    row_state  signal.ticker_states%rowtype;
+    tickers    bigint;
+    is_known   boolean := false;
+    decided_by uuid;
+begin
+    select * into row_state from signal.ticker_states where book_id = the_book and ticker = the_ticker for update;
+    if not found then
+        select count(*) into tickers from signal.ticker_states where book_id = the_book;
+        insert into signal.ticker_states (book_id, ticker) values (the_book, the_ticker)
+            on conflict on constraint ticker_states_pk do nothing;
+        select * into strict row_state from signal.ticker_states
+         where book_id = the_book and ticker = the_ticker for update;
+    end if;
+    if row_state.newest_ts >= the_ts then
+        is_known := exists (
+            select from signal.receipts where receipt_id = (document->>'receipt_id')::uuid and ts = the_ts);
+        select d.receipt_id into decided_by from signal.decisions d
+         where d.book_id = the_book and d.ticker = the_ticker and d.ts = the_ts;
+    end if;
+    return jsonb_build_object(
+        'is_known', is_known, 'decided_by', decided_by, 'tickers', tickers, 'state', row_state.state,
+        'plan', (select jsonb_build_object(
+                            'position_id', p.position_id, 'plan', p.plan, 'stop', p.stop::text,
+                            'tiers_taken', p.tiers_taken, 'adds', p.adds, 'cycles_used', p.cycles_used,
+                            'sector', p.sector)
+                   from signal.plans p
+                  where p.book_id = the_book and p.ticker = the_ticker and p.closed_at is null),
+        'facts', case when jsonb_typeof(document->'facts') = 'object' then signal.facts(document->'facts') end);
+end
+$$;
+
+-- Write what was decided, as lists, so that one receipt and a page of a replay use the same code:
+-- {receipts, seen, states, snapshots, decisions, moves, plans_closed, plans_changed, plans_opened, stops, events}.
+create function signal.apply(document jsonb) returns jsonb
+language plpgsql volatile as $$
+declare
+    expected bigint;
+    written  bigint;
+begin
+    insert into signal.receipts (receipt_id, ticker, ts, time_close, received_at, recorded_at, payload_hash, script_version,
+                                 payload, decision_input, repairs, processed_at, result)
+    select * from jsonb_to_recordset(document->'receipts') as r(
+        receipt_id uuid, ticker text, ts timestamptz, time_close timestamptz, received_at timestamptz,
+        recorded_at timestamptz, payload_hash text, script_version text, payload text, decision_input text, repairs text[],
+        processed_at timestamptz, result signal.receipt_result);
+
+    update signal.ticker_states s set newest_ts = greatest(s.newest_ts, r.newest_ts)
+      from jsonb_to_recordset(document->'seen') as r(book_id text, ticker text, newest_ts timestamptz)
+     where s.book_id = r.book_id and s.ticker = r.ticker;
+
+    insert into signal.state_snapshots (book_id, session_date, ticker, state)
+    select * from jsonb_to_recordset(document->'snapshots') as r(book_id text, session_date date, ticker text, state jsonb)
+        on conflict on constraint state_snapshots_pk do nothing;
+
+    update signal.ticker_states s
+       set version = r.version, lane = r.lane, rule = r.rule, reason = r.reason, badges = r.badges, blocks = r.blocks,
+           lane_since = r.lane_since, side = r.side, score = r.score, last_price = r.last_price,
+           day_change_percent = r.day_change_percent, last_ts = r.last_ts, last_receipt_id = r.last_receipt_id,
+           newest_ts = greatest(s.newest_ts, r.last_ts), state = r.state, updated_at = r.updated_at
+      from jsonb_to_recordset(document->'states') as r(
+               book_id text, ticker text, version bigint, lane signal.lane, rule text, reason text, badges text[],
+               blocks jsonb, lane_since timestamptz, side text, score numeric, last_price numeric,
+               day_change_percent numeric, last_ts timestamptz, last_receipt_id uuid, state jsonb, updated_at timestamptz,
+               loaded_version bigint)
+     where s.book_id = r.book_id and s.ticker = r.ticker and s.version = r.loaded_version;
+    get diagnostics written = row_count;
+    expected := jsonb_array_length(coalesce(document->'states', '[]'));
+    if written <> expected then
+        raise exception 'a ticker moved on since it was read' using errcode = 'P0001', constraint = 'ticker_states_version';
+    end if;
+
+    insert into signal.decisions (book_id, ticker, ts, receipt_id, version, lane, computed_lane, rule, reason, badges, side,
+                                  score, blocks, intents, account, trace, profile, config_digest, action_ids, recorded_at)
+    select * from jsonb_to_recordset(document->'decisions') as r(
+        book_id text, ticker text, ts timestamptz, receipt_id uuid, version bigint, lane signal.lane,
+        computed_lane signal.lane, rule text, reason text, badges text[], side text, score numeric, blocks jsonb,
+        intents jsonb, account jsonb, trace jsonb, profile text, config_digest text, action_ids uuid[],
+        recorded_at timestamptz);
+
+    insert into signal.lane_history (book_id, ticker, seq, from_lane, lane, rule, reason, badges, blocks, price, score,
+                                     entered_at, receipt_id, action_ids)
+    select r.book_id, r.ticker,
+           coalesce((select max(h.seq) from signal.lane_history h where h.book_id = r.book_id and h.ticker = r.ticker), 0)
+               + row_number() over (partition by r.book_id, r.ticker order by r.entered_at),
+           r.from_lane, r.lane, r.rule, r.reason, r.badges, r.blocks, r.price, r.score, r.entered_at, r.receipt_id,
+           r.action_ids
+      from jsonb_to_recordset(document->'moves') as r(
+               book_id text, ticker text, from_lane signal.lane, lane signal.lane, rule text, reason text, badges text[],
+               blocks jsonb, price numeric, score numeric, entered_at timestamptz, receipt_id uuid, action_ids uuid[]);
+
+    -- A flip closes one plan and opens the next of the same ticker: clear before set.
+    update signal.plans p
+       set closed_at = r.closed_at, close_reason = r.close_reason
+      from jsonb_to_recordset(document->'plans_closed') as r(
+               book_id text, position_id uuid, closed_at timestamptz, close_reason text)
+     where p.book_id = r.book_id and p.position_id = r.position_id and p.closed_at is null;
+
+    update signal.plans p
+       set stop = r.stop, tiers_taken = r.tiers_taken, adds = r.adds, cycles_used = r.cycles_used
+      from jsonb_to_recordset(document->'plans_changed') as r(
+               book_id text, position_id uuid, stop numeric, tiers_taken smallint, adds smallint, cycles_used text[])
+     where p.book_id = r.book_id and p.position_id = r.position_id and p.closed_at is null;
+
+    insert into signal.plans (book_id, position_id, ticker, side, plan, stop, tiers_taken, adds, cycles_used, sector,
+                              opened_at, profile, config_digest)
+    select * from jsonb_to_recordset(document->'plans_opened') as r(
+        book_id text, position_id uuid, ticker text, side text, plan jsonb, stop numeric, tiers_taken smallint, adds smallint,
+        cycles_used text[], sector text, opened_at timestamptz, profile text, config_digest text);
+
+    insert into signal.stop_history (book_id, position_id, ts, old_stop, new_stop, rule, receipt_id)
+    select * from jsonb_to_recordset(document->'stops') as r(
+        book_id text, position_id uuid, ts timestamptz, old_stop numeric, new_stop numeric, rule text, receipt_id uuid);
+
+    if jsonb_array_length(coalesce(document->'events', '[]')) > 0 then
+        perform outbox.enqueue(document->'events');
+    end if;
+    return to_jsonb(written);
+end
+$$;
+
+-- ---- quarantine ----
+
+-- Keep a refused body or count it: {quarantine_id, overflow_id, source, reason, field, ticker, body (hex), body_bytes,
+-- body_hash (hex), now, day_from, kept_max}. Beyond kept_max bodies a day only the row of the reason counts.
+create function signal.put_aside(document jsonb) returns jsonb
+language plpgsql volatile as $$
+declare
+    desk_now constant timestamptz := (document->>'now')::timestamptz;
+    seen     integer;
+    is_full  boolean;
+begin
+    update signal.quarantine
+       set count = count + 1, last_seen_at = greatest(last_seen_at, desk_now), resolved_at = null, resolution = null
+     where reason = document->>'reason' and body_hash = decode(document->>'body_hash', 'hex')
+    returning count into seen;
+    if found then
+        return jsonb_build_object('count', seen, 'is_kept', true);
+    end if;
+    is_full := (select count(*) from signal.quarantine
+                 where body is not null and first_seen_at >= (document->>'day_from')::timestamptz)
+               >= (document->>'kept_max')::bigint;
+    insert into signal.quarantine as q (quarantine_id, source, reason, field, ticker, body, body_bytes, body_hash,
+                                        first_seen_at, last_seen_at)
+    values ((document->>case when is_full then 'overflow_id' else 'quarantine_id' end)::uuid,
+            (document->>'source')::signal.quarantine_source, document->>'reason',
+            case when is_full then null else document->>'field' end,
+            case when is_full then null else document->>'ticker' end,
+            case when is_full then null else decode(document->>'body', 'hex') end,
+            case when is_full then 0 else (document->>'body_bytes')::integer end,
+            case when is_full then decode(repeat('00', 32), 'hex') else decode(document->>'body_hash', 'hex') end,
+            desk_now, desk_now)
+    on conflict on constraint quarantine_reason_body_key do update
+       set count = q.count + 1, last_seen_at = greatest(q.last_seen_at, excluded.last_seen_at),
+           resolved_at = null, resolution = null
+    returning count into seen;
+    return jsonb_build_object('count', seen, 'is_kept', not is_full);
+end
+$$;
+
+-- ---- retention ----
+
+-- Drop what has expired: {now} -> {partitions, quarantine}. Receipts and decisions 13 months, quarantine 90 days.
+-- Security definer, because only an owner drops partitions; it never believes a clock that runs ahead of the receipts.
+create function signal.purge(document jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    desk_now constant timestamptz := (document->>'now')::timestamptz;
+    newest   constant timestamptz := (select max(newest_ts) from signal.ticker_states);
+    expired  constant text := to_char((least(desk_now, newest) - interval '13 months') at time zone 'UTC', 'YYYY_MM');
+    named    text;
+    dropped  text[] := '{}';
+    deleted  integer;
+begin
+    for named in
+        select c.relname from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
+         where i.inhparent in ('signal.receipts'::regclass, 'signal.decisions'::regclass)
+           and c.relname ~ '_[0-9]{4}_[0-9]{2}$' and right(c.relname, 7) < expired
+         order by c.relname
+    loop
+        execute format('drop table signal.%I', named);
+        dropped := dropped || named;
+    end loop;
+    delete from signal.quarantine where last_seen_at < least(desk_now, newest) - interval '90 days';
+    get diagnostics deleted = row_count;
+    return jsonb_build_object('partitions', to_jsonb(dropped), 'quarantine', deleted);
+end
+$$;
+
+-- ---- what others may read ----
+
+create view signal.v_board as
+    select s.book_id, s.ticker, s.lane, m.from_lane as previous_lane, s.rule, s.reason, s.badges, s.blocks, s.lane_since,
+           s.side, s.score, s.last_price, s.day_change_percent, s.last_ts, s.last_receipt_id, s.updated_at,
+           p.position_id, p.stop
+      from signal.ticker_states s
+      left join signal.plans p on p.book_id = s.book_id and p.ticker = s.ticker and p.closed_at is null
+      left join lateral (select h.from_lane from signal.lane_history h
+                          where h.book_id = s.book_id and h.ticker = s.ticker order by h.seq desc limit 1) m on true
+     where s.lane is not null;
+comment on view signal.v_board is 'One row per ticker with a decided receipt: the card on the board.';
+
+create view signal.v_lane_moves as
+    select book_id, ticker, seq, from_lane, lane, rule, reason, badges, blocks, price, score, entered_at,
+           lead(entered_at) over (partition by book_id, ticker order by seq) as left_at, receipt_id, action_ids
+      from signal.lane_history;
+comment on view signal.v_lane_moves is 'Moves of the shown lane; left_at is null for the one that is shown.';
+
+create view signal.v_decisions as
+    select book_id, ticker, ts, receipt_id, version, lane, computed_lane, rule, reason, badges, side, score, blocks, intents,
+           account, trace, profile, config_digest, action_ids, recorded_at
+      from signal.decisions;
+comment on view signal.v_decisions is 'Why this lane, and why no trade, for every decided receipt.';
+
+create view signal.v_why as
+    select a.action_id, d.book_id, d.ticker, d.ts, d.receipt_id, d.lane, d.computed_lane, d.rule, d.reason, d.badges, d.side,
+           d.score, d.blocks, d.intents, d.account, d.trace, d.profile, d.config_digest, d.recorded_at
+      from signal.decisions d cross join lateral unnest(d.action_ids) as a(action_id)
+     where d.action_ids <> '{}';
+comment on view signal.v_why is 'Why this action: the decision that led to it.';
+
+create view signal.v_blocked_now as
+    select s.book_id, s.ticker, s.lane, s.reason, b.block->>'rule' as rule, b.block->>'why' as why,
+           b.block->'value' as value, b.block->'limit' as "limit", b.ordinality as position, s.last_ts, s.last_receipt_id
+      from signal.ticker_states s cross join lateral jsonb_array_elements(s.blocks) with ordinality as b(block, ordinality)
+     where s.lane is not null;
+comment on view signal.v_blocked_now is 'Why no trade: the rules that stand in the way of each ticker at its last receipt.';
+
+create view signal.v_coverage as
+    select ticker, bucket_5m, count(*) as receipts, count(*) filter (where result = 'decided') as decided,
+           count(*) filter (where result = 'late') as late, count(*) filter (where result = 'stale') as stale,
+           count(*) filter (where result = 'conflict') as conflict, min(ts) as first_ts, max(ts) as last_ts
+      from signal.receipts group by ticker, bucket_5m;
+comment on view signal.v_coverage is 'Receipts per ticker and 5-minute bucket, by what became of them.';
+
+create view signal.v_freshness as
+    select book_id, ticker, last_ts, newest_ts, last_receipt_id, updated_at from signal.ticker_states;
+comment on view signal.v_freshness is 'How recent each ticker is; ages are for the reader''s own clock.';
+
+create view signal.v_receipts as
+    select receipt_id, ticker, ts, bucket_5m, time_close, received_at, recorded_at, payload_hash, script_version, repairs,
+           processed_at, result, payload
+      from signal.receipts;
+comment on view signal.v_receipts is 'The bodies themselves; a screen shows payload to administrators only.';
+
+create view signal.v_plans as
+    select book_id, position_id, ticker, side, plan, stop, tiers_taken, adds, cycles_used, sector, opened_at, closed_at,
+           close_reason, profile, config_digest
+      from signal.plans;
+create view signal.v_stop_moves as
+    select book_id, position_id, ts, old_stop, new_stop, rule, receipt_id from signal.stop_history;
+
+create view signal.v_quarantine as
+    select quarantine_id, source, reason, field, ticker, body is not null as is_kept, body_bytes,
+           encode(body_hash, 'hex') as body_hash, count, first_seen_at, last_seen_at, resolved_at, resolution
+      from signal.quarantine;
+comment on view signal.v_quarantine is 'Refused bodies without the bodies.';
+
+-- ---- grants ----
+
+revoke all on all functions in schema signal from public;
+grant usage on schema signal to replay_writer, desk_operator;
+
+grant select on signal.v_board, signal.v_lane_moves, signal.v_decisions, signal.v_why, signal.v_blocked_now,
+                signal.v_coverage, signal.v_freshness, signal.v_receipts, signal.v_plans, signal.v_stop_moves,
+                signal.v_quarantine
+    to signal_reader, desk_operator;
+
+grant select, insert on signal.receipts, signal.decisions, signal.state_snapshots, signal.lane_history, signal.stop_history
+    to signal_writer;
+grant select, insert, update on signal.ticker_states, signal.plans, signal.quarantine to signal_writer;
+grant execute on function signal.facts(jsonb), signal.load(jsonb), signal.apply(jsonb), signal.put_aside(jsonb),
+                          signal.purge(jsonb)
+    to signal_writer;
+
+grant select on signal.receipts to replay_writer;
+grant select, insert, delete on signal.decisions, signal.state_snapshots, signal.lane_history, signal.stop_history
+    to replay_writer;
+grant select, insert, update, delete on signal.ticker_states, signal.plans to replay_writer;
+grant execute on function signal.facts(jsonb), signal.apply(jsonb) to replay_writer;
+
+-- An operator reads a refused body, has its fix published, and notes what became of it.
+grant select on signal.quarantine to desk_operator;
+grant update (resolved_at, resolution) on signal.quarantine to desk_operator;
+
+-- ==== 0005_notify.sql ================================================================================================
+
+-- Room notify: what is told on Discord, how far the telling is, and everything Discord ever said about it.
+--
+-- All times are desk time given by the caller, except leases, which run on the server's real clock (clock_timestamp()).
+-- The functions are dumb: they lock, read and write one document; every rule lives in fillbook.notify.
+
+create table notify.channels (
+    channel_id         text        not null,
+    kind               text        not null,
+    webhook_id         text,
+    secret_name        text        not null,
+    thread_id          text,
+    discord_channel_id text,
+    guild_id           text,
+    status             text        not null default 'active',
+    status_reason      text,
+    status_at          timestamptz not null,
+    digest             boolean     not null default false,
+    event_seq          bigint      not null default 0,
+    lease_token        uuid,
+    lease_until        timestamptz,
+    constraint channels_pk primary key (channel_id),
+    constraint channels_kind check (kind in ('executions', 'ops', 'lanes')),
+    constraint channels_status check (status in ('active', 'paused', 'disabled')),
+    constraint channels_lease check ((lease_token is null) = (lease_until is null))
+);
+comment on table notify.channels is 'Where messages go. The webhook''s URL and token are secrets and never stored: only its id and the secret''s name.';
+comment on column notify.channels.lease_until is 'Real time: one drainer at a time, whatever the desk clock does.';
+comment on column notify.channels.event_seq is 'Version of the last event about this channel.';
+comment on column notify.channels.discord_channel_id is 'Learned from Discord''s answers; the message limit is per Discord channel, over all its webhooks.';
+
+create table notify.limits (
+    scope        text        not null,
+    set_at       timestamptz not null,
+    paused_until timestamptz,
+    remaining    integer,
+    reset_at     timestamptz,
+    recent_sends jsonb       not null default '[]',
+    reason       text,
+    strikes      integer     not null default 0,
+    operations   jsonb       not null default '[]',
+    constraint limits_pk primary key (scope),
+    constraint limits_recent check (jsonb_typeof(recent_sends) = 'array' and jsonb_array_length(recent_sends) <= 30)
+);
+comment on table notify.limits is 'What may be sent when: global, webhook:<id>, bucket:<webhook>:<bucket>, channel:<id>.';
+comment on column notify.limits.recent_sends is 'At most 30 [instant, operation], sliding windows count them.';
+comment on column notify.limits.set_at is 'Desk time of the last change; a limit from long after now was set before the desk clock went back.';
+
+create table notify.messages (
+    channel_id         text        not null,
+    subject_key        text        collate "C" not null,
+    subject_kind       text        not null,
+    book_id            text,
+    action_id          uuid,
+    position_id        uuid,
+    replaces_action_id uuid,
+    group_key          text        not null,
+    priority           smallint    not null,
+    order_at           timestamptz not null,
+    order_seq          bigint      not null,
+    wanted_version     integer     not null,
+    wanted_seq         bigint      not null,
+    wanted             jsonb       not null,
+    wanted_hash        text        not null,
+    memory             jsonb,
+    quiet_at           timestamptz,
+    replaced_by        text,
+    state              text        not null,
+    message_id         text,
+    embed_index        smallint,
+    webhook_id         text,
+    posted_version     integer,
+    posted_hash        text,
+    posted_at          timestamptz,
+    attempts           smallint    not null,
+    next_attempt_at    timestamptz,
+    pending_since      timestamptz,
+    first_failed_at    timestamptz,
+    claimed_at         timestamptz,
+    maybe_created      boolean     not null,
+    is_created_unknown boolean     not null,
+    suspects           jsonb       not null,
+    looked_at          timestamptz,
+    blind_resends      smallint    not null,
+    is_solo            boolean     not null,
+    notes              jsonb       not null,
+    dead_reason        text,
+    deaths             integer     not null,
+    created_at         timestamptz not null,
+    verify_due         boolean     not null default false,
+    proven_at          timestamptz,
+    last_finding       text,
+    constraint messages_pk primary key (channel_id, subject_key),
+    constraint messages_place unique (channel_id, message_id, embed_index) deferrable initially deferred,
+    constraint messages_channel foreign key (channel_id) references notify.channels,
+    constraint messages_no_replay check (coalesce(book_id, '') not like 'replay:%' and subject_key not like 'replay:%'),
+    constraint messages_kind check (subject_kind in ('execution', 'ops', 'lane')),
+    constraint messages_state check (state in
+        ('pending', 'sending', 'posted', 'ambiguous', 'dead', 'suppressed', 'muted', 'removed')),
+    constraint messages_posted check (state <> 'posted' or message_id is not null),
+    constraint messages_dead check ((state = 'dead') = (dead_reason is not null)),
+    constraint messages_resent_once check (blind_resends between 0 and 1)
+);
+comment on table notify.messages is 'One row per subject and channel: what it should say, and how far the telling is.';
+comment on column notify.messages.group_key is 'The position, or the subject itself: inside a group messages keep their order.';
+comment on column notify.messages.suspects is 'Instants of creates whose fate is open: the double-search list.';
+comment on column notify.messages.replaced_by is 'Another action took over this one''s message; events older than wanted_seq are stale.';
+create index messages_waiting on notify.messages (channel_id, group_key, order_at, order_seq)
+    where state in ('pending', 'ambiguous', 'sending') and message_id is null;
+create index messages_edits on notify.messages (channel_id, next_attempt_at) where state = 'pending' and message_id is not null;
+create index messages_open on notify.messages (channel_id, state, pending_since)
+    where state in ('pending', 'sending', 'ambiguous', 'dead');
+create index messages_posted_at on notify.messages (channel_id, posted_at) where posted_at is not null;
+create index messages_by_message on notify.messages (channel_id, message_id) where message_id is not null;
+create index messages_by_action on notify.messages (book_id, action_id);
+create index messages_by_time on notify.messages (channel_id, order_at, subject_key);
+create index messages_dead on notify.messages (dead_reason, created_at) where state = 'dead';
+create index messages_quiet on notify.messages (quiet_at) where quiet_at is not null;
+create index messages_doubtful on notify.messages (channel_id) where maybe_created;
+
+create table notify.deliveries (
+    channel_id  text        not null,
+    event_id    uuid        not null,
+    subject_key text        not null,
+    event_type  text        not null,
+    version     bigint      not null,
+    outcome     text        not null,
+    received_at timestamptz not null,
+    constraint deliveries_pk primary key (channel_id, event_id),
+    constraint deliveries_outcome check (outcome in ('created', 'updated', 'stale', 'suppressed', 'muted'))
+);
+comment on table notify.deliveries is 'Which event did what to which subject: the dedupe wall behind the inbox.';
+create index deliveries_by_subject on notify.deliveries (channel_id, subject_key);
+
+create table notify.attempts (
+    attempt_id          uuid        not null,
+    channel_id          text        not null,
+    subject_keys        text[]      not null,
+    operation           text        not null,
+    started_at          timestamptz not null,
+    finished_at         timestamptz,
+    http_status         integer,
+    discord_code        integer,
+    retry_after_seconds numeric(12, 3),
+    message_id          text,
+    request_hash        text        not null,
+    error               text,
+    response_excerpt    text,
+    constraint attempts_pk primary key (attempt_id),
+    constraint attempts_operation check (operation in ('create', 'edit', 'delete', 'get')),
+    constraint attempts_excerpt check (length(response_excerpt) <= 500)
+);
+comment on table notify.attempts is 'The delivery log: one row per request before it leaves, finished once by its answer; kept 90 days.';
+create index attempts_by_time on notify.attempts (started_at desc, attempt_id);
+
+create table notify.attempt_subjects (
+    channel_id  text not null,
+    subject_key text not null,
+    attempt_id  uuid not null,
+    constraint attempt_subjects_pk primary key (channel_id, subject_key, attempt_id),
+    constraint attempt_subjects_attempt foreign key (attempt_id) references notify.attempts on delete cascade
+);
+comment on table notify.attempt_subjects is 'The delivery log by subject: which requests carried it.';
+create index attempt_subjects_by_attempt on notify.attempt_subjects (attempt_id);
+
+create table notify.reconcile_runs (
+    run_id       uuid        not null,
+    channel_id   text        not null,
+    since        timestamptz not null,
+    until        timestamptz not null,
+    is_repairing boolean     not null,
+    requested_by text        not null,
+    status       text        not null,
+    reason       text,
+    queued_at    timestamptz not null,
+    started_at   timestamptz,
+    finished_at  timestamptz,
+    cursor_at    timestamptz,
+    cursor_key   text,
+    phase        text        not null default 'messages',
+    counts       jsonb       not null default '{}',
+    heads        jsonb       not null default '[]',
+    lease_token  uuid,
+    lease_until  timestamptz,
+    constraint reconcile_runs_pk primary key (run_id),
+    constraint reconcile_runs_window check (since < until and until - since <= interval '31 days 1 hour'),
+    constraint reconcile_runs_status check (status in ('queued', 'running', 'proven', 'repaired', 'open', 'aborted'))
+);
+comment on table notify.reconcile_runs is 'Every pass that compared what stands on Discord with the ledger.';
+comment on column notify.reconcile_runs.heads is 'Seq of each book as seen when the run started, so that what was proven is known.';
+create index reconcile_runs_waiting on notify.reconcile_runs (queued_at, run_id) where status in ('queued', 'running');
+create index reconcile_runs_by_time on notify.reconcile_runs (queued_at desc, run_id);
+
+create table notify.findings (
+    run_id      uuid        not null,
+    ordinal     integer     not null,
+    kind        text        not null,
+    channel_id  text        not null,
+    subject_key text        not null,
+    book_id     text,
+    action_id   uuid,
+    message_id  text,
+    field       text,
+    expected    text,
+    found       text,
+    note        text,
+    found_at    timestamptz not null,
+    repaired_at timestamptz,
+    constraint findings_pk primary key (run_id, ordinal),
+    constraint findings_run foreign key (run_id) references notify.reconcile_runs,
+    constraint findings_kind check (kind in ('missing', 'wrong', 'double', 'orphan', 'unverifiable'))
+);
+comment on table notify.findings is 'What a run found, field by field, and when it was repaired.';
+create index findings_by_subject on notify.findings (channel_id, subject_key);
+
+-- Replay books are never told; beside the check constraint this is the wall that any new role meets.
+alter table notify.messages enable row level security;
+alter table notify.messages force row level security;
+create policy messages_read on notify.messages for select using (true);
+create policy messages_insert on notify.messages for insert with check (coalesce(book_id, '') not like 'replay:%');
+create policy messages_update on notify.messages for update using (true) with check (coalesce(book_id, '') not like 'replay:%');
+
+-- A finished attempt is history.
+create function notify.keep_finished() returns trigger language plpgsql as $$
+begin
+    if old.finished_at is not null then
+        raise exception 'a finished attempt does not change' using errcode = 'P0001', constraint = 'attempts_append_only';
+    end if;
+    return new;
+end $$;
+create trigger attempts_append_only before update on notify.attempts
+    for each row execute function notify.keep_finished();
+
+-- --- storing --------------------------------------------------------------------------------------------------------
+
+-- Configured channels: [{channel_id, kind, webhook_id, secret_name, thread_id, now}]. Another webhook makes a channel
+-- active again and forgets what was learned about the old one; a stored status is otherwise kept.
+create function notify.configure(document jsonb) returns jsonb language plpgsql volatile as $$
+begin
+    insert into notify.channels as c (channel_id, kind, webhook_id, secret_name, thread_id, status_at)
+    select r.channel_id, r.kind, r.webhook_id, r.secret_name, r.thread_id, r.now
+      from jsonb_to_recordset(document) as
+           r(channel_id text, kind text, webhook_id text, secret_name text, thread_id text, now timestamptz)
+     order by r.channel_id
+    on conflict on constraint channels_pk do update
+       set webhook_id = excluded.webhook_id, secret_name = excluded.secret_name, thread_id = excluded.thread_id,
+           discord_channel_id = null, guild_id = null, status = 'active', status_reason = null, status_at = excluded.status_at
+     where (c.webhook_id, c.secret_name, c.thread_id) is distinct from
+           (excluded.webhook_id, excluded.secret_name, excluded.thread_id);
+    return to_jsonb(found);
+end $$;
+
+-- The stored rows of {keys: [[channel, key]], prefixes: [[channel, prefix]]}; by prefix only subjects that are still open.
+create function notify.hits(document jsonb) returns table (channel_id text, subject_key text) language sql volatile as $$
+    select m.channel_id, m.subject_key
+      from jsonb_array_elements(document->'keys') k
+      join notify.messages m on m.channel_id = k->>0 and m.subject_key = k->>1
+     union
+    select m.channel_id, m.subject_key
+      from jsonb_array_elements(document->'prefixes') p
+      join notify.messages m on m.channel_id = p->>0 and m.subject_key >= p->>1 and m.subject_key < (p->>1) || chr(1114111)
+     where m.memory->>'status' = 'open'
+$$;
+
+-- Lock and read subjects: keys are locked whether or not a row exists, in one order, so that two events of one subject
+-- are judged one after the other.
+create function notify.load(document jsonb) returns jsonb language plpgsql volatile as $$
+begin
+    perform pg_advisory_xact_lock(l.number) from (
+        select distinct hashtextextended((k->>0) || chr(31) || (k->>1), 11) as number
+          from jsonb_array_elements((document->'keys') || (document->'prefixes')) k order by 1) l;
+    perform 1 from notify.messages m join notify.hits(document) h using (channel_id, subject_key)
+      order by m.channel_id, m.subject_key for update of m;
+    return (select coalesce(jsonb_agg(to_jsonb(m) order by m.channel_id, m.subject_key), '[]'::jsonb)
+              from notify.messages m join notify.hits(document) h using (channel_id, subject_key));
+end $$;
+
+-- Write what an event made of its subjects: {delivery, rows, verify, events}. Rows come complete, read under the lock.
+create function notify.apply(document jsonb) returns jsonb language plpgsql volatile as $$
+begin
+    insert into notify.deliveries (channel_id, event_id, subject_key, event_type, version, outcome, received_at)
+    select r.channel_id, r.event_id, r.subject_key, r.event_type, r.version, r.outcome, r.received_at
+      from jsonb_to_record(nullif(document->'delivery', 'null')) as
+           r(channel_id text, event_id uuid, subject_key text, event_type text, version bigint, outcome text,
+             received_at timestamptz)
+     where r.channel_id is not null
+    on conflict on constraint deliveries_pk do nothing;
+
+    insert into notify.messages
+           (channel_id, subject_key, subject_kind, book_id, action_id, position_id, replaces_action_id, group_key, priority,
+            order_at, order_seq, wanted_version, wanted_seq, wanted, wanted_hash, memory, quiet_at, replaced_by, state,
+            message_id, embed_index, webhook_id, posted_version, posted_hash, posted_at, attempts, next_attempt_at,
+            pending_since, first_failed_at, claimed_at, maybe_created, is_created_unknown, suspects, looked_at, blind_resends,
+            is_solo, notes, dead_reason, deaths, created_at)
+    select r.channel_id, r.subject_key, r.subject_kind, r.book_id, r.action_id, r.position_id, r.replaces_action_id,
+           r.group_key, r.priority, r.order_at, r.order_seq, r.wanted_version, r.wanted_seq, r.wanted, r.wanted_hash, r.memory,
+           r.quiet_at, r.replaced_by, r.state, r.message_id, r.embed_index, r.webhook_id, r.posted_version, r.posted_hash,
+           r.posted_at, r.attempts, r.next_attempt_at, r.pending_since, r.first_failed_at, r.claimed_at, r.maybe_created,
+           r.is_created_unknown, r.suspects, r.looked_at, r.blind_resends, r.is_solo, r.notes, r.dead_reason, r.deaths,
+           r.created_at
+      from jsonb_populate_recordset(null::notify.messages, document->'rows') r
+    on conflict on constraint messages_pk do update
+       set book_id = excluded.book_id, action_id = excluded.action_id, position_id = excluded.position_id,
+           replaces_action_id = excluded.replaces_action_id, group_key = excluded.group_key, priority = excluded.priority,
+           order_at = excluded.order_at, order_seq = excluded.order_seq, wanted_version = excluded.wanted_version,
+           wanted_seq = excluded.wanted_seq, wanted = excluded.wanted, wanted_hash = excluded.wanted_hash,
+           memory = excluded.memory, quiet_at = excluded.quiet_at, replaced_by = excluded.replaced_by, state = excluded.state,
+           message_id = excluded.message_id, embed_index = excluded.embed_index, webhook_id = excluded.webhook_id,
+           posted_version = excluded.posted_version, posted_hash = excluded.posted_hash, posted_at = excluded.posted_at,
+           attempts = excluded.attempts, next_attempt_at = excluded.next_attempt_at, pending_since = excluded.pending_since,
+           first_failed_at = excluded.first_failed_at, claimed_at = excluded.claimed_at,
+           maybe_created = excluded.maybe_created, is_created_unknown = excluded.is_created_unknown,
+           suspects = excluded.suspects, looked_at = excluded.looked_at, blind_resends = excluded.blind_resends,
+           is_solo = excluded.is_solo, notes = excluded.notes, dead_reason = excluded.dead_reason, deaths = excluded.deaths;
+
+    update notify.messages m set verify_due = true
+      from jsonb_to_record(nullif(document->'verify', 'null')) as r(book_id text, first_at timestamptz, last_at timestamptz)
+     where m.channel_id = 'executions' and m.book_id = r.book_id and m.order_at between r.first_at and r.last_at
+       and not m.verify_due;
+    perform outbox.enqueue(document->'events');
+    return 'true'::jsonb;
+end $$;
+
+-- --- draining -------------------------------------------------------------------------------------------------------
+
+-- Take a channel for one drainer: {channel_id, lease_token, lease_seconds} -> {leased}. Channels that share a webhook or a
+-- Discord channel share its windows, so only one of them is drained at a time.
+create function notify.lease(document jsonb) returns jsonb language plpgsql volatile as $$
+declare
+    token constant uuid := (document->>'lease_token')::uuid;
+    span  constant interval := make_interval(secs => (document->>'lease_seconds')::double precision);
+    me    notify.channels;
+begin
+    select * into me from notify.channels c where c.channel_id = document->>'channel_id';
+    perform 1 from notify.channels c
+      where c.channel_id = me.channel_id or c.webhook_id = me.webhook_id or c.discord_channel_id = me.discord_channel_id
+      order by c.channel_id for update;
+    if exists (select from notify.channels c
+                where (c.channel_id = me.channel_id or c.webhook_id = me.webhook_id
+                       or c.discord_channel_id = me.discord_channel_id)
+                  and c.lease_token is not null and c.lease_token <> token
+                  and c.lease_until > clock_timestamp() and c.lease_until <= clock_timestamp() + span) then
+        return jsonb_build_object('leased', false);
+    end if;
+    update notify.channels c set lease_token = token, lease_until = clock_timestamp() + span where c.channel_id = me.channel_id;
+    return jsonb_build_object('leased', found);
+end $$;
+
+-- Whether this token still holds the channel; extends the lease when it does.
+create function notify.hold(document jsonb) returns boolean language plpgsql volatile as $$
+begin
+    update notify.channels c
+       set lease_until = clock_timestamp() + make_interval(secs => (document->>'lease_seconds')::double precision)
+     where c.channel_id = document->>'channel_id' and c.lease_token = (document->>'lease_token')::uuid
+       and c.lease_until > clock_timestamp();
+    return found;
+end $$;
+
+-- What the next step of a leased channel is chosen from:
+-- {channel_id, lease_token, lease_seconds, now, far, hold_seconds, expire_before, groups_max, rows_max, edits_max}
+-- -> {leased, channel, ops_webhook_id, limits, rows, siblings, stuck, expired, creates, next_at}.
+-- Candidates are locked first and read in the statements after. Groups whose foremost row may go come first.
+create function notify.turn(document jsonb) returns jsonb language plpgsql volatile as $$
+declare
+    channel   constant text := document->>'channel_id';
+    desk_now  constant timestamptz := (document->>'now')::timestamptz;
+    far       constant timestamptz := (document->>'far')::timestamptz;
+    hold      constant interval := make_interval(secs => (document->>'hold_seconds')::double precision);
+    rows_max  constant integer := (document->>'rows_max')::integer;
+    me        notify.channels;
+    waiting   text[];
+    edits     text[];
+    stuck     text[];
+    expired   text[];
+begin
+    if not notify.hold(document) then
+        return jsonb_build_object('leased', false);
+    end if;
+    select * into me from notify.channels c where c.channel_id = channel;
+    with unposted as (
+        select m.subject_key, m.group_key, m.priority, m.order_at, m.order_seq, m.created_at, m.state, m.first_failed_at,
+               m.is_created_unknown, m.next_attempt_at is not null and (m.next_attempt_at <= desk_now or m.next_attempt_at > far) as due
+          from notify.messages m
+         where m.channel_id = channel and m.message_id is null and m.state in ('pending', 'ambiguous', 'sending')
+    ), heads as (
+        select distinct on (u.group_key) u.group_key,
+               u.due or coalesce(u.first_failed_at <= desk_now - hold, false) as is_free
+          from unposted u where not u.is_created_unknown
+         order by u.group_key, u.order_at, u.order_seq, u.subject_key
+    ), groups as (
+        select u.group_key, coalesce(h.is_free, true) as is_free, min(u.priority) filter (where u.state = 'pending') as rank,
+               min(u.created_at) as oldest
+          from unposted u left join heads h using (group_key)
+         group by u.group_key, h.is_free having bool_or(u.due)
+         order by 2 desc, 3, 4, 1 limit (document->>'groups_max')::integer
+    ), foremost as (
+        select u.subject_key from unposted u join groups g using (group_key)
+         order by g.is_free desc, g.rank, g.oldest, g.group_key, u.order_at, u.order_seq, u.subject_key limit rows_max
+    )
+    select array_agg(subject_key) into waiting from foremost;
+    select array_agg(e.subject_key) into edits from (
+        select m.subject_key from notify.messages m
+         where m.channel_id = channel and m.state = 'pending' and m.message_id is not null
+           and (m.next_attempt_at <= desk_now or m.next_attempt_at > far)
+         order by m.next_attempt_at, m.subject_key limit (document->>'edits_max')::integer) e;
+    select array_agg(m.subject_key) into stuck from notify.messages m where m.channel_id = channel and m.state = 'sending';
+    select array_agg(e.subject_key) into expired from (
+        select m.subject_key from notify.messages m
+         where m.channel_id = channel and m.state = 'pending' and m.attempts = 0
+           and m.pending_since < (document->>'expire_before')::timestamptz
+         order by m.subject_key limit rows_max) e;
+    perform 1 from notify.messages m
+      where m.channel_id = channel
+        and (m.subject_key = any (waiting || edits || stuck || expired)
+             or m.message_id in (select s.message_id from notify.messages s
+                                  where s.channel_id = channel and s.subject_key = any (edits)))
+      order by m.subject_key for update;
+    return jsonb_build_object(
+        'leased', true,
+        'channel', to_jsonb(me) - 'lease_token' - 'lease_until',
+        'ops_webhook_id', (select c.webhook_id from notify.channels c where c.channel_id = 'ops'),
+        'limits', notify.limits_of(me),
+        'rows', notify.rows_of(channel, waiting || edits),
+        'siblings', (
+            select coalesce(jsonb_agg(to_jsonb(m)), '[]'::jsonb) from notify.messages m
+             where m.channel_id = channel
+               and m.message_id in (select s.message_id from notify.messages s
+                                     where s.channel_id = channel and s.subject_key = any (edits))),
+        'stuck', notify.rows_of(channel, stuck),
+        'expired', notify.rows_of(channel, expired),
+        'creates', (select count(*) from notify.messages m
+                     where m.channel_id = channel and m.state = 'pending' and m.message_id is null),
+        'next_at', (
+            select least(min(m.next_attempt_at) filter (where m.next_attempt_at > desk_now and m.next_attempt_at <= far),
+                         min(m.first_failed_at + hold) filter (where m.message_id is null and m.first_failed_at + hold > desk_now))
+              from notify.messages m
+             where m.channel_id = channel and m.state in ('pending', 'ambiguous')));
+end $$;
+
+create function notify.rows_of(channel text, keys text[]) returns jsonb language sql volatile as $$
+    select coalesce(jsonb_agg(to_jsonb(m) order by m.subject_key), '[]'::jsonb)
+      from notify.messages m where m.channel_id = channel and m.subject_key = any (keys)
+$$;
+
+-- Every limit that a request of this channel can meet.
+create function notify.limits_of(me notify.channels) returns jsonb language sql volatile as $$
+    select coalesce(jsonb_agg(to_jsonb(l)), '[]'::jsonb)
+      from notify.limits l
+     where l.scope in ('global', 'webhook:' || me.webhook_id, 'channel:' || coalesce(me.discord_channel_id, me.channel_id))
+        or (l.scope >= 'bucket:' || me.webhook_id || ':' and l.scope < 'bucket:' || me.webhook_id || ';')
+$$;
+
+-- Limits as they become. A pause never gets shorter, except when it was set before the desk clock went back.
+create function notify.set_limits(document jsonb) returns void language sql volatile as $$
+    insert into notify.limits as l (scope, set_at, paused_until, remaining, reset_at, recent_sends, reason, strikes, operations)
+    select r.scope, r.set_at, r.paused_until, r.remaining, r.reset_at, r.recent_sends, r.reason, r.strikes, r.operations
+      from jsonb_populate_recordset(null::notify.limits, document) r order by r.scope
+    on conflict on constraint limits_pk do update
+       set set_at = excluded.set_at, remaining = excluded.remaining, reset_at = excluded.reset_at,
+           recent_sends = excluded.recent_sends, reason = excluded.reason, strikes = excluded.strikes,
+           operations = excluded.operations,
+           paused_until = case when l.set_at > excluded.set_at + interval '1 hour' then excluded.paused_until
+                               else greatest(l.paused_until, excluded.paused_until) end
+$$;
+
+-- Before a request leaves: {channel_id, lease_token, lease_seconds, now, attempt, subject_keys, limits}. The rows become
+-- sending and the attempt is written; a lost lease raises, so nothing is sent.
+create function notify.claim(document jsonb) returns jsonb language plpgsql volatile as $$
+begin
+    if not notify.hold(document) then
+        raise exception 'another drainer holds the channel' using errcode = 'P0001', constraint = 'lease_lost';
+    end if;
+    insert into notify.attempts (attempt_id, channel_id, subject_keys, operation, started_at, request_hash)
+    select r.attempt_id, document->>'channel_id', array(select jsonb_array_elements_text(document->'logged_keys')),
+           r.operation, (document->>'now')::timestamptz, r.request_hash
+      from jsonb_to_record(document->'attempt') as r(attempt_id uuid, operation text, request_hash text);
+    insert into notify.attempt_subjects (channel_id, subject_key, attempt_id)
+    select document->>'channel_id', k.key, (document->'attempt'->>'attempt_id')::uuid
+      from jsonb_array_elements_text(document->'logged_keys') k(key);
+    update notify.messages m set state = 'sending', claimed_at = (document->>'now')::timestamptz
+     where m.channel_id = document->>'channel_id'
+       and m.subject_key in (select jsonb_array_elements_text(document->'subject_keys'));
+    perform notify.set_limits(document->'limits');
+    return 'true'::jsonb;
+end $$;
+
+-- Where a subject's message went: an action whose place was taken by another (by another, …) is recorded there.
+create function notify.heir(channel text, key text) returns text language sql volatile as $$
+    with recursive line as (
+        select key as subject_key, 0 as depth
+         union all
+        select m.replaced_by, l.depth + 1 from line l
+          join notify.messages m on m.channel_id = channel and m.subject_key = l.subject_key
+         where m.replaced_by is not null and l.depth < 20
+    )
+    select l.subject_key from line l order by l.depth desc limit 1
+$$;
+
+-- After an answer, or after a decision without a request:
+-- {channel_id, lease_token, lease_seconds, now, attempt, rows, limits, channel, events} -> {held}.
+-- The attempt is finished in any case (what Discord said stays known); the rest only under the lease. A row whose wish
+-- changed meanwhile (wanted_hash differs from the one that was sent) is pending again at once.
+create function notify.settle(document jsonb) returns jsonb language plpgsql volatile as $$
+declare
+    channel  constant text := document->>'channel_id';
+    desk_now constant timestamptz := (document->>'now')::timestamptz;
+begin
+    update notify.attempts a
+       set finished_at = r.finished_at, http_status = r.http_status, discord_code = r.discord_code,
+           retry_after_seconds = r.retry_after_seconds, message_id = r.message_id, error = r.error,
+           response_excerpt = r.response_excerpt
+      from jsonb_to_record(nullif(document->'attempt', 'null')) as
+           r(attempt_id uuid, finished_at timestamptz, http_status integer, discord_code integer,
+             retry_after_seconds numeric, message_id text, error text, response_excerpt text)
+     where a.attempt_id = r.attempt_id and a.finished_at is null;
+    if not notify.hold(document) then
+        return jsonb_build_object('held', false);
+    end if;
+    update notify.messages m
+       set state = case when r.state in ('posted', 'dead') and m.wanted_hash <> r.wanted_hash then 'pending' else r.state end,
+           next_attempt_at = case when r.state in ('posted', 'dead') and m.wanted_hash <> r.wanted_hash then desk_now
+                                  else r.next_attempt_at end,
+           pending_since = case when r.state in ('posted', 'dead') and m.wanted_hash <> r.wanted_hash then desk_now
+                                else r.pending_since end,
+           dead_reason = case when m.wanted_hash <> r.wanted_hash then null else r.dead_reason end,
+           attempts = case when r.state in ('posted', 'dead') and m.wanted_hash <> r.wanted_hash then 0 else r.attempts end,
+           message_id = r.message_id, embed_index = r.embed_index, webhook_id = r.webhook_id,
+           posted_version = r.posted_version, posted_hash = r.posted_hash, posted_at = r.posted_at,
+           first_failed_at = r.first_failed_at, maybe_created = r.maybe_created, is_created_unknown = r.is_created_unknown,
+           suspects = r.suspects, looked_at = r.looked_at, blind_resends = r.blind_resends, is_solo = r.is_solo,
+           notes = r.notes, deaths = r.deaths
+      from jsonb_populate_recordset(null::notify.messages, document->'rows') r
+     where m.channel_id = channel and m.subject_key = notify.heir(channel, r.subject_key);
+    perform notify.set_limits(document->'limits');
+    update notify.channels c
+       set status = r.status, status_reason = r.status_reason, digest = r.digest, event_seq = r.event_seq,
+           status_at = case when c.status is distinct from r.status then desk_now else c.status_at end,
+           discord_channel_id = coalesce(r.discord_channel_id, c.discord_channel_id), guild_id = coalesce(r.guild_id, c.guild_id)
+      from jsonb_to_record(nullif(document->'channel', 'null')) as
+           r(status text, status_reason text, digest boolean, event_seq bigint, discord_channel_id text, guild_id text)
+     where c.channel_id = channel and r.status is not null;
+    perform outbox.enqueue(document->'events');
+    return jsonb_build_object('held', true);
+end $$;
+
+-- Give the channel back: {channel_id, lease_token}. Called in the transaction of the last turn, whose lock on the channel
+-- makes a storer's attempt to lease wait: either the turn saw its message, or it gets the lease.
+create function notify.release(document jsonb) returns jsonb language plpgsql volatile as $$
+begin
+    update notify.channels c set lease_token = null, lease_until = null
+     where c.channel_id = document->>'channel_id' and c.lease_token = (document->>'lease_token')::uuid;
+    return to_jsonb(found);
+end $$;
+
+-- Which of {message_ids} stand on record in {channel_id}.
+create function notify.known(document jsonb) returns jsonb language sql volatile as $$
+    select coalesce(jsonb_agg(distinct m.message_id), '[]'::jsonb)
+      from notify.messages m
+     where m.channel_id = document->>'channel_id'
+       and m.message_id in (select jsonb_array_elements_text(document->'message_ids'))
+$$;
+
+-- Subjects that nobody has reported for a day: {now, rows_max} -> rows, locked.
+create function notify.quiet(document jsonb) returns jsonb language plpgsql volatile as $$
+declare
+    keys text[];
+begin
+    select array_agg(q.subject_key) into keys from (
+        select m.subject_key from notify.messages m
+         where m.channel_id = 'ops' and m.quiet_at <= (document->>'now')::timestamptz
+         order by m.quiet_at, m.subject_key limit (document->>'rows_max')::integer) q;
+    perform 1 from notify.messages m where m.channel_id = 'ops' and m.subject_key = any (keys) order by m.subject_key for update;
+    return notify.rows_of('ops', keys);
+end $$;
+
+-- Forget requests older than {before}, at most {rows_max} -> how many.
+create function notify.purge(document jsonb) returns jsonb language plpgsql volatile as $$
+declare
+    gone integer;
+begin
+    delete from notify.attempts where attempt_id in (
+        select a.attempt_id from notify.attempts a where a.started_at < (document->>'before')::timestamptz
+         order by a.started_at limit (document->>'rows_max')::integer);
+    get diagnostics gone = row_count;
+    return to_jsonb(gone);
+end $$;
+
+-- --- people ---------------------------------------------------------------------------------------------------------
+
+-- Switch a channel: {channel_id, status, status_reason, now} -> the channel. Enabling lets what waited start afresh: it
+-- did not expire while nothing could go out.
+create function notify.switch(document jsonb) returns jsonb language plpgsql volatile as $$
+declare
+    me notify.channels;
+begin
+    update notify.channels c
+       set status = document->>'status', status_reason = document->>'status_reason',
+           status_at = (document->>'now')::timestamptz, guild_id = coalesce(document->>'guild_id', c.guild_id),
+           discord_channel_id = coalesce(document->>'discord_channel_id', c.discord_channel_id)
+     where c.channel_id = document->>'channel_id'
+    returning * into me;
+    if document->>'status' = 'active' then
+        update notify.messages m set pending_since = (document->>'now')::timestamptz
+         where m.channel_id = document->>'channel_id' and m.state = 'pending';
+    end if;
+    return to_jsonb(me) - 'lease_token' - 'lease_until';
+end $$;
+
+-- Dead letters again: {channel_id?, reason?, subject?, since?, now, rows_max, dry_run} -> [[channel_id, subject_key, reason]].
+-- The ladder starts anew, order and pacing stay; what is posted or pending is not touched.
+create function notify.replay(document jsonb) returns jsonb language plpgsql volatile as $$
+declare
+    chosen jsonb;
+begin
+    perform 1 from notify.messages m where m.state = 'dead' order by m.channel_id, m.subject_key for update;
+    select coalesce(jsonb_agg(jsonb_build_array(d.channel_id, d.subject_key, d.dead_reason) order by d.order_at, d.subject_key),
+                    '[]'::jsonb)
+      into chosen
+      from (select m.* from notify.messages m
+             where m.state = 'dead'
+               and (document->>'channel_id' is null or m.channel_id = document->>'channel_id')
+               and (document->>'reason' is null or m.dead_reason = document->>'reason')
+               and (document->>'subject' is null or m.subject_key = document->>'subject')
+               and (document->>'since' is null or m.created_at >= (document->>'since')::timestamptz)
+             order by m.order_at, m.subject_key limit (document->>'rows_max')::integer) d;
+    if not (document->>'dry_run')::boolean then
+        update notify.messages m
+           set state = 'pending', dead_reason = null, attempts = 0, first_failed_at = null, is_solo = false,
+               is_created_unknown = false, blind_resends = 0,
+               next_attempt_at = (document->>'now')::timestamptz, pending_since = (document->>'now')::timestamptz
+          from jsonb_array_elements(chosen) d
+         where m.channel_id = d->>0 and m.subject_key = d->>1 and m.state = 'dead';
+    end if;
+    return chosen;
+end $$;
+
+-- --- views ----------------------------------------------------------------------------------------------------------
+
+create view notify.v_channels as
+    select c.channel_id, c.kind, c.webhook_id, c.thread_id, c.discord_channel_id, c.guild_id, c.status, c.status_reason,
+           c.status_at, c.digest, d.pending, d.ambiguous, d.dead, d.oldest_pending_at, t.last_posted_at,
+           p.paused_until, p.reason as paused_reason
+      from notify.channels c
+      left join lateral (
+        select count(*) filter (where m.state in ('pending', 'sending')) as pending,
+               count(*) filter (where m.state = 'ambiguous') as ambiguous,
+               count(*) filter (where m.state = 'dead') as dead,
+               min(m.pending_since) filter (where m.state in ('pending', 'sending')) as oldest_pending_at
+          from notify.messages m
+         where m.channel_id = c.channel_id and m.state in ('pending', 'sending', 'ambiguous', 'dead')) d on true
+      left join lateral (
+        select m.posted_at as last_posted_at from notify.messages m
+         where m.channel_id = c.channel_id and m.posted_at is not null order by m.posted_at desc limit 1) t on true
+      left join lateral (
+        select l.paused_until, l.reason from notify.limits l
+         where l.scope in ('global', 'webhook:' || c.webhook_id, 'channel:' || coalesce(c.discord_channel_id, c.channel_id))
+           and l.paused_until is not null
+         order by l.paused_until desc limit 1) p on true;
+comment on view notify.v_channels is 'Channels with depth, oldest pending, and the latest pause ever told (compare paused_until with the desk clock).';
+
+create view notify.v_messages as
+    select m.channel_id, m.subject_key, m.subject_kind, m.book_id, m.action_id, m.position_id, m.state, m.dead_reason,
+           m.wanted->>'title' as title, m.wanted_version, m.posted_version, m.message_id, m.embed_index, m.webhook_id,
+           m.posted_at, m.attempts, m.next_attempt_at, m.pending_since, m.maybe_created, m.is_created_unknown, m.blind_resends,
+           m.notes, m.verify_due, m.proven_at, m.last_finding, m.order_at as occurred_at, m.created_at, m.deaths,
+           case when m.message_id is not null and c.guild_id is not null
+                then 'https://discord.com/channels/' || c.guild_id || '/' || coalesce(c.thread_id, c.discord_channel_id)
+                     || '/' || m.message_id end as message_url
+      from notify.messages m join notify.channels c using (channel_id);
+comment on view notify.v_messages is 'One row per subject and channel: wanted and posted version, state, message id, proof.';
+
+create view notify.v_delivery_log as
+    select m.channel_id, m.subject_key, m.subject_kind, m.book_id, m.action_id, m.position_id, m.state, m.wanted_version,
+           m.posted_version, m.message_id, m.embed_index, a.attempt_id, a.operation, a.started_at, a.finished_at, a.http_status,
+           a.discord_code, a.retry_after_seconds, a.message_id as answered_message_id, a.error, a.response_excerpt
+      from notify.messages m
+      left join notify.attempt_subjects s on s.channel_id = m.channel_id and s.subject_key = m.subject_key
+      left join notify.attempts a on a.attempt_id = s.attempt_id;
+comment on view notify.v_delivery_log is 'Was subject X told, when, as which message, what did Discord say: every request per subject; a subject without requests has one row with nulls.';
+
+create view notify.v_reconcile_runs as
+    select run_id, channel_id, since, until, is_repairing, requested_by, status, reason, queued_at, started_at, finished_at, counts,
+           heads
+      from notify.reconcile_runs;
+create view notify.v_findings as
+    select f.run_id, f.ordinal, f.kind, f.channel_id, f.subject_key, f.book_id, f.action_id, f.message_id, f.field, f.expected,
+           f.found, f.note, f.found_at, f.repaired_at
+      from notify.findings f;
+
+-- --- grants ---------------------------------------------------------------------------------------------------------
+
+grant select on notify.v_channels, notify.v_messages, notify.v_delivery_log, notify.v_reconcile_runs, notify.v_findings
+    to notify_reader, notify_writer, tracker_reader, desk_operator;
+grant usage on schema notify to tracker_reader, desk_operator;
+grant select, insert, update on notify.channels, notify.limits, notify.messages, notify.reconcile_runs, notify.findings
+    to notify_writer;
+grant select, insert on notify.deliveries, notify.attempt_subjects to notify_writer;
+grant select, insert, delete on notify.attempts to notify_writer;
+grant update (finished_at, http_status, discord_code, retry_after_seconds, message_id, error, response_excerpt)
+    on notify.attempts to notify_writer;
+grant execute on all functions in schema notify to notify_writer;
+grant notify_reader, notify_writer to desk_operator;
+
+-- ==== 0006_tracker.sql ===============================================================================================
+
+-- Room tracker: it owns nothing yet but its way of reading. tracker_reader is a member of every room's readers.
+
+grant outbox_reader, ledger_reader, signal_reader, notify_reader to tracker_reader;
+grant tracker_reader to desk_operator;
