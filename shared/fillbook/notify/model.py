@@ -185,6 +185,7 @@ class Row:
     next_attempt_at: datetime | None = None
     pending_since: datetime | None = None
     first_failed_at: datetime | None = None
+    claimed_at: datetime | None = None
     maybe_created: bool = False
     is_created_unknown: bool = False
     suspects: tuple[datetime, ...] = ()
@@ -194,7 +195,6 @@ class Row:
     notes: tuple[str, ...] = ()
     dead_reason: str | None = None
     deaths: int = 0
-    verify_due: bool = False
 
     @property
     def is_create(self) -> bool:
@@ -211,6 +211,7 @@ class ChannelRow:
     webhook_id: str | None
     thread_id: str | None
     discord_channel_id: str | None
+    guild_id: str | None
     status: str
     status_reason: str | None
     is_digest: bool

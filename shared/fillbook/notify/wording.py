@@ -57,14 +57,19 @@ def sign(value: Decimal | None) -> int | None:
     return None if value is None else (value > 0) - (value < 0)
 
 
+def _pattern(execution: Execution) -> tuple[str, Color]:
+    by_type = {
+        "ENTRY": _ENTRY[execution.direction],
+        "ADD_ENTRY": ("Added to {subject}", Color.ADD),
+        "TRIM": _TRIM[sign(execution.realized_pnl)],
+        "EXIT": _EXIT[sign(execution.position_realized_pnl_after)],
+    }
+    return by_type[execution.action_type]
+
+
 def title_and_color(execution: Execution, ticker: str) -> tuple[str, Color]:
     """Return the title (``ticker`` already escaped) and colour of the action itself, without marks."""
-    pattern, color = {
-        "ENTRY": lambda: _ENTRY[execution.direction],
-        "ADD_ENTRY": lambda: ("Added to {subject}", Color.ADD),
-        "TRIM": lambda: _TRIM[sign(execution.realized_pnl)],
-        "EXIT": lambda: _EXIT[sign(execution.position_realized_pnl_after)],
-    }[execution.action_type]()
+    pattern, color = _pattern(execution)
     return pattern.replace("{subject}", f"{ticker} {execution.direction}"), color
 
 
