@@ -48,7 +48,10 @@ SLOW_SCALE, FAST_SCALE = Decimal(12), Decimal(6)
 SCORE_MAX = Decimal(50)
 BASIS_POINT = Decimal("0.0001")
 PULLBACK_BELOW = Decimal(3)
-DAILY_RANGE = Decimal("0.06")
+CALM_PERCENT, WILD_PERCENT = 2, 6
+WILD_EVERY = 3
+PHASE_RANGES = 3
+WAKING_MINUTES_MIN, WAKING_MINUTES_MAX = 60, 380
 
 
 @dataclass(slots=True)
@@ -64,6 +67,8 @@ class Walk:
     slow: Decimal = Decimal(0)
     fast: Decimal = Decimal(0)
     bias: int = 1
+    range_percent: int = CALM_PERCENT
+    asleep_minutes: int = 0
     drift: int = 0
     minutes_left: int = 0
     squeezed: int = 0
@@ -80,16 +85,22 @@ class Walk:
         walk = cls(
             ticker=ticker, day=day, random=random, sector=SECTORS[number % len(SECTORS)], previous_close=close, price=close
         )
-        walk.bias = random.choice((1, 1, -1))
+        walk.bias = 1 if number % 5 < 3 else -1
+        walk.range_percent = WILD_PERCENT if number % WILD_EVERY == 0 else CALM_PERCENT
+        walk.asleep_minutes = random.randint(WAKING_MINUTES_MIN, WAKING_MINUTES_MAX) if number % 6 else 0
         walk._turn()
         for _ in range(WARM_UP_MINUTES):
             walk._smooth(walk._return())
         return walk
 
     def _turn(self) -> None:
-        """Begin a new stretch: usually with the ticker's bias, sometimes against it, lengths in minutes, drift in 0.1 bp."""
+        """Begin a new stretch: first asleep, then mostly with the ticker's bias; minutes and tenths of a basis point."""
+        if self.asleep_minutes:
+            self.drift, self.minutes_left, self.asleep_minutes = self.random.randint(-3, 3), self.asleep_minutes, 0
+            return
         side = self.bias if self.random.random() < 0.68 else -self.bias
-        self.drift = side * self.random.randint(8, 34)
+        lively = 2 if self.range_percent == WILD_PERCENT else 1
+        self.drift = side * lively * self.random.randint(8, 34)
         self.minutes_left = self.random.randint(25, 110)
 
     def _return(self) -> Decimal:
@@ -138,13 +149,14 @@ class Walk:
         flags["ema_cross_1h_13_48"] = turned
         self.cycles += 1
         key = (self.day.isoformat(), self.reason, side)
-        self.cycle = Cycle(key=key, started_ts=opened_ts, anchor=cents(self.price))
+        self.cycle = Cycle(key=key, started_ts=opened_ts, anchor=cents(self.price), range_percent=self.range_percent)
         return True
 
     def _receipt(self, opened_ts: int, htf: Decimal, ltf: Decimal, flags: dict[str, bool], *, is_first: bool) -> Document:
         assert self.cycle is not None
         price, side = cents(self.price), self.cycle.key[2]
-        phase = cents(min(Decimal(1), abs(price - self.previous_close) / (self.previous_close * DAILY_RANGE)))
+        daily_range = self.previous_close * self.range_percent * PHASE_RANGES / 100
+        phase = cents(min(Decimal(1), abs(price - self.previous_close) / daily_range))
         span = LEVELS[-1] * self.cycle.atr
         completion = cents(min(Decimal(1), max(Decimal(0), side * (price - self.cycle.anchor) / span)))
         point: dict[str, Any] = {

@@ -21,20 +21,13 @@ Document = dict[str, Any]
 SCRIPT_VERSION = "2.5.0"
 MINUTE_MS = 60_000
 CENT = Decimal("0.01")
-LEVELS = tuple(
-    Decimal(text)
-    for text in "0.236 0.382 0.5 0.618 0.786 1 1.236 1.382 1.618 1.786 2 2.236 2.618 3".split()
-)
+LEVELS = tuple(Decimal(text) for text in "0.236 0.382 0.5 0.618 0.786 1 1.236 1.382 1.618 1.786 2 2.236 2.618 3".split())
 FLAGS = (
     "sq30_on sq30_release phase_dot phase_zone_change momentum_elite ema_cross_1h_13_48 st_flip_1h st_flip_30m st_flip_10m "
     "st_flip_3m buyable_dip_1h_13_48 sq10_release sq3_release ema_cross_10m_13_48 ema_cross_3m_13_48"
 ).split()
-INVENTED = (
-    "phase_zone rr sl time_close tp tp_levels trigger_dir trigger_price trigger_tf trigger_ts triggers".split()
-)
-COLUMNS = frozenset(
-    "ticker ts ny_date price htf_score ltf_score completion phase_pct state trigger_reason active_flags".split()
-)
+INVENTED = "phase_zone rr sl time_close tp tp_levels trigger_dir trigger_price trigger_tf trigger_ts triggers".split()
+COLUMNS = frozenset("ticker ts ny_date price htf_score ltf_score completion phase_pct state trigger_reason active_flags".split())
 
 
 class PointsRefused(ValueError):
@@ -48,11 +41,12 @@ class Cycle:
     key: tuple[str, str, int]
     started_ts: int
     anchor: Decimal
+    range_percent: int = 2
 
     @property
     def atr(self) -> Decimal:
-        """The stand-in for the daily average true range: two percent of the anchor, at least a cent."""
-        return max(CENT, cents(CENT * 2 * self.anchor))
+        """The stand-in for the daily average true range: a share of the anchor, at least a cent."""
+        return max(CENT, cents(CENT * self.range_percent * self.anchor))
 
 
 def cents(value: Decimal) -> Decimal:
