@@ -21,6 +21,7 @@ from py_compile import PycInvalidationMode
 
 from infra.door import page
 from infra.door.lock import LOCK, direct, parse, subset
+from infra.door.page import PART
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = "build"
@@ -82,7 +83,7 @@ def put(path: Path, content: bytes) -> None:
 
 def files(folder: Path) -> list[Path]:
     """The files below a folder in a fixed order, without caches."""
-    found = (path for path in folder.rglob("*") if path.is_file())
+    found = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(PART))
     return sorted(path for path in found if not any(part in LEFT_OUT for part in path.parts) and path.suffix != ".pyc")
 
 
