@@ -6,6 +6,7 @@ and pacing behave as on that day. After the last bar it walks on past the close 
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import itertools
 import json
@@ -20,8 +21,11 @@ from typing import TextIO
 import aiohttp
 
 from fillbook.calendar import calendar
+from infra.door.operators import home as home_folder
 from infra.local.demo_day import invented_day
-from infra.local.receipts import Document, labelled, read_points
+from infra.local.desk import LocalCloud
+from infra.local.home import Home
+from infra.local.receipts import COLUMNS, Document, PointsRefused, labelled, read_points
 from infra.local.sender import Control, Desk, Sent, send_minutes
 from infra.local.summary import Operator, Summary
 
@@ -152,18 +156,69 @@ def told(summary: Summary, pages: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def running(home: Path) -> tuple[Desk, dict[str, str]]:
-    """The desk that runs from ``home`` and its operator's environment; raise ``FileNotFoundError`` when none does."""
-    state = json.loads((home / "run.json").read_text())
-    secrets = json.loads((home / "secrets.json").read_text())
-    desk = Desk(
-        ingest_url=state["functions"]["signal_ingest"] + "/timed/ingest",
-        ingest_token=secrets["ingest_token"],
-        control_url=state["control_url"],
-        database_url=state["database_url"],
-    )
-    return desk, dict(os.environ) | state["operator_env"]
+def running(home: Home) -> tuple[Desk, dict[str, str]] | None:
+    """The desk that runs from ``home`` and its operator's environment; None when none runs."""
+    state = home.read_run()
+    if state.get("status") != "running":
+        return None
+    return desk_at(state["functions"]["signal_ingest"], state["control_url"], home.secrets(), state["operator_env"])
 
 
-if __name__ == "__main__":
-    sys.exit("started by infra/dev.py")
+def desk_at(
+    ingest_url: str, control_url: str, secrets: Mapping[str, str], operator_environment: Mapping[str, str]
+) -> tuple[Desk, dict[str, str]]:
+    """A desk by its addresses, and the environment of an operator's command on it."""
+    desk = Desk(ingest_url=f"{ingest_url}/timed/ingest", ingest_token=secrets["ingest_token"], control_url=control_url)
+    return desk, dict(os.environ) | dict(operator_environment)
+
+
+def run(argv: list[str]) -> int:
+    """``demo``: play a day into the running desk; exit status 0 only if everything is proven."""
+    parser = argparse.ArgumentParser(prog="infra/dev.py demo", description="play an invented day into the running desk")
+    parser.add_argument("--date", type=date.fromisoformat, help="a trading day (default: the last finished one)")
+    parser.add_argument("--tickers", type=int, default=TICKERS, help=f"how many (default {TICKERS})")
+    parser.add_argument("--seed", default="fillbook", help="another seed is another day")
+    given = parser.parse_args(argv)
+    found = running(Home(home_folder()))
+    if found is None:
+        sys.stderr.write("no desk runs here; start one with: python3 infra/dev.py run --no-demo\n")
+        return 2
+    desk, environment = found
+    summary = play_day(desk, environment, day=given.date, tickers=given.tickers, seed=given.seed, out=sys.stdout)
+    return finish(summary, desk)
+
+
+def import_receipts(argv: list[str]) -> int:
+    """``import-receipts``: send recorded points; into the running desk, or into one started for the purpose."""
+    parser = argparse.ArgumentParser(prog="infra/dev.py import-receipts", description="send recorded points through the webhook")
+    parser.add_argument("file", type=Path, help="CSV or CSV.gz; columns: " + ", ".join(sorted(COLUMNS)))
+    given = parser.parse_args(argv)
+    home = Home(home_folder())
+    try:
+        found = running(home)
+        if found is not None:
+            return finish(import_points(*found, given.file, out=sys.stdout), found[0])
+        sys.stdout.write("no desk runs here; starting one for the import\n")
+        with LocalCloud(home.path) as cloud:
+            desk, environment = desk_of(cloud)
+            return finish(import_points(desk, environment, given.file, out=sys.stdout), desk)
+    except (OSError, PointsRefused) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+def desk_of(cloud: LocalCloud) -> tuple[Desk, dict[str, str]]:
+    """The desk of a local cloud that was started by this process."""
+    return desk_at(cloud.url("signal_ingest"), cloud.control.url, cloud.secrets, cloud.operator_environment)
+
+
+def finish(summary: Summary, desk: Desk) -> int:
+    """Give the desk its real time back, tell the summary and its JSON line; 0 only if everything is proven."""
+    asyncio.run(_give_time_back(desk))
+    sys.stdout.write(f"{told(summary, {})}\n{json.dumps(summary.document(), ensure_ascii=False)}\n")
+    return 0 if summary.is_proven else 1
+
+
+async def _give_time_back(desk: Desk) -> None:
+    async with aiohttp.ClientSession() as session:
+        await Control(session, desk).follow_the_wall()

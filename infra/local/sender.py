@@ -30,12 +30,11 @@ AFTER_CLOSE = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """The running desk as its sender and its operator see it; URLs without a trailing slash."""
+    """The running desk as its sender sees it; URLs without a trailing slash."""
 
     ingest_url: str
     ingest_token: str
     control_url: str
-    database_url: str
 
 
 @dataclass(slots=True, kw_only=True)
