@@ -1,0 +1,208 @@
+"""The supervisor with real processes: bundles, environments, restarts, refusals, and nothing left behind."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.desk import LocalCloud
+from infra.local.home import ROOT, AlreadyRunning, is_free
+from infra.local.readiness import StartFailed
+from tests.support.local_desk import BROKEN, ECHO, descendants, echo_desk, is_alive, manifest, work_tree
+
+GROUP_ROLES = "signal_reader"
+WAIT_SECONDS = 20.0
+
+
+def told(cloud: LocalCloud) -> dict[str, Any]:
+    with urllib.request.urlopen(cloud.url("echo") + "/", timeout=10) as answer:
+        document: dict[str, Any] = json.loads(answer.read())
+        return document
+
+
+def wait_until(is_so: Callable[[], bool], what: object = "") -> None:
+    end = time.monotonic() + WAIT_SECONDS
+    while not is_so():
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[LocalCloud]:
+    with echo_desk(tmp_path, desk_start=datetime(2026, 2, 3, 15, 0, tzinfo=UTC)) as cloud:
+        yield cloud
+
+
+def test_a_function_runs_from_its_bundle_with_the_settings_of_its_entry_and_no_others(
+    desk: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = told(desk)
+    bundle = str(tmp_path / "home" / "build" / "echo")
+    assert document["money"].startswith(bundle)
+    assert document["folder"] == bundle
+    given = document["env"]
+    assert {name for name in given if name.startswith(("FILLBOOK", "ECHO", "DISCORD", "INGEST", "DESK"))} == {
+        "FILLBOOK_ENV",
+        "FILLBOOK_LOCAL_URL",
+        "FILLBOOK_DESK_CLOCK",
+        "FILLBOOK_OIDC_AUDIENCE",
+        "FILLBOOK_OIDC_CALLERS",
+        "ECHO_WORD",
+    }
+    assert given["THREADS"] == "4"
+    assert "THREADED_TIMEOUT_ENABLED" not in given
+    assert "HOME" not in given
+
+
+def test_a_published_message_reaches_the_function_and_a_schedule_calls_it(desk: LocalCloud) -> None:
+    desk.control.publish("t", [{"data": "YQ=="}])
+    assert desk.control.wait_idle(10)
+    assert desk.control.pubsub()["subscriptions"]["t-echo"]["delivered"] == 1
+    assert desk.control.run_job("tick") == 200
+    assert desk.clock.now() == datetime(2026, 2, 3, 15, 0, tzinfo=UTC)
+
+
+def test_a_killed_function_comes_back_by_itself_and_loses_no_message(desk: LocalCloud) -> None:
+    before = told(desk)["pid"]
+    desk.kill("echo")
+    desk.control.publish("t", [{"data": "YQ=="}])
+    desk.wait_until_up("echo")
+    assert desk.control.wait_idle(10)
+    assert told(desk)["pid"] != before
+    assert desk.figures()["echo"]["restarts"] == 1
+    assert desk.control.pubsub()["subscriptions"]["t-echo"]["failed"] == 0
+
+
+def test_a_function_whose_worker_dies_answers_again(desk: LocalCloud) -> None:
+    with pytest.raises((http.client.HTTPException, OSError)):
+        urllib.request.urlopen(desk.url("echo") + "/die", timeout=10)
+    desk.wait_until_up("echo")
+    assert told(desk)["parent"] == desk.pid("echo")
+    assert desk.figures()["echo"]["restarts"] == 0  # the server replaced its worker itself
+
+
+def test_a_message_process_killed_with_a_backlog_delivers_it_afterwards(desk: LocalCloud) -> None:
+    desk.control.pause()
+    desk.control.publish("t", [{"data": "YQ=="}, {"data": "Yg=="}])
+    desk.kill("pubsub")
+    desk.wait_until_up("pubsub")
+    assert desk.control.wait_idle(10)
+    assert desk.control.pubsub()["subscriptions"]["t-echo"]["delivered"] == 2
+
+
+def test_a_process_killed_to_stay_down_stays_down_until_it_is_revived(desk: LocalCloud) -> None:
+    desk.kill("echo", stay_down=True)
+    time.sleep(0.3)
+    assert desk.pid("echo") is None
+    desk.revive("echo")
+    assert told(desk)["env"]["ECHO_WORD"] == "hello"
+    desk.restart("echo")
+    assert told(desk)["pid"]
+
+
+def test_the_run_file_says_what_runs_where_and_is_private(desk: LocalCloud, tmp_path: Path) -> None:
+    path = tmp_path / "home" / "run.json"
+    document = json.loads(path.read_text())
+    assert document["pid"] == os.getpid()
+    assert document["functions"] == {"echo": desk.url("echo")}
+    assert document["control_url"] == desk.control.url
+    assert document["pids"]["echo"] == desk.pid("echo")
+    assert document["operator_env"]["FILLBOOK_LOCAL_URL"] == desk.control.url
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    desk.stop()
+    assert "pid" not in json.loads(path.read_text())
+
+
+def test_stopping_leaves_no_process_and_no_port_and_tells_how_each_ended(desk: LocalCloud) -> None:
+    ports = json.loads((desk.home.path / "run.json").read_text())["ports"]
+    processes = descendants(os.getpid()) - {os.getpid()}
+    pids = [desk.pid(name) for name in ("echo", "pubsub", "discord")]
+    assert set(pids) <= processes
+    figures = desk.stop()
+    assert not any(is_alive(pid) for pid in pids if pid)
+    assert all(is_free(port) for port in ports.values())
+    assert {name: one["exit"] for name, one in figures.items()} == {"echo": 0, "pubsub": 0, "discord": 0, "postgres": None}
+    assert figures["echo"]["peak_bytes"] > 10_000_000
+
+
+def test_a_second_start_keeps_ports_secrets_and_clock(tmp_path: Path) -> None:
+    with echo_desk(tmp_path, desk_start=datetime(2026, 2, 3, 15, 0, tzinfo=UTC)) as first:
+        url, secrets = first.url("echo"), first.secrets
+        first.clock.step(60)
+    with echo_desk(tmp_path) as second:
+        assert (second.url("echo"), second.secrets) == (url, secrets)
+        assert second.clock.now() == datetime(2026, 2, 3, 15, 1, tzinfo=UTC)
+
+
+def test_a_second_runner_of_the_same_folder_is_refused_and_harms_nothing(desk: LocalCloud, tmp_path: Path) -> None:
+    with pytest.raises(AlreadyRunning, match="Ctrl-C"), echo_desk(tmp_path):
+        pass
+    assert told(desk)["pid"]
+
+
+def test_a_function_that_dies_while_starting_is_named_with_its_last_words(tmp_path: Path) -> None:
+    root = work_tree(tmp_path / "tree", echo=ECHO, broken=BROKEN)
+    cloud = LocalCloud(tmp_path / "home", manifest=manifest("echo", "broken"), root=root)
+    with pytest.raises(StartFailed, match=r"broken ended with status 1 while starting[\s\S]*the last words of a function"):
+        cloud.start()
+    assert not cloud.is_started
+    with socket.socket() as probe:
+        ports = json.loads((tmp_path / "home" / "run.json").read_text())["ports"]
+        probe.bind(("127.0.0.1", ports["echo"]))
+
+
+def test_the_database_is_migrated_comes_back_after_kill_9_at_the_same_address_and_keeps_its_data(tmp_path: Path) -> None:
+    with echo_desk(tmp_path, roles=GROUP_ROLES) as cloud:
+        assert told(cloud)["env"]["FILLBOOK_DATABASE_URL"].startswith("postgresql://echo@127.0.0.1:")
+        url = cloud.place.database_url
+        run_sql(cloud, "create table public.kept as select 7 as seven")
+        cloud.kill("postgres")
+        cloud.wait_until_up("postgres")
+        assert cloud.place.database_url == url
+        wait_until(lambda: run_sql(cloud, "select seven from public.kept") == "7", "the data is gone")
+        assert run_sql(cloud, "select rolcanlogin from pg_roles where rolname = 'echo'") == "t"
+        assert cloud.figures()["postgres"]["restarts"] == 1
+
+
+def run_sql(cloud: LocalCloud, text: str) -> str:
+    from infra.local.postgres import binaries
+
+    command = [str(binaries() / "psql"), "-Atqc", text, cloud.place.database_url]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_runner_that_is_killed_leaves_no_process_and_no_port_behind(tmp_path: Path, number: signal.Signals) -> None:
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'shared'}"}
+    command = [sys.executable, "-m", "tests.support.local_desk", str(tmp_path), GROUP_ROLES]
+    with (tmp_path / "errors").open("wb") as errors:
+        runner = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+    assert runner.stdout is not None
+    try:
+        assert runner.stdout.readline() == "started\n", (tmp_path / "errors").read_text()
+        document = json.loads((tmp_path / "home" / "run.json").read_text())
+        everything = descendants(runner.pid)
+        assert set(document["pids"].values()) <= everything
+        assert len(everything) >= 6  # a function is a master and a worker, a database more than one process
+    finally:
+        runner.send_signal(number)
+        runner.wait()
+        runner.stdout.close()
+    wait_until(lambda: not any(is_alive(pid) for pid in everything), [pid for pid in everything if is_alive(pid)])
+    wait_until(lambda: all(is_free(port) for port in document["ports"].values()), "a port is still taken")
+    with echo_desk(tmp_path, roles=GROUP_ROLES) as again:
+        assert told(again)["pid"]
