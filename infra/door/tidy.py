@@ -11,6 +11,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 
@@ -86,15 +87,33 @@ Rule = Callable[[Source], Iterator[str]]
 
 def sources(root: Path) -> list[Source]:
     """Every text file that is in the repository or would be added to it."""
-    command = ["git", "-C", str(root), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = []
-    for name in sorted(filter(None, listed.split("\0"))):
+    for name in sorted(listed(root)):
         try:
             found.append(Source(path=name, text=(root / name).read_text("utf-8")))
         except (UnicodeDecodeError, FileNotFoundError):
             continue  # a binary file, or one that is being moved
     return found
+
+
+def listed(root: Path) -> Iterator[str]:
+    """Paths as git sees them; without git or outside a repository (an unpacked archive) by reading ``.gitignore``."""
+    command = ["git", "-C", str(root), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        ignored = [".git", *(line.rstrip("/") for line in (root / ".gitignore").read_text("utf-8").split())]
+        names = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+        yield from (name for name in names if not any(is_ignored(name, pattern) for pattern in ignored))
+    else:
+        yield from filter(None, done.stdout.split("\0"))
+
+
+def is_ignored(name: str, pattern: str) -> bool:
+    """Whether one line of ``.gitignore`` leaves a path out: a pattern with a slash is a path, another one a name anywhere."""
+    if "/" in pattern:
+        return name.startswith(f"{pattern}/")
+    return any(fnmatch(part, pattern) for part in name.split("/"))
 
 
 def module_docstrings(source: Source) -> Iterator[str]:

@@ -30,6 +30,12 @@ def test_the_tree_that_is_looked_at_is_the_projects_own(sources: list[Source]) -
     assert not any(path.startswith((".venv/", "build/", ".fillbook/")) for path in paths)
 
 
+def test_without_git_the_same_files_are_looked_at(sources: list[Source], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    others = {path for path in tidy.listed(ROOT) if (ROOT / path).suffix in {".py", ".sql", ".md", ".yaml"}}
+    assert others == {source.path for source in sources if Path(source.path).suffix in {".py", ".sql", ".md", ".yaml"}}
+
+
 DOC = '"""Why."""\n'
 SPECIMENS = [
     (tidy.module_docstrings, "infra/x.py", "import re\n"),
