@@ -42,10 +42,10 @@ class LocalCloud:
     """One local desk in the state folder ``home``; use it as a context manager.
 
     ``functions``: names to start (default: all of the manifest). ``desk_start``: the desk clock stands still there until it
-    is moved; None leaves the clock as it is. ``database_url``: another server instead of the embedded one. ``fsync=False`` makes it
-    faster and lets it forget what it acknowledged when killed. ``overrides``:
-    settings for every function that declares them; ``function_overrides``: for one; ``process_environment``: variables of
-    every process, such as TZ. ``root``: the work tree the functions are bundled from. ``tell(what, detail)`` hears progress.
+    is moved; None leaves the clock as it is. ``database_url``: another server instead of the embedded one. ``fsync=False``:
+    a faster database that forgets what it acknowledged when it is killed. ``overrides``: settings for every function that
+    declares them; ``function_overrides``: for one; ``process_environment``: variables of every process, such as TZ.
+    ``root``: the work tree the functions are bundled from. ``tell(what, detail)`` hears progress.
     """
 
     def __init__(
