@@ -103,6 +103,8 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, str], console: Con
             cloud.clock.realtime()
         else:
             status, last_line = _demo(cloud, console)
+            if not options.once:
+                cloud.clock.realtime()  # the user's own webhooks come now
         _show(cloud, console)
         if not options.once:
             _wait(cloud, console)
@@ -129,15 +131,9 @@ def links(cloud: LocalCloud) -> dict[str, str]:
 
 def _demo(cloud: LocalCloud, console: Console) -> tuple[int, str]:
     from infra.local import demo  # the calendar and the generators, which --no-demo never needs
-    from infra.local.sender import Desk
 
-    desk = Desk(
-        ingest_url=cloud.url("signal_ingest") + "/timed/ingest",
-        ingest_token=cloud.secrets["ingest_token"],
-        control_url=cloud.place.control_url,
-        database_url=cloud.operator_environment["FILLBOOK_DATABASE_URL"],
-    )
-    summary = demo.play_day(desk, dict(os.environ) | cloud.operator_environment, out=sys.stdout)
+    desk, environment = demo.desk_of(cloud)
+    summary = demo.play_day(desk, environment, out=sys.stdout)
     console.line(demo.told(summary, {}))
     return (0 if summary.is_proven else 1), json.dumps(summary.document())
 

@@ -128,12 +128,10 @@ class Operator:
                 "unrealized_pnl": {row["currency"]: row["unrealized_pnl"] for row in totals},
             }
 
-    def audit(self) -> dict[str, int]:
+    def audit(self) -> dict[str, Any]:
         """Run the ledger's own audit over every book; its exit status and how many findings it printed."""
         command = [sys.executable, "-m", "fillbook.ledger", "audit", "--json"]
-        done = subprocess.run(
-            command, env=self._environment, capture_output=True, text=True, timeout=AUDIT_SECONDS, check=False
-        )
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=AUDIT_SECONDS, check=False)
         findings = 0
         if done.returncode >= 20:
             findings = sum(len(report["findings"]) for report in json.loads(done.stdout)["books"])
