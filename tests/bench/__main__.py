@@ -1,0 +1,35 @@
+"""``infra/dev.py bench [STAGE …]``: measures against baselines in the same run and writes ``infra/docs/benchmarks.md``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+STAGES = {
+    "booking": "booked executions one by one and batched, against a bare durable insert and pgbench",
+    "decide": "the strategy alone: decisions per second and core",
+    "webhook": "the webhook: requests per second and latency, against an empty handler",
+    "e2e": "webhook to Discord: latency at a constant rate, against the same chain with empty handlers",
+    "coldstart": "cold start of each function against a bare hello world",
+}
+
+
+def run(argv: list[str]) -> int:
+    """Run the named stages, or all; the exit status says whether they ran, never whether a goal was reached."""
+    names = [word for word in argv if word in STAGES]
+    unknown = [
+        word for word in argv if not word.startswith("-") and not word.isdigit() and word not in STAGES and "," not in word
+    ]
+    if unknown or "--help" in argv:
+        sys.stdout.write("bench [STAGE …] [--runs N]\n" + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items()))
+        return 2 if unknown else 0
+    options = [word for word in argv if word not in STAGES]
+    for name in names or STAGES:
+        module = importlib.import_module(f"tests.bench.{name}")
+        if module.run(options):
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))
