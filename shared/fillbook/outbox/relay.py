@@ -54,6 +54,15 @@ class RelayReport:
             parked=self.parked + sum(isinstance(one, Parked) for one in outcomes),
         )
 
+    def document(self) -> dict[str, object]:
+        """Return the report for an answer."""
+        return {
+            "published": self.published,
+            "failed": self.failed,
+            "parked": self.parked,
+            "is_drained": self.is_drained,
+        }
+
 
 def relay(
     db: Database,
