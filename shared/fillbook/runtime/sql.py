@@ -191,6 +191,15 @@ def parameter(value: object) -> str | None:
     return check_text(write(value))
 
 
+_COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+
+def copy_line(values: Iterable[object]) -> str:
+    """Return one row of COPY's text format (without line end); values as in ``parameter``, None is NULL."""
+    texts = (parameter(value) for value in values)
+    return "\t".join("\\N" if text is None else text.translate(_COPY_ESCAPES) for text in texts)
+
+
 # --- named statements -------------------------------------------------------------------------------------------------
 
 # what may hide a colon, then a parameter; a colon after a name, bracket or another colon is a slice or a cast
@@ -234,16 +243,17 @@ def statement(text: str, *, name: str = "inline", purpose: str = "written where 
     return Statement(name=name, purpose=purpose, text=text)
 
 
-_HEADER = re.compile(r"^-- name: *(?P<name>\S*) *$", re.MULTILINE)
+_HEADER = re.compile(r"^-- name:(?P<name>.*)$", re.MULTILINE)
 
 
 def parse_queries(text: str, origin: str = "queries.sql") -> Mapping[str, Statement]:
     """Read ``-- name: <identifier>``, a purpose line ``-- …``, then the statement; raises ``ValueError`` naming the place."""
     headers = list(_HEADER.finditer(text))
     found: dict[str, Statement] = {}
-    for header, following in zip(headers, [*headers[1:], None], strict=True):
-        name = header["name"]
-        body = text[header.end() : following.start() if following else len(text)].strip()
+    ends = [*(header.start() for header in headers[1:]), len(text)]
+    for header, end in zip(headers, ends, strict=False):
+        name = header["name"].strip()
+        body = text[header.end() : end].strip()
         purpose, _, rest = body.partition("\n")
         if not name.isidentifier() or name in found:
             raise ValueError(f"{origin}: the name {name!r} is no identifier or stands twice")
