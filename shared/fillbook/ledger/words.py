@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -13,6 +14,7 @@ KNOCK_ON_EVENTS_MAX = 200
 EVENT_LOTS_MAX = 50
 META_BYTES_MAX = 16 * 1024
 UNKNOWN_CURRENCY = "XXX"
+REASON_FORM = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class Direction(StrEnum):
