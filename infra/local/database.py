@@ -1,7 +1,7 @@
 """The desk's database: the embedded server with the desk's own database in it, or somebody else's by its URL.
 
 Ours is kept under the state folder, migrated at each start, and started again at the same address when it dies. A foreign
-server is migrated too, and otherwise left alone.
+server is migrated too, and otherwise left alone. The server has a keeper of its own, so that making a cluster holds up nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra.local.postgres import PostgresError, PostgresServer
+from infra.local.processes import Keeper
 
 DATABASE = "fillbook"
 SUPERUSER = "postgres"
@@ -18,11 +19,12 @@ BACK_OFF_SECONDS = 0.2
 
 
 class LocalDatabase:
-    """``start``, ``stop``, ``kill`` and ``look_after`` belong to the keeper's thread; ``url`` names a foreign server."""
+    """The embedded server in ``data_dir``, or the foreign server that ``url`` names. ``close`` it."""
 
     def __init__(self, data_dir: Path, *, url: str | None, fsync: bool) -> None:
         self._foreign = url
         self._server = None if url else PostgresServer(data_dir, fsync=fsync)
+        self._keeper: Keeper | None = None
         self._url = url or ""
         self._port = 0
         self._wanted = False
@@ -50,16 +52,20 @@ class LocalDatabase:
         return self._url
 
     def start(self, port: int) -> None:
-        """Start the server and make the desk's database when missing. Raises PostgresError."""
-        if self._server is None:
+        """Start the server, make the desk's database when missing, and keep the server up. Raises PostgresError."""
+        server = self._server
+        if server is None:
             return
         self._port, self._wanted = port, True
-        self._server.start(port=port)
-        self.starts += 1
-        if self.starts == 1:
-            found = self._server.run("psql", "-Atqc", f"select 1 from pg_database where datname = '{DATABASE}'")
-            if not found.strip():
-                self._server.run("psql", "-qc", f"create database {DATABASE}")
+        if self._keeper is None:
+            self._keeper = Keeper()
+            self._keeper.watch.append(self._look_after)
+        self._keeper.do(lambda: self._start(server))
+        if (
+            self.starts == 1
+            and not server.run("psql", "-Atqc", f"select 1 from pg_database where datname = '{DATABASE}'").strip()
+        ):
+            server.run("psql", "-qc", f"create database {DATABASE}")
 
     def migrate(self, roles: Mapping[str, tuple[str, ...]]) -> None:
         """Bring the database to head and make the login roles (name → group roles)."""
@@ -67,25 +73,35 @@ class LocalDatabase:
 
         migrate(self._url, roles=roles)
 
-    def look_after(self) -> None:
-        """Start the server again when it died."""
+    def kill(self, *, stay_down: bool) -> None:
+        """Kill -9 the server with all its sessions; it comes back by itself unless it shall stay down."""
+        if self._server is not None and self._keeper is not None:
+            self._wanted = not stay_down
+            self._keeper.do(self._server.kill)
+
+    def stop(self) -> None:
+        """Stop the server in order."""
+        self._wanted = False
+        if self._server is not None and self._keeper is not None:
+            self._keeper.do(self._server.stop)
+
+    def close(self) -> None:
+        """Stop the server and its keeper."""
+        self.stop()
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None:
+            keeper.close()
+
+    def _start(self, server: PostgresServer) -> None:
+        server.start(port=self._port)
+        self.starts += 1
+
+    def _look_after(self) -> None:
         server = self._server
         if server is None or not self._wanted or server.pid is not None or time.monotonic() < self._again_at:
             return
         try:
             server.stop()  # forgets what a dead server left behind
-            self.start(self._port)
+            self._start(server)
         except PostgresError:
             self._again_at = time.monotonic() + BACK_OFF_SECONDS
-
-    def kill(self, *, stay_down: bool) -> None:
-        """Kill -9 the server with all its sessions."""
-        if self._server is not None:
-            self._wanted = not stay_down
-            self._server.kill()
-
-    def stop(self) -> None:
-        """Stop the server in order."""
-        self._wanted = False
-        if self._server is not None:
-            self._server.stop()

@@ -110,24 +110,23 @@ class LocalCloud:
         self._write_wiring()
         keeper.start(self._program(DISCORD, self._discord_command(), {}))
         with ThreadPoolExecutor(2) as pool:
-            database = pool.submit(self._start_database, keeper)
+            database = pool.submit(self._start_database)
             self._bundle_all()
+            for name in self.functions:  # they connect on first use, so they need not wait for the database
+                keeper.start(self._function(name))
             database.result()
         keeper.start(self._program(PUBSUB, self._pubsub_command(), {}))
-        for name in self.functions:
-            keeper.start(self._function(name))
         addresses = {name: (keeper.get(name), self._probe(name)) for name in (PUBSUB, DISCORD, *self.functions)}
         wait_until_ready(addresses, READY_SECONDS, self._tell)
         self._write_run(keeper)
 
-    def _start_database(self, keeper: Keeper) -> None:
+    def _start_database(self) -> None:
         roles = {name: self.manifest.functions[name].database_roles for name in self.functions}
         roles = {name: groups for name, groups in roles.items() if groups}
         if not roles:
             return
         begun = time.monotonic()
-        keeper.do(lambda: self._postgres.start(self._ports[POSTGRES]))
-        keeper.watch.append(self._postgres.look_after)
+        self._postgres.start(self._ports[POSTGRES])
         self._postgres.migrate(roles)
         self._tell(POSTGRES, f"{self._postgres.told}, migrated in {time.monotonic() - begun:.1f} s")
 
@@ -244,11 +243,10 @@ class LocalCloud:
             try:
                 for names in ([PUBSUB], self.functions, [DISCORD]):
                     keeper.stop(names, STOP_GRACE_SECONDS)
-                keeper.watch.clear()
-                keeper.do(self._postgres.stop)
             finally:
                 figures = self._figures(keeper)
                 keeper.close()
+                self._postgres.close()
                 self._write_run(None)
         self.home.release()
         return figures
@@ -297,14 +295,14 @@ class LocalCloud:
         It comes back by itself, unless ``stay_down``: then ``revive`` brings it back.
         """
         if name == POSTGRES:
-            self.keeper.do(lambda: self._postgres.kill(stay_down=stay_down))
+            self._postgres.kill(stay_down=stay_down)
         else:
             self.keeper.kill(name, stay_down=stay_down)
 
     def revive(self, name: str) -> None:
         """Start what was killed to stay down, and wait until it answers."""
         if name == POSTGRES:
-            self.keeper.do(lambda: self._postgres.start(self._ports[POSTGRES]))
+            self._postgres.start(self._ports[POSTGRES])
         else:
             self.keeper.start(self.keeper.get(name).program)
             self.wait_until_up(name)
@@ -312,7 +310,7 @@ class LocalCloud:
     def restart(self, name: str) -> None:
         """Stop a process in order, start it again and wait until it answers."""
         if name == POSTGRES:
-            self.keeper.do(self._postgres.stop)
+            self._postgres.stop()
         else:
             self.keeper.stop([name], STOP_GRACE_SECONDS)
         self.revive(name)
