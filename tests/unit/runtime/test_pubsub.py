@@ -1,0 +1,168 @@
+"""The envelope is read strictly; publishing answers in time and says what kind of failure it was."""
+
+import base64
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from fillbook.runtime.config import PubSubConfig
+from fillbook.runtime.errors import Rejected, Unavailable
+from fillbook.runtime.pubsub import OutMessage, Publisher, PushMessage, publisher_for
+
+
+def body(**changes):
+    inner = {"data": base64.b64encode(b"x").decode(), "messageId": "1", "publishTime": "2026-02-11T14:30:00Z"}
+    envelope = {"message": {**inner, **changes.pop("message", {})}, "subscription": "projects/p/subscriptions/s", **changes}
+    return json.dumps(envelope).encode()
+
+
+def test_both_spellings_and_unknown_keys_are_read():
+    message = PushMessage.parse(
+        json.dumps(
+            {
+                "message": {"message_id": "1", "publish_time": "2026-02-11T14:30:00.123Z", "attributes": None, "new": 1},
+                "subscription": "s",
+                "deliveryAttempt": 2,
+                "also": "new",
+            }
+        ).encode()
+    )
+    assert (message.data, message.attributes, message.ordering_key, message.delivery_attempt) == (b"", {}, "", 2)
+
+
+@pytest.mark.parametrize(
+    ("broken", "field"),
+    [
+        (b"{", None),
+        (b"[]", None),
+        (b"{}", "message"),
+        (body(message={"data": 5}), "message.data"),
+        (body(message={"data": "a"}), "message.data"),
+        (body(message={"attributes": {"a": 1}}), "message.attributes.a"),
+        (body(message={"messageId": 7}), "message.messageId"),
+        (body(message={"publishTime": "2026-02-11T14:30:00"}), "message.publishTime"),
+        (body(subscription=None), "subscription"),
+        (body(deliveryAttempt="2"), "deliveryAttempt"),
+    ],
+)
+def test_a_malformed_envelope_is_refused_by_its_field(broken, field):
+    with pytest.raises(Rejected, match="envelope_invalid") as caught:
+        PushMessage.parse(broken)
+    assert caught.value.field == field
+
+
+@contextmanager
+def pubsub(*answers):
+    """A server that gives these answers (status, body) in turn, the last one for ever; yields its URL and what came."""
+    seen = []
+    left = list(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            payload = self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append((self.path, json.loads(payload), self.headers.get("Authorization")))
+            status, text = left.pop(0) if len(left) > 1 else left[0]
+            if status == "hang":
+                hung.wait(5)
+                return
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_):
+            pass
+
+    hung = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", seen
+    finally:
+        hung.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+OK = (200, '{"messageIds": ["11", "12"]}')
+TWO = [OutMessage(data=b"a", attributes={"k": "v"}, ordering_key="AAPL"), OutMessage(data=b"b", ordering_key="AAPL")]
+
+
+def test_messages_go_out_in_googles_shape_and_ids_come_back_in_order():
+    with pubsub(OK) as (url, seen):
+        assert Publisher("p", base_url=url).publish("signals", TWO) == ["11", "12"]
+    (path, payload, authorization) = seen[0]
+    assert path == "/v1/projects/p/topics/signals:publish"
+    assert payload == {
+        "messages": [
+            {"data": "YQ==", "attributes": {"k": "v"}, "orderingKey": "AAPL"},
+            {"data": "Yg==", "attributes": {}, "orderingKey": "AAPL"},
+        ]
+    }
+    assert authorization is None
+
+
+def test_a_token_is_sent_where_there_is_one():
+    with pubsub(OK) as (url, seen):
+        Publisher("p", base_url=url, token=lambda: "access").publish("t", TWO)
+    assert seen[0][2] == "Bearer access"
+
+
+def test_a_passing_trouble_is_tried_once_more():
+    with pubsub((503, "{}"), OK) as (url, seen):
+        assert Publisher("p", base_url=url).publish("t", TWO) == ["11", "12"]
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 401, 403, 404])
+def test_what_may_pass_is_unavailable(status):
+    with pubsub((status, "{}")) as (url, seen), pytest.raises(Unavailable, match="pubsub_unavailable"):
+        Publisher("p", base_url=url).publish("t", TWO)
+    assert len(seen) <= 2
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_what_is_refused_for_good_is_rejected(status):
+    with pubsub((status, "{}")) as (url, _), pytest.raises(Rejected, match="publish_refused"):
+        Publisher("p", base_url=url).publish("t", TWO)
+
+
+@pytest.mark.parametrize("text", ["nonsense", "{}", "[]", '{"messageIds": ["1"]}', '{"messageIds": "12"}'])
+def test_an_answer_without_the_right_ids_is_no_success(text):
+    with pubsub((200, text)) as (url, _), pytest.raises(Unavailable):
+        Publisher("p", base_url=url).publish("t", TWO)
+
+
+def test_a_hanging_server_is_left_in_time():
+    with pubsub(("hang", "")) as (url, _), pytest.raises(Unavailable):
+        Publisher("p", base_url=url).publish("t", TWO, timeout_seconds=0.2)
+
+
+def test_nobody_there_is_unavailable():
+    with pytest.raises(Unavailable):
+        Publisher("p", base_url="http://127.0.0.1:1").publish("t", TWO, timeout_seconds=0.2)
+
+
+def test_mixed_ordering_keys_and_too_many_messages_are_our_own_fault():
+    publisher = Publisher("p", base_url="http://127.0.0.1:1")
+    with pytest.raises(ValueError, match="one ordering key"):
+        publisher.publish("t", [OutMessage(data=b"", ordering_key="a"), OutMessage(data=b"", ordering_key="b")])
+    with pytest.raises(ValueError, match="1000"):
+        publisher.publish("t", [OutMessage(data=b"")] * 1001)
+    with pytest.raises(ValueError, match="limit"):
+        publisher.publish("t", [OutMessage(data=b"x" * 8_000_000)])
+    assert publisher.publish("t", []) == []
+
+
+def test_credentials_are_sought_only_in_the_cloud():
+    local = PubSubConfig(fillbook_env="local", fillbook_local_url="http://127.0.0.1:9", fillbook_project="p")
+    assert publisher_for(local)._token is None
+    assert publisher_for(PubSubConfig(fillbook_env="cloud", fillbook_project="p"))._token is not None
