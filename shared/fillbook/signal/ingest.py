@@ -156,7 +156,7 @@ class Door:
             self._put_aside(refusal, parsed, body, now)
             return _refused(refusal)
         try:
-            self._publish(self._settings.signals_topic, _message(accepted, now))
+            self._publish(self._settings.signals_topic, receipt_message(accepted, now))
         except FillbookError as error:
             self._log.error("receipt_not_published", receipt_id=accepted.receipt.receipt_id, reason=error.reason)
             return _try_again("publish_failed")
@@ -224,7 +224,8 @@ def _check_headers(arrival: Arrival) -> None:
         raise Rejected("encoding")
 
 
-def _message(accepted: ParsedReceipt, now: datetime) -> OutMessage:
+def receipt_message(accepted: ParsedReceipt, now: datetime) -> OutMessage:
+    """The message that carries a receipt to the worker."""
     told = accepted.receipt
     attributes = {
         "schema": SCHEMA,

@@ -16,7 +16,7 @@ from fillbook.runtime.db import Call
 from fillbook.signal.decision_input import decision_input
 from fillbook.signal.explain import account_of, blocks_of, trace_of
 from fillbook.signal.model import Admission, Decision, Intent, Plan, PositionFacts, Receipt, StopMove, TickerState
-from fillbook.signal.receipt import instant, milliseconds
+from fillbook.signal.receipt import ParsedReceipt, instant, milliseconds
 from fillbook.signal.state import plan_from_json, plan_to_json, state_to_json
 
 Row = dict[str, Any]
@@ -127,10 +127,9 @@ def _plan_row(document: Mapping[str, Any]) -> PlanRow:
 # --- rows -------------------------------------------------------------------------------------------------------------
 
 
-def receipt_row(
-    receipt: Receipt, *, payload: str, repairs: Sequence[str], received_at: datetime, now: datetime, result: str
-) -> Row:
+def receipt_row(arrived: ParsedReceipt, *, received_at: datetime, now: datetime, result: str) -> Row:
     """One stored receipt with what became of it."""
+    receipt = arrived.receipt
     return {
         "receipt_id": receipt.receipt_id,
         "ticker": receipt.ticker,
@@ -140,9 +139,9 @@ def receipt_row(
         "recorded_at": now,
         "payload_hash": receipt.payload_hash,
         "script_version": receipt.script_version,
-        "payload": payload,
+        "payload": arrived.canonical.decode(),
         "decision_input": decision_input(receipt),
-        "repairs": list(repairs),
+        "repairs": list(arrived.repairs),
         "processed_at": now,
         "result": result,
     }
@@ -258,6 +257,12 @@ def changed_plan_row(book_id: str, position: PositionFacts) -> Row:
         "adds": position.adds,
         "cycles_used": list(position.cycles_used),
     }
+
+
+def plan_changed(stored: PlanRow, position: PositionFacts) -> bool:
+    """Whether anything of an open plan moved; most receipts move nothing and write nothing."""
+    now = (position.stop, position.tiers_taken, position.adds, position.cycles_used)
+    return now != (stored.stop, stored.tiers_taken, stored.adds, stored.cycles_used)
 
 
 def closed_plan_row(book_id: str, position_id: str, ts: int, reason: str) -> Row:

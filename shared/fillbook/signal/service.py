@@ -1,0 +1,205 @@
+"""From receipt to execution: one receipt, one transaction, everything it causes or nothing of it.
+
+``process`` locks the ticker, judges what the receipt is (decided, late, stale, conflict, duplicate), and lets the core
+decide. Without a booking that is two round trips: load, then apply with the commit. An intent that passes an unlocked look
+at the book costs one more: the book's row is locked, the limits are asked again under it, and the ledger books in the same
+transaction. Lock order, always: the ticker's row → the ledger's instrument → the book's row. No rule lives here and no
+network is called; what to publish afterwards is in the answer. Source: signals.md 2.1 and 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from fillbook.ledger import service as ledger
+from fillbook.ledger.model import Book, Mark
+from fillbook.ledger.state import LedgerState
+from fillbook.outbox.service import event_rows, partitions_of
+from fillbook.runtime.db import Database, Tx
+from fillbook.runtime.errors import Rejected
+from fillbook.signal import intents, store
+from fillbook.signal.admission import admit
+from fillbook.signal.lanes import conclude, decide, might_ask
+from fillbook.signal.model import Admission, Booked, Decision, Facts, TickerState
+from fillbook.signal.profile import Profile, RiskSize
+from fillbook.signal.receipt import ParsedReceipt, instant
+from fillbook.signal.sessions import session_date
+from fillbook.signal.state import state_from_json
+from fillbook.signal.store import CONFLICT, DECIDED, LATE, STALE, Loaded, Row
+
+DUPLICATE: Final = "duplicate"
+CLOSED_ELSEWHERE: Final = "closed_elsewhere"
+RETRIED: Final = ("positions_one_open", "positions_one_open_net", "fills_pk", "books_pk")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
+    """The book that is decided for and how: the profile, the age limit of a price, the knobs of signals.md 6."""
+
+    profile: Profile
+    book_id: str = "live"
+    live_age_seconds_max: int = 900
+    tickers_max: int = 2_000
+    book_executions: bool = True
+    lane_events: bool = False
+
+    @property
+    def vix_ticker(self) -> str | None:
+        """The ticker whose price scales risk, where the profile asks for one."""
+        size = self.profile.size
+        return size.vix.ticker if isinstance(size, RiskSize) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processed:
+    """What became of a receipt: its result, the lane shown, the actions booked, the outbox partitions to relay."""
+
+    result: str
+    lane: str | None = None
+    action_ids: tuple[str, ...] = ()
+    partitions: tuple[int, ...] = ()
+
+
+def process(db: Database, arrived: ParsedReceipt, *, received_at: datetime, strategy: Strategy, now: datetime) -> Processed:
+    """Store and, when its time has come, decide one receipt in one transaction; repeated when the server lost a race.
+
+    Raises ``Rejected`` (``too_many_tickers``, and what the ledger refuses of a decision) or ``Unavailable``; nothing is
+    stored then.
+    """
+    work = _Work(arrived, received_at, strategy, now)
+    return db.run(work.run, retry_constraints=RETRIED)
+
+
+class _Work:
+    """One receipt on its way; holds only what was given, so that the transaction may run again."""
+
+    def __init__(self, arrived: ParsedReceipt, received_at: datetime, strategy: Strategy, now: datetime) -> None:
+        self.arrived = arrived
+        self.receipt = arrived.receipt
+        self.received_at = received_at
+        self.strategy = strategy
+        self.profile = strategy.profile
+        self.now = now
+        self.session_date = session_date(self.receipt.ts, self.profile.trading)
+        self.facts_document = store.facts_document(strategy.book_id, self.receipt.sector, strategy.vix_ticker)
+
+    def run(self, tx: Tx) -> Processed:
+        loaded, books = self._load(tx, may_ask=might_ask(self.receipt, self.profile))
+        if loaded.is_known:
+            return Processed(result=DUPLICATE)
+        if loaded.tickers is not None and loaded.tickers >= self.strategy.tickers_max:
+            raise Rejected("too_many_tickers", f"the book knows {loaded.tickers}")
+        state = state_from_json(loaded.state, intents.position_facts(books.position(self.receipt.ticker), loaded.plan))
+        result = self._judge(loaded, state)
+        if result != DECIDED:
+            seen = [store.seen_row(self.strategy.book_id, self.receipt)]
+            tx.send(store.apply_call({"receipts": [self._receipt_row(result)], "seen": seen}))
+            return Processed(result=result)
+        return self._decide(tx, loaded, books, state)
+
+    def _load(self, tx: Tx, *, may_ask: bool) -> tuple[Loaded, LedgerState]:
+        """Lock the ticker, then the instrument; the book's facts come along when the receipt might ask for them."""
+        book_id, receipt = self.strategy.book_id, self.receipt
+        mine = store.load_call(book_id, receipt, facts=self.facts_document if may_ask else None)
+        theirs = ledger.load_call(book_id, [receipt.ticker], session_date=self.session_date if may_ask else None)
+        loaded, books = tx.call(mine, theirs)
+        if ledger.is_missing(books):
+            size = self.profile.size
+            ledger.open_book(tx, Book(book_id=book_id, start_cash=size.start_cash), self.now)
+            loaded, books = tx.call(mine, theirs)
+        return store.loaded_of(loaded), ledger.read_state(books)
+
+    def _judge(self, loaded: Loaded, state: TickerState) -> str:
+        if loaded.decided_by is not None:
+            return CONFLICT
+        if state.last_ts is not None and self.receipt.ts <= state.last_ts:
+            return LATE
+        price_at = instant(self.receipt.ts if self.receipt.time_close is None else self.receipt.time_close)
+        if self.now - price_at > timedelta(seconds=self.strategy.live_age_seconds_max):
+            return STALE
+        return DECIDED
+
+    def _decide(self, tx: Tx, loaded: Loaded, books: LedgerState, state: TickerState) -> Processed:
+        decision = decide(self.receipt, state, self.profile)
+        facts = None
+        if any(intent.asks for intent in decision.intents):
+            assert loaded.surroundings is not None, "might_ask said no to a receipt that asks"
+            facts = self._facts(books, loaded.surroundings)
+        admissions = [admit(intent, facts, self.profile) for intent in decision.intents]
+        booked: list[Booked] = []
+        partitions: tuple[int, ...] = ()
+        if any(admission.granted for admission in admissions):
+            admissions, booked, partitions = self._book(tx, decision, asks=facts is not None)
+        final = conclude(decision, admissions, booked)
+        if final.mark is not None and (state.position is not None or final.state.position is not None):
+            ledger.mark(tx, self.strategy.book_id, [self._mark(final)], self.now)
+        events = [intents.lane_event(self.strategy.book_id, final, self.now)] if self._tells(final) else []
+        tx.send(store.apply_call({**self._rows(loaded, state, final, admissions, booked), "events": event_rows(events)}))
+        told = tuple(sorted({*partitions, *partitions_of(events)}))
+        return Processed(result=DECIDED, lane=final.lane, action_ids=final.action_ids, partitions=told)
+
+    def _book(self, tx: Tx, decision: Decision, *, asks: bool) -> tuple[list[Admission], list[Booked], tuple[int, ...]]:
+        """Lock the book, admit under the lock, book what is granted."""
+        wanted = [intents.fill_key(self.receipt, intent) for intent in decision.intents]
+        day = self.session_date if asks else None
+        call = ledger.load_call(self.strategy.book_id, [self.receipt.ticker], book_row=True, fill_keys=wanted, session_date=day)
+        # The book's row first, then a statement of its own for the facts: it must see what the lock waited for.
+        document, facts_document = tx.call(call, store.facts_call(self.facts_document))
+        books = ledger.read_state(document)
+        facts = self._facts(books, store.surroundings_of(facts_document)) if asks else None
+        admissions = [admit(intent, facts, self.profile) for intent in decision.intents]
+        fills = intents.fills_of(decision, admissions, self.receipt, day=self.session_date, received_at=self.received_at)
+        outcomes = ledger.book_fills(tx, self.strategy.book_id, fills, self.now, state=books) if fills else []
+        booked = intents.booked_of(decision, admissions, outcomes)
+        return admissions, booked, tuple({number for outcome in outcomes for number in outcome.partitions})
+
+    def _facts(self, books: LedgerState, around: store.Surroundings) -> Facts:
+        return intents.facts_of(books, around, book_executions=self.strategy.book_executions)
+
+    def _mark(self, final: Decision) -> Mark:
+        assert final.mark is not None
+        return Mark(instrument=final.ticker, price=final.mark, marked_at=intents.executed_at(self.receipt), source="signal")
+
+    def _tells(self, final: Decision) -> bool:
+        return self.strategy.lane_events and self.strategy.book_id == "live" and final.lane != final.previous_lane
+
+    def _receipt_row(self, result: str) -> Row:
+        return store.receipt_row(self.arrived, received_at=self.received_at, now=self.now, result=result)
+
+    def _rows(
+        self, loaded: Loaded, before: TickerState, final: Decision, admissions: Sequence[Admission], booked: Sequence[Booked]
+    ) -> Mapping[str, Any]:
+        book_id, ticker = self.strategy.book_id, self.receipt.ticker
+        rows: dict[str, list[Row]] = {
+            "receipts": [self._receipt_row(DECIDED)],
+            "states": [
+                store.state_row(
+                    book_id, final, loaded_version=before.version, day_change=self.arrived.day_change_percent, now=self.now
+                )
+            ],
+            "decisions": [store.decision_row(book_id, final, admissions, self.now)],
+        }
+        if before.last_ts is None or session_date(before.last_ts, self.profile.trading) != self.session_date:
+            rows["snapshots"] = [store.snapshot_row(book_id, ticker, self.session_date, before)]
+        if final.lane != final.previous_lane:
+            rows["moves"] = [store.move_row(book_id, final, self.receipt.price)]
+        if final.stop_move is not None:
+            rows["stops"] = [store.stop_row(book_id, final.stop_move, self.receipt.receipt_id)]
+        return rows | self._plan_rows(loaded, final, booked)
+
+    def _plan_rows(self, loaded: Loaded, final: Decision, booked: Sequence[Booked]) -> dict[str, list[Row]]:
+        """The plan table follows the position: opened, changed, closed by our exit or found closed."""
+        book_id, position, plan = self.strategy.book_id, final.state.position, loaded.plan
+        rows: dict[str, list[Row]] = {}
+        is_kept = position is not None and plan is not None and position.position_id == plan.position_id
+        if plan is not None and not is_kept:
+            reason = intents.close_reason(final, booked, plan.position_id) or CLOSED_ELSEWHERE
+            rows["plans_closed"] = [store.closed_plan_row(book_id, plan.position_id, self.receipt.ts, reason)]
+        if is_kept and position is not None and plan is not None and store.plan_changed(plan, position):
+            rows["plans_changed"] = [store.changed_plan_row(book_id, position)]
+        if position is not None and position.plan is not None and not is_kept:
+            rows["plans_opened"] = [store.opened_plan_row(book_id, self.receipt.ticker, position, position.plan, self.receipt.ts)]
+        return rows
