@@ -92,6 +92,21 @@ class Home:
             return {}
         return document
 
+    def running(self) -> dict[str, Any] | None:
+        """The run file of the desk that runs from this folder at this moment; None when none does (a killed one included)."""
+        document = self.read_run()
+        if document.get("status") != "running":
+            return None
+        lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return document
+        else:
+            return None
+        finally:
+            os.close(lock)
+
     def write_run(self, document: Mapping[str, Any]) -> None:
         """Replace the run file."""
         write_private(self.path / RUN_FILE, document)

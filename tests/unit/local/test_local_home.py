@@ -32,6 +32,17 @@ def test_a_second_runner_of_the_same_folder_is_refused(tmp_path: Path) -> None:
     second.release()
 
 
+def test_a_desk_runs_while_its_runner_holds_the_folder_whatever_the_file_says(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert home.running() is None
+    home.write_run({"status": "running"})
+    assert home.running() is None  # left behind by a runner that was killed
+    home.take()
+    assert Home(tmp_path).running() == {"status": "running"}
+    home.release()
+    assert home.running() is None
+
+
 def test_ports_are_those_of_last_time_while_they_are_free(tmp_path: Path) -> None:
     home = Home(tmp_path)
     first = home.ports(["a", "b"], {})
