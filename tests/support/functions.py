@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,35 +19,64 @@ from flask.testing import FlaskClient
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
 
 
+_PYTESTS_OWN = "PYTEST_CURRENT_TEST"
+
+
+@contextmanager
+def _environment(env: Mapping[str, str]) -> Iterator[None]:
+    """These variables for a while; afterwards the environment is as it was."""
+    before = dict(os.environ)
+    os.environ.update(env)
+    try:
+        yield
+    finally:
+        current = os.environ.get(_PYTESTS_OWN)
+        os.environ.clear()
+        os.environ.update(before)
+        if current is not None:
+            os.environ[_PYTESTS_OWN] = current
+
+
+class _Client(FlaskClient):
+    """A test client whose requests see the environment of their function only, whichever others are loaded."""
+
+    env: Mapping[str, str]
+
+    def open(self, *args: Any, **kwargs: Any) -> Any:
+        with _environment(self.env):
+            return super().open(*args, **kwargs)
+
+
 class FunctionApps:
-    """Factory of test clients: ``function_app("signal_ingest", {"INGEST_TOKENS": "…"})``."""
+    """Factory of test clients: ``function_app("signal_ingest", {"INGEST_TOKENS": "…"})``.
+
+    Configuration is read on the first request, as when served. ``modules`` holds each loaded ``main`` by function name.
+    """
 
     def __init__(self) -> None:
-        self._environ = dict(os.environ)
         self._path = list(sys.path)
-        self._modules = set(sys.modules)
         self._main = sys.modules.get("main")
         self.modules: dict[str, Any] = {}
 
     def __call__(self, name: str, env: Mapping[str, str] | None = None, *, folder: Path | None = None) -> FlaskClient:
-        """Load ``functions/<name>`` (or ``folder``) with ``env`` in the environment; the module is kept in ``modules``."""
+        """Load ``functions/<name>`` (or ``folder``); its requests see ``env`` on top of the environment."""
         functions_framework = importlib.import_module("functions_framework")
-        os.environ.update({"FILLBOOK_ENV": "local", **(env or {})})
-        sys.modules.pop("main", None)
         source = (folder or FUNCTIONS / name) / "main.py"
-        app = functions_framework.create_app(name, str(source), "http")
+        its_env = {"FILLBOOK_ENV": "local", **(env or {})}
+        sys.modules.pop("main", None)
+        with _environment(its_env):
+            app = functions_framework.create_app(name, str(source), "http")
         self.modules[name] = sys.modules.pop("main", None)
+        app.test_client_class = type("Client", (_Client,), {"env": its_env})
         client: FlaskClient = app.test_client()
         return client
 
     def restore(self) -> None:
-        """Close what the functions opened and put environment, path and modules back."""
+        """Close what the functions opened and put path and modules back."""
         for module in self.modules.values():
             for attribute in vars(module).values() if module is not None else ():
                 with suppress(AttributeError, TypeError):
                     attribute.cache_clear()
-        os.environ.clear()
-        os.environ.update(self._environ)
         sys.path[:] = self._path
         sys.modules.pop("main", None)
         if self._main is not None:

@@ -17,7 +17,7 @@ from fillbook.signal.decode import receipt_of
 from fillbook.signal.lanes import conclude, decide
 from fillbook.signal.model import EMPTY_STATE, LONG, Admission, Booked, Decision, Facts, Intent, Receipt, TickerState
 from fillbook.signal.payload import payload_hash, receipt_id
-from fillbook.signal.profile import Profile, load
+from fillbook.signal.profile import Profile, RiskSize, load
 from fillbook.signal.sessions import session_date
 from tests.support.receipts import body
 
@@ -122,7 +122,8 @@ class Desk:
         equity = self.config.size.start_cash + self.realized
         today = session_date(incoming.ts, self.config.trading)
         entries = [fill for fill in self.fills if fill.action_type == "ENTRY"]
-        vix = self.states.get("VIX", EMPTY_STATE)
+        size = self.config.size
+        vix = self.states.get(size.vix.ticker, EMPTY_STATE) if isinstance(size, RiskSize) else EMPTY_STATE
         computed = Facts(
             equity=equity,
             buying_power=equity - sum((lots.basis for _, lots in positions), ZERO),

@@ -1,0 +1,170 @@
+"""A function as it is served: gunicorn, real sockets, SIGTERM; and the same folder in this process."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+MAIN = '''"""A small function for the runtime's tests."""
+
+import functools
+
+import functions_framework
+from flask import Request, Response
+
+from fillbook.runtime.config import DatabaseConfig
+from fillbook.runtime.db import Database
+from fillbook.runtime.http import answer, http_edge, read_body
+from fillbook.runtime.sql import statement
+
+
+class SampleConfig(DatabaseConfig):
+    """What the sample reads."""
+
+    greeting: str = "hello"
+
+
+@functools.cache
+def config() -> SampleConfig:
+    return SampleConfig.from_environment()
+
+
+@functools.cache
+def database() -> Database:
+    return Database.open(config(), application_name="sample")
+
+
+def ask(request: Request) -> Response:
+    with database().transaction(read_only=True) as tx:
+        return answer(200, {"rows": tx.query(statement("select :a::text as a"), a=config().greeting)})
+
+
+def take(request: Request) -> Response:
+    return answer(200, {"size": len(read_body(request, 100_000, seconds=0.3))})
+
+
+def fail(request: Request) -> Response:
+    raise KeyError("canary-text")
+
+
+edge = http_edge("sample", {"GET /": ask, "POST /body": take, "GET /fail": fail})
+
+
+@functions_framework.http
+def sample(request: Request) -> Response:
+    return edge(request)
+'''
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("sample")
+    (made / "main.py").write_text(MAIN)
+    return made
+
+
+@pytest.fixture
+def served(folder, database_url):
+    """The function's process and port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "functions_framework", "--target", "sample", "--source", str(folder / "main.py")]
+    environment = {**os.environ, "FILLBOOK_ENV": "local", "FILLBOOK_DATABASE_URL": database_url, "THREADS": "4"}
+    environment["PYTHONPATH"] = str(ROOT / "shared")
+    process = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            break
+        except OSError:
+            time.sleep(0.02)
+    yield process, port
+    process.kill()
+    process.communicate()
+
+
+def call(port, method, path, body=None, headers=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(method, path, body, headers or {})
+    response = connection.getresponse()
+    read = response.status, response.read()
+    connection.close()
+    return read
+
+
+def raw(port, *pieces, pause=0.0):
+    """Send pieces as they are; return the status line, b'' when the server hung up."""
+    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+        for piece in pieces:
+            try:
+                sock.sendall(piece)
+            except OSError:
+                break
+            time.sleep(pause)
+        sock.settimeout(10)
+        try:
+            return sock.recv(65_536).split(b"\r\n")[0]
+        except OSError:
+            return b""
+
+
+def test_a_served_function_keeps_its_promises(served, query):
+    process, port = served
+    assert json.loads(call(port, "GET", "/")[1]) == {"rows": [{"a": "hello"}]}
+
+    # a bug: an opaque id, never the text
+    status, text = call(port, "GET", "/fail")
+    assert (status, b"canary" in text) == (500, False)
+
+    # a body is counted while it is read, whatever its header says
+    assert json.loads(call(port, "POST", "/body", b"x" * 100_000)[1]) == {"size": 100_000}
+    assert call(port, "POST", "/body", b"x" * 100_001)[0] == 413
+    chunked = (f"{100_000:x}\r\n".encode() + b"x" * 100_000 + b"\r\n") * 2 + b"0\r\n\r\n"
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert b" 413 " in raw(port, head + chunked)
+    assert b" 200 " in raw(port, head + b"3\r\nabc\r\n0\r\n\r\n")
+
+    # a client that drips, or says more than it sends, is cut off; the others are served meanwhile
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+    assert b" 408 " in raw(port, head, *[b"x"] * 10, pause=0.08)
+    assert call(port, "GET", "/")[0] == 200
+
+    # SIGTERM: the sessions say goodbye, the process ends in order
+    sessions = "select count(*)::int as n from pg_stat_activity where application_name = 'sample'"
+    assert query(sessions) != [{"n": 0}]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(15) == 0
+    assert query(sessions) == [{"n": 0}]
+
+
+def test_a_function_is_called_in_process_and_leaves_no_trace(folder, function_app, database_url):
+    environ, path = dict(os.environ), list(sys.path)
+    one = function_app("sample", {"FILLBOOK_DATABASE_URL": database_url}, folder=folder)
+    assert one.get("/").json == {"rows": [{"a": "hello"}]}
+    assert function_app.modules["sample"].config().greeting == "hello"
+    function_app.restore()
+    assert (dict(os.environ), sys.path) == (environ, path)
+    assert "main" not in sys.modules
+
+
+def test_two_folders_with_the_same_module_name_live_side_by_side(folder, tmp_path, function_app, database_url):
+    (tmp_path / "main.py").write_text(MAIN.replace("sample", "other").replace('"hello"', '"other"'))
+    one = function_app("sample", {"FILLBOOK_DATABASE_URL": database_url}, folder=folder)
+    other = function_app("other", {"FILLBOOK_DATABASE_URL": database_url}, folder=tmp_path)
+    assert one.get("/").json == {"rows": [{"a": "hello"}]}
+    assert other.get("/").json == {"rows": [{"a": "other"}]}
+    assert one.post("/body", data=b"abc").json == {"size": 3}
+    for module in function_app.modules.values():
+        module.database().close()
