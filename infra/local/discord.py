@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import signal
 import socket
 import struct
@@ -32,6 +33,7 @@ from infra.local.discord_store import DiscordStore, Webhook
 HOST = "127.0.0.1"
 BODY_BYTES_MAX = 30 * 1024 * 1024
 DEFAULT_WEBHOOKS = ("executions", "ops", "lanes")
+TRAVEL_SECONDS = 0.05  # what a request may spend on its way, in real time
 _POLL_SECONDS = 0.02
 
 
@@ -64,6 +66,7 @@ class DiscordFake:
         state: Path | None = None,
         port: int = 0,
         webhooks: Sequence[str] = DEFAULT_WEBHOOKS,
+        speed: Callable[[], float] = lambda: 1.0,
     ) -> None:
         self.clock = SteppedClock(clock or SystemClock())
         self.store = DiscordStore(state)
@@ -76,6 +79,7 @@ class DiscordFake:
         self._thread = threading.Thread(target=self._loop.run_forever, name="discord", daemon=True)
         self._runner: web.AppRunner | None = None
         self._site: web.TCPSite | None = None
+        self._speed = speed
         self._stopping = False
         self._later: asyncio.Task[None] | None = None
         for name in webhooks:
@@ -174,6 +178,11 @@ class DiscordFake:
         with self.lock:
             return self.store.add_thread(name, self.webhook(webhook).channel_id)
 
+    def make_forum(self, webhook: str) -> None:
+        """Turn the webhook's channel into a forum: a post without ``thread_id`` is refused."""
+        with self.lock:
+            self.store.make_forum(self.webhook(webhook).channel_id)
+
     def messages(self, webhook: str | None = None) -> list[dict[str, Any]]:
         """Return messages oldest first, of all channels or of what one webhook posted."""
         with self.lock:
@@ -263,6 +272,7 @@ class DiscordFake:
             body=await request.read(), address=request.remote or "",
         )  # fmt: skip
         with self.lock:
+            self.limits.slack_seconds = max(0.0, self._speed() - 1.0) * TRAVEL_SECONDS
             reply = self._api.answer(ask)
         return await self._send(request, reply)
 
@@ -314,6 +324,15 @@ def _reset(transport: asyncio.Transport | None) -> None:
     transport.abort()
 
 
+def desk_speed(path: Path | None) -> float:
+    """Return how fast the desk clock of a file runs; 1 without one, and while it is paused or being replaced."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8")) if path else {}
+        return 1.0 if document.get("paused", False) else float(document.get("speed", 1.0))
+    except (OSError, ValueError):
+        return 1.0
+
+
 def _named(name: str) -> tuple[str, str | None]:
     webhook, _, channel = name.partition("@")
     return webhook, channel or None
@@ -328,7 +347,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--webhook", action="append", help="name, or name@channel for a second webhook in one channel")
     options = parser.parse_args(arguments)
     clock = DeskClock(options.clock) if options.clock else SystemClock()
-    fake = DiscordFake(clock=clock, state=options.state, port=options.port, webhooks=options.webhook or DEFAULT_WEBHOOKS)
+    fake = DiscordFake(
+        clock=clock,
+        state=options.state,
+        port=options.port,
+        webhooks=options.webhook or DEFAULT_WEBHOOKS,
+        speed=lambda: desk_speed(options.clock),
+    )
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())

@@ -270,6 +270,8 @@ class DiscordApi:
 
     def _create(self, ask: Ask, webhook: Webhook, place: str, now: datetime) -> Reply:
         waits = ask.query.get("wait", "").lower() in ("true", "1")
+        if place == webhook.channel_id and self.store.is_forum(place):
+            return refusal(400, 220001, "Webhooks posted to forum channels must have a thread_name or thread_id")
         body = json_object(ask)
         if isinstance(body, Reply):
             return body if waits else Reply(status=204)

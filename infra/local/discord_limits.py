@@ -3,6 +3,9 @@
 Windows are sliding, which is stricter than Discord's own: whoever satisfies them satisfies Discord. Per webhook 5 writes
 in 2 s (creates, edits and deletes together) and 5 reads in 2 s; per channel 30 writes in 60 s over all its webhooks,
 which no header tells; per address 50 requests a second, and a ban after 10,000 answers 401, 403 or 429 in 10 minutes.
+
+A request travels in real time: when the desk clock runs 300 times faster, 10 ms on the way are 3 s on the desk, and the
+most careful client would seem early. ``slack_seconds`` is that uncertainty, 0 at ordinary speed; it only ever forgives.
 """
 
 from __future__ import annotations
@@ -35,10 +38,11 @@ class Window:
         while self.instants and now - self.instants[0] >= timedelta(seconds=self.seconds):
             self.instants.popleft()
 
-    def remaining(self, now: datetime) -> int:
-        """Return how many more requests fit at ``now``."""
+    def remaining(self, now: datetime, slack_seconds: float = 0.0) -> int:
+        """Return how many more requests fit at ``now``; those about to leave within the slack do not count."""
         self.settle(now)
-        return max(0, self.limit - len(self.instants))
+        leaving = now - timedelta(seconds=self.seconds - slack_seconds)
+        return max(0, self.limit - sum(instant > leaving for instant in self.instants))
 
     def reset_after(self, now: datetime) -> float:
         """Return the seconds until the oldest request leaves, rounded up to the millisecond: early is never right."""
@@ -67,6 +71,7 @@ class Limits:
     not_before: dict[str, tuple[datetime, bool]] = field(default_factory=dict)
     violations: int = 0
     latest: datetime | None = None
+    slack_seconds: float = 0.0
 
     def settle(self, now: datetime) -> None:
         """Forget everything but the count of violations when the desk clock was set back by more than a minute."""
@@ -104,7 +109,7 @@ class Limits:
             windows.append((f"channel:{channel}", "user"))
         for scope, name in windows:
             window = self.window(scope)
-            if not window.remaining(now):
+            if not window.remaining(now, self.slack_seconds):
                 self.violations += 1
                 wait = window.reset_after(now)
                 until = now + timedelta(seconds=wait)
@@ -132,7 +137,8 @@ class Limits:
 
     def early_by(self, scopes: list[str], now: datetime) -> float:
         """Return by how many seconds a request comes before what a 429 of one of its scopes allowed; 0 = in time."""
-        return max([0.0, *(self._wait(scope, now) for scope in scopes)])
+        early = max([0.0, *(self._wait(scope, now) for scope in scopes)])
+        return early if early > self.slack_seconds else 0.0
 
     def headers(self, bucket: str, now: datetime) -> dict[str, str]:
         """Return the true rate-limit headers of a bucket."""

@@ -130,6 +130,14 @@ class DiscordStore:
         )
         return thread_id
 
+    def make_forum(self, channel_id: str) -> None:
+        """Turn a channel into a forum: posts need a thread."""
+        self._connection.execute("insert or replace into meta values (?, '1')", (f"forum:{channel_id}",))
+
+    def is_forum(self, channel_id: str) -> bool:
+        """Say whether a channel is a forum."""
+        return self._one("select 1 from meta where key = ?", f"forum:{channel_id}") is not None
+
     def webhooks(self) -> list[Webhook]:
         """Return every webhook in the order of creation."""
         rows = self._connection.execute("select name, webhook_id, token, channel_id, state from webhooks order by rowid")
@@ -216,6 +224,7 @@ class DiscordStore:
     def reset(self) -> None:
         """Forget messages, pings, requests and states; webhooks, channels and tokens stay."""
         for statement in (
+            "delete from meta where key like 'forum:%'",
             "delete from messages",
             "delete from pings",
             "delete from requests",

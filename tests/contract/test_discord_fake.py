@@ -11,7 +11,8 @@ import pytest
 import requests
 
 from fillbook.runtime.clock import FixedClock
-from infra.local.discord import DiscordFake
+from infra.local.discord import DiscordFake, desk_speed
+from infra.local.discord_limits import INVALID_LIMIT, Limits
 from tests.support.discord import OPENING, Caller
 
 
@@ -163,6 +164,13 @@ def test_a_message_belongs_to_its_webhook_and_its_thread(caller: Caller) -> None
     other.close()
 
 
+def test_a_forum_channel_takes_posts_in_threads_only(caller: Caller) -> None:
+    thread = caller.fake.add_thread("executions")
+    caller.fake.make_forum("executions")
+    assert (caller.create().status_code, caller.create().json()["code"]) == (400, 220001)
+    assert caller.create(thread_id=thread).status_code == 200
+
+
 def test_a_webhook_answers_for_itself_and_a_wrong_token_or_id_does_not(caller: Caller) -> None:
     own = caller.session.get(caller.url, timeout=5).json()
     assert (own["id"], own["channel_id"], own["type"]) == (caller.webhook.webhook_id, caller.webhook.channel_id, 1)
@@ -287,3 +295,31 @@ def test_a_restart_keeps_messages_webhooks_and_tokens(tmp_path: Path) -> None:
     with DiscordFake(clock=clock, state=state) as again:
         assert (again.webhooks(), again.read_token) == known
         assert again.messages() == [message]
+
+
+def test_ten_thousand_invalid_answers_in_ten_minutes_ban_the_address() -> None:
+    limits = Limits()
+    for _ in range(INVALID_LIMIT):
+        limits.count_invalid("127.0.0.1", OPENING)
+    banned = limits.take("write:1", "2", "127.0.0.1", ["global"], OPENING)
+    assert banned is not None
+    assert banned.is_ban
+    assert limits.take("write:1", "2", "127.0.0.2", ["global"], OPENING) is None
+    assert limits.take("write:1", "2", "127.0.0.1", ["global"], OPENING + timedelta(minutes=10)) is None
+
+
+def test_a_fast_desk_clock_forgives_what_a_request_spends_on_its_way(tmp_path: Path) -> None:
+    path = tmp_path / "clock.json"
+    assert desk_speed(path) == 1
+    path.write_text('{"desk_at": "2026-02-03T14:30:00+00:00", "real_at": 0, "speed": 21.0, "paused": false}')
+    clock = FixedClock(OPENING)
+    with DiscordFake(clock=clock, speed=lambda: desk_speed(path)) as fake:
+        caller = Caller(fake, clock)
+        statuses = []
+        for _ in range(10):
+            statuses.append(caller.create().status_code)
+            clock.step(0.21)
+        caller.close()
+    assert statuses == [200] * 10
+    path.write_text('{"desk_at": "2026-02-03T14:30:00+00:00", "real_at": 0, "speed": 300, "paused": true}')
+    assert desk_speed(path) == 1
