@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from dataclasses import fields
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from fillbook.money import plain
 from fillbook.signal.management import Case
 from fillbook.signal.model import Block, Check, Decision, Facts, Receipt, Value
 from fillbook.signal.reading import Reading
 from fillbook.signal.sessions import MINUTE_MS
+
+_FAILED_KINDS: Final = "EGALS"
+_HELD_KINDS: Final = "S"
 
 
 def trace_of(decision: Decision) -> dict[str, Any]:
@@ -68,12 +71,19 @@ def inputs_of(receipt: Receipt, reading: Reading | None, case: Case | None) -> d
 
 
 def kept(checks: tuple[Check, ...], deciding: Check, blocks: tuple[Block, ...], *, whole: bool) -> tuple[Check, ...]:
-    """The comparisons worth storing: all of them with an intent, else failed paths, gate, adds, limits, and what decided."""
+    """The comparisons worth storing: all of them with an intent, else failed paths, gate, adds, limits, and what decided.
+
+    Rules that hold and wait stay as well, and so do the stop rules (``S``), which are handed in only when the stop moved.
+    """
     if whole:
         return checks
     waiting = {block.rule for block in blocks}
     return tuple(
-        [check for check in checks if check is deciding or (check.rule in waiting if check.holds else check.rule[0] in "EGAL")]
+        [
+            check
+            for check in checks
+            if check is deciding or check.rule[0] in (_HELD_KINDS if check.holds else _FAILED_KINDS) or check.rule in waiting
+        ]
     )
 
 

@@ -1,0 +1,75 @@
+"""Scenario 44: the recorded points, made whole by the labelled generator, decided twice with one digest.
+
+The points are read in place and never copied; nothing of them appears here. How many there are and what they hold is
+written in the README beside them.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from fillbook.signal.canonical import canonical
+from fillbook.signal.decode import receipt_of
+from fillbook.signal.explain import blocks_of, trace_of
+from fillbook.signal.model import LANES, Receipt
+from fillbook.signal.payload import payload_hash, receipt_id
+from fillbook.signal.rules import RULES
+from infra.local.receipts import labelled, read_points
+from tests.support.signal_desk import Desk
+
+TRAIL = Path(__file__).resolve().parents[5] / "shared" / "data" / "signals" / "trail_tv_1min_2026-01-14_2026-02-03.csv.gz"
+STREAM_SHA256 = "d4f7d37e4c6c290f7cc574aa48d3afc64a931448dd197ec2f50506406734a1ae"
+POINTS = 26_458
+
+pytestmark = [
+    pytest.mark.local_data,
+    pytest.mark.slow,
+    pytest.mark.skipif(not TRAIL.is_file(), reason="the recorded points are not on this machine (../shared/data/signals)"),
+]
+
+
+@pytest.fixture(scope="module")
+def receipts() -> list[Receipt]:
+    stream, found = sha256(), []
+    for document in labelled(read_points(TRAIL)):
+        text = canonical(document).encode()
+        stream.update(text + b"\n")
+        digest = payload_hash(text)
+        name = receipt_id(document["ticker"], document["ts"], digest)
+        found.append(receipt_of(document, receipt_id=name, payload_hash=digest))
+    assert stream.hexdigest() == STREAM_SHA256
+    return found
+
+
+def digest_of_a_run(receipts: list[Receipt]) -> str:
+    desk, digest = Desk(), sha256()
+    for incoming in receipts:
+        decision = desk.take(incoming)
+        assert decision.lane in LANES
+        assert decision.rule in RULES
+        assert decision.compared
+        digest.update(json.dumps([decision.lane, trace_of(decision), blocks_of(decision), decision.action_ids]).encode())
+    digest.update(repr(desk.fills).encode())
+    return digest.hexdigest()
+
+
+def test_scenario_44_every_recorded_point_has_one_lane_and_a_rule_and_two_runs_agree(receipts: list[Receipt]) -> None:
+    assert len(receipts) == POINTS
+    assert digest_of_a_run(receipts) == digest_of_a_run(receipts)
+
+
+def test_the_side_and_the_corridor_are_read_as_the_readme_counts_them(receipts: list[Receipt]) -> None:
+    """Counts a correct reading reproduces: sides, corridor, late by phase (README, section 1)."""
+    desk = Desk()
+    sides, corridor, late = {"LONG": 0, "SHORT": 0}, 0, 0
+    for incoming in receipts:
+        decision = desk.take(incoming._replace(ticker=f"{incoming.ticker}-{incoming.ts}"))
+        assert decision.side is not None
+        sides[decision.side] += 1
+        corridor += not any(block.rule == "G05" for block in decision.blocks)
+        late += incoming.phase_pct is not None and incoming.phase_pct >= desk.config.late.phase
+    assert (sides, corridor, late) == ({"LONG": 22_682, "SHORT": 3_776}, 18_859, 4_913)
