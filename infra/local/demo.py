@@ -158,8 +158,8 @@ def told(summary: Summary, pages: Mapping[str, str]) -> str:
 
 def running(home: Home) -> tuple[Desk, dict[str, str]] | None:
     """The desk that runs from ``home`` and its operator's environment; None when none runs."""
-    state = home.read_run()
-    if state.get("status") != "running":
+    state = home.running()
+    if state is None:
         return None
     return desk_at(state["functions"]["signal_ingest"], state["control_url"], home.secrets(), state["operator_env"])
 
