@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import requests
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fillbook.runtime.clock import FixedClock
 from infra.local.discord import DiscordFake
@@ -285,6 +287,15 @@ def test_the_inbox_page_draws_embeds_and_escapes_every_text(caller: Caller) -> N
 def test_markdown_draws_nothing_that_was_escaped() -> None:
     assert markdown(r"\~\~x\~\~ \`c\` \<@1\>") == "~~x~~ `c` &lt;@1&gt;"
     assert markdown("**b** `<i>`") == "<b>b</b> <code>&lt;i&gt;</code>"
+
+
+@given(st.text(alphabet=st.sampled_from("\\*~`<>&\"'@abc \n\ue03c\ue026"), max_size=60))
+def test_no_text_can_open_a_tag_of_its_own(text: str) -> None:
+    drawn = markdown(text)
+    for tag in ("s", "b", "code"):
+        drawn = drawn.replace(f"<{tag}>", "").replace(f"</{tag}>", "")
+    assert "<" not in drawn
+    assert ">" not in drawn
 
 
 def test_it_runs_as_a_program_and_keeps_its_state_file(tmp_path: Path) -> None:
