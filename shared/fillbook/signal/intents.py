@@ -10,9 +10,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
 
+from fillbook.ledger.ids import fill_id
 from fillbook.ledger.model import Direction, Fill, Outcome, OutcomeStatus, Position, Side
 from fillbook.ledger.state import LedgerState
-from fillbook.money import ONE, ZERO
+from fillbook.money import ONE, ZERO, plain
 from fillbook.outbox.model import Event, event_id
 from fillbook.signal.model import EXIT, TRIM, Admission, Booked, Decision, Facts, Intent, PositionFacts, Receipt
 from fillbook.signal.receipt import instant, milliseconds
@@ -89,6 +90,11 @@ def source_id(receipt: Receipt, intent: Intent) -> str:
     return f"{receipt.receipt_id}#{intent.ordinal}"
 
 
+def fill_id_of(receipt: Receipt, intent: Intent) -> str:
+    """The id under which the ledger will know the fill of an intent."""
+    return fill_id(SOURCE, "", source_id(receipt, intent))
+
+
 def fills_of(
     decision: Decision, admissions: Sequence[Admission], receipt: Receipt, *, day: date, received_at: datetime
 ) -> list[Fill]:
@@ -130,13 +136,17 @@ def _fill(
             "receipt_id": receipt.receipt_id,
             "lane": "enter_now" if opens else _LANE_OF[intent.kind],
             "rule": intent.rule,
-            "rank": decision.score,
-            "rr": intent.rr,
+            "rank": _text(decision.score),
+            "rr": _text(intent.rr),
             "script_version": receipt.script_version,
             "profile": decision.profile,
         },
         received_at=received_at,
     )
+
+
+def _text(number: Decimal | None) -> str | None:
+    return None if number is None else plain(number)
 
 
 def booked_of(decision: Decision, admissions: Sequence[Admission], outcomes: Sequence[Outcome]) -> list[Booked]:

@@ -32,7 +32,6 @@ from fillbook.signal.store import CONFLICT, DECIDED, LATE, STALE, Loaded, Row
 
 DUPLICATE: Final = "duplicate"
 CLOSED_ELSEWHERE: Final = "closed_elsewhere"
-RETRIED: Final = ("positions_one_open", "positions_one_open_net", "fills_pk", "books_pk")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +69,7 @@ def process(db: Database, arrived: ParsedReceipt, *, received_at: datetime, stra
     stored then.
     """
     work = _Work(arrived, received_at, strategy, now)
-    return db.run(work.run, retry_constraints=RETRIED)
+    return ledger.run(db, work.run)
 
 
 class _Work:
@@ -104,11 +103,10 @@ class _Work:
         """Lock the ticker, then the instrument; the book's facts come along when the receipt might ask for them."""
         book_id, receipt = self.strategy.book_id, self.receipt
         mine = store.load_call(book_id, receipt, facts=self.facts_document if may_ask else None)
-        theirs = ledger.load_call(book_id, [receipt.ticker], session_date=self.session_date if may_ask else None)
+        theirs = ledger.load_call(book_id, [receipt.ticker], with_totals=may_ask, session_date=self.session_date)
         loaded, books = tx.call(mine, theirs)
-        if ledger.is_missing(books):
-            size = self.profile.size
-            ledger.open_book(tx, Book(book_id=book_id, start_cash=size.start_cash), self.now)
+        if books["book"] is None:
+            ledger.open_book(tx, Book(book_id=book_id, start_cash=self.profile.size.start_cash), self.now)
             loaded, books = tx.call(mine, theirs)
         return store.loaded_of(loaded), ledger.read_state(books)
 
@@ -143,9 +141,15 @@ class _Work:
 
     def _book(self, tx: Tx, decision: Decision, *, asks: bool) -> tuple[list[Admission], list[Booked], tuple[int, ...]]:
         """Lock the book, admit under the lock, book what is granted."""
-        wanted = [intents.fill_key(self.receipt, intent) for intent in decision.intents]
-        day = self.session_date if asks else None
-        call = ledger.load_call(self.strategy.book_id, [self.receipt.ticker], book_row=True, fill_keys=wanted, session_date=day)
+        wanted = [intents.fill_id_of(self.receipt, intent) for intent in decision.intents]
+        call = ledger.load_call(
+            self.strategy.book_id,
+            [self.receipt.ticker],
+            book_row=True,
+            fill_keys=wanted,
+            with_totals=asks,
+            session_date=self.session_date,
+        )
         # The book's row first, then a statement of its own for the facts: it must see what the lock waited for.
         document, facts_document = tx.call(call, store.facts_call(self.facts_document))
         books = ledger.read_state(document)
