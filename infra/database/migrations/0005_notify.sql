@@ -357,7 +357,7 @@ end $$;
 
 -- What the next step of a leased channel is chosen from:
 -- {channel_id, lease_token, lease_seconds, now, far, hold_seconds, expire_before, groups_max, rows_max, edits_max}
--- -> {leased, channel, ops_webhook_id, limits, rows, siblings, stuck, expired, creates, next_at}.
+-- -> {leased, channel, ops_webhook_id, limits, rows, siblings, stuck, expired, answered, creates, next_at}.
 -- Candidates are locked first and read in the statements after. Groups whose foremost row may go come first.
 create function notify.turn(document jsonb) returns jsonb language plpgsql volatile as $$
 declare
@@ -427,6 +427,15 @@ begin
                                      where s.channel_id = channel and s.subject_key = any (edits))),
         'stuck', notify.rows_of(channel, stuck),
         'expired', notify.rows_of(channel, expired),
+        'answered', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                       'subject_key', m.subject_key, 'message_id', a.message_id,
+                       'embed_index', array_position(a.subject_keys, m.subject_key) - 1)), '[]'::jsonb)
+              from notify.messages m
+              join notify.attempt_subjects s on s.channel_id = m.channel_id and s.subject_key = m.subject_key
+              join notify.attempts a on a.attempt_id = s.attempt_id
+             where m.channel_id = channel and m.subject_key = any (stuck) and a.operation = 'create'
+               and a.started_at = m.claimed_at and a.http_status = 200 and a.error is null and a.message_id is not null),
         'creates', (select count(*) from notify.messages m
                      where m.channel_id = channel and m.state = 'pending' and m.message_id is null),
         'next_at', (

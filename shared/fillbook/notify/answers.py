@@ -58,8 +58,8 @@ class Judgement:
     reason: str = ""
 
 
-def classify(request: Request, answer: Answer, *, strikes: int = 0) -> Judgement:
-    """Judge ``answer`` to ``request``; ``strikes`` = rate limits without a readable wait (or bans) seen in a row before."""
+def classify(request: Request, answer: Answer, *, strikes: int = 0, bans: int = 0) -> Judgement:
+    """Judge ``answer`` to ``request``; ``strikes`` and ``bans``: how many 429 and bans were seen in a row before."""
     if answer.failure is not None and answer.status is None:
         verdict = Verdict.NOT_SENT if answer.failure is Failure.NOT_SENT else Verdict.NO_ANSWER
         return Judgement(verdict=verdict, reason=answer.error or answer.failure.value)
@@ -67,7 +67,7 @@ def classify(request: Request, answer: Answer, *, strikes: int = 0) -> Judgement
     if 200 <= status < 300:
         return _success(request, answer)
     if status == 429:
-        return _limited(answer, strikes)
+        return _limited(answer, strikes, bans)
     if status in GATEWAY_FAILURES:
         return Judgement(verdict=Verdict.FAILED, reason=f"status_{status}")
     if 400 <= status < 500:
@@ -129,9 +129,9 @@ def _carries(request: Request, document: Any) -> bool:
 # --- rate limits ------------------------------------------------------------------------------------------------------
 
 
-def _limited(answer: Answer, strikes: int) -> Judgement:
+def _limited(answer: Answer, strikes: int, bans: int) -> Judgement:
     if "via" not in answer.headers:
-        wait = BAN_WAITS[min(strikes, len(BAN_WAITS) - 1)]
+        wait = BAN_WAITS[min(bans, len(BAN_WAITS) - 1)]
         return Judgement(verdict=Verdict.BANNED, wait=wait, is_global=True, reason="banned")
     wait = wait_of(answer.headers, answer.document, strikes)
     if discord_code(answer) == OLD_EDITS:
@@ -163,6 +163,14 @@ def wait_of(headers: Mapping[str, str], document: Any, strikes: int = 0) -> time
         doubled: timedelta = UNREADABLE_FIRST * (1 << min(strikes, 8))
         return min(doubled, UNREADABLE_MAX)
     return min(timedelta(seconds=min(max(known), WAIT_MAX.total_seconds())) + timedelta(microseconds=1), WAIT_MAX)
+
+
+def seconds_of(value: Any) -> timedelta | None:
+    """Read a header's or body's seconds, rounded up; ``None`` when it says none."""
+    seconds = _seconds(value)
+    if seconds is None:
+        return None
+    return timedelta(seconds=min(seconds, WAIT_MAX.total_seconds())) + timedelta(microseconds=1)
 
 
 def _seconds(value: Any) -> float | None:

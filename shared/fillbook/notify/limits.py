@@ -122,7 +122,7 @@ def _pause_end(limit: Limit, channel: ChannelRow, operation: Operation, now: dat
     ends = [now]
     if limit.paused_until is not None:
         ends.append(limit.paused_until)
-    is_ours = not limit.operations or operation.logged_as in limit.operations
+    is_ours = not limit.operations or operation.value in limit.operations
     if limit.remaining == 0 and limit.reset_at is not None and is_ours:
         ends.append(limit.reset_at)
     return max(ends)

@@ -23,7 +23,7 @@ RESENT = "resent"
 OLD_MESSAGE = timedelta(hours=1)
 
 LADDER = tuple(timedelta(seconds=seconds) for seconds in (0, 5, 30, 120, 600, 1800, 7200, 21600))
-LADDER_JITTER = 0.1
+DICE_MAX = 1000
 BACKOFF_MAX = timedelta(hours=7)
 """No next attempt lies further ahead; one that seems to was written before the desk clock was set back, and is due."""
 EXPIRES_AFTER = timedelta(hours=48)
@@ -34,14 +34,14 @@ RESEND_AFTER = timedelta(seconds=30)
 # --- the ladder -------------------------------------------------------------------------------------------------------
 
 
-def next_try(failures: int, now: datetime, chance: float) -> datetime | None:
+def next_try(failures: int, now: datetime, dice: int) -> datetime | None:
     """Return when try ``failures + 1`` is due after the ``failures``-th failed, ``None`` when that was the last.
 
-    ``chance`` in 0..1 moves the step by up to 10 % either way.
+    ``dice`` in 0..1000 moves the step by up to 10 % either way.
     """
     if failures >= len(LADDER):
         return None
-    return now + LADDER[failures] * (1 + LADDER_JITTER * (2 * chance - 1))
+    return now + LADDER[failures] * (10_000 + 2 * dice - DICE_MAX) / 10_000
 
 
 def is_due(row: Row, now: datetime) -> bool:

@@ -1,0 +1,139 @@
+"""Finding a message whose id is not known: which ids to list, and which row an embed belongs to. Pure.
+
+Discord's ids are snowflakes: their time part bounds where a copy can be. A listed message shows no content to the read
+token, so each unknown one of our webhook is fetched by the webhook's own token and recognised by its footer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fillbook.notify.model import Embed, Row
+from fillbook.notify.pacing import OUT_OF_ORDER, RESENT
+
+DISCORD_EPOCH_MILLISECONDS = 1_420_070_400_000
+SNOWFLAKE_SHIFT = 22
+BEFORE_CLAIM = timedelta(seconds=5)
+AFTER_CLAIM = timedelta(seconds=60)
+PAGE_SIZE = 100
+PAGES_MAX = 5
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NOTES = re.compile(f"( · (?:{RESENT}|{OUT_OF_ORDER}))+$")
+_EXECUTION_FOOTER = re.compile(
+    r"action_id (?P<action_id>[0-9a-f-]{36}) · position_id (?P<position_id>[0-9a-f-]{36}) · "
+    r"book (?P<book_id>\S+) · v(?P<version>\d{1,9})"
+)
+
+
+def snowflake(instant: datetime) -> int:
+    """Return the smallest id a message of ``instant`` can have."""
+    milliseconds = (instant - _EPOCH) // timedelta(milliseconds=1) - DISCORD_EPOCH_MILLISECONDS
+    return max(milliseconds, 0) << SNOWFLAKE_SHIFT
+
+
+def instant_of_snowflake(message_id: str) -> datetime:
+    """Return when Discord made the message."""
+    return _EPOCH + timedelta(milliseconds=(int(message_id) >> SNOWFLAKE_SHIFT) + DISCORD_EPOCH_MILLISECONDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The ids between which a copy can be: ``after`` < id < ``before``."""
+
+    after: int
+    before: int
+
+
+def windows(rows: Iterable[Row]) -> tuple[Window, ...]:
+    """Return the id windows of all suspected creates of ``rows``, overlapping ones merged, oldest first."""
+    instants = sorted({instant for row in rows for instant in row.suspects})
+    merged: list[Window] = []
+    for instant in instants:
+        window = Window(after=snowflake(instant - BEFORE_CLAIM) - 1, before=snowflake(instant + AFTER_CLAIM))
+        if merged and window.after <= merged[-1].before:
+            merged[-1] = Window(after=merged[-1].after, before=max(merged[-1].before, window.before))
+        else:
+            merged.append(window)
+    return tuple(merged)
+
+
+def bare_footer(text: str) -> str:
+    """Return a footer without the notes of its sending."""
+    return _NOTES.sub("", text)
+
+
+def footer_key(text: str) -> str | None:
+    """Return the subject a footer names, in the form ``row_key`` gives, or None when it is not one of ours."""
+    found = _EXECUTION_FOOTER.fullmatch(bare_footer(text))
+    if found is not None:
+        return f"{found['book_id']}/{found['action_id']}"
+    return bare_footer(text) if text.startswith("subject ") else None
+
+
+def row_key(row: Row) -> str:
+    """Return what the footer of a row's message names."""
+    return footer_key(row.wanted.footer) or row.subject_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One embed of ours as it stands in the channel."""
+
+    key: str
+    message_id: str
+    embed_index: int
+    document: Mapping[str, Any]
+
+    def posted_hash(self) -> str:
+        """Return the content hash of what stands there, which equals the wish of a row that needs no edit."""
+        try:
+            embed = Embed.from_json(self.document)
+        except ValueError:
+            return "unreadable"
+        footer = bare_footer(embed.footer)
+        bare = Embed(
+            title=embed.title,
+            description=embed.description,
+            color=embed.color,
+            timestamp=embed.timestamp,
+            fields=embed.fields,
+            footer=footer,
+        )
+        return bare.content_hash()
+
+
+def found_in(message: Mapping[str, Any]) -> tuple[Found, ...]:
+    """Return the embeds of ours in a message document, in order."""
+    message_id = str(message.get("id"))
+    found = []
+    for index, embed in enumerate(message.get("embeds") or ()):
+        footer = embed.get("footer") if isinstance(embed, Mapping) else None
+        text = footer.get("text") if isinstance(footer, Mapping) else None
+        key = footer_key(text) if isinstance(text, str) else None
+        if key is not None:
+            found.append(Found(key=key, message_id=message_id, embed_index=index, document=embed))
+    return tuple(found)
+
+
+def of_webhook(listed: Sequence[Any], webhook_id: str | None, window: Window) -> list[str]:
+    """Return the ids of our webhook's messages inside the window, oldest first."""
+    ids = [
+        str(message["id"])
+        for message in listed
+        if isinstance(message, Mapping)
+        and message.get("webhook_id") == webhook_id
+        and str(message.get("id")).isdigit()
+        and window.after < int(message["id"]) < window.before
+    ]
+    return sorted(ids, key=int)
+
+
+def oldest_id(listed: Sequence[Any]) -> int | None:
+    """Return the smallest id of a page."""
+    ids = [int(message["id"]) for message in listed if isinstance(message, Mapping) and str(message.get("id")).isdigit()]
+    return min(ids, default=None)

@@ -1,0 +1,99 @@
+"""Use cases of the room: store an event, keep a channel configured, let silent failures fade, forget old requests.
+
+Storing is one transaction: inbox, subject, delivery. Its commit is what a push is acknowledged for; Discord's mood never
+decides that. Sending is ``drain``; proving is ``reconcile``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from fillbook.notify import accounts
+from fillbook.notify.envelope import Envelope, parse_envelope
+from fillbook.notify.intake import decide, faded, question
+from fillbook.notify.model import CONSUMER, Channel
+from fillbook.notify.routing import Settings
+from fillbook.notify.rows import rows_of
+from fillbook.notify.store import apply_call, load_call, stored_of
+from fillbook.outbox.service import quarantine as put_aside
+from fillbook.outbox.service import receive_call
+from fillbook.runtime import logs
+from fillbook.runtime.db import Call, Database, Tx
+
+QUIET_ROWS_MAX = 100
+LOG_KEPT = timedelta(days=90)
+PURGE_ROWS_MAX = 5000
+
+log = logs.get("notify")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """How an event was taken; ``channels`` are those with something new to send."""
+
+    is_new: bool
+    outcome: str = "duplicate"
+    channels: tuple[str, ...] = ()
+
+
+def store(tx: Tx, event: Envelope, settings: Settings, now: datetime) -> Stored:
+    """Store one event in the caller's transaction: one round trip to read, the write rides with the commit.
+
+    Raises ``Rejected`` for what can never be told (malformed data, a replay book, an unknown type).
+    """
+    asked = question(event, now)
+    is_new, documents = tx.call(receive_call(CONSUMER, event.event_id, now), load_call(asked))
+    if not is_new:
+        return Stored(is_new=False)
+    intake = decide(event, stored_of(documents), settings, now)
+    events = accounts.dead_events(intake.dead, now)
+    for row in intake.dead:
+        log.error("message_dead", channel=row.channel_id, subject_key=row.subject_key, reason=row.dead_reason)
+    tx.send(apply_call(intake, event, intake.rows, events, now))
+    return Stored(is_new=True, outcome=intake.outcome, channels=tuple(dict.fromkeys(row.channel_id for row in intake.rows)))
+
+
+def take(db: Database, body: bytes, settings: Settings, now: datetime) -> Stored:
+    """Parse and store one event as it was pushed; raises ``Rejected`` for what belongs into quarantine."""
+    event = parse_envelope(body)
+    stored = db.run(lambda tx: store(tx, event, settings, now))
+    log.info("event_stored", event_id=str(event.event_id), event_type=event.event_type, outcome=stored.outcome)
+    return stored
+
+
+def quarantine(db: Database, reason: str, body: bytes, now: datetime) -> None:
+    """Keep a message that will never be told, with its reason; the same again only counts."""
+    db.run(lambda tx: put_aside(tx, CONSUMER, reason=reason, body=body, now=now))
+
+
+def configure(db: Database, channels: Sequence[Mapping[str, Any]], now: datetime) -> None:
+    """Make the configured channels known; another webhook than before makes a channel active again."""
+    db.call(Call("notify.configure", [{**channel, "now": now} for channel in channels]))
+
+
+def fade(db: Database, now: datetime) -> int:
+    """Edit failing subjects that nobody reported for a day to ``no longer reported``; return how many."""
+
+    def work(tx: Tx) -> int:
+        (documents,) = tx.call(Call("notify.quiet", {"now": now, "rows_max": QUIET_ROWS_MAX}))
+        rows = [faded(row, now) for row in rows_of(documents)]
+        if rows:
+            tx.send(apply_call(None, None, rows, [], now))
+        return len(rows)
+
+    return db.run(work)
+
+
+def purge(db: Database, now: datetime) -> int:
+    """Delete requests older than 90 days from the delivery log; return how many."""
+    (gone,) = db.call(Call("notify.purge", {"before": now - LOG_KEPT, "rows_max": PURGE_ROWS_MAX}))
+    return int(gone)
+
+
+def all_channels(has_lanes: bool) -> tuple[str, ...]:
+    """Return the channels to drain, executions first."""
+    names = [Channel.EXECUTIONS.value, Channel.OPS.value]
+    return (*names, Channel.LANES.value) if has_lanes else tuple(names)
