@@ -6,18 +6,25 @@ written in the README beside them.
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
+from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
+from statistics import mean, median
 
 import pytest
 
 from fillbook.signal.canonical import canonical
 from fillbook.signal.decode import receipt_of
+from fillbook.signal.definitions import ACTIVE, COMPLETED, INVALIDATED, flip_points
 from fillbook.signal.explain import blocks_of, trace_of
 from fillbook.signal.model import LANES, Receipt
 from fillbook.signal.payload import payload_hash, receipt_id
+from fillbook.signal.profile import load
 from fillbook.signal.rules import RULES
+from fillbook.signal.scoring import score_of
 from infra.local.receipts import labelled, read_points
 from tests.support.signal_desk import Desk
 
@@ -30,6 +37,13 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not TRAIL.is_file(), reason="the recorded points are not on this machine (../shared/data/signals)"),
 ]
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, str]]:
+    """The recorded rows with what another engine said about them: its rank and its derived flags."""
+    with gzip.open(TRAIL, "rt", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +87,34 @@ def test_the_side_and_the_corridor_are_read_as_the_readme_counts_them(receipts: 
         corridor += not any(block.rule == "G05" for block in decision.blocks)
         late += incoming.phase_pct is not None and incoming.phase_pct >= desk.config.late.phase
     assert (sides, corridor, late) == ({"LONG": 22_682, "SHORT": 3_776}, 18_859, 4_913)
+
+
+def test_the_score_agrees_with_the_rank_another_engine_gave(receipts: list[Receipt], rows: list[dict[str, str]]) -> None:
+    """Without rr, triggers, alignment, divergence, TD and data, and with that engine's completion and move status."""
+    differences = []
+    for incoming, row in zip(receipts, rows, strict=True):
+        flags = row["active_flags"].split("|")
+        status = INVALIDATED if "move_invalidated" in flags else COMPLETED if "move_completed" in flags else ACTIVE
+        plainer = incoming._replace(triggers=(0, 0, 0), levels="present", sl=incoming.price)
+        completion, long = Decimal(row["completion"]), row["state"].startswith("HTF_BULL")
+        score = score_of(plainer, long=long, rr=None, completion=completion, status=status)
+        differences.append(Decimal(row["rank"]) - score)
+    assert median(differences) == Decimal("0.35")
+    assert round(mean(differences), 1) == Decimal("3.2")
+
+
+def test_flip_points_find_the_rows_another_engine_watched(receipts: list[Receipt], rows: list[dict[str, str]]) -> None:
+    """2 and 3 February, setup rows, no history term: 1,565 reach 50 points, 1,564 of them carry the other engine's flag."""
+    config, found, flagged = load("tt-2026-02"), 0, 0
+    for incoming, row in zip(receipts, rows, strict=True):
+        if row["ny_date"] < "2026-02-02" or not row["state"].endswith("PULLBACK"):
+            continue
+        assert incoming.htf_score is not None
+        assert incoming.ltf_score is not None
+        alone = ((incoming.ts, incoming.htf_score, incoming.ltf_score),)
+        long = row["state"].startswith("HTF_BULL")
+        points = flip_points(long, incoming, Decimal(row["completion"]), config.corridor, alone, ())
+        if points >= config.flip_watch.min:
+            found += 1
+            flagged += "flip_watch" in row["active_flags"].split("|")
+    assert (found, flagged) == (1_565, 1_564)
