@@ -63,33 +63,56 @@ grant usage on schema signal to signal_reader, signal_writer;
 grant usage on schema notify to notify_reader, notify_writer;
 grant usage on schema tracker to tracker_reader, tracker_writer;
 
--- Schedule slots: at-least-once schedulers become once. The first insert of (job, slot) wins, a conflict is a duplicate.
+-- Schedule slots: at-least-once schedulers become once. Whoever claims (job, slot) first runs it; a finished slot is a
+-- duplicate for everybody after, a slot whose runner died can be claimed again when its lease is over. Leases run on real
+-- time, because desk time may run hundreds of times faster.
 create table ops.slots (
     job text not null,
     slot timestamptz not null,
-    claimed_at timestamptz not null default clock_timestamp(),
+    lease_until timestamptz not null,
+    finished_at timestamptz,
     constraint slots_pkey primary key (job, slot),
     constraint slots_job_check check (job ~ '^[a-z][a-z0-9_-]{0,63}$')
 );
 comment on table ops.slots is 'One row per run of a schedule that has no run table of its own; kept 40 days.';
 comment on column ops.slots.slot is 'The instant the schedule was due, in desk time; taken from the scheduler''s header.';
-comment on column ops.slots.claimed_at is 'When the run was claimed, in real time.';
+comment on column ops.slots.lease_until is 'Real time until which an unfinished run counts as under way.';
+comment on column ops.slots.finished_at is 'When the run ended well, in real time; null while it runs or after it failed.';
 
 create function ops.claim_slot(document jsonb) returns jsonb
 language plpgsql as $$
 declare
-    claimed boolean;
+    wanted_job text := document->>'job';
+    wanted_slot timestamptz := (document->>'slot')::timestamptz;
+    lease interval := make_interval(secs => coalesce((document->>'lease_seconds')::numeric, 900)::double precision);
+    done_at timestamptz;
 begin
-    insert into ops.slots (job, slot)
-    values (document->>'job', (document->>'slot')::timestamptz)
-    on conflict on constraint slots_pkey do nothing;
-    claimed := found;
-    delete from ops.slots
-    where job = document->>'job' and slot < (document->>'slot')::timestamptz - interval '40 days';
-    return jsonb_build_object('is_new', claimed);
+    delete from ops.slots where job = wanted_job and slot < wanted_slot - interval '40 days';
+    insert into ops.slots as kept (job, slot, lease_until)
+    values (wanted_job, wanted_slot, clock_timestamp() + lease)
+    on conflict on constraint slots_pkey do update set lease_until = excluded.lease_until
+    where kept.finished_at is null and kept.lease_until <= clock_timestamp();
+    if found then
+        return jsonb_build_object('state', 'claimed');
+    end if;
+    select finished_at into done_at from ops.slots where job = wanted_job and slot = wanted_slot;
+    return jsonb_build_object('state', case when done_at is null then 'busy' else 'finished' end);
 end
 $$;
-comment on function ops.claim_slot(jsonb) is '{job, slot} -> {is_new}: claims one run of a schedule; older slots of the job go.';
+comment on function ops.claim_slot(jsonb) is
+    '{job, slot, lease_seconds?} -> {state: claimed | busy | finished}; slots of the job older than 40 days go.';
+
+create function ops.finish_slot(document jsonb) returns jsonb
+language plpgsql as $$
+begin
+    update ops.slots
+    set finished_at = case when (document->>'is_done')::boolean then clock_timestamp() end, lease_until = clock_timestamp()
+    where job = document->>'job' and slot = (document->>'slot')::timestamptz;
+    return jsonb_build_object('is_found', found);
+end
+$$;
+comment on function ops.finish_slot(jsonb) is
+    '{job, slot, is_done} -> {is_found}: ends a run; not done means that it may be claimed again at once.';
 
 do $$
 declare
@@ -100,8 +123,8 @@ begin
         'notify_writer', 'tracker_writer'
     ] loop
         execute format('grant usage on schema ops to %I', writer);
-        execute format('grant select, insert, delete on ops.slots to %I', writer);
-        execute format('grant execute on function ops.claim_slot(jsonb) to %I', writer);
+        execute format('grant select, insert, update, delete on ops.slots to %I', writer);
+        execute format('grant execute on function ops.claim_slot(jsonb), ops.finish_slot(jsonb) to %I', writer);
     end loop;
 end
 $$;
@@ -843,6 +866,14 @@ begin
     return json_build_object('is_new', opened, 'book', (select to_json(b) from ledger.books b where b.book_id = name));
 end $$;
 
+-- {book_id, now}: a closed book refuses decisions and parks facts.
+create function ledger.close_book(document jsonb) returns jsonb language plpgsql volatile as $$
+begin
+    update ledger.books b set closed_at = (document->>'now')::timestamptz
+     where b.book_id = document->>'book_id' and b.closed_at is null;
+    return to_jsonb(found);
+end $$;
+
 -- Advisory locks on (book, instrument), ascending by their number, so that two calls never wait for each other in a ring.
 create function ledger.lock_instruments(book text, instruments text[]) returns void language plpgsql volatile as $$
 declare
@@ -857,7 +888,8 @@ end $$;
 
 -- {book_id, instruments, fill_ids, book_row, totals, session_date} -> what a booking of these is computed from.
 -- Instruments that the named fills stand on now are locked and answered for too: a correction may move a fill.
-create function ledger.load(document jsonb) returns json language plpgsql volatile as $$
+create function ledger.load(document jsonb) returns json language plpgsql volatile
+set plan_cache_mode = force_generic_plan as $$
 declare
     book constant text := document->>'book_id';
     named uuid[];
@@ -882,15 +914,25 @@ begin
     end if;
     return json_build_object(
         'book', head,
+        'book_row', document->'book_row',
+        'fill_ids', document->'fill_ids',
         'fills', known,
+        -- one look-up per instrument and position, whatever the planner thinks of their number (offset 0 keeps it so)
         'positions', (
-            select json_agg(p order by p.direction) from ledger.positions p
-             where p.book_id = book and p.instrument = any (wanted) and p.status = 'OPEN'),
+            select json_agg(p order by p.direction)
+              from unnest(wanted) as name
+             cross join lateral (
+                   select * from ledger.positions p
+                    where p.book_id = book and p.instrument = name and p.status = 'OPEN' offset 0) as p),
         'lots', (
             select json_agg(l order by l.opened_at, l.venue_order, l.fill_id)
-              from ledger.positions p
-              join ledger.lots l on l.book_id = p.book_id and l.position_id = p.position_id and l.quantity_open > 0
-             where p.book_id = book and p.instrument = any (wanted) and p.status = 'OPEN'),
+              from unnest(wanted) as name
+             cross join lateral (
+                   select p.position_id from ledger.positions p
+                    where p.book_id = book and p.instrument = name and p.status = 'OPEN' offset 0) as p
+             cross join lateral (
+                   select * from ledger.lots l
+                    where l.book_id = book and l.position_id = p.position_id and l.quantity_open > 0 offset 0) as l),
         'tails', (
             select json_agg(json_build_array(
                 name, tail.executed_at, tail.venue_order, tail.fill_id,
@@ -932,6 +974,7 @@ declare
     book constant text := document->>'book_id';
     fills_max constant bigint := (document->>'fills_max')::bigint;
     wanted record;
+    first record;
     flat record;
     named uuid[];
     touched uuid[];
@@ -946,12 +989,27 @@ begin
           from jsonb_to_recordset(document->'rows') as r(instrument text, before jsonb, fill_ids jsonb)
     loop
         named := array(select jsonb_array_elements_text(wanted.fill_ids)::uuid);
+        -- parked facts are tried again: their keys count too
+        select c.executed_at, c.venue_order, c.fill_id into first
+          from ledger.parked_fills k
+          join lateral (
+              select f.executed_at, f.venue_order, f.fill_id from ledger.fills f
+               where f.book_id = book and f.fill_id = k.fill_id
+               order by f.source_revision desc, f.is_bust desc, f.version desc limit 1) as c on true
+         where k.book_id = book and k.instrument = wanted.instrument
+         order by c.executed_at, c.venue_order, c.fill_id limit 1;
+        if first.executed_at is null or (first.executed_at, first.venue_order collate "C", first.fill_id)
+               >= (wanted.executed_at, wanted.venue_order collate "C",
+                   coalesce(wanted.fill_id, '00000000-0000-0000-0000-000000000000')) then
+            select wanted.executed_at, wanted.venue_order,
+                   coalesce(wanted.fill_id, '00000000-0000-0000-0000-000000000000') as fill_id into first;
+        end if;
         -- the last action before the key after which nothing was open; a fill's first leg is no point to start from
         select a.executed_at, a.venue_order, a.fill_id into flat
           from ledger.execution_actions a
          where a.book_id = book and a.instrument = wanted.instrument and a.superseded_at is null and a.state = 'BOOKED'
-           and (a.executed_at, a.venue_order collate "C", a.fill_id)
-             < (wanted.executed_at, wanted.venue_order collate "C", wanted.fill_id)
+           and (a.executed_at, a.venue_order, a.fill_id)
+             < (first.executed_at, first.venue_order collate "C", first.fill_id)
            and a.is_flat_after
            and not exists (select from ledger.execution_actions b
                             where b.book_id = book and b.fill_id = a.fill_id and b.leg > a.leg
@@ -1006,7 +1064,8 @@ end $$;
 -- positions, lots, superseded, actions, closings, parked, unparked, events}. The book comes first although it is counted
 -- last: its row lock and its seq decide whether the document may be written at all. Positions that stop being OPEN come
 -- before those that become OPEN, because a partial unique index is checked row by row.
-create function ledger.apply(document jsonb) returns jsonb language plpgsql volatile as $$
+create function ledger.apply(document jsonb) returns jsonb language plpgsql volatile
+set plan_cache_mode = force_generic_plan as $$
 declare
     book constant text := document->>'book_id';
     recorded constant timestamptz := (document->>'recorded_at')::timestamptz;
@@ -1072,7 +1131,8 @@ begin
     return document->'seq';
 end $$;
 
-create function ledger.put_positions(positions jsonb) returns void language sql volatile as $$
+create function ledger.put_positions(positions jsonb) returns void language plpgsql volatile as $$
+begin
     insert into ledger.positions select * from jsonb_populate_recordset(null::ledger.positions, positions)
     on conflict on constraint positions_pk do update set
         (instrument, ticker, contract_name, direction, status, currency, multiplier, is_net, cash_style, quantity_open,
@@ -1085,8 +1145,8 @@ create function ledger.put_positions(positions jsonb) returns void language sql 
          excluded.exit_vwap, excluded.entry_notional, excluded.exit_notional, excluded.value_opened, excluded.value_initial,
          excluded.fees_total, excluded.realized_pnl, excluded.realized_pnl_gross, excluded.realized_pnl_base,
          excluded.split_factor, excluded.opened_at, excluded.last_opened_at, excluded.last_action_at, excluded.closed_at,
-         excluded.first_action_id, excluded.action_count, excluded.open_lot_count, excluded.updated_seq)
-$$;
+         excluded.first_action_id, excluded.action_count, excluded.open_lot_count, excluded.updated_seq);
+end $$;
 
 -- {book_id, now, marks: [{instrument, price, bid, ask, marked_at, source}]}: one row per 5-minute bucket, later marked_at wins.
 create function ledger.mark(document jsonb) returns jsonb language plpgsql volatile as $$
@@ -1386,7 +1446,7 @@ grant delete on ledger.parked_fills to ledger_writer, replay_writer;
 grant delete on ledger.closings, ledger.execution_actions, ledger.lots, ledger.positions, ledger.parked_fills to ledger_maintenance;
 
 revoke all on all functions in schema ledger from public;
-grant execute on function ledger.open_book(jsonb), ledger.lock_instruments(text, text[]), ledger.load(jsonb),
+grant execute on function ledger.open_book(jsonb), ledger.close_book(jsonb), ledger.lock_instruments(text, text[]), ledger.load(jsonb),
     ledger.totals(text, date), ledger.load_history(jsonb), ledger.apply(jsonb), ledger.put_positions(jsonb), ledger.mark(jsonb)
     to ledger_writer, replay_writer, ledger_maintenance;
 grant execute on function ledger.clear_replay_book(text) to replay_writer;

@@ -8,14 +8,15 @@ whoever cares, and to everybody else it is bytes that are no JSON.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from flask import Request
+from flask import Request, Response
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from fillbook.runtime import clock
@@ -24,6 +25,9 @@ from fillbook.runtime.errors import Rejected
 CHUNK_BYTES = 65_536
 READ_SECONDS_MAX = 10.0
 CUT_TICK_SECONDS = 0.25
+DRAIN_BYTES_MAX = 65_536
+DRAIN_SECONDS_MAX = 1.0
+_READ = "fillbook.body_read"
 
 
 class _Cutter:
@@ -62,20 +66,32 @@ def read_body(request: Request, limit: int, *, seconds: float = READ_SECONDS_MAX
     if declared is not None and declared > limit:
         raise Rejected("body_too_large", status=413)
     deadline = clock.monotonic() + seconds
-    sock = request.environ.get("gunicorn.socket")
-    if isinstance(sock, socket.socket):
-        _cutter.watch(sock, deadline)
     try:
-        return _counted(request, limit, deadline)
+        with _in_time(request, deadline):
+            return _counted(request, limit, deadline)
     except RequestEntityTooLarge:
         raise Rejected("body_too_large", status=413) from None
     except (ClientDisconnected, OSError) as error:
         if clock.monotonic() > deadline:
             raise Rejected("body_too_slow", status=408) from None
         raise Rejected("body_incomplete", type(error).__name__) from None
+
+
+@contextlib.contextmanager
+def _in_time(request: Request, deadline: float) -> Iterator[None]:
+    sock = _socket(request)
+    if sock is not None:
+        _cutter.watch(sock, deadline)
+    try:
+        yield
     finally:
-        if isinstance(sock, socket.socket):
+        if sock is not None:
             _cutter.forget(sock)
+
+
+def _socket(request: Request) -> socket.socket | None:
+    sock = request.environ.get("gunicorn.socket")
+    return sock if isinstance(sock, socket.socket) else None
 
 
 def _counted(request: Request, limit: int, deadline: float) -> bytes:
@@ -84,6 +100,7 @@ def _counted(request: Request, limit: int, deadline: float) -> bytes:
     while True:
         chunk = request.stream.read(min(CHUNK_BYTES, limit + 1 - size))
         if not chunk:
+            request.environ[_READ] = True
             return b"".join(parts)
         size += len(chunk)
         if size > limit:
@@ -91,6 +108,38 @@ def _counted(request: Request, limit: int, deadline: float) -> bytes:
         if clock.monotonic() > deadline:
             raise Rejected("body_too_slow", status=408)
         parts.append(chunk)
+
+
+def leave_nothing_to_read(request: Request, response: Response) -> None:
+    """Make sure that nobody reads the rest of a body after the answer.
+
+    functions-framework reads the whole rest into memory then, however long it is. A short rest is read and dropped, so that
+    the connection can be kept; a long or endless one is never read: the connection ends with the answer.
+    """
+    has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
+    if has_body and _READ not in request.environ and not _drained(request):
+        sock = _socket(request)
+        if sock is not None:
+            response.call_on_close(lambda: _shut(sock))
+    request.stream = io.BytesIO()
+
+
+def _drained(request: Request) -> bool:
+    length = request.content_length
+    if length is None or length > DRAIN_BYTES_MAX:
+        return False
+    try:
+        with _in_time(request, clock.monotonic() + DRAIN_SECONDS_MAX):
+            while request.stream.read(DRAIN_BYTES_MAX):
+                pass
+    except (ClientDisconnected, RequestEntityTooLarge, OSError):
+        return False
+    return True
+
+
+def _shut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def parse_json_object(body: bytes) -> Mapping[str, Any]:

@@ -58,7 +58,7 @@ from flask import Request, Response
 from werkzeug.exceptions import HTTPException
 
 from fillbook.runtime import logs
-from fillbook.runtime.bodies import parse_json_object, read_body
+from fillbook.runtime.bodies import leave_nothing_to_read, parse_json_object, read_body
 from fillbook.runtime.errors import Conflict, FillbookError, Rejected, Unavailable
 from fillbook.runtime.pubsub import PUSH_BYTES_MAX, PushMessage
 from fillbook.runtime.sql import encode
@@ -156,6 +156,7 @@ def http_edge(
         for header, value in SECURITY_HEADERS.items():
             response.headers.setdefault(header, value)
         response.headers["X-Request-Id"] = request_id
+        leave_nothing_to_read(request, response)
         return response
 
     return edge

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fillbook.runtime.db import Call, Database, DatabaseFailed
+from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
 from infra.database import migrate as migrations
 from infra.database.roles import login_role_statement
@@ -126,24 +126,3 @@ def test_public_holds_nothing(db):
     """
     with db.transaction() as tx:
         assert tx.query(statement(closed)) == []
-
-
-def test_a_schedule_slot_is_claimed_once(open_database, query):
-    worker = open_database("outbox_writer")
-    slot = Call("ops.claim_slot", {"job": "outbox-relay", "slot": "2026-02-11T14:30:00+00:00"})
-    assert worker.call(slot) == ({"is_new": True},)
-    assert worker.call(slot) == ({"is_new": False},)
-    assert worker.call(Call("ops.claim_slot", {"job": "desk-keeper", "slot": "2026-02-11T14:30:00+00:00"})) == ({"is_new": True},)
-
-
-def test_slots_older_than_forty_days_go_with_the_next_claim(open_database, query):
-    worker = open_database("ledger_writer")
-    for slot in ("2026-01-01T00:00:00+00:00", "2026-02-01T00:00:00+00:00", "2026-03-01T00:00:00+00:00"):
-        worker.call(Call("ops.claim_slot", {"job": "keeper", "slot": slot}))
-    assert len(query("select slot from ops.slots")) == 2
-
-
-def test_a_reader_cannot_claim_a_slot(open_database):
-    with pytest.raises(DatabaseFailed) as caught:
-        open_database("ledger_reader").call(Call("ops.claim_slot", {"job": "x", "slot": "2026-02-11T14:30:00+00:00"}))
-    assert caught.value.sqlstate == "42501"

@@ -120,6 +120,21 @@ def raw(port, *pieces, pause=0.0):
             return b""
 
 
+def hung_up(port, data):
+    """Say whether the server closes by itself after its answer, without waiting for the rest of the body."""
+    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+        sock.sendall(data)
+        answer = b""
+        while True:
+            try:
+                piece = sock.recv(65_536)
+            except ConnectionResetError:
+                piece = b""
+            if not piece:
+                return b" 404 " in answer or not answer
+            answer += piece
+
+
 def test_a_served_function_keeps_its_promises(served, query):
     process, port = served
     assert json.loads(call(port, "GET", "/")[1]) == {"rows": [{"a": "hello"}]}
@@ -135,6 +150,10 @@ def test_a_served_function_keeps_its_promises(served, query):
     head = b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert b" 413 " in raw(port, head + chunked)
     assert b" 200 " in raw(port, head + b"3\r\nabc\r\n0\r\n\r\n")
+
+    # what nobody wanted to read is not read after the answer either: the connection ends with it
+    assert b" 405 " in raw(port, b"DELETE" + head[4:] + b"3\r\nabc\r\n")
+    assert hung_up(port, b"POST /none HTTP/1.1\r\nHost: x\r\nContent-Length: 900000000\r\n\r\n" + b"x" * 100_000)
 
     # a client that drips, or says more than it sends, is cut off; the others are served meanwhile
     head = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"

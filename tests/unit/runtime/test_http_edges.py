@@ -1,6 +1,7 @@
 """The edge's promises, on a bare Flask application."""
 
 import base64
+import io
 import json
 from datetime import UTC, datetime
 
@@ -8,7 +9,7 @@ import flask
 import pytest
 
 from fillbook.runtime.errors import Conflict, Rejected, Unavailable
-from fillbook.runtime.http import answer, cron, http_edge, oidc, push
+from fillbook.runtime.http import answer, cron, http_edge, oidc, push, read_body
 
 
 def client(routes, **options):
@@ -166,3 +167,45 @@ def test_a_route_behind_an_identity_token_is_not_reached_without_one():
     handler = oidc(lambda request: reached.append(1) or answer(200, {}), verify=raising(Rejected("forbidden", status=403)))
     assert client({"POST /reconcile": handler}).post("/reconcile").status_code == 403
     assert reached == []
+
+
+class Endless(io.RawIOBase):
+    """A body without end that notes how much of it was taken."""
+
+    given = 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        buffer[:] = b"x" * len(buffer)
+        self.given += len(buffer)
+        return len(buffer)
+
+
+@pytest.mark.parametrize("headers", [{"Transfer-Encoding": "chunked"}, {"Content-Length": "900000000"}])
+def test_a_body_nobody_asked_for_is_not_read_after_the_answer_either(headers):
+    app = client({"POST /": lambda request: answer(200, {"ok": True})})
+    app.application.after_request(lambda response: (flask.request.get_data() and response) or response)  # as the framework does
+    endless = Endless()
+    response = app.post("/", headers=headers, environ_overrides={"wsgi.input": endless, "wsgi.input_terminated": True})
+    assert (response.status_code, endless.given) == (200, 0)
+
+
+def test_a_body_is_read_to_its_limit_and_no_further():
+    app = client({"POST /": lambda request: answer(200, {"size": len(read_body(request, 1000))})})
+    app.application.after_request(lambda response: (flask.request.get_data() and response) or response)
+    endless = Endless()
+    chunked = {"wsgi.input": endless, "wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    assert app.post("/", environ_overrides=chunked).status_code == 413
+    assert endless.given <= 1001
+    assert app.post("/", data=b"x" * 1000).json == {"size": 1000}
+    assert app.post("/", data=b"x" * 1001).status_code == 413
+    assert app.post("/", data=b"short", environ_overrides={"CONTENT_LENGTH": "900"}).json["reason"] == "body_incomplete"
+
+
+def test_a_short_unread_body_is_dropped_so_that_the_connection_can_be_kept():
+    app = client({"POST /": lambda request: answer(200, {"ok": True})})
+    body = io.BytesIO(b"x" * 500)
+    assert app.post("/", content_length=500, environ_overrides={"wsgi.input": body}).status_code == 200
+    assert body.read() == b""
