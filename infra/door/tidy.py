@@ -26,7 +26,7 @@ CONFIG, CLOCK = "shared/fillbook/runtime/config.py", "shared/fillbook/runtime/cl
 TIMING = {
     "runtime": ("clock", "db", "pool", "bodies", "outgoing", "auth", "pubsub"),
     "outbox": ("relay", "store"),
-    "notify": ("answers", "pacing", "discord"),
+    "notify": ("answers", "pacing", "discord", "patience"),
 }
 TIMING_MODULES = frozenset(f"shared/fillbook/{room}/{name}.py" for room, names in TIMING.items() for name in names)
 # a library that is dear or dangerous, and the only places that may import it

@@ -26,8 +26,8 @@ from fillbook.runtime import clock
 from fillbook.runtime.db import Tx
 from fillbook.runtime.errors import Unavailable
 
-RECORD_PAUSES = (0.2, 1.0, 3.0)
-"""Real seconds between tries to record an answer while the database is away; all within the lease."""
+RECORD_PAUSES_MILLISECONDS = (200, 1000, 3000)
+"""Real time between tries to record an answer while the database is away; all within the lease."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,13 +109,13 @@ class _Drain:
 
     def _turn(self, settled: Settled | None, *, is_first: bool, is_leaving: bool) -> _Decision:
         """Record, look, decide, claim or release: one transaction; an answer of Discord is worth several tries."""
-        pauses = RECORD_PAUSES if settled is not None and settled.attempt_id is not None else ()
+        pauses = RECORD_PAUSES_MILLISECONDS if settled is not None and settled.attempt_id is not None else ()
         for pause in pauses:
             try:
                 return self._desk.db.run(lambda tx: self._decide(tx, settled, is_first, is_leaving))
             except Unavailable:
                 log.warning("record_postponed", channel=self._lease.channel_id)
-                clock.sleep(pause)
+                clock.sleep(pause / 1000)
         return self._desk.db.run(lambda tx: self._decide(tx, settled, is_first, is_leaving))
 
     def _decide(self, tx: Tx, settled: Settled | None, is_first: bool, is_leaving: bool) -> _Decision:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from fillbook.notify import ops
 from fillbook.notify.envelope import Envelope
@@ -19,17 +18,23 @@ from fillbook.notify.execution import Execution, Telling, from_event
 from fillbook.notify.facts import pick
 from fillbook.notify.fit import TooLarge
 from fillbook.notify.lane import lane_subject, render_lane
-from fillbook.notify.model import Channel, Embed, Row, State, SubjectKind
+from fillbook.notify.model import Channel, Row, State, SubjectKind
 from fillbook.notify.pacing import priority_of
 from fillbook.notify.render import Style, render_execution, render_unfitted
 from fillbook.notify.routing import RESTATED_TYPE, Settings, channel_of, is_told
+from fillbook.notify.wishes import (
+    IN_FLIGHT,
+    TOO_LARGE,
+    UNTOLD,
+    at_rest,
+    execution_key,
+    merge,
+    standalone,
+    take_over,
+)
 from fillbook.runtime.errors import Rejected
 
 BACKFILL_QUIET = timedelta(seconds=60)
-IN_FLIGHT = frozenset({State.SENDING, State.AMBIGUOUS})
-UNTOLD = frozenset({State.SUPPRESSED, State.MUTED, State.REMOVED})
-TOO_LARGE = "too_large"
-FOR_A_PERSON = "ambiguous_twice"
 
 RANGE_NAMES = (("first_executed_at", "first_at", "first"), ("last_executed_at", "last_at", "last"))
 
@@ -67,11 +72,6 @@ class Intake:
 
 
 Stored = Mapping[Key, Row]
-
-
-def execution_key(book_id: str, action_id: UUID) -> str:
-    """Return the subject of an execution."""
-    return f"{book_id}/{action_id}"
 
 
 def question(event: Envelope, now: datetime) -> Question:
@@ -129,10 +129,10 @@ def _execution(event: Envelope, stored: Stored, settings: Settings, now: datetim
     wish = _wish(event, execution, settings, now)
     base, tombstones = existing, []
     if execution.replaces_action_id is not None:
-        inherited, tombstone = _take_over(wish, existing, old, event.aggregate_version)
+        inherited, tombstone = take_over(wish, existing, old, event.aggregate_version)
         base, tombstones = inherited, [tombstone]
     silence = _silence(execution, base, settings)
-    row = _merge(base, wish, now, silence)
+    row = merge(base, wish, now, silence)
     rows = [row, *tombstones]
     if silence is State.SUPPRESSED:
         rows.append(_backfill(execution, stored, now))
@@ -197,80 +197,6 @@ def _silence(execution: Execution, base: Row | None, settings: Settings) -> Stat
     return State.SUPPRESSED if execution.origin == "history" else None
 
 
-def _merge(base: Row | None, wish: Row, now: datetime, silence: State | None) -> Row:
-    """Return ``base`` with the wish of ``wish``; its transport changes only when it was at rest."""
-    if base is None:
-        return wish if silence is None else replace(wish, state=silence, dead_reason=None, next_attempt_at=None)
-    merged = replace(
-        base,
-        group_key=wish.group_key,
-        priority=wish.priority,
-        order_at=wish.order_at,
-        wanted_version=wish.wanted_version,
-        wanted_seq=wish.wanted_seq,
-        wanted=wish.wanted,
-        wanted_hash=wish.wanted_hash,
-        position_id=wish.position_id,
-        replaces_action_id=wish.replaces_action_id or base.replaces_action_id,
-        memory=wish.memory,
-        quiet_at=wish.quiet_at,
-        replaced_by=None,
-    )
-    if silence is not None:
-        return replace(merged, state=silence)
-    if base.state in IN_FLIGHT or (base.state is State.DEAD and base.dead_reason == FOR_A_PERSON):
-        return merged
-    if wish.state is State.DEAD:
-        return replace(merged, state=State.DEAD, dead_reason=wish.dead_reason, deaths=base.deaths + 1, next_attempt_at=None)
-    if base.state is State.PENDING:
-        return merged
-    return at_rest(merged, now)
-
-
-def at_rest(row: Row, now: datetime) -> Row:
-    """Return a row that rests as pending again, with a fresh ladder, unless it already shows what it wants to."""
-    if row.message_id is not None and row.posted_hash == row.wanted_hash:
-        return replace(row, state=State.POSTED, posted_version=row.wanted_version, next_attempt_at=None)
-    return replace(
-        row,
-        state=State.PENDING,
-        attempts=0,
-        next_attempt_at=now,
-        pending_since=now,
-        first_failed_at=None,
-        dead_reason=None,
-    )
-
-
-def _take_over(wish: Row, existing: Row | None, old: Row | None, sequence: int) -> tuple[Row | None, Row]:
-    """Return the row the new action continues (the old one's message and transport) and the stone left for the old."""
-    old_key = execution_key(wish.book_id or "", wish.replaces_action_id) if wish.replaces_action_id else ""
-    stone = replace(
-        old or wish,
-        subject_key=old_key,
-        action_id=wish.replaces_action_id,
-        wanted_version=old.wanted_version if old else 0,
-        wanted_seq=max(sequence, old.wanted_seq if old else sequence),
-        state=State.REMOVED,
-        replaced_by=wish.subject_key,
-        replaces_action_id=None,
-        message_id=None,
-        embed_index=None,
-        posted_version=None,
-        posted_hash=None,
-        next_attempt_at=None,
-        dead_reason=None,
-        maybe_created=False,
-        suspects=(),
-    )
-    if old is None or old.replaced_by is not None:
-        return existing, stone
-    if existing is not None and existing.message_id is not None:
-        return existing, stone
-    inherited = replace(old, subject_key=wish.subject_key, action_id=wish.action_id)
-    return inherited, stone
-
-
 def _backfill(execution: Execution, stored: Stored, now: datetime) -> Row:
     key = backfill_key(execution.book_id, now)
     existing = stored.get((Channel.OPS.value, key))
@@ -332,46 +258,12 @@ def _posted_anew(key: str, memory: Mapping[str, Any], existing: Row | None, now:
 
 def _ops_row(key: str, memory: Mapping[str, Any], existing: Row | None, now: datetime) -> Row:
     embed = ops.render_ops(key, memory)
-    return _standalone(Channel.OPS, SubjectKind.OPS, key, embed, existing, now, memory=memory)
+    return standalone(Channel.OPS, SubjectKind.OPS, key, embed, existing, now, memory=memory)
 
 
 def faded(row: Row, now: datetime) -> Row:
     """Return the row of a failing subject nobody has reported for a day."""
     return _ops_row(row.subject_key, ops.fade(row.memory or {}), row, now)
-
-
-def _standalone(
-    channel: Channel,
-    kind: SubjectKind,
-    key: str,
-    embed: Embed,
-    existing: Row | None,
-    now: datetime,
-    *,
-    memory: Mapping[str, Any] | None = None,
-    book_id: str | None = None,
-) -> Row:
-    version = existing.wanted_version + 1 if existing else 1
-    wish = Row(
-        channel_id=channel.value,
-        subject_key=key,
-        subject_kind=kind,
-        group_key=key,
-        priority=priority_of(""),
-        order_at=embed.timestamp,
-        order_seq=version,
-        wanted_version=version,
-        wanted_seq=version,
-        wanted=embed,
-        wanted_hash=embed.content_hash(),
-        created_at=now,
-        book_id=book_id,
-        memory=memory,
-        quiet_at=ops.quiet_at(memory) if memory else None,
-        next_attempt_at=now,
-        pending_since=now,
-    )
-    return _merge(existing, wish, now, None)
 
 
 def _lane(event: Envelope, stored: Stored, settings: Settings, now: datetime) -> Intake:
@@ -382,7 +274,7 @@ def _lane(event: Envelope, stored: Stored, settings: Settings, now: datetime) ->
     if (Channel.LANES.value, key) in stored:
         return made
     embed = render_lane(event)
-    row = _standalone(Channel.LANES, SubjectKind.LANE, key, embed, None, now, book_id=event.book_id)
+    row = standalone(Channel.LANES, SubjectKind.LANE, key, embed, None, now, book_id=event.book_id)
     return replace(made, outcome="created", rows=(row,))
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fillbook.notify.answers import Judgement, Verdict
-from fillbook.notify.intake import FOR_A_PERSON
 from fillbook.notify.model import Operation, Request, Row, State
 from fillbook.notify.pacing import EXPIRES_AFTER, LOOK_AFTER, OUT_OF_ORDER, RESEND_AFTER, RESENT, next_try
+from fillbook.notify.wishes import FOR_A_PERSON
 
 SUSPECTS_MAX = 8
 EXHAUSTED = "exhausted"

@@ -1,0 +1,100 @@
+"""What the function does for each of its paths: store and drain a push, keep what was given up, drain on the minute.
+
+A push is acknowledged once its event is stored; whatever happens while draining afterwards is logged and left to the
+next push or tick, so a storm at Discord cannot dead-letter healthy events.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from fillbook.notify import service
+from fillbook.notify.drain import drain
+from fillbook.notify.model import Speaker
+from fillbook.notify.pacing import DICE_MAX
+from fillbook.notify.patience import Budget, Patience
+from fillbook.notify.routing import Settings
+from fillbook.notify.talk import Desk
+from fillbook.runtime import logs
+from fillbook.runtime.clock import Clock
+from fillbook.runtime.db import Database
+from fillbook.runtime.errors import Rejected
+from fillbook.runtime.http import CronCall, Refused
+from fillbook.runtime.pubsub import PushMessage
+
+NAME = "discord_notifier"
+CONCURRENCY = 8
+PUSH_SECONDS = 20
+TICK_SECONDS = 50
+DEAD_LETTER = "dead_letter"
+
+log = logs.get(NAME)
+
+
+class Notifier:
+    """The function's use cases over one database, one adapter and one clock."""
+
+    def __init__(self, db: Database, speaker: Speaker, clock: Clock, settings: Settings) -> None:
+        self.desk = Desk(db=db, speaker=speaker, clock=clock, settings=settings, dice=lambda: random.randint(0, DICE_MAX))
+
+    def configure(self, channels: Sequence[Mapping[str, Any]]) -> Notifier:
+        """Make the configured channels known to the database; returns itself."""
+        service.configure(self.desk.db, channels, self._now())
+        return self
+
+    def receive(self, message: PushMessage) -> None:
+        """Store a pushed event and send what waits in its channels; raises ``Rejected`` for what is quarantined."""
+        stored = service.take(self.desk.db, message.data, self.desk.settings, self._now())
+        if stored.channels:
+            self._drain_all(stored.channels, Budget(self.desk.clock, PUSH_SECONDS))
+
+    def bury(self, message: PushMessage) -> None:
+        """Keep an event that Pub/Sub gave up."""
+        service.quarantine(self.desk.db, DEAD_LETTER, message.data, self._now())
+
+    def refuse(self, refused: Refused) -> None:
+        """Keep an event that can never be told."""
+        service.quarantine(self.desk.db, refused.reason, refused.body, self._now())
+
+    def tick(self, call: CronCall) -> Mapping[str, Any]:
+        """Do the minute's work: ``drain`` every channel, or queue a proof (``reconcile``)."""
+        task = call.body.get("task")
+        if task != "drain":
+            raise Rejected("task_unknown", field="task")
+        service.fade(self.desk.db, self._now())
+        return {"ok": True, "task": task, "channels": self.drain_round(Budget(self.desk.clock, TICK_SECONDS))}
+
+    def drain_round(self, budget: Patience) -> Mapping[str, str]:
+        """Drain every channel in turn, none waiting while another could send, until nothing is due within the budget."""
+        names = service.all_channels(self.desk.settings.has_lanes)
+        while True:
+            reports = [drain(self.desk, name, _Impatient(budget)) for name in names]
+            waits = [report.until for report in reports if report.until is not None]
+            if budget.is_over() or not waits or not budget.wait(min(waits)):
+                return {report.channel_id: report.reason for report in reports}
+
+    def _drain_all(self, channels: Sequence[str], budget: Patience) -> None:
+        for channel in channels:
+            try:
+                drain(self.desk, channel, budget)
+            except Exception as error:  # noqa: BLE001 -- the event is stored: its push is acknowledged whatever happens here
+                log.failed("drain_failed", error, channel=channel)
+
+    def _now(self) -> datetime:
+        return self.desk.clock.now()
+
+
+class _Impatient:
+    """A budget that never waits while it holds a channel."""
+
+    def __init__(self, budget: Patience) -> None:
+        self._budget = budget
+
+    def is_over(self) -> bool:
+        return self._budget.is_over()
+
+    def wait(self, until: datetime) -> bool:  # noqa: ARG002 -- the protocol's signature
+        return False
