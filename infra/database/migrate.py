@@ -37,9 +37,7 @@ SCHEMA_HEAD = """\
 
 def apply_file(name: str) -> None:
     """Run one migration file as a single message inside the revision's transaction; raises on the first error."""
-    path = MIGRATIONS / name
-    if path.exists():
-        run_script(op.get_bind(), path.read_text(encoding="utf-8"))
+    run_script(op.get_bind(), (MIGRATIONS / name).read_text(encoding="utf-8"))
 
 
 def run_script(connection: Connection, text: str) -> None:

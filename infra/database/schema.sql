@@ -887,9 +887,11 @@ begin
 end $$;
 
 -- {book_id, instruments, fill_ids, book_row, totals, session_date} -> what a booking of these is computed from.
+-- One plan for all calls and never a sequential scan: a plan made while a table was still small would stay in the session
+-- and grow with the table. The same holds for ledger.apply and the foreign keys that it checks.
 -- Instruments that the named fills stand on now are locked and answered for too: a correction may move a fill.
 create function ledger.load(document jsonb) returns json language plpgsql volatile
-set plan_cache_mode = force_generic_plan as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     book constant text := document->>'book_id';
     named uuid[];
@@ -900,7 +902,10 @@ begin
     if jsonb_array_length(document->'fill_ids') > 0 then
         named := array(select jsonb_array_elements_text(document->'fill_ids')::uuid);
         wanted := array(select unnest(wanted)
-                        union select f.instrument from ledger.fills f where f.book_id = book and f.fill_id = any (named));
+                        union select f.instrument from unnest(named) as one
+                              cross join lateral (
+                                    select * from ledger.fills f where f.book_id = book and f.fill_id = one
+                                     order by f.version offset 0) as f);
     end if;
     perform ledger.lock_instruments(book, wanted);
     if (document->>'book_row')::boolean then
@@ -910,29 +915,35 @@ begin
     end if;
     if named is not null then
         select json_agg(f order by f.fill_id, f.version) into known
-          from ledger.fills f where f.book_id = book and f.fill_id = any (named);
+          from unnest(named) as one
+         cross join lateral (select * from ledger.fills f where f.book_id = book and f.fill_id = one
+                              order by f.version offset 0) as f;
     end if;
     return json_build_object(
         'book', head,
         'book_row', document->'book_row',
         'fill_ids', document->'fill_ids',
         'fills', known,
-        -- one look-up per instrument and position, whatever the planner thinks of their number (offset 0 keeps it so)
+        -- one look-up per instrument and position, whatever the planner thinks of their number: offset 0 keeps it so, and the
+        -- order within names the index, also while the statistics are those of an empty table
         'positions', (
             select json_agg(p order by p.direction)
               from unnest(wanted) as name
              cross join lateral (
                    select * from ledger.positions p
-                    where p.book_id = book and p.instrument = name and p.status = 'OPEN' offset 0) as p),
+                    where p.book_id = book and p.instrument = name and p.status = 'OPEN'
+                    order by p.direction offset 0) as p),
         'lots', (
             select json_agg(l order by l.opened_at, l.venue_order, l.fill_id)
               from unnest(wanted) as name
              cross join lateral (
                    select p.position_id from ledger.positions p
-                    where p.book_id = book and p.instrument = name and p.status = 'OPEN' offset 0) as p
+                    where p.book_id = book and p.instrument = name and p.status = 'OPEN'
+                    order by p.direction offset 0) as p
              cross join lateral (
                    select * from ledger.lots l
-                    where l.book_id = book and l.position_id = p.position_id and l.quantity_open > 0 offset 0) as l),
+                    where l.book_id = book and l.position_id = p.position_id and l.quantity_open > 0
+                    order by l.opened_at, l.venue_order, l.fill_id offset 0) as l),
         'tails', (
             select json_agg(json_build_array(
                 name, tail.executed_at, tail.venue_order, tail.fill_id,
@@ -1065,7 +1076,7 @@ end $$;
 -- last: its row lock and its seq decide whether the document may be written at all. Positions that stop being OPEN come
 -- before those that become OPEN, because a partial unique index is checked row by row.
 create function ledger.apply(document jsonb) returns jsonb language plpgsql volatile
-set plan_cache_mode = force_generic_plan as $$
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     book constant text := document->>'book_id';
     recorded constant timestamptz := (document->>'recorded_at')::timestamptz;
@@ -2377,7 +2388,7 @@ end $$;
 
 -- What the next step of a leased channel is chosen from:
 -- {channel_id, lease_token, lease_seconds, now, far, hold_seconds, expire_before, groups_max, rows_max, edits_max}
--- -> {leased, channel, ops_webhook_id, limits, rows, siblings, stuck, expired, creates, next_at}.
+-- -> {leased, channel, ops_webhook_id, limits, rows, siblings, stuck, expired, answered, creates, next_at}.
 -- Candidates are locked first and read in the statements after. Groups whose foremost row may go come first.
 create function notify.turn(document jsonb) returns jsonb language plpgsql volatile as $$
 declare
@@ -2447,6 +2458,15 @@ begin
                                      where s.channel_id = channel and s.subject_key = any (edits))),
         'stuck', notify.rows_of(channel, stuck),
         'expired', notify.rows_of(channel, expired),
+        'answered', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                       'subject_key', m.subject_key, 'message_id', a.message_id,
+                       'embed_index', array_position(a.subject_keys, m.subject_key) - 1)), '[]'::jsonb)
+              from notify.messages m
+              join notify.attempt_subjects s on s.channel_id = m.channel_id and s.subject_key = m.subject_key
+              join notify.attempts a on a.attempt_id = s.attempt_id
+             where m.channel_id = channel and m.subject_key = any (stuck) and a.operation = 'create'
+               and a.started_at = m.claimed_at and a.http_status = 200 and a.error is null and a.message_id is not null),
         'creates', (select count(*) from notify.messages m
                      where m.channel_id = channel and m.state = 'pending' and m.message_id is null),
         'next_at', (

@@ -230,6 +230,13 @@ def test_a_missing_database_is_unavailable_with_its_code(postgres):
         database.call(ONE)
 
 
+def test_a_server_without_tls_is_refused_where_tls_is_asked_for(database_url):
+    for mode in ("require", "verify-full"):
+        database = Database.open(database_config(f"{database_url}?sslmode={mode}"), application_name="x")
+        with pytest.raises(Unavailable, match="database_unavailable"):
+            database.call(ONE)
+
+
 def test_a_wrong_url_is_a_wrong_configuration():
     with pytest.raises(ConfigError, match="FILLBOOK_DATABASE_URL"):
         Database.open(database_config("mysql://a@b/c"), application_name="x").call(ONE)
