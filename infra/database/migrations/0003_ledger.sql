@@ -443,8 +443,11 @@ begin
 end $$;
 
 -- {book_id, instruments, fill_ids, book_row, totals, session_date} -> what a booking of these is computed from.
+-- One plan for all calls and never a sequential scan: a plan made while a table was still small would stay in the session
+-- and grow with the table. The same holds for ledger.apply and the foreign keys that it checks.
 -- Instruments that the named fills stand on now are locked and answered for too: a correction may move a fill.
-create function ledger.load(document jsonb) returns json language plpgsql volatile as $$
+create function ledger.load(document jsonb) returns json language plpgsql volatile
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     book constant text := document->>'book_id';
     named uuid[];
@@ -455,7 +458,10 @@ begin
     if jsonb_array_length(document->'fill_ids') > 0 then
         named := array(select jsonb_array_elements_text(document->'fill_ids')::uuid);
         wanted := array(select unnest(wanted)
-                        union select f.instrument from ledger.fills f where f.book_id = book and f.fill_id = any (named));
+                        union select f.instrument from unnest(named) as one
+                              cross join lateral (
+                                    select * from ledger.fills f where f.book_id = book and f.fill_id = one
+                                     order by f.version offset 0) as f);
     end if;
     perform ledger.lock_instruments(book, wanted);
     if (document->>'book_row')::boolean then
@@ -465,21 +471,35 @@ begin
     end if;
     if named is not null then
         select json_agg(f order by f.fill_id, f.version) into known
-          from ledger.fills f where f.book_id = book and f.fill_id = any (named);
+          from unnest(named) as one
+         cross join lateral (select * from ledger.fills f where f.book_id = book and f.fill_id = one
+                              order by f.version offset 0) as f;
     end if;
     return json_build_object(
         'book', head,
         'book_row', document->'book_row',
         'fill_ids', document->'fill_ids',
         'fills', known,
+        -- one look-up per instrument and position, whatever the planner thinks of their number: offset 0 keeps it so, and the
+        -- order within names the index, also while the statistics are those of an empty table
         'positions', (
-            select json_agg(p order by p.direction) from ledger.positions p
-             where p.book_id = book and p.instrument = any (wanted) and p.status = 'OPEN'),
+            select json_agg(p order by p.direction)
+              from unnest(wanted) as name
+             cross join lateral (
+                   select * from ledger.positions p
+                    where p.book_id = book and p.instrument = name and p.status = 'OPEN'
+                    order by p.direction offset 0) as p),
         'lots', (
             select json_agg(l order by l.opened_at, l.venue_order, l.fill_id)
-              from ledger.positions p
-              join ledger.lots l on l.book_id = p.book_id and l.position_id = p.position_id and l.quantity_open > 0
-             where p.book_id = book and p.instrument = any (wanted) and p.status = 'OPEN'),
+              from unnest(wanted) as name
+             cross join lateral (
+                   select p.position_id from ledger.positions p
+                    where p.book_id = book and p.instrument = name and p.status = 'OPEN'
+                    order by p.direction offset 0) as p
+             cross join lateral (
+                   select * from ledger.lots l
+                    where l.book_id = book and l.position_id = p.position_id and l.quantity_open > 0
+                    order by l.opened_at, l.venue_order, l.fill_id offset 0) as l),
         'tails', (
             select json_agg(json_build_array(
                 name, tail.executed_at, tail.venue_order, tail.fill_id,
@@ -611,7 +631,8 @@ end $$;
 -- positions, lots, superseded, actions, closings, parked, unparked, events}. The book comes first although it is counted
 -- last: its row lock and its seq decide whether the document may be written at all. Positions that stop being OPEN come
 -- before those that become OPEN, because a partial unique index is checked row by row.
-create function ledger.apply(document jsonb) returns jsonb language plpgsql volatile as $$
+create function ledger.apply(document jsonb) returns jsonb language plpgsql volatile
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     book constant text := document->>'book_id';
     recorded constant timestamptz := (document->>'recorded_at')::timestamptz;
@@ -677,7 +698,8 @@ begin
     return document->'seq';
 end $$;
 
-create function ledger.put_positions(positions jsonb) returns void language sql volatile as $$
+create function ledger.put_positions(positions jsonb) returns void language plpgsql volatile as $$
+begin
     insert into ledger.positions select * from jsonb_populate_recordset(null::ledger.positions, positions)
     on conflict on constraint positions_pk do update set
         (instrument, ticker, contract_name, direction, status, currency, multiplier, is_net, cash_style, quantity_open,
@@ -690,8 +712,8 @@ create function ledger.put_positions(positions jsonb) returns void language sql 
          excluded.exit_vwap, excluded.entry_notional, excluded.exit_notional, excluded.value_opened, excluded.value_initial,
          excluded.fees_total, excluded.realized_pnl, excluded.realized_pnl_gross, excluded.realized_pnl_base,
          excluded.split_factor, excluded.opened_at, excluded.last_opened_at, excluded.last_action_at, excluded.closed_at,
-         excluded.first_action_id, excluded.action_count, excluded.open_lot_count, excluded.updated_seq)
-$$;
+         excluded.first_action_id, excluded.action_count, excluded.open_lot_count, excluded.updated_seq);
+end $$;
 
 -- {book_id, now, marks: [{instrument, price, bid, ask, marked_at, source}]}: one row per 5-minute bucket, later marked_at wins.
 create function ledger.mark(document jsonb) returns jsonb language plpgsql volatile as $$
