@@ -62,7 +62,7 @@ class LiveDesk:
         return rows[0] if receipt_ts is None else next(row for row in rows if row["ts"] == instant(receipt_ts))
 
     def actions(self) -> list[dict[str, Any]]:
-        return self.query("select * from ledger.v_actions where book_id = 'live' order by executed_at, action_id")
+        return self.query("select * from ledger.v_actions where book_id = 'live' order by seq")
 
     def types(self) -> list[str]:
         return [row["action_type"] for row in self.actions()]
@@ -96,3 +96,11 @@ def digest(query: Query) -> dict[str, list[str]]:
         text = f"to_jsonb(t) - array[{','.join(repr(name) for name in names)}]::text[]"
         found[table] = [row["r"] for row in query(f"select ({text})::text as r from {table} t order by 1")]
     return found
+
+
+def wipe(query: Query) -> None:
+    """Empty the rooms, so that a second run can start from nothing in the same database."""
+    query(
+        "do $$ begin truncate signal.receipts, signal.decisions, signal.ticker_states, signal.state_snapshots, "
+        "signal.lane_history, signal.plans, signal.stop_history, signal.quarantine, outbox.events, ledger.books cascade; end $$"
+    )

@@ -12,6 +12,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from fillbook.money import plain
 from fillbook.runtime.db import Call
 from fillbook.signal.decision_input import decision_input
 from fillbook.signal.explain import account_of, blocks_of, trace_of
@@ -296,9 +297,13 @@ def _intent(intent: Intent, admission: Admission | None) -> Row:
         "side": intent.side,
         "rule": intent.rule,
         "reason": intent.reason,
-        "price": intent.price,
-        "quantity": None if admission is None else admission.quantity,
-        "notional": None if admission is None else admission.notional,
-        "confidence": intent.confidence,
+        "price": plain(intent.price),
+        "quantity": None if admission is None else _text(admission.quantity),
+        "notional": None if admission is None else _text(admission.notional),
+        "confidence": _text(intent.confidence),
         "refused_by": [] if admission is None else [block.rule for block in admission.refusals],
     }
+
+
+def _text(number: Decimal | None) -> str | None:
+    return None if number is None else plain(number)
