@@ -35,7 +35,12 @@ def discover(
         check = Check("D1", missing, "missing", None, True)
         return Verdict("D1", "watch", "incomplete", check, checks=(check,))
     seen = _Seen(receipt, reading, entry, desk, config, refusals)
-    verdict = next(found for rule in _RULES if (found := rule(seen)) is not None)
+    for rule in _RULES:
+        verdict = rule(seen)
+        if verdict is not None:
+            break
+    else:
+        raise AssertionError("D8 always matches")
     blocks = () if verdict.intents else (*failed(entry.gate, "gate"), *refusals)
     return verdict._replace(blocks=blocks, path=entry.path, checks=(*entry.paths, *entry.gate, verdict.check))
 

@@ -77,9 +77,8 @@ def _score(rule: str, reading: Reading, limit: Decimal) -> Check:
 def evaluate(reading: Reading, receipt: Receipt, desk: Desk, config: Profile) -> tuple[Check, ...]:
     """All sixteen comparisons, in order."""
     entry, column = config.entry, reading.column
-    score, rr, completion, phase_pct = (
-        _column(limits, column) for limits in (entry.score, entry.rr, entry.completion, entry.phase)
-    )
+    score, rr = _column(entry.score, column), _column(entry.rr, column)
+    completion, phase_pct = _column(entry.completion, column), _column(entry.phase, column)
     late = reading.late and not reading.elite
     return (
         *_safety(reading, receipt, config),

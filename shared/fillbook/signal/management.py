@@ -18,7 +18,7 @@ from fillbook.signal.plan import trim_quantity
 from fillbook.signal.profile import Profile
 from fillbook.signal.reading import Reading
 from fillbook.signal.scale_in import add_checks
-from fillbook.signal.sessions import MINUTE_MS, is_open
+from fillbook.signal.sessions import MINUTE_MS, is_open, phase
 from fillbook.signal.verdict import Entry, Verdict, add, enter, failed, freed_by, leave, trim
 
 OVEREXTENDED: Final = Decimal("0.95")
@@ -200,11 +200,11 @@ def _m7(case: Case) -> Step:
         return Step((Check("M7", case.held.tiers_taken, "target_ahead", True, False),))
     way = trim_at - plan.entry if case.long else plan.entry - trim_at
     done = receipt.price - plan.entry if case.long else plan.entry - receipt.price
-    progress, phase = case.progress, receipt.phase_pct
+    progress = case.progress
     near = [
         Check("M7", done, ">=", rules.near * way, done >= rules.near * way),
         Check("M7", progress, ">=", rules.completion, progress is not None and progress >= rules.completion),
-        Check("M7", phase, ">=", rules.phase_with_warning, _late_warning(case)),
+        Check("M7", receipt.phase_pct, ">=", rules.phase_with_warning, _late_warning(case)),
     ]
     check = next((check for check in near if check.holds), near[0])
     if not check.holds:
@@ -271,14 +271,14 @@ def _target(rule: str, case: Case, target: Decimal) -> Check:
 
 
 def _late_warning(case: Case) -> bool:
-    phase = case.receipt.phase_pct
-    return phase is not None and phase >= case.config.trim.phase_with_warning and bool(case.warnings)
+    matured = case.receipt.phase_pct
+    return matured is not None and matured >= case.config.trim.phase_with_warning and bool(case.warnings)
 
 
 def _window(case: Case, rule: str, window: str) -> Block | None:
     if is_open(window, case.receipt.ts, case.config.trading):
         return None
-    return Block(rule, "session", case.receipt.ts, window)
+    return Block(rule, "session", phase(case.receipt.ts, case.config.trading), window)
 
 
 def _age(case: Case, rule: str, minutes: int) -> Block | None:

@@ -53,6 +53,9 @@ def reconciled(state: TickerState, ts: int) -> TickerState:
         if desk.position_id is None:
             return state
         return state._replace(desk=_closed(desk, ts, "closed_elsewhere"))
+    if position.stop is None and position.plan is not None:
+        position = replace(position, stop=position.plan.stop)
+        state = state._replace(position=position)
     if desk.position_id != position.position_id:
         adopted = desk._replace(
             position_id=position.position_id,

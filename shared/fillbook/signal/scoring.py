@@ -54,9 +54,15 @@ def score_of(receipt: Receipt, *, long: bool, rr: Decimal | None, completion: De
     points += 12 if "sq30_release" in flags else 4 if "sq30_on" in flags else 0
     points += 2 * ("phase_zone_change" in flags) + _STATUS.get(status, 0) + _DATA[_missing(receipt)]
     if rr is not None:
-        points += next((value for floor, value in _RR if rr >= floor), 0)
+        for floor, value in _RR:
+            if rr >= floor:
+                points += value
+                break
     if completion is not None:
-        points += next((value for ceiling, value in _COMPLETION if completion <= ceiling), 0)
+        for ceiling, value in _COMPLETION:
+            if completion <= ceiling:
+                points += value
+                break
     points += _trigger_points(receipt.triggers, long)
     if receipt.divergence in ("bullish", "bearish"):
         points += 4 if (receipt.divergence == "bullish") == long else -4
