@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -21,6 +22,7 @@ from infra.local.scheduler import Scheduler
 from infra.local.tokens import Tokens
 
 WAIT_SECONDS_MAX = 600.0
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class CloudApi:
@@ -31,7 +33,7 @@ class CloudApi:
 
     def app(self) -> web.Application:
         """The application."""
-        app = web.Application(client_max_size=BODY_BYTES_MAX + 1, middlewares=[_google_errors])
+        app = web.Application(client_max_size=BODY_BYTES_MAX + 1, middlewares=[_loopback_only, _google_errors])
         app.add_routes(
             [
                 web.post("/v1/projects/{project}/topics/{topic}:publish", self._publish),
@@ -150,6 +152,18 @@ class CloudApi:
         for one in chosen:
             self._scheduler.pause(one, request.match_info["verb"] == "pause")
         return _json({"jobs": chosen})
+
+
+@web.middleware
+async def _loopback_only(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Refuse what a web page of somebody else may make a browser send to this machine, by its Origin or by a foreign name."""
+    names = [urlsplit(f"//{request.host}").hostname]
+    if "Origin" in request.headers:
+        names.append(urlsplit(request.headers["Origin"]).hostname)
+    if not LOOPBACK.issuperset(names):
+        return _json(Refused(403, "Only this machine may ask.").document(), status=403)
+    answer: web.StreamResponse = await handler(request)
+    return answer
 
 
 @web.middleware

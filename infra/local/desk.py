@@ -105,7 +105,7 @@ class LocalCloud:
         if self._desk_start is not None:
             clock.apply({"desk_at": self._desk_start.isoformat(), "paused": True, "speed": 1.0})
         self.home.turn_logs()
-        self._keeper = keeper = Keeper()
+        self._keeper = keeper = Keeper(lambda name, status: self._tell(name, f"died with status {status}; starting it again"))
         self._place = self._here()
         self._write_wiring()
         keeper.start(self._program(DISCORD, self._discord_command(), {}))
@@ -193,7 +193,7 @@ class LocalCloud:
     def _program(self, name: str, command: list[str], environment: Mapping[str, str], folder: Path = ROOT) -> Program:
         path = str(folder) if folder != ROOT else f"{ROOT}{os.pathsep}{ROOT / 'shared'}"
         base = {name: os.environ[name] for name in ("PATH", "TZ", "LD_LIBRARY_PATH") if name in os.environ}
-        base |= {"LANG": "C.UTF-8", "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        base |= {"LANG": "C.UTF-8", "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
         return Program(
             name=name,
             command=command,
@@ -205,7 +205,8 @@ class LocalCloud:
     def _function(self, name: str) -> Program:
         function, folder = self.manifest.functions[name], self._bundles / name
         arguments = ["--target", name, "--source", str(folder / "main.py"), "--host", HOST, "--port", str(self._ports[name])]
-        environment = plan.settings(self.manifest, function, self.place) | {"THREADS": str(plan.threads(function))}
+        environment = plan.settings(self.manifest, function, self.place)
+        environment |= {"THREADS": str(plan.threads(function)), "PYTHONDONTWRITEBYTECODE": "1"}
         return self._program(name, [sys.executable, "functions_framework", *arguments], environment, folder)
 
     def _write_run(self, keeper: Keeper | None) -> None:

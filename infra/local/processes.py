@@ -67,9 +67,10 @@ class Running:
 
 
 class Keeper:
-    """Owns the thread; ``close`` ends what still runs and the thread."""
+    """Owns the thread; ``close`` ends what still runs and the thread. ``tell_death(name, exit status)`` hears of deaths."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell_death: Callable[[str, int | None], None] | None = None) -> None:
+        self._tell_death = tell_death or (lambda _name, _status: None)
         self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._all: dict[str, Running] = {}
         self.watch: list[Callable[[], None]] = []
@@ -211,6 +212,7 @@ class Keeper:
         one.deaths_in_a_row = 1 if steady else one.deaths_in_a_row + 1
         wait = min(BACK_OFF_SECONDS * 2 ** min(one.deaths_in_a_row - 1, 10), BACK_OFF_SECONDS_MAX)
         one.again_at = time.monotonic() + wait
+        self._tell_death(one.program.name, one.exit_status)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

@@ -62,6 +62,20 @@ def test_a_bad_publish_is_refused_in_googles_shape(
     assert messages.figures()["depth"] == 0
 
 
+@pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}, {"Origin": "null"}])
+def test_a_web_page_of_somebody_else_gets_nothing_through_a_browser(
+    receiver: Receiver, start_messages: Start, headers: dict[str, str]
+) -> None:
+    messages = start_messages(receiver.subscription())
+    connection = http.client.HTTPConnection("127.0.0.1", messages.port, timeout=10)
+    connection.request("POST", "/token", b'{"email":"a@b","audience":"c"}', headers)
+    answer = connection.getresponse()
+    body = answer.read()
+    connection.close()
+    assert answer.status == 403
+    assert b"token" not in body
+
+
 def test_a_token_is_made_for_local_processes(receiver: Receiver, start_messages: Start) -> None:
     messages = start_messages(receiver.subscription())
     token = messages.control.token("fb-x@p.iam.gserviceaccount.com", "https://other")
