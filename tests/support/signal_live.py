@@ -101,6 +101,8 @@ def digest(query: Query) -> dict[str, list[str]]:
 def wipe(query: Query) -> None:
     """Empty the rooms, so that a second run can start from nothing in the same database."""
     query(
-        "do $$ begin truncate signal.receipts, signal.decisions, signal.ticker_states, signal.state_snapshots, "
-        "signal.lane_history, signal.plans, signal.stop_history, signal.quarantine, outbox.events, ledger.books cascade; end $$"
+        "do $$ declare names text; begin "
+        "select string_agg(format('%I.%I', schemaname, tablename), ', ') into names from pg_catalog.pg_tables "
+        "where schemaname in ('signal', 'ledger') or (schemaname = 'outbox' and tablename in ('events', 'inbox')); "
+        "execute 'truncate ' || names || ' cascade'; end $$"
     )

@@ -83,13 +83,9 @@ def test_a_receipt_without_a_booking_costs_two_round_trips(far_desk: LiveDesk, p
 
 
 def test_a_receipt_with_a_booking_costs_three_round_trips(far_desk: LiveDesk, proxy: Proxy) -> None:
-    for send, action in (
-        (lambda: far_desk.send(), "ENTRY"),
-        (lambda: far_desk.send(minutes=20, price=D("102.10")), "TRIM"),
-        (lambda: far_desk.send(minutes=40, price=D("97.00")), "EXIT"),
-    ):
+    for minutes, price, action in ((0, "100.40", "ENTRY"), (20, "102.10", "TRIM"), (40, "97.00", "EXIT")):
         proxy.reset()
-        send()
+        far_desk.send(minutes=minutes, price=D(price))
         assert (proxy.trips, far_desk.types()[-1]) == (3, action)
 
 
@@ -101,13 +97,9 @@ def test_a_refused_entry_takes_no_lock_of_the_book(far_desk: LiveDesk, proxy: Pr
 
 def test_duplicates_late_and_stale_receipts_cost_two_round_trips(far_desk: LiveDesk, proxy: Proxy) -> None:
     far_desk.send(minutes=5)
-    for send in (
-        lambda: far_desk.send(minutes=5),
-        lambda: far_desk.send(minutes=4),
-        lambda: far_desk.send(minutes=6, age_seconds=901),
-    ):
+    for minutes, age_seconds, result in ((5, 1, "duplicate"), (4, 1, "late"), (6, 901, "stale")):
         proxy.reset()
-        assert send().result in {"duplicate", "late", "stale"}
+        assert far_desk.send(minutes=minutes, age_seconds=age_seconds).result == result
         assert proxy.trips == 2
 
 

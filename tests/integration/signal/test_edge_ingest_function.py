@@ -132,7 +132,8 @@ def test_a_body_of_a_hundred_megabytes_is_cut_off_at_the_limit(webhook: FlaskCli
     answer = webhook.post("/timed/ingest", headers=BEARER, environ_overrides=stream)
     assert answer.status_code == 413
     assert endless.given <= 2 * 65_536
-    assert webhook.post("/timed/ingest", data=b"{}", content_length=100_000_000, headers=BEARER).status_code == 413
+    lying = {"CONTENT_LENGTH": "100000000"}
+    assert webhook.post("/timed/ingest", data=b"{}", headers=BEARER, environ_overrides=lying).status_code == 413
 
 
 def test_a_gzip_bomb_is_never_unpacked(webhook: FlaskClient, published: Topics) -> None:
