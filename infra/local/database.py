@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from infra.local.memory import peak_bytes
 from infra.local.postgres import PostgresError, PostgresServer
 from infra.local.processes import Keeper
 
@@ -29,6 +30,7 @@ class LocalDatabase:
         self._port = 0
         self._wanted = False
         self._again_at = 0.0
+        self._peak = 0
         self.starts = 0
 
     @property
@@ -45,6 +47,12 @@ class LocalDatabase:
     def pid(self) -> int | None:
         """The server's process; None when it does not run or is not ours."""
         return self._server.pid if self._server else None
+
+    def peak_bytes(self) -> int:
+        """The largest resident size of any process of the server so far."""
+        pid = self.pid
+        self._peak = max(self._peak, peak_bytes(pid)) if pid else self._peak
+        return self._peak
 
     def url_at(self, port: int) -> str:
         """The superuser's URL of the desk's database when the server listens on ``port``; a foreign URL as given."""
@@ -83,6 +91,7 @@ class LocalDatabase:
         """Stop the server in order."""
         self._wanted = False
         if self._server is not None and self._keeper is not None:
+            self.peak_bytes()
             self._keeper.do(self._server.stop)
 
     def close(self) -> None:

@@ -324,7 +324,9 @@ class LocalCloud:
             time.sleep(0.01)
 
     def figures(self) -> dict[str, dict[str, Any]]:
-        """By process: ``restarts``, ``exit`` (status; None: it runs), ``peak_bytes`` (known once it ended)."""
+        """By process: ``restarts``, ``exit`` (status; None: it runs), ``peak_bytes`` (largest resident size so far)."""
+        for one in self.keeper.all():
+            one.measure()
         return self._figures(self.keeper)
 
     def _figures(self, keeper: Keeper) -> dict[str, dict[str, Any]]:
@@ -332,5 +334,6 @@ class LocalCloud:
             one.program.name: {"restarts": one.restarts, "exit": one.exit_status, "peak_bytes": one.peak_bytes}
             for one in keeper.all()
         }
-        found[POSTGRES] = {"restarts": max(self._postgres.starts - 1, 0), "exit": None, "peak_bytes": 0}
+        restarts = max(self._postgres.starts - 1, 0)
+        found[POSTGRES] = {"restarts": restarts, "exit": None, "peak_bytes": self._postgres.peak_bytes()}
         return found

@@ -21,7 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from infra.local.memory import peak_bytes
+
 POLL_SECONDS = 0.02
+MEASURE_SECONDS = 2.0
 BACK_OFF_SECONDS, BACK_OFF_SECONDS_MAX = 0.1, 5.0
 STEADY_SECONDS = 20.0
 LOG_TAIL_LINES = 15
@@ -60,6 +63,11 @@ class Running:
         """The process id, None while it does not run."""
         return self.process.pid if self.process is not None else None
 
+    def measure(self) -> None:
+        """Bring ``peak_bytes`` up to date."""
+        if self.process is not None:
+            self.peak_bytes = max(self.peak_bytes, peak_bytes(self.process.pid))
+
     @property
     def restarts(self) -> int:
         """How often it had to be started again."""
@@ -73,6 +81,7 @@ class Keeper:
         self._tell_death = tell_death or (lambda _name, _status: None)
         self._asked: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._all: dict[str, Running] = {}
+        self._measure_at = 0.0
         self.watch: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._keep, name="keeper", daemon=True)
         self._thread.start()
@@ -131,6 +140,7 @@ class Keeper:
                 one = self._all.get(name)
                 if one is not None:
                     one.wanted, one.again_at = False, None
+                    one.measure()
                     if one.process is not None:
                         with suppress(ProcessLookupError):
                             os.kill(one.process.pid, signal.SIGTERM)
@@ -166,6 +176,10 @@ class Keeper:
                 self._mourn(one)
             if one.process is None and one.again_at is not None and time.monotonic() >= one.again_at:
                 self._launch(one)
+        if time.monotonic() >= self._measure_at:
+            self._measure_at = time.monotonic() + MEASURE_SECONDS
+            for one in self._all.values():
+                one.measure()
         for look in list(self.watch):
             look()
 
