@@ -97,11 +97,3 @@ def total(parts: Sequence[Decimal | None]) -> Decimal | None:
                 return None
             result += part
         return result
-
-
-def open_share(amount: Decimal | None, open_quantity: Decimal, quantity: Decimal) -> Decimal | None:
-    """The part of a lot's amount that belongs to its open quantity; unknown stays unknown."""
-    if amount is None or not quantity:
-        return None
-    with localcontext(CONTEXT):
-        return to_money(amount * open_quantity / quantity)

@@ -35,7 +35,7 @@ select p.position_id, p.book_id, p.symbol, p.contract_name, p.direction::text as
 
 -- name: lots
 -- The lots of some positions, oldest first.
-select book_id, position_id, lot_id, opened_at, quantity, quantity_open, price, cost_basis, status::text as status
+select book_id, position_id, lot_id, opened_at, quantity, quantity_open, price, cost_basis, cost_basis_open, status::text as status
   from ledger.v_lots
  where book_id = any(:books::text[]) and position_id = any(:positions::uuid[])
  order by opened_at, lot_id;
@@ -50,7 +50,8 @@ select a.book_id, a.position_id, a.action_id, a.version, a.executed_at, a.action
                                                        'lot_price', v.lot_price::text, 'realized_pnl', v.realized_pnl::text)
                                      order by v.lot_id) as closings
                        from ledger.v_closings v where v.book_id = a.book_id and v.action_id = a.action_id) c on true
-  left join notify.v_messages n on n.book_id = a.book_id and n.action_id = a.action_id
+  left join notify.v_messages n
+    on n.subject_kind = 'execution' and n.book_id = a.book_id and n.action_id = a.action_id
  where a.book_id = any(:books::text[]) and a.position_id = any(:positions::uuid[])
  order by a.executed_at, a.action_id;
 

@@ -99,9 +99,8 @@ def outcome(realized: Decimal | None) -> str:
 
 
 def lot(row: Mapping[str, Any], of: Mapping[str, Any]) -> Document:
-    """One lot; its unrealized P&L takes the share of the basis that is still open."""
-    basis = money.open_share(row["cost_basis"], row["quantity_open"], row["quantity"])
-    gain = unrealized(of["direction"], row["quantity_open"], of["mark"], of["multiplier"], basis)
+    """One lot; its unrealized P&L takes the part of the basis that is still open."""
+    gain = unrealized(of["direction"], row["quantity_open"], of["mark"], of["multiplier"], row["cost_basis_open"])
     return {
         "lot_id": row["lot_id"],
         **instants("", row["opened_at"]),
