@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import cache
 from random import Random
 from typing import Any
 
+from fillbook.signal.decode import receipt_of
 from fillbook.signal.model import Receipt
 from tests.support.receipts import MINUTE_MS, R_TS, body
-from tests.support.signal_desk import mirrored, receipt_from
+from tests.support.signal_desk import mirrored
 
 CENT = Decimal("0.01")
 STEPS = (1, 1, 1, 1, 1, 1, 1, 1, 2, 5, 15, 31, 60, 240, 900)
@@ -39,7 +41,18 @@ def _walk(random: Random, length: int, tickers: int) -> Iterator[Receipt]:
         if random.random() < 0.3:
             triggers[ticker] = ts - random.randrange(0, 40) * MINUTE_MS
         prices[ticker] = _next_price(random, prices[ticker])
-        yield receipt_from(_document(random, ticker, ts, prices[ticker], sides[ticker], triggers[ticker], widths[ticker]))
+        yield _receipt(_document(random, ticker, ts, prices[ticker], sides[ticker], triggers[ticker], widths[ticker]))
+
+
+def _receipt(document: dict[str, Any]) -> Receipt:
+    """Ids are only names here; the canonical form and its hash would cost more than all rules together."""
+    name = f"{document['ticker']}@{document['ts']}"
+    return receipt_of(document, receipt_id=name, payload_hash=name)
+
+
+@cache
+def _base(long: bool) -> dict[str, Any]:
+    return body() if long else mirrored()
 
 
 def _next_price(random: Random, price: Decimal) -> Decimal:
@@ -52,8 +65,7 @@ def _next_price(random: Random, price: Decimal) -> Decimal:
 def _document(random: Random, ticker: str, ts: int, price: Decimal, long: bool, trigger_ts: int, width: int) -> dict[str, Any]:
     if random.random() < 0.05:
         return {"ticker": ticker, "ts": ts, "price": price}
-    document = body() if long else mirrored()
-    document |= {"ticker": ticker, "ts": ts, "time_close": ts + MINUTE_MS, "trigger_ts": trigger_ts}
+    document = _base(long) | {"ticker": ticker, "ts": ts, "time_close": ts + MINUTE_MS, "trigger_ts": trigger_ts}
     start = document["price"]
     for name in ("tp", "sl", "trigger_price"):
         document[name] = start + (document[name] - start) * width

@@ -126,12 +126,11 @@ def _settled(draft: Draft, admissions: Sequence[Admission], booked: Sequence[Boo
         return verdict
     if EXIT in kinds:
         # A flip whose entry was refused: the exit stands alone.
-        return verdict._replace(lane="exit", intents=verdict.intents[:1], blocks=(*verdict.blocks, *refusals))
-    if draft.case is None:
-        return discover(
-            draft.receipt, draft.reading, draft.entry, draft.state.desk, draft.config, refusals or _not_booked(verdict)
-        )
-    return manage(draft.case, refused=verdict, refusals=refusals or _not_booked(verdict))
+        return verdict._replace(lane="exit", blocks=(*verdict.blocks, *refusals))
+    refusals = refusals or _not_booked(verdict)
+    if draft.case is not None:
+        return manage(draft.case, refused=verdict, refusals=refusals)
+    return discover(draft.receipt, draft.reading, draft.entry, draft.state.desk, draft.config, refusals)
 
 
 def _not_booked(verdict: Verdict) -> tuple[Block, ...]:
@@ -257,10 +256,11 @@ def _decision(
         None if reading is None else reading.score,
         verdict.path,
         verdict.blocks,
-        verdict.intents,
+        # What was wished stays on record also when it was refused: then all that was compared is worth keeping.
+        draft.verdict.intents,
         move,
         inputs_of(receipt, reading, draft.case),
-        kept(checks, verdict.check, verdict.blocks, whole=bool(verdict.intents)),
+        kept(checks, verdict.check, verdict.blocks, whole=bool(draft.verdict.intents)),
         account,
         action_ids,
         receipt.price,
