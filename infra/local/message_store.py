@@ -18,6 +18,7 @@ from pathlib import Path
 ID_BLOCK = 100_000
 WAL_PAGES = 4_000
 FIRST_ID = 10_000_000_000
+LINGER_SECONDS = 0.05
 
 SCHEMA = """
 create table if not exists numbers (name text primary key, value integer not null) without rowid;
@@ -116,7 +117,7 @@ class MessageStore:
 
     async def replace(self, rows: Sequence[Row], gone: Sequence[int]) -> None:
         """Add ``rows`` and remove ``gone`` in one commit; returns after it. Raises StoreError, then nothing changed."""
-        batch = self._current()
+        batch = self._current(is_urgent=True)
         batch.rows.extend((row.id, row.subscription, row.ordering_key, row.published_at, row.failures, row.body) for row in rows)
         batch.gone.extend((row_id,) for row_id in gone)
         await asyncio.shield(batch.done)
@@ -137,9 +138,13 @@ class MessageStore:
         """Remember with the next commit that the slot of a job is over."""
         self._current().slots.append((job, slot))
 
-    def _current(self) -> _Batch:
+    def _current(self, *, is_urgent: bool = False) -> _Batch:
+        """The batch to write to; it is committed at once when somebody waits for it, else after a short while."""
+        loop = asyncio.get_running_loop()
         if self._batch is None:
-            self._batch = _Batch([], [], [], [], asyncio.get_running_loop().create_future())
+            self._batch = _Batch([], [], [], [], loop.create_future())
+            loop.call_later(LINGER_SECONDS, self._wake.set)
+        if is_urgent:
             self._wake.set()
         return self._batch
 
