@@ -27,14 +27,17 @@ create table ledger.books (
     last_recorded_at timestamptz       not null,
     created_at       timestamptz       not null,
     closed_at        timestamptz,
+    closed_seq       bigint,
     constraint books_pk primary key (book_id),
     constraint books_id_form check (
         book_id ~ '^(live|(replay|ibkr):[A-Za-z0-9._~-]{1,64}|mt5:[A-Za-z0-9._~-]{1,64}:[A-Za-z0-9._~-]{1,64})$'),
     constraint books_kind_matches check (kind = split_part(book_id, ':', 1)),
     constraint books_netting check (netting in ('net', 'hedge')),
     constraint books_currency_form check (base_currency ~ '^[A-Z]{3}$'),
-    constraint books_chain_form check (seq >= 0 and octet_length(chain_head) = 32)
+    constraint books_chain_form check (seq >= 0 and octet_length(chain_head) = 32),
+    constraint books_closed_form check ((closed_at is null) = (closed_seq is null))
 );
+comment on column ledger.books.closed_seq is 'The seq at which the book was closed: a rebuild closes it at the same place.';
 comment on table ledger.books is 'A ledger of its own; seq and chain_head are the end of its chain of journal and history rows.';
 
 create table ledger.fills (
@@ -425,7 +428,7 @@ end $$;
 -- {book_id, now}: a closed book refuses decisions and parks facts.
 create function ledger.close_book(document jsonb) returns jsonb language plpgsql volatile as $$
 begin
-    update ledger.books b set closed_at = (document->>'now')::timestamptz
+    update ledger.books b set closed_at = (document->>'now')::timestamptz, closed_seq = b.seq
      where b.book_id = document->>'book_id' and b.closed_at is null;
     return to_jsonb(found);
 end $$;
@@ -1005,12 +1008,14 @@ begin
     end loop;
 end $$;
 grant usage on schema ledger to replay_writer, ledger_maintenance;
-grant update (seq, chain_head, last_recorded_at, closed_at) on ledger.books to ledger_writer, replay_writer, ledger_maintenance;
+grant update (seq, chain_head, last_recorded_at, closed_at, closed_seq) on ledger.books to ledger_writer, replay_writer, ledger_maintenance;
 grant update on ledger.positions, ledger.lots, ledger.parked_fills, ledger.marks, ledger.breaks
     to ledger_writer, replay_writer, ledger_maintenance;
 grant update (superseded_at) on ledger.execution_actions to ledger_writer, replay_writer, ledger_maintenance;
 grant delete on ledger.parked_fills to ledger_writer, replay_writer;
-grant delete on ledger.closings, ledger.execution_actions, ledger.lots, ledger.positions, ledger.parked_fills to ledger_maintenance;
+-- the journal too: only a rebuild that was told to accept a difference numbers it anew
+grant delete on ledger.closings, ledger.execution_actions, ledger.lots, ledger.positions, ledger.parked_fills, ledger.fills,
+    ledger.adjustments to ledger_maintenance;
 
 revoke all on all functions in schema ledger from public;
 grant execute on function ledger.open_book(jsonb), ledger.close_book(jsonb), ledger.lock_instruments(text, text[]), ledger.load(jsonb),
@@ -1024,3 +1029,38 @@ grant select on ledger.v_books, ledger.v_positions, ledger.v_lots, ledger.v_acti
     to ledger_reader, ledger_writer, replay_writer, tracker_reader, snapshot_reader, notify_reader, replay_reader;
 grant ledger_reader, ledger_writer to desk_operator;
 grant ledger_writer to replay_catch_up;
+
+-- For ``rebuild --write`` alone (role ledger_maintenance): empty a book, then write what the journal says, in pages.
+create function ledger.empty_book(document jsonb) returns jsonb language plpgsql volatile as $$
+declare
+    emptied constant text := document->>'book_id';
+begin
+    delete from ledger.closings t where t.book_id = emptied;
+    delete from ledger.execution_actions t where t.book_id = emptied;
+    delete from ledger.lots t where t.book_id = emptied;
+    delete from ledger.positions t where t.book_id = emptied;
+    delete from ledger.parked_fills t where t.book_id = emptied;
+    if (document->>'with_journal')::boolean then
+        delete from ledger.fills t where t.book_id = emptied;
+        delete from ledger.adjustments t where t.book_id = emptied;
+    end if;
+    update ledger.books b
+       set seq = (document->>'seq')::bigint, chain_head = (document->>'chain_head')::bytea,
+           last_recorded_at = (document->>'recorded_at')::timestamptz
+     where b.book_id = emptied;
+    return to_jsonb(found);
+end $$;
+
+create function ledger.restore(document jsonb) returns jsonb language plpgsql volatile as $$
+begin
+    insert into ledger.fills select * from jsonb_populate_recordset(null::ledger.fills, document->'fills');
+    insert into ledger.adjustments select * from jsonb_populate_recordset(null::ledger.adjustments, document->'adjustments');
+    insert into ledger.positions select * from jsonb_populate_recordset(null::ledger.positions, document->'positions');
+    insert into ledger.lots select * from jsonb_populate_recordset(null::ledger.lots, document->'lots');
+    insert into ledger.execution_actions
+    select * from jsonb_populate_recordset(null::ledger.execution_actions, document->'actions');
+    insert into ledger.closings select * from jsonb_populate_recordset(null::ledger.closings, document->'closings');
+    insert into ledger.parked_fills select * from jsonb_populate_recordset(null::ledger.parked_fills, document->'parked');
+    return 'true'::jsonb;
+end $$;
+grant execute on function ledger.empty_book(jsonb), ledger.restore(jsonb) to ledger_maintenance;

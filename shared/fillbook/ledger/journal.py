@@ -76,15 +76,33 @@ def classify(
         arrivals.append(arrival)
         if arrival.row is None:
             continue
+        _note(changes, arrival.row, versions, current)
         versions.append(arrival.row)
-        if arrival.status is not OutcomeStatus.SUPERSEDED:
-            earlier = changes.get(fill.fill_id)
-            changes[fill.fill_id] = Change(
-                before=current if earlier is None else earlier.before,
-                after=arrival.row,
-                is_enrichment=arrival.status is OutcomeStatus.ENRICHED and (earlier is None or earlier.is_enrichment),
-            )
     return arrivals, changes
+
+
+def changes_of(journal: Mapping[str, Sequence[FillVersion]], rows: Iterable[FillVersion]) -> dict[str, Change]:
+    """The changes that journal rows of one call meant when they were written; ``journal`` holds what was there before."""
+    known: dict[str, list[FillVersion]] = {}
+    changes: dict[str, Change] = {}
+    for row in sorted(rows, key=lambda row: row.version):
+        versions = known.setdefault(row.fill.fill_id, list(journal.get(row.fill.fill_id, ())))
+        _note(changes, row, versions, max(versions, key=_rank) if versions else None)
+        versions.append(row)
+    return changes
+
+
+def _note(changes: dict[str, Change], row: FillVersion, versions: Sequence[FillVersion], current: FillVersion | None) -> None:
+    """Remember the row when it is now its fill's current version."""
+    if current is not None and row.current_rank < current.current_rank:
+        return
+    is_enrichment = any(version.fill.rank == row.fill.rank for version in versions)
+    earlier = changes.get(row.fill.fill_id)
+    changes[row.fill.fill_id] = Change(
+        before=current if earlier is None else earlier.before,
+        after=row,
+        is_enrichment=is_enrichment and (earlier is None or earlier.is_enrichment),
+    )
 
 
 def _rank(version: FillVersion) -> tuple[int, bool, int]:

@@ -84,8 +84,13 @@ class BookHead:
     seq: int
     chain_head: bytes
     last_recorded_at: datetime
-    is_closed: bool = False
+    closed_seq: int | None = None
     is_locked: bool = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the book was closed at or before this point of its chain."""
+        return self.closed_seq is not None and self.seq >= self.closed_seq
 
 
 @dataclass(frozen=True, slots=True)

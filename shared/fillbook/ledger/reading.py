@@ -89,7 +89,7 @@ def book_head(row: Row, *, is_locked: bool) -> BookHead:
         seq=row["seq"],
         chain_head=raw(row["chain_head"]),
         last_recorded_at=instant(row["last_recorded_at"]),
-        is_closed=row["closed_at"] is not None,
+        closed_seq=row["closed_seq"],
         is_locked=is_locked,
     )
 

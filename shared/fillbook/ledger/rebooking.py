@@ -95,6 +95,15 @@ def affected(
     return continued, rebooked
 
 
+def fills_by_instrument(changes: Mapping[str, Change]) -> dict[str, list[str]]:
+    """Per instrument the changed fills that stand or stood on it."""
+    named: dict[str, list[str]] = {}
+    for fill_id, change in changes.items():
+        for instrument, _ in change.effects():
+            named.setdefault(instrument, []).append(fill_id)
+    return named
+
+
 def _key(fill: Fill) -> Key:
     return fill.key
 

@@ -205,10 +205,7 @@ def _plan(
         raise Contended("ledger_moved", "an instrument was touched that is not locked")
     histories: dict[str, History] = {}
     if rebooked:
-        named: dict[str, list[str]] = {}
-        for fill_id, change in changes.items():
-            for instrument, _ in change.effects():
-                named.setdefault(instrument, []).append(fill_id)
+        named = rebooking.fills_by_instrument(changes)
         histories = store.load_history(tx, state.head.book.book_id, rebooked, named, fills_max=fills_max)
     return rebooking.plan(state, changes, continued, histories, splits), histories
 

@@ -1,0 +1,124 @@
+"""Whole books read and written in pages: for rebuild, verification, audit and state hash, not for bookings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from heapq import merge
+from typing import Any
+
+from fillbook.ledger import reading
+from fillbook.ledger.ids import instant_text
+from fillbook.ledger.model import ActionVersion, AdjustmentVersion, BookHead, FillVersion, Lot, Position
+from fillbook.ledger.statehash import state_hash
+from fillbook.ledger.store import QUERIES
+from fillbook.runtime.db import Call, Tx
+from fillbook.runtime.errors import Rejected
+
+PAGE_ROWS = 2_000
+WRITE_ROWS = 1_000
+_FIRST_ID = "00000000-0000-0000-0000-000000000000"
+# referenced rows first
+_ORDER = ("fills", "adjustments", "positions", "lots", "actions", "closings", "parked")
+
+
+def book_ids(tx: Tx, since: datetime | None = None) -> list[str]:
+    """Every book, or those with rows recorded since an instant."""
+    return [row["book_id"] for row in tx.query(QUERIES["book_ids"], since=since)]
+
+
+def book_head(tx: Tx, book_id: str) -> BookHead:
+    """One book; ``Rejected('book_unknown')``."""
+    return _head(tx.query(QUERIES["book_head"], book_id=book_id), is_locked=False)
+
+
+def lock_book(tx: Tx, book_id: str) -> BookHead:
+    """One book under its row lock; ``Rejected('book_unknown')``."""
+    return _head(tx.query(QUERIES["lock_book"], book_id=book_id), is_locked=True)
+
+
+def _head(rows: Sequence[Mapping[str, Any]], *, is_locked: bool) -> BookHead:
+    if not rows:
+        raise Rejected("book_unknown", field="book_id")
+    return reading.book_head(rows[0]["row"], is_locked=is_locked)
+
+
+def journal(tx: Tx, book_id: str) -> Iterator[FillVersion | AdjustmentVersion]:
+    """All journal rows in seq order."""
+    adjustments = [reading.adjustment_version(row["row"]) for row in tx.query(QUERIES["adjustments"], book_id=book_id)]
+    fills = (reading.fill_version(row["row"]) for row in _by_seq(tx, "fills_page", book_id))
+    rows: Iterator[FillVersion | AdjustmentVersion] = merge(fills, adjustments, key=lambda row: row.seq)
+    return rows
+
+
+def action_versions(tx: Tx, book_id: str) -> Iterator[ActionVersion]:
+    """All history rows in seq order, with their closings."""
+    for row in _by_seq(tx, "actions_page", book_id):
+        yield reading.action_version(row["row"], row["closings"])
+
+
+def raw_rows(tx: Tx, book_id: str) -> Iterator[tuple[str, Mapping[str, Any], Sequence[Mapping[str, Any]]]]:
+    """(table, row, closings) of every chained row in seq order, as stored, hashes included."""
+    adjustments = [("adjustments", row["row"], ()) for row in tx.query(QUERIES["adjustments"], book_id=book_id)]
+    fills = (("fills", row["row"], ()) for row in _by_seq(tx, "fills_page", book_id))
+    actions = (("execution_actions", row["row"], row["closings"] or ()) for row in _by_seq(tx, "actions_page", book_id))
+    return merge(fills, adjustments, actions, key=lambda item: item[1]["seq"])
+
+
+def positions(tx: Tx, book_id: str) -> Iterator[tuple[Position, int]]:
+    """All positions with their updated_seq."""
+    for row in _by_id(tx, "positions_page", book_id, "position_id"):
+        yield reading.position(row), row["updated_seq"]
+
+
+def lots(tx: Tx, book_id: str) -> Iterator[Lot]:
+    """All lots."""
+    for row in _by_id(tx, "lots_page", book_id, "lot_id"):
+        yield reading.lot(row)
+
+
+def parked(tx: Tx, book_id: str) -> list[tuple[str, str, str]]:
+    """(fill_id, instrument, reason) of every parked fact."""
+    rows = tx.query(QUERIES["parked"], book_id=book_id)
+    return [(row["fill_id"], row["instrument"], row["reason"]) for row in rows]
+
+
+def book_state_hash(tx: Tx, book_id: str) -> str:
+    """The state hash of what is stored."""
+    current = (version for version in action_versions(tx, book_id) if version.superseded_at is None)
+    return state_hash(current, lots(tx, book_id), (position for position, _ in positions(tx, book_id)))
+
+
+def replace_book(tx: Tx, head: BookHead, tables: Mapping[str, list[dict[str, Any]]], *, with_journal: bool) -> None:
+    """Delete a book's history and projections (and its journal) and write ``tables`` instead; maintenance role."""
+    tx.send(
+        Call(
+            "ledger.empty_book",
+            {
+                "book_id": head.book.book_id,
+                "with_journal": with_journal,
+                "seq": head.seq,
+                "chain_head": f"\\x{head.chain_head.hex()}",
+                "recorded_at": instant_text(head.last_recorded_at),
+            },
+        )
+    )
+    for name in _ORDER[0 if with_journal else 2 :]:
+        rows = tables.get(name, [])
+        for start in range(0, len(rows), WRITE_ROWS):
+            tx.call(Call("ledger.restore", {name: rows[start : start + WRITE_ROWS]}))
+
+
+def _by_seq(tx: Tx, statement: str, book_id: str) -> Iterator[Mapping[str, Any]]:
+    after = 0
+    while rows := tx.query(QUERIES[statement], book_id=book_id, after=after, rows_max=PAGE_ROWS):
+        yield from rows
+        after = rows[-1]["row"]["seq"]
+
+
+def _by_id(tx: Tx, statement: str, book_id: str, name: str) -> Iterator[Mapping[str, Any]]:
+    after = _FIRST_ID
+    while rows := tx.query(QUERIES[statement], book_id=book_id, after=after, rows_max=PAGE_ROWS):
+        for row in rows:
+            yield row["row"]
+        after = rows[-1]["row"][name]

@@ -1,0 +1,224 @@
+"""Replays a book's journal call by call: what should be stored, compared with what is stored, or written instead of it.
+
+The journal says everything: which facts, in which calls, recorded when. Replaying it through the same pure core gives the
+same versions, numbers and hashes, so history and projections may be lost and a difference means tampering or a bug.
+``check`` folds in memory and writes nothing. ``write`` needs the maintenance role; it refuses to commit a different book
+unless told to accept it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from fillbook.ledger import bookstore as store
+from fillbook.ledger import rebooking
+from fillbook.ledger.chain import genesis
+from fillbook.ledger.columns import ACTIONS, LOTS, POSITIONS, Values, closing_rows
+from fillbook.ledger.ids import instant_text
+from fillbook.ledger.journal import changes_of
+from fillbook.ledger.memory import MemoryBook
+from fillbook.ledger.model import AdjustmentVersion, BookHead, FillVersion
+from fillbook.ledger.rebooking import Plan
+from fillbook.ledger.sealing import Sealed, seal
+from fillbook.ledger.statehash import state_hash
+from fillbook.runtime.db import Database, Tx
+from fillbook.runtime.errors import Rejected
+
+JournalRow = FillVersion | AdjustmentVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """The first row of a table that is not what the journal says: its ids, and the columns that disagree."""
+
+    table: str
+    row: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """What a rebuild found; ``is_equal`` when nothing differs and both hashes are the stored ones."""
+
+    book_id: str
+    rows: int
+    differences: tuple[Difference, ...]
+    state_hash: str
+    chain_head: str
+    is_equal: bool
+
+
+def check(db: Database, book_id: str) -> Rebuilt:
+    """Replay in memory and compare, in one snapshot; nothing is written."""
+    with db.transaction(read_only=True, isolation="repeatable read") as tx:
+        return check_in(tx, book_id)
+
+
+def check_in(tx: Tx, book_id: str) -> Rebuilt:
+    """As ``check``, inside the caller's snapshot."""
+    head = store.book_head(tx, book_id)
+    memory = replay(head, store.journal(tx, book_id))
+    differences = tuple(_differences(tx, memory))
+    if (memory.head.seq, memory.head.chain_head) != (head.seq, head.chain_head):
+        differences += (Difference(table="books", row=book_id, columns=("seq", "chain_head")),)
+    return _result(memory, differences)
+
+
+def write(db: Database, book_id: str, *, accept: bool = False) -> Rebuilt:
+    """Delete history and projections of a book and write what the journal says, in one transaction under the book's lock.
+
+    Raises ``Rejected('rebuild_differs')``, having changed nothing, when a hash is not the stored one and ``accept`` is not
+    given; accepting also numbers the journal anew where the numbers moved.
+    """
+    with db.transaction() as tx:
+        head = store.lock_book(tx, book_id)
+        pages: list[Sealed] = []
+        memory = replay(head, store.journal(tx, book_id), pages.append)
+        before = store.book_state_hash(tx, book_id)
+        result = _result(memory, ())
+        is_equal = before == result.state_hash and head.chain_head == memory.head.chain_head
+        if not is_equal and not accept:
+            raise Rejected("rebuild_differs", f"state {before} became {result.state_hash}")
+        store.replace_book(tx, memory.head, _tables(memory, pages), with_journal=not is_equal)
+        return replace(result, is_equal=is_equal)
+
+
+def replay(head: BookHead, journal: Iterable[JournalRow], each: Callable[[Sealed], object] = lambda _: None) -> MemoryBook:
+    """Replay journal rows, which come in seq order, on an empty book with the head's terms; ``each`` sees every call."""
+    start = replace(head, seq=0, chain_head=genesis(head.book.book_id))
+    memory = MemoryBook(start)
+    for _, rows in groupby(journal, key=lambda row: row.booking_seq):
+        call = list(rows)
+        _, sealed = step(
+            memory,
+            [row for row in call if isinstance(row, FillVersion)],
+            [row for row in call if isinstance(row, AdjustmentVersion)],
+            call[0].recorded_at,
+        )
+        each(sealed)
+    return memory
+
+
+def step(
+    memory: MemoryBook, rows: Sequence[FillVersion], adjustments: Sequence[AdjustmentVersion], recorded_at: datetime
+) -> tuple[Plan, Sealed]:
+    """One call, as ``service`` makes it, on a book in memory."""
+    changes = changes_of(memory.journal, rows)
+    splits = {version.adjustment.adjustment_id: version.adjustment for version in adjustments}
+    instruments = {row.fill.instrument for row in rows} | {split.instrument for split in splits.values()}
+    state = memory.state(instruments, {row.fill.fill_id for row in rows})
+    continued, rebooked = rebooking.affected(state, changes, splits.values())
+    histories = memory.histories(rebooked, rebooking.fills_by_instrument(changes)) if rebooked else {}
+    plan = rebooking.plan(state, changes, continued, histories, splits)
+    sealed = seal(memory.head, recorded_at, rows, changes, plan, histories, adjustments)
+    memory.apply(changes, plan, sealed)
+    return plan, sealed
+
+
+def _result(memory: MemoryBook, differences: tuple[Difference, ...]) -> Rebuilt:
+    return Rebuilt(
+        book_id=memory.head.book.book_id,
+        rows=memory.head.seq,
+        differences=differences,
+        state_hash=state_hash(memory.current.values(), memory.lots.values(), memory.positions.values()),
+        chain_head=memory.head.chain_head.hex(),
+        is_equal=not differences,
+    )
+
+
+def _tables(memory: MemoryBook, pages: Sequence[Sealed]) -> dict[str, list[dict[str, Any]]]:
+    """Every row of the book as a document, by the names that ``ledger.restore`` takes."""
+    book_id = memory.head.book.book_id
+    tables: dict[str, list[dict[str, Any]]] = {"fills": [], "adjustments": [], "actions": [], "closings": []}
+    parked_at: dict[str, str] = {}
+    for sealed in pages:
+        for name, rows in tables.items():
+            rows += sealed.document.get(name, ())
+        for row in sealed.document.get("parked", ()):
+            parked_at[row["fill_id"]] = row["parked_at"]
+    for row in tables["actions"]:
+        following = memory.superseded.get((row["action_id"], row["version"]))
+        if following is not None:
+            row["superseded_at"] = instant_text(following.recorded_at)
+    tables["positions"] = [
+        {**POSITIONS.document(POSITIONS.values(book_id, position)), "updated_seq": memory.updated_seq[position.position_id]}
+        for position in memory.positions.values()
+    ]
+    tables["lots"] = [LOTS.document(LOTS.values(book_id, lot)) for lot in memory.lots.values()]
+    tables["parked"] = [
+        {
+            "book_id": book_id,
+            "fill_id": fill_id,
+            "reason": reason,
+            "parked_at": parked_at[fill_id],
+            "instrument": instrument,
+        }
+        for fill_id, (instrument, reason) in memory.parked.items()
+    ]
+    return tables
+
+
+def _rows(memory: MemoryBook) -> Iterator[tuple[str, str, tuple[str, ...], Values]]:
+    """(table, row name, column names, values) of everything derived, as it should be stored."""
+    book_id = memory.head.book.book_id
+    for version in memory.versions:
+        following = memory.superseded.get((version.action.action_id, version.version))
+        yield (
+            "execution_actions",
+            f"{version.action.action_id} v{version.version}",
+            (*ACTIONS.names, "superseded_at", "closings"),
+            [*ACTIONS.values(book_id, version), following and following.recorded_at, closing_rows(book_id, version)],
+        )
+    for position in memory.positions.values():
+        seq = memory.updated_seq[position.position_id]
+        yield "positions", position.position_id, (*POSITIONS.names, "updated_seq"), [*POSITIONS.values(book_id, position), seq]
+    for lot in memory.lots.values():
+        yield "lots", lot.lot_id, LOTS.names, LOTS.values(book_id, lot)
+    for fill_id, (instrument, reason) in memory.parked.items():
+        yield "parked_fills", fill_id, ("instrument", "reason"), [instrument, reason]
+
+
+def _differences(tx: Tx, memory: MemoryBook) -> Iterator[Difference]:
+    book_id = memory.head.book.book_id
+    expected: dict[str, dict[str, tuple[tuple[str, ...], Values]]] = {
+        name: {} for name in ("execution_actions", "positions", "lots", "parked_fills")
+    }
+    for table, row, names, values in _rows(memory):
+        expected[table][row] = (names, values)
+    for table, stored in _stored(tx, book_id):
+        for row, values in stored:
+            names, wanted = expected[table].pop(row, ((), None))
+            if wanted is None:
+                yield Difference(table=table, row=row, columns=("not in the journal",))
+                break
+            if wanted != values:
+                wrong = tuple(name for name, left, right in zip(names, wanted, values, strict=True) if left != right)
+                yield Difference(table=table, row=row, columns=wrong)
+                break
+        else:
+            for row in expected[table]:
+                yield Difference(table=table, row=row, columns=("missing",))
+                break
+
+
+def _stored(tx: Tx, book_id: str) -> Iterator[tuple[str, Iterator[tuple[str, Values]]]]:
+    yield (
+        "execution_actions",
+        (
+            (
+                f"{version.action.action_id} v{version.version}",
+                [*ACTIONS.values(book_id, version), version.superseded_at, closing_rows(book_id, version)],
+            )
+            for version in store.action_versions(tx, book_id)
+        ),
+    )
+    yield (
+        "positions",
+        ((position.position_id, [*POSITIONS.values(book_id, position), seq]) for position, seq in store.positions(tx, book_id)),
+    )
+    yield "lots", ((lot.lot_id, LOTS.values(book_id, lot)) for lot in store.lots(tx, book_id))
+    yield "parked_fills", ((fill_id, [instrument, reason]) for fill_id, instrument, reason in store.parked(tx, book_id))
