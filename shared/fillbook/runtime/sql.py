@@ -60,6 +60,8 @@ def _decimal(value: Decimal) -> str:
 
 def instant_text(value: datetime) -> str:
     """Write an aware datetime as ``2026-02-11T14:30:00.000000+00:00``; a naive one raises ``TypeError``."""
+    if value.tzinfo is UTC:
+        return value.isoformat(timespec="microseconds")
     if value.tzinfo is None or value.utcoffset() is None:
         raise TypeError("a naive datetime says no instant; attach a time zone")
     return value.astimezone(UTC).isoformat(timespec="microseconds")
@@ -71,7 +73,8 @@ def _object(value: Mapping[str, Any]) -> str:
     for key, item in value.items():
         if not isinstance(key, str):
             raise TypeError(f"the key of a document is text, not {type(key).__name__}")
-        parts.append(f"{quote(key)}:{encoders[type(item)](item)}")
+        kind = type(item)
+        parts.append(f"{quote(key)}:{quote(item) if kind is str else encoders[kind](item)}")
     return "{" + ",".join(parts) + "}"
 
 
