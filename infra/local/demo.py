@@ -73,7 +73,7 @@ def play_day(
     minutes = int((session.close_at - session.open_at) / timedelta(minutes=1))
     out.write(f"Playing the invented day {session.date}: {tickers} tickers, {minutes} minutes. The desk clock is simulated.\n")
     receipts = invented_day(session.open_at, minutes, tickers=tickers, seed=seed)
-    return _play(desk, environment, receipts, tickers * minutes, out)
+    return play(desk, environment, receipts, tickers * minutes, out)
 
 
 def import_points(desk: Desk, environment: Mapping[str, str], path: Path, *, out: TextIO) -> Summary:
@@ -81,10 +81,11 @@ def import_points(desk: Desk, environment: Mapping[str, str], path: Path, *, out
     receipts = sorted(labelled(read_points(path)), key=lambda receipt: receipt["ts"])
     out.write(f"Importing {len(receipts):,} recorded points on their own days' time. The desk clock is simulated.\n")
     minutes = (list(group) for _, group in itertools.groupby(receipts, key=lambda receipt: receipt["ts"]))
-    return _play(desk, environment, minutes, len(receipts), out)
+    return play(desk, environment, minutes, len(receipts), out)
 
 
-def _play(desk: Desk, environment: Mapping[str, str], minutes: Iterable[Sequence[Document]], total: int, out: TextIO) -> Summary:
+def play(desk: Desk, environment: Mapping[str, str], minutes: Iterable[Sequence[Document]], total: int, out: TextIO) -> Summary:
+    """Send ``minutes`` (``total`` receipts) on their own time, let the desk settle, and read back what came of it."""
     started = time.monotonic()
     operator = Operator(environment)
     span: list[int] = []

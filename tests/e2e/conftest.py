@@ -1,0 +1,86 @@
+"""Whole desks for end-to-end tests: real processes from bundles, a real database that survives kill -9, a day cut short."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fillbook.calendar import calendar
+from fillbook.runtime.db import Database
+from fillbook.runtime.sql import encode, statement
+from infra.local import demo
+from infra.local.demo_day import invented_day
+from infra.local.desk import LocalCloud
+from infra.local.receipts import Document
+from infra.local.summary import Summary
+
+DAY = date(2026, 2, 3)
+WAIT_SECONDS = 60.0
+
+# what a book holds, without what depends on when and in which process it was written
+BOOK = {
+    "actions": """select action_id, version, position_id, action_type::text, ticker, direction::text, executed_at, quantity,
+                         price, value, fees, realized_pnl, position_quantity_after, position_vwap_after, reason, origin
+                    from ledger.v_actions order by action_id""",
+    "closings": "select action_id, lot_id, quantity, lot_price, realized_pnl from ledger.v_closings order by action_id, lot_id",
+    "lots": """select lot_id, position_id, quantity, quantity_open, price, cost_basis, status::text
+                 from ledger.v_lots order by lot_id""",
+    "positions": """select position_id, symbol, direction::text, status::text, quantity_open, quantity_opened, cost_basis,
+                           realized_pnl
+                      from ledger.v_positions order by position_id""",
+    "lanes": "select ticker, lane, reason, score, last_price, last_ts from signal.v_board order by ticker",
+    "decisions": """select ticker, ts, receipt_id, lane, computed_lane, rule, action_ids
+                      from signal.v_decisions order by ticker, ts""",
+    "messages": """select subject_key, state, posted_version
+                     from notify.v_messages where subject_kind = 'execution' order by subject_key""",
+}
+
+
+def minutes_of_the_day(minutes: int, *, tickers: int = 30, seed: str = "fillbook") -> list[list[Document]]:
+    """The first minutes of an invented day."""
+    session = calendar().session(DAY)
+    assert session is not None
+    return list(itertools.islice(invented_day(session.open_at, minutes, tickers=tickers, seed=seed), minutes))
+
+
+def play(cloud: LocalCloud, minutes: Sequence[Sequence[Document]]) -> Summary:
+    """Send the minutes through the webhook and let the desk settle."""
+    desk, environment = demo.desk_of(cloud)
+    return demo.play(desk, environment, minutes, sum(map(len, minutes)), io.StringIO())
+
+
+def exported(db: Database) -> dict[str, str]:
+    """A digest per part of the book: equal digests, equal books."""
+    with db.transaction(read_only=True, isolation="repeatable read") as tx:
+        rows = {name: tx.query(statement(text)) for name, text in BOOK.items()}
+    return {name: f"{len(found)} {hashlib.sha256(encode(found).encode()).hexdigest()[:16]}" for name, found in rows.items()}
+
+
+def counted(db: Database, text: str) -> int:
+    """The one number a statement returns."""
+    with db.transaction(read_only=True) as tx:
+        (row,) = tx.query(statement(text))
+    return int(next(iter(row.values())))
+
+
+@pytest.fixture
+def new_desk(tmp_path: Path) -> Iterator[Callable[..., LocalCloud]]:
+    """Factory of desks that stop with the test; each has a home of its own unless one is named."""
+    running: list[LocalCloud] = []
+
+    def start(name: str = "desk", **options: Any) -> LocalCloud:
+        cloud = LocalCloud(tmp_path / name, desk_start=datetime(2026, 2, 3, 14, 0, tzinfo=UTC), **options)
+        cloud.start()
+        running.append(cloud)
+        return cloud
+
+    yield start
+    for cloud in running:
+        cloud.stop()

@@ -1,0 +1,95 @@
+"""A stretch of the demo day through all processes: proven when undisturbed, and the same when every process is killed."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from infra.local.desk import LocalCloud
+from infra.local.receipts import Document
+from tests.e2e.conftest import exported, minutes_of_the_day, play
+
+MINUTES = 240
+TICKERS = 8
+VICTIMS = ("signal_worker", "discord_notifier", "pubsub", "signal_ingest", "postgres", "outbox_relay", "discord", "signal_worker")
+SEED = 20260203
+
+
+@pytest.fixture(scope="module")
+def minutes() -> list[list[Document]]:
+    """Few enough entries that no limit of the whole book binds: then every ticker's story is its own, in any order."""
+    return minutes_of_the_day(MINUTES, tickers=TICKERS)
+
+
+def undisturbed(new_desk: Callable[..., LocalCloud], minutes: Sequence[Sequence[Document]]) -> dict[str, str]:
+    cloud = new_desk("calm")
+    summary = play(cloud, minutes)
+    assert summary.is_proven, summary.document()
+    assert summary.executions >= 3
+    assert summary.executions_by_type["ENTRY"] < 10
+    book = exported(cloud.database)
+    cloud.stop()
+    return book
+
+
+def test_a_day_in_which_every_process_is_killed_ends_like_the_undisturbed_day(
+    new_desk: Callable[..., LocalCloud], minutes: list[list[Document]]
+) -> None:
+    calm = undisturbed(new_desk, minutes)
+    cloud = new_desk("killed")
+    dice, killed, is_over = random.Random(SEED), [], threading.Event()
+
+    def kill() -> None:
+        for victim in VICTIMS:
+            if is_over.wait(dice.uniform(0.6, 1.4)):
+                return
+            cloud.kill(victim)
+            killed.append(victim)
+            cloud.wait_until_up(victim)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    summary = play(cloud, minutes)
+    is_over.set()
+    killer.join()
+    assert len(set(killed)) >= 5, killed
+    assert summary.is_proven, summary.document()
+    assert exported(cloud.database) == calm
+
+
+def test_a_day_sent_twice_reversed_and_duplicated_by_the_wire_is_the_same_day(
+    new_desk: Callable[..., LocalCloud], minutes: list[list[Document]]
+) -> None:
+    calm = undisturbed(new_desk, minutes)
+    cloud = new_desk("again")
+    cloud.control.faults(target="*", duplicate=4, at_once=1, count=400, seed=SEED)
+    first = play(cloud, minutes)
+    again = play(cloud, [list(reversed(minute)) for minute in minutes])
+    assert first.is_proven, first.document()
+    assert again.is_proven, again.document()
+    assert exported(cloud.database) == calm
+
+
+def test_a_database_that_stops_for_a_while_costs_nothing_but_time(
+    new_desk: Callable[..., LocalCloud], minutes: list[list[Document]]
+) -> None:
+    calm = undisturbed(new_desk, minutes)
+    cloud = new_desk("outage")
+
+    def outage() -> None:
+        time.sleep(1.5)
+        cloud.kill("postgres", stay_down=True)
+        time.sleep(3)
+        cloud.revive("postgres")
+
+    breaker = threading.Thread(target=outage)
+    breaker.start()
+    summary: Any = play(cloud, minutes)
+    breaker.join()
+    assert summary.is_proven, summary.document()
+    assert exported(cloud.database) == calm

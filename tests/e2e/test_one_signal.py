@@ -1,0 +1,80 @@
+"""One signal from the webhook to Discord, through every process of the desk."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from infra.local.desk import LocalCloud
+from infra.local.sender import encode_receipt
+from tests.e2e.conftest import WAIT_SECONDS, counted
+from tests.support.receipts import body
+
+CLOSE = datetime(2026, 2, 3, 15, 16, 1, tzinfo=UTC)
+
+
+def post(cloud: LocalCloud, document: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    request = urllib.request.Request(
+        cloud.url("signal_ingest") + "/timed/ingest",
+        data=encode_receipt(document | {"token": cloud.secrets["ingest_token"]}),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return answer.status, json.load(answer)
+
+
+def inbox(cloud: LocalCloud) -> list[dict[str, Any]]:
+    with urllib.request.urlopen(f"{cloud.place.discord_url}/_control/messages", timeout=10) as answer:
+        messages: list[dict[str, Any]] = json.load(answer)["messages"]
+    return messages
+
+
+def messages_when_told(cloud: LocalCloud, number: int) -> list[dict[str, Any]]:
+    end = time.monotonic() + WAIT_SECONDS
+    while len(found := inbox(cloud)) < number:
+        assert time.monotonic() < end, cloud.logs("discord_notifier")
+        time.sleep(0.05)
+    return found
+
+
+def test_a_posted_signal_becomes_an_entry_and_one_message_with_its_figures(new_desk: Callable[..., LocalCloud]) -> None:
+    cloud = new_desk()
+    cloud.clock.set(CLOSE)
+    status, answer = post(cloud, body("R"))
+    assert (status, answer["ok"], answer["ticker"]) == (202, True, "ZZTA")
+    (message,) = messages_when_told(cloud, 1)
+    fields = {field["name"]: field["value"] for field in message["embeds"][0]["fields"]}
+    assert {name: fields[name] for name in ("action_type", "quantity", "price", "value")} == {
+        "action_type": "ENTRY",
+        "quantity": "37.6374",
+        "price": "100.40",
+        "value": "3778.79496 USD",
+    }
+    assert cloud.control.wait_idle()
+    assert counted(cloud.database, "select count(*) from ledger.v_actions") == 1
+
+
+def test_the_same_signal_five_times_and_thirty_two_times_at_once_is_one_entry_and_one_message(
+    new_desk: Callable[..., LocalCloud],
+) -> None:
+    cloud = new_desk()
+    cloud.clock.set(CLOSE)
+    for _ in range(5):
+        assert post(cloud, body("R"))[0] == 202
+    with ThreadPoolExecutor(32) as pool:
+        statuses = list(pool.map(lambda _: post(cloud, body("R"))[0], range(32)))
+    assert statuses == [202] * 32
+    messages_when_told(cloud, 1)
+    assert cloud.control.wait_idle()
+    cloud.clock.step(120)
+    assert cloud.control.wait_idle()
+    assert counted(cloud.database, "select count(*) from signal.v_receipts") == 1
+    assert counted(cloud.database, "select count(*) from ledger.v_actions") == 1
+    assert counted(cloud.database, "select sum(quantity) from ledger.v_actions") == int(Decimal("37.6374"))
+    assert len(inbox(cloud)) == 1
