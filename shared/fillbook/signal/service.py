@@ -9,10 +9,10 @@ network is called; what to publish afterwards is in the answer. Source: signals.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from fillbook.ledger import service as ledger
 from fillbook.ledger.model import Book, Mark
@@ -135,7 +135,10 @@ class _Work:
         if final.mark is not None and (state.position is not None or final.state.position is not None):
             ledger.mark(tx, self.strategy.book_id, [self._mark(final)], self.now)
         events = [intents.lane_event(self.strategy.book_id, final, self.now)] if self._tells(final) else []
-        tx.send(store.apply_call({**self._rows(loaded, state, final, admissions, booked), "events": event_rows(events)}))
+        rows = self._rows(loaded, state, final, admissions, booked)
+        if events:
+            rows["events"] = event_rows(events)
+        tx.send(store.apply_call(rows))
         told = tuple(sorted({*partitions, *partitions_of(events)}))
         return Processed(result=DECIDED, lane=final.lane, action_ids=final.action_ids, partitions=told)
 
@@ -175,7 +178,7 @@ class _Work:
 
     def _rows(
         self, loaded: Loaded, before: TickerState, final: Decision, admissions: Sequence[Admission], booked: Sequence[Booked]
-    ) -> Mapping[str, Any]:
+    ) -> dict[str, list[Row]]:
         book_id, ticker = self.strategy.book_id, self.receipt.ticker
         rows: dict[str, list[Row]] = {
             "receipts": [self._receipt_row(DECIDED)],

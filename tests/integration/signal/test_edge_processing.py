@@ -231,7 +231,7 @@ def test_scenario_39_a_flip_whose_entry_is_refused_only_exits(desk: LiveDesk, qu
     assert desk.take(flip(21)).lane == "exit"
     decision = desk.decision()
     assert (decision["reason"], desk.refused_by()) == ("flip", ["L2"])
-    assert [intent["kind"] for intent in decision["intents"]] == ["exit"]
+    assert [(intent["kind"], intent["refused_by"]) for intent in decision["intents"]] == [("exit", []), ("enter", ["L2"])]
     own = [row["action_type"] for row in desk.actions() if row["ticker"] == "ZZTA"]
     assert own == ["ENTRY", "EXIT"]
 
