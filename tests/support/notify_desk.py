@@ -77,7 +77,9 @@ def action(name: str = "a", *, kind: str = "ENTRY", position: str = "p", **chang
     return {**row, **changes}
 
 
-def envelope(event_type: str, data: Mapping[str, Any], *, book: str | None = "live", at: datetime = START, **changes: Any) -> bytes:
+def envelope(
+    event_type: str, data: Mapping[str, Any], *, book: str | None = "live", at: datetime = START, **changes: Any
+) -> bytes:
     """An event as the relay publishes it; every call is a new event unless ``event_id`` says otherwise."""
     number = next(_NUMBERS)
     document = {
@@ -136,11 +138,12 @@ class NotifyDesk:
         return [embed for message in self.posts(webhook) for embed in message["embeds"]]
 
     def requests(self, *operations: str, webhook: str | None = None) -> list[dict[str, Any]]:
-        """What the fake was asked, filtered."""
+        """What the fake was asked, filtered; without operations everything but the webhook's introduction."""
         return [
             one
             for one in self.discord.requests()
-            if (not operations or one["operation"] in operations) and (webhook is None or one["webhook"] == webhook)
+            if (one["operation"] in operations if operations else one["operation"] != "get_webhook")
+            and (webhook is None or one["webhook"] == webhook)
         ]
 
     def rows(self, text: str, **params: object) -> list[dict[str, Any]]:
@@ -170,10 +173,14 @@ class NotifyDesk:
 
     def lose_lease(self) -> None:
         """Let every lease run out, as 30 real seconds would."""
-        self.rows("update notify.channels set lease_until = clock_timestamp() - interval '1 second' where lease_token is not null returning 1")  # noqa: E501
+        self.rows(
+            "update notify.channels set lease_until = clock_timestamp() - interval '1 second' where lease_token is not null returning 1"
+        )
 
 
-def speaker_for(discord: DiscordFake, *, token: bool = True, total_seconds: float = 2.0, threads: Mapping[str, str] | None = None) -> Discord:
+def speaker_for(
+    discord: DiscordFake, *, token: bool = True, total_seconds: float = 2.0, threads: Mapping[str, str] | None = None
+) -> Discord:
     """The real adapter, speaking to the fake."""
     webhooks = {}
     for name in CHANNELS:
