@@ -8,7 +8,9 @@ import Alembic. One advisory lock lets two migrators of a database pass one afte
 from __future__ import annotations
 
 import argparse
+import random
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 
 from alembic import command, op
 from alembic.config import Config as AlembicConfig
+from pg8000.exceptions import DatabaseError
 from pydantic import SecretStr
 from sqlalchemy import create_engine, pool
 from sqlalchemy.engine import Connection
@@ -29,6 +32,7 @@ MIGRATIONS = HERE / "migrations"
 SCHEMA = HERE / "schema.sql"
 MIGRATION_LOCK = 7_305_811_246_113_902  # any constant of ours; one migrator per database
 LOCK_WAIT_SECONDS = 60
+UPGRADE_TRIES = 10
 SCHEMA_HEAD = """\
 -- The whole truth: what a migrated database holds, room by room.
 -- Written by `python -m infra.database.migrate --write-schema` from migrations/*.sql; edit those.
@@ -60,7 +64,7 @@ def migrate_config(config: DatabaseConfig, *, roles: Mapping[str, tuple[str, ...
             alembic = AlembicConfig()
             alembic.set_main_option("script_location", str(HERE / "alembic"))
             alembic.attributes["connection"] = connection
-            command.upgrade(alembic, "head")
+            _upgrade(alembic, connection)
             for name, groups in (function_roles() if roles is None else roles).items():
                 run_script(connection, login_role_statement(name, groups))
             connection.commit()
@@ -68,6 +72,21 @@ def migrate_config(config: DatabaseConfig, *, roles: Mapping[str, tuple[str, ...
             connection.rollback()
             run_script(connection, f"select pg_advisory_unlock({MIGRATION_LOCK})")
             connection.commit()
+
+
+def _upgrade(alembic: AlembicConfig, connection: Connection) -> None:
+    """Upgrade to head. Group roles belong to the cluster: a migrator of another database may touch them at the same moment."""
+    for attempt in range(1, UPGRADE_TRIES + 1):
+        try:
+            command.upgrade(alembic, "head")
+            return
+        except DatabaseError as error:
+            told = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+            is_race = "tuple concurrently" in told.get("M", "") or "pg_auth" in told.get("n", "")
+            if not is_race or attempt == UPGRADE_TRIES:
+                raise
+            connection.rollback()
+            time.sleep(random.uniform(0.01, 0.1))
 
 
 @contextmanager

@@ -7,26 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-import yaml
+from infra.manifest import load
 
-MANIFEST = Path(__file__).resolve().parents[1] / "functions.yaml"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
-def function_roles(manifest: Path = MANIFEST) -> Mapping[str, tuple[str, ...]]:
-    """Return function name -> group roles for every function with a database role; empty when there is no manifest yet."""
-    if not manifest.exists():
-        return {}
-    document: Any = yaml.safe_load(manifest.read_text(encoding="utf-8")) or {}
-    functions = document.get("functions") or {}
-    return {
-        name: tuple(entry["database_roles"])
-        for name, entry in sorted(functions.items())
-        if isinstance(entry, dict) and entry.get("database_roles")
-    }
+def function_roles() -> Mapping[str, tuple[str, ...]]:
+    """Return function name -> group roles for every function of the manifest that has any."""
+    return {name: function.database_roles for name, function in load().functions.items() if function.database_roles}
 
 
 def login_role_statement(name: str, groups: tuple[str, ...]) -> str:

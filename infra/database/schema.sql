@@ -471,14 +471,17 @@ create table ledger.books (
     last_recorded_at timestamptz       not null,
     created_at       timestamptz       not null,
     closed_at        timestamptz,
+    closed_seq       bigint,
     constraint books_pk primary key (book_id),
     constraint books_id_form check (
         book_id ~ '^(live|(replay|ibkr):[A-Za-z0-9._~-]{1,64}|mt5:[A-Za-z0-9._~-]{1,64}:[A-Za-z0-9._~-]{1,64})$'),
     constraint books_kind_matches check (kind = split_part(book_id, ':', 1)),
     constraint books_netting check (netting in ('net', 'hedge')),
     constraint books_currency_form check (base_currency ~ '^[A-Z]{3}$'),
-    constraint books_chain_form check (seq >= 0 and octet_length(chain_head) = 32)
+    constraint books_chain_form check (seq >= 0 and octet_length(chain_head) = 32),
+    constraint books_closed_form check ((closed_at is null) = (closed_seq is null))
 );
+comment on column ledger.books.closed_seq is 'The seq at which the book was closed: a rebuild closes it at the same place.';
 comment on table ledger.books is 'A ledger of its own; seq and chain_head are the end of its chain of journal and history rows.';
 
 create table ledger.fills (
@@ -869,7 +872,7 @@ end $$;
 -- {book_id, now}: a closed book refuses decisions and parks facts.
 create function ledger.close_book(document jsonb) returns jsonb language plpgsql volatile as $$
 begin
-    update ledger.books b set closed_at = (document->>'now')::timestamptz
+    update ledger.books b set closed_at = (document->>'now')::timestamptz, closed_seq = b.seq
      where b.book_id = document->>'book_id' and b.closed_at is null;
     return to_jsonb(found);
 end $$;
@@ -1449,12 +1452,14 @@ begin
     end loop;
 end $$;
 grant usage on schema ledger to replay_writer, ledger_maintenance;
-grant update (seq, chain_head, last_recorded_at, closed_at) on ledger.books to ledger_writer, replay_writer, ledger_maintenance;
+grant update (seq, chain_head, last_recorded_at, closed_at, closed_seq) on ledger.books to ledger_writer, replay_writer, ledger_maintenance;
 grant update on ledger.positions, ledger.lots, ledger.parked_fills, ledger.marks, ledger.breaks
     to ledger_writer, replay_writer, ledger_maintenance;
 grant update (superseded_at) on ledger.execution_actions to ledger_writer, replay_writer, ledger_maintenance;
 grant delete on ledger.parked_fills to ledger_writer, replay_writer;
-grant delete on ledger.closings, ledger.execution_actions, ledger.lots, ledger.positions, ledger.parked_fills to ledger_maintenance;
+-- the journal too: only a rebuild that was told to accept a difference numbers it anew
+grant delete on ledger.closings, ledger.execution_actions, ledger.lots, ledger.positions, ledger.parked_fills, ledger.fills,
+    ledger.adjustments to ledger_maintenance;
 
 revoke all on all functions in schema ledger from public;
 grant execute on function ledger.open_book(jsonb), ledger.close_book(jsonb), ledger.lock_instruments(text, text[]), ledger.load(jsonb),
@@ -1468,6 +1473,41 @@ grant select on ledger.v_books, ledger.v_positions, ledger.v_lots, ledger.v_acti
     to ledger_reader, ledger_writer, replay_writer, tracker_reader, snapshot_reader, notify_reader, replay_reader;
 grant ledger_reader, ledger_writer to desk_operator;
 grant ledger_writer to replay_catch_up;
+
+-- For ``rebuild --write`` alone (role ledger_maintenance): empty a book, then write what the journal says, in pages.
+create function ledger.empty_book(document jsonb) returns jsonb language plpgsql volatile as $$
+declare
+    emptied constant text := document->>'book_id';
+begin
+    delete from ledger.closings t where t.book_id = emptied;
+    delete from ledger.execution_actions t where t.book_id = emptied;
+    delete from ledger.lots t where t.book_id = emptied;
+    delete from ledger.positions t where t.book_id = emptied;
+    delete from ledger.parked_fills t where t.book_id = emptied;
+    if (document->>'with_journal')::boolean then
+        delete from ledger.fills t where t.book_id = emptied;
+        delete from ledger.adjustments t where t.book_id = emptied;
+    end if;
+    update ledger.books b
+       set seq = (document->>'seq')::bigint, chain_head = (document->>'chain_head')::bytea,
+           last_recorded_at = (document->>'recorded_at')::timestamptz
+     where b.book_id = emptied;
+    return to_jsonb(found);
+end $$;
+
+create function ledger.restore(document jsonb) returns jsonb language plpgsql volatile as $$
+begin
+    insert into ledger.fills select * from jsonb_populate_recordset(null::ledger.fills, document->'fills');
+    insert into ledger.adjustments select * from jsonb_populate_recordset(null::ledger.adjustments, document->'adjustments');
+    insert into ledger.positions select * from jsonb_populate_recordset(null::ledger.positions, document->'positions');
+    insert into ledger.lots select * from jsonb_populate_recordset(null::ledger.lots, document->'lots');
+    insert into ledger.execution_actions
+    select * from jsonb_populate_recordset(null::ledger.execution_actions, document->'actions');
+    insert into ledger.closings select * from jsonb_populate_recordset(null::ledger.closings, document->'closings');
+    insert into ledger.parked_fills select * from jsonb_populate_recordset(null::ledger.parked_fills, document->'parked');
+    return 'true'::jsonb;
+end $$;
+grant execute on function ledger.empty_book(jsonb), ledger.restore(jsonb) to ledger_maintenance;
 
 -- ==== 0004_signal.sql ================================================================================================
 
@@ -1775,88 +1815,112 @@ end
 $$;
 
 -- Write what was decided, as lists, so that one receipt and a page of a replay use the same code:
--- {receipts, seen, states, snapshots, decisions, moves, plans_closed, plans_changed, plans_opened, stops, events}.
+-- {receipts, seen, snapshots, states, decisions, moves, plans_closed, plans_changed, plans_opened, stops, events}, each optional.
 create function signal.apply(document jsonb) returns jsonb
 language plpgsql volatile as $$
 declare
-    expected bigint;
-    written  bigint;
+    written bigint := 0;
 begin
-    insert into signal.receipts (receipt_id, ticker, ts, time_close, received_at, recorded_at, payload_hash, script_version,
-                                 payload, decision_input, repairs, processed_at, result)
-    select * from jsonb_to_recordset(document->'receipts') as r(
-        receipt_id uuid, ticker text, ts timestamptz, time_close timestamptz, received_at timestamptz,
-        recorded_at timestamptz, payload_hash text, script_version text, payload text, decision_input text, repairs text[],
-        processed_at timestamptz, result signal.receipt_result);
-
-    update signal.ticker_states s set newest_ts = greatest(s.newest_ts, r.newest_ts)
-      from jsonb_to_recordset(document->'seen') as r(book_id text, ticker text, newest_ts timestamptz)
-     where s.book_id = r.book_id and s.ticker = r.ticker;
-
-    insert into signal.state_snapshots (book_id, session_date, ticker, state)
-    select * from jsonb_to_recordset(document->'snapshots') as r(book_id text, session_date date, ticker text, state jsonb)
-        on conflict on constraint state_snapshots_pk do nothing;
-
-    update signal.ticker_states s
-       set version = r.version, lane = r.lane, rule = r.rule, reason = r.reason, badges = r.badges, blocks = r.blocks,
-           lane_since = r.lane_since, side = r.side, score = r.score, last_price = r.last_price,
-           day_change_percent = r.day_change_percent, last_ts = r.last_ts, last_receipt_id = r.last_receipt_id,
-           newest_ts = greatest(s.newest_ts, r.last_ts), state = r.state, updated_at = r.updated_at
-      from jsonb_to_recordset(document->'states') as r(
-               book_id text, ticker text, version bigint, lane signal.lane, rule text, reason text, badges text[],
-               blocks jsonb, lane_since timestamptz, side text, score numeric, last_price numeric,
-               day_change_percent numeric, last_ts timestamptz, last_receipt_id uuid, state jsonb, updated_at timestamptz,
-               loaded_version bigint)
-     where s.book_id = r.book_id and s.ticker = r.ticker and s.version = r.loaded_version;
-    get diagnostics written = row_count;
-    expected := jsonb_array_length(coalesce(document->'states', '[]'));
-    if written <> expected then
-        raise exception 'a ticker moved on since it was read' using errcode = 'P0001', constraint = 'ticker_states_version';
+    -- What is not named is not touched: a statement without rows still costs, and a replay may not write receipts at all.
+    if document ? 'receipts' then
+        insert into signal.receipts (receipt_id, ticker, ts, time_close, received_at, recorded_at, payload_hash,
+                                     script_version, payload, decision_input, repairs, processed_at, result)
+        select * from jsonb_to_recordset(document->'receipts') as r(
+            receipt_id uuid, ticker text, ts timestamptz, time_close timestamptz, received_at timestamptz,
+            recorded_at timestamptz, payload_hash text, script_version text, payload text, decision_input text,
+            repairs text[], processed_at timestamptz, result signal.receipt_result);
     end if;
 
-    insert into signal.decisions (book_id, ticker, ts, receipt_id, version, lane, computed_lane, rule, reason, badges, side,
-                                  score, blocks, intents, account, trace, profile, config_digest, action_ids, recorded_at)
-    select * from jsonb_to_recordset(document->'decisions') as r(
-        book_id text, ticker text, ts timestamptz, receipt_id uuid, version bigint, lane signal.lane,
-        computed_lane signal.lane, rule text, reason text, badges text[], side text, score numeric, blocks jsonb,
-        intents jsonb, account jsonb, trace jsonb, profile text, config_digest text, action_ids uuid[],
-        recorded_at timestamptz);
+    if document ? 'seen' then
+        update signal.ticker_states s set newest_ts = greatest(s.newest_ts, r.newest_ts)
+          from jsonb_to_recordset(document->'seen') as r(book_id text, ticker text, newest_ts timestamptz)
+         where s.book_id = r.book_id and s.ticker = r.ticker;
+    end if;
 
-    insert into signal.lane_history (book_id, ticker, seq, from_lane, lane, rule, reason, badges, blocks, price, score,
-                                     entered_at, receipt_id, action_ids)
-    select r.book_id, r.ticker,
-           coalesce((select max(h.seq) from signal.lane_history h where h.book_id = r.book_id and h.ticker = r.ticker), 0)
-               + row_number() over (partition by r.book_id, r.ticker order by r.entered_at),
-           r.from_lane, r.lane, r.rule, r.reason, r.badges, r.blocks, r.price, r.score, r.entered_at, r.receipt_id,
-           r.action_ids
-      from jsonb_to_recordset(document->'moves') as r(
-               book_id text, ticker text, from_lane signal.lane, lane signal.lane, rule text, reason text, badges text[],
-               blocks jsonb, price numeric, score numeric, entered_at timestamptz, receipt_id uuid, action_ids uuid[]);
+    if document ? 'snapshots' then
+        insert into signal.state_snapshots (book_id, session_date, ticker, state)
+        select * from jsonb_to_recordset(document->'snapshots') as r(
+            book_id text, session_date date, ticker text, state jsonb)
+            on conflict on constraint state_snapshots_pk do nothing;
+    end if;
+
+    if document ? 'states' then
+        update signal.ticker_states s
+           set version = r.version, lane = r.lane, rule = r.rule, reason = r.reason, badges = r.badges, blocks = r.blocks,
+               lane_since = r.lane_since, side = r.side, score = r.score, last_price = r.last_price,
+               day_change_percent = r.day_change_percent, last_ts = r.last_ts, last_receipt_id = r.last_receipt_id,
+               newest_ts = greatest(s.newest_ts, r.last_ts), state = r.state, updated_at = r.updated_at
+          from jsonb_to_recordset(document->'states') as r(
+                   book_id text, ticker text, version bigint, lane signal.lane, rule text, reason text, badges text[],
+                   blocks jsonb, lane_since timestamptz, side text, score numeric, last_price numeric,
+                   day_change_percent numeric, last_ts timestamptz, last_receipt_id uuid, state jsonb,
+                   updated_at timestamptz, loaded_version bigint)
+         where s.book_id = r.book_id and s.ticker = r.ticker and s.version = r.loaded_version;
+        get diagnostics written = row_count;
+        if written <> jsonb_array_length(document->'states') then
+            raise exception 'a ticker moved on since it was read'
+                using errcode = 'P0001', constraint = 'ticker_states_version';
+        end if;
+    end if;
+
+    if document ? 'decisions' then
+        insert into signal.decisions (book_id, ticker, ts, receipt_id, version, lane, computed_lane, rule, reason, badges,
+                                      side, score, blocks, intents, account, trace, profile, config_digest, action_ids,
+                                      recorded_at)
+        select * from jsonb_to_recordset(document->'decisions') as r(
+            book_id text, ticker text, ts timestamptz, receipt_id uuid, version bigint, lane signal.lane,
+            computed_lane signal.lane, rule text, reason text, badges text[], side text, score numeric, blocks jsonb,
+            intents jsonb, account jsonb, trace jsonb, profile text, config_digest text, action_ids uuid[],
+            recorded_at timestamptz);
+    end if;
+
+    if document ? 'moves' then
+        insert into signal.lane_history (book_id, ticker, seq, from_lane, lane, rule, reason, badges, blocks, price, score,
+                                         entered_at, receipt_id, action_ids)
+        select r.book_id, r.ticker,
+               coalesce((select max(h.seq) from signal.lane_history h
+                          where h.book_id = r.book_id and h.ticker = r.ticker), 0)
+                   + row_number() over (partition by r.book_id, r.ticker order by r.entered_at),
+               r.from_lane, r.lane, r.rule, r.reason, r.badges, r.blocks, r.price, r.score, r.entered_at, r.receipt_id,
+               r.action_ids
+          from jsonb_to_recordset(document->'moves') as r(
+                   book_id text, ticker text, from_lane signal.lane, lane signal.lane, rule text, reason text,
+                   badges text[], blocks jsonb, price numeric, score numeric, entered_at timestamptz, receipt_id uuid,
+                   action_ids uuid[]);
+    end if;
 
     -- A flip closes one plan and opens the next of the same ticker: clear before set.
-    update signal.plans p
-       set closed_at = r.closed_at, close_reason = r.close_reason
-      from jsonb_to_recordset(document->'plans_closed') as r(
-               book_id text, position_id uuid, closed_at timestamptz, close_reason text)
-     where p.book_id = r.book_id and p.position_id = r.position_id and p.closed_at is null;
+    if document ? 'plans_closed' then
+        update signal.plans p set closed_at = r.closed_at, close_reason = r.close_reason
+          from jsonb_to_recordset(document->'plans_closed') as r(
+                   book_id text, position_id uuid, closed_at timestamptz, close_reason text)
+         where p.book_id = r.book_id and p.position_id = r.position_id and p.closed_at is null;
+    end if;
 
-    update signal.plans p
-       set stop = r.stop, tiers_taken = r.tiers_taken, adds = r.adds, cycles_used = r.cycles_used
-      from jsonb_to_recordset(document->'plans_changed') as r(
-               book_id text, position_id uuid, stop numeric, tiers_taken smallint, adds smallint, cycles_used text[])
-     where p.book_id = r.book_id and p.position_id = r.position_id and p.closed_at is null;
+    if document ? 'plans_changed' then
+        update signal.plans p
+           set stop = r.stop, tiers_taken = r.tiers_taken, adds = r.adds, cycles_used = r.cycles_used
+          from jsonb_to_recordset(document->'plans_changed') as r(
+                   book_id text, position_id uuid, stop numeric, tiers_taken smallint, adds smallint, cycles_used text[])
+         where p.book_id = r.book_id and p.position_id = r.position_id and p.closed_at is null;
+    end if;
 
-    insert into signal.plans (book_id, position_id, ticker, side, plan, stop, tiers_taken, adds, cycles_used, sector,
-                              opened_at, profile, config_digest)
-    select * from jsonb_to_recordset(document->'plans_opened') as r(
-        book_id text, position_id uuid, ticker text, side text, plan jsonb, stop numeric, tiers_taken smallint, adds smallint,
-        cycles_used text[], sector text, opened_at timestamptz, profile text, config_digest text);
+    if document ? 'plans_opened' then
+        insert into signal.plans (book_id, position_id, ticker, side, plan, stop, tiers_taken, adds, cycles_used, sector,
+                                  opened_at, profile, config_digest)
+        select * from jsonb_to_recordset(document->'plans_opened') as r(
+            book_id text, position_id uuid, ticker text, side text, plan jsonb, stop numeric, tiers_taken smallint,
+            adds smallint, cycles_used text[], sector text, opened_at timestamptz, profile text, config_digest text);
+    end if;
 
-    insert into signal.stop_history (book_id, position_id, ts, old_stop, new_stop, rule, receipt_id)
-    select * from jsonb_to_recordset(document->'stops') as r(
-        book_id text, position_id uuid, ts timestamptz, old_stop numeric, new_stop numeric, rule text, receipt_id uuid);
+    if document ? 'stops' then
+        insert into signal.stop_history (book_id, position_id, ts, old_stop, new_stop, rule, receipt_id)
+        select * from jsonb_to_recordset(document->'stops') as r(
+            book_id text, position_id uuid, ts timestamptz, old_stop numeric, new_stop numeric, rule text,
+            receipt_id uuid);
+    end if;
 
-    if jsonb_array_length(coalesce(document->'events', '[]')) > 0 then
+    if document ? 'events' then
         perform outbox.enqueue(document->'events');
     end if;
     return to_jsonb(written);
@@ -2555,6 +2619,10 @@ begin
     if not notify.hold(document) then
         return jsonb_build_object('held', false);
     end if;
+    with settled as materialized (
+        select r.*, notify.heir(channel, r.subject_key) as heir
+          from jsonb_populate_recordset(null::notify.messages, document->'rows') r
+    )
     update notify.messages m
        set state = case when r.state in ('posted', 'dead') and m.wanted_hash <> r.wanted_hash then 'pending' else r.state end,
            next_attempt_at = case when r.state in ('posted', 'dead') and m.wanted_hash <> r.wanted_hash then desk_now
@@ -2568,8 +2636,8 @@ begin
            first_failed_at = r.first_failed_at, maybe_created = r.maybe_created, is_created_unknown = r.is_created_unknown,
            suspects = r.suspects, looked_at = r.looked_at, blind_resends = r.blind_resends, is_solo = r.is_solo,
            notes = r.notes, deaths = r.deaths
-      from jsonb_populate_recordset(null::notify.messages, document->'rows') r
-     where m.channel_id = channel and m.subject_key = notify.heir(channel, r.subject_key);
+      from settled r
+     where m.channel_id = channel and m.subject_key = r.heir;
     perform notify.set_limits(document->'limits');
     update notify.channels c
        set status = r.status, status_reason = r.status_reason, digest = r.digest, event_seq = r.event_seq,

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from fillbook.runtime.config import DatabaseConfig
-from infra.local.postgres import PostgresError, PostgresServer
+from infra.local.postgres import PostgresServer
 
 TEMPLATE = "fillbook_template"
 _PREFIX = "fillbook-test"
@@ -59,25 +59,4 @@ def _make_cluster(data_dir: Path) -> None:
 
     with PostgresServer(data_dir, fsync=False) as server:
         server.run("psql", "-qc", f"create database {TEMPLATE}")
-        try:
-            migrate(server.url(database=TEMPLATE))
-        except Exception as error:  # noqa: BLE001 -- temporary, see below
-            _build_without_the_broken(server, error)
-
-
-def _build_without_the_broken(server: PostgresServer, error: Exception) -> None:
-    """While rooms are being built side by side, one room's broken migration must not stop the tests of the others."""
-    import sys
-
-    from infra.database.migrate import MIGRATIONS
-    from infra.database.roles import function_roles, login_role_statement
-
-    print(f"MIGRATION BROKEN: {str(error)[:300]}", file=sys.stderr)  # noqa: T201
-    server.run("psql", "-qc", f"drop database {TEMPLATE}", "-c", f"create database {TEMPLATE}")
-    for path in sorted(MIGRATIONS.glob("*.sql")):
-        try:
-            server.run("psql", "-q", "-d", TEMPLATE, "-v", "ON_ERROR_STOP=1", "-1", "-f", str(path))
-        except PostgresError as broken:
-            print(f"MIGRATION BROKEN: {path.name}: {str(broken)[:300]}", file=sys.stderr)  # noqa: T201
-    for name, groups in function_roles().items():
-        server.run("psql", "-q", "-c", login_role_statement(name, groups))
+        migrate(server.url(database=TEMPLATE))
