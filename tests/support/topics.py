@@ -1,4 +1,4 @@
-"""A stand-in for Pub/Sub's publish endpoint on loopback: keeps messages per topic, or refuses, or hangs."""
+"""A stand-in for Pub/Sub on loopback: keeps what is published, or refuses, or hangs; serves certificates; makes envelopes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ HANG_SECONDS_MAX = 3
 
 
 class Topics:
-    """What was published, by topic; ``behaviour`` is ``ok``, ``hang`` or a status to answer with."""
+    """What was published, by topic; ``behaviour`` is ``ok``, ``hang`` or a status to answer with.
+
+    ``certificates`` are those that sign pushes.
+    """
 
     def __init__(self) -> None:
         self.messages: dict[str, list[dict[str, Any]]] = {}
         self.behaviour: str | int = "ok"
+        self.certificates: dict[str, str] = {}
         self.released = threading.Event()
         self.url = ""
 
@@ -53,6 +57,13 @@ def topics() -> Iterator[Topics]:
             self.end_headers()
             self.wfile.write(answer)
 
+        def do_GET(self) -> None:
+            answer = json.dumps(kept.certificates).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
         def log_message(self, *_: Any) -> None:
             return
 
@@ -68,3 +79,16 @@ def topics() -> Iterator[Topics]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def envelope(data: bytes, *, ordering_key: str = "", attempt: int = 1, **attributes: str) -> dict[str, Any]:
+    """A push request's body as Pub/Sub sends it."""
+    message: dict[str, Any] = {
+        "data": base64.b64encode(data).decode(),
+        "attributes": attributes,
+        "messageId": "7",
+        "publishTime": "2026-02-03T15:16:01.000Z",
+    }
+    if ordering_key:
+        message["orderingKey"] = ordering_key
+    return {"message": message, "subscription": "projects/p/subscriptions/s", "deliveryAttempt": attempt}

@@ -42,7 +42,16 @@ def discover(
     else:
         raise AssertionError("D8 always matches")
     blocks = () if verdict.intents else (*failed(entry.gate, "gate"), *refusals)
-    return verdict._replace(blocks=blocks, path=entry.path, checks=(*entry.paths, *entry.gate, verdict.check))
+    return Verdict(
+        verdict.rule,
+        verdict.lane,
+        verdict.reason,
+        verdict.check,
+        entry.path,
+        verdict.intents,
+        blocks,
+        checks=(*entry.paths, *entry.gate, verdict.check),
+    )
 
 
 def _late(seen: _Seen) -> Verdict | None:
@@ -58,7 +67,7 @@ def _entry(seen: _Seen) -> Verdict | None:
     path = seen.entry.path
     if path is None or seen.refusals or not seen.entry.passes:
         return None
-    intent = enter(seen.receipt, seen.reading, seen.entry, seen.config)
+    intent = enter(seen.receipt, seen.reading, seen.entry)
     return Verdict("D3", "enter_now", path, Check("D3", path, "path_and_gate", True, True), intents=(intent,))
 
 

@@ -31,12 +31,14 @@ from fillbook.signal.model import (
     Decision,
     Desk,
     Facts,
+    Intent,
+    Plan,
     PositionFacts,
     Receipt,
     StopMove,
     TickerState,
 )
-from fillbook.signal.plan import TRAILING_RULES, in_todays_units, tighten
+from fillbook.signal.plan import TRAILING_RULES, in_todays_units, make_plan, tighten
 from fillbook.signal.profile import Profile
 from fillbook.signal.reading import Reading, is_complete, read
 from fillbook.signal.sessions import is_open
@@ -189,7 +191,8 @@ def _finished(draft: Draft, verdict: Verdict, admissions: Sequence[Admission], b
     move: StopMove | None = None
     stop_checks: tuple[Check, ...] = ()
     if done:
-        position, desk = after_bookings(position, desk, receipt.ts, done)
+        plan = next((_plan_of(draft, intent) for intent, _ in done if intent.kind == ENTER), None)
+        position, desk = after_bookings(position, desk, receipt.ts, done, plan)
     if position is not None and draft.case is not None and not any(intent.kind == ENTER for intent, _ in done):
         # A position opened by this very receipt keeps the stop of its plan: it has no progress of its own yet.
         move, stop_checks = tighten(receipt, position, draft.case.progress, desk.last_stop_ts, config)
@@ -214,6 +217,25 @@ def _finished(draft: Draft, verdict: Verdict, admissions: Sequence[Admission], b
     account = next((admission.facts for admission in admissions if admission.facts is not None), None)
     lane = shown.lane or verdict.lane
     return _decision(draft, verdict, lane, after, move, checks, account, tuple([item.action_id for _, item in done]))
+
+
+def _plan_of(draft: Draft, intent: Intent) -> Plan:
+    """The plan an ENTRY freezes; made only now, because most wishes on a full book are refused."""
+    reading = draft.reading
+    assert reading is not None
+    assert reading.tp_max is not None
+    assert intent.rr is not None
+    assert intent.confidence is not None
+    return make_plan(
+        draft.receipt,
+        side=intent.side,
+        tp_max=reading.tp_max,
+        cycle=intent.cycle_key or "",
+        score=reading.score,
+        rr=intent.rr,
+        confidence=intent.confidence,
+        config=draft.config,
+    )
 
 
 def _ordinal(booked: Booked) -> int:

@@ -177,7 +177,7 @@ def _m5(case: Case) -> Step:
     if waiting is not None:
         return waiting
     out = leave(case.receipt, case.held, "M5")
-    into = enter(case.receipt, reading, entry, case.config, ordinal=2, freed=freed_by(case.receipt, case.held))
+    into = enter(case.receipt, reading, entry, ordinal=2, freed=freed_by(case.receipt, case.held))
     return Step((check,), Verdict("M5", "enter_now", "flip", check, path=entry.path, intents=(out, into)))
 
 

@@ -23,6 +23,7 @@ from fillbook.signal.model import (
     Check,
     Desk,
     Intent,
+    Plan,
     PositionFacts,
     Shown,
     TickerState,
@@ -80,13 +81,14 @@ def reconciled(state: TickerState, ts: int) -> TickerState:
 
 
 def after_bookings(
-    position: PositionFacts | None, desk: Desk, ts: int, done: Sequence[tuple[Intent, Booked]]
+    position: PositionFacts | None, desk: Desk, ts: int, done: Sequence[tuple[Intent, Booked]], plan: Plan | None
 ) -> tuple[PositionFacts | None, Desk]:
-    """Position and memory after what was booked, in the order of the ordinals."""
+    """Position and memory after what was booked, in the order of the ordinals; ``plan`` is that of an ENTRY among it."""
     for intent, booked in done:
         desk = desk._replace(last_execution_ts=ts)
         if intent.kind == ENTER:
-            position, desk = _opened(intent, booked, ts), _entered(desk, intent, booked, ts)
+            assert plan is not None
+            position, desk = _opened(intent, booked, plan, ts), _entered(desk, intent, booked, ts)
             continue
         assert position is not None
         if intent.kind == EXIT:
@@ -129,8 +131,7 @@ def show(shown: Shown, computed: str, reason: str, ts: int, has_position: bool, 
     return Shown(lane, shown.reason, shown.since, computed, count)
 
 
-def _opened(intent: Intent, booked: Booked, ts: int) -> PositionFacts:
-    assert intent.plan is not None
+def _opened(intent: Intent, booked: Booked, plan: Plan, ts: int) -> PositionFacts:
     value = booked.quantity * booked.price
     return PositionFacts(
         position_id=booked.position_id,
@@ -142,9 +143,9 @@ def _opened(intent: Intent, booked: Booked, ts: int) -> PositionFacts:
         opened_value=value,
         first_entry_ts=ts,
         last_buy_ts=ts,
-        stop=intent.plan.stop,
-        plan=intent.plan,
-        cycles_used=(intent.plan.cycle_key,),
+        stop=plan.stop,
+        plan=plan,
+        cycles_used=(plan.cycle_key,),
         sector=intent.sector,
     )
 

@@ -254,7 +254,6 @@ class Intent:
 
     ``kind`` enter, add, trim, exit; ``side`` the position's direction; ``reason`` a slug of the catalogue (``rules.py``).
     ``quantity`` is given for trim and exit; for enter and add ``admit`` finds it. ``value_max`` caps an add (A8).
-    ``plan`` is given for enter and becomes the position's plan when the ENTRY is booked.
     """
 
     kind: str
@@ -275,7 +274,6 @@ class Intent:
     cycle_key: str | None = None
     value_max: Decimal | None = None
     freed: Freed | None = None
-    plan: Plan | None = None
 
     @property
     def asks(self) -> bool:

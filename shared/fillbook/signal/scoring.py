@@ -83,15 +83,15 @@ def score_of(receipt: Receipt, *, long: bool, rr: Decimal | None, completion: De
 def _missing(receipt: Receipt) -> int:
     """How many of the 12 fields of the data part are absent; price, state, htf and ltf are there in a complete receipt."""
     return (
-        receipt.phase_pct,
-        receipt.phase_zone,
-        receipt.sl,
-        receipt.levels,
-        receipt.trigger_ts,
-        receipt.trigger_price,
-        receipt.trigger_reason,
-        receipt.flags,
-    ).count(None)
+        (receipt.phase_pct is None)
+        + (receipt.phase_zone is None)
+        + (receipt.sl is None)
+        + (receipt.levels is None)
+        + (receipt.trigger_ts is None)
+        + (receipt.trigger_price is None)
+        + (receipt.trigger_reason is None)
+        + (receipt.flags is None)
+    )
 
 
 def _trigger_points(triggers: tuple[int, int, int], long: bool) -> int:

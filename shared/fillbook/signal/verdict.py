@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from fillbook.signal.admission import confidence_of
 from fillbook.signal.model import ADD, ENTER, EXIT, LONG, TRIM, Block, Check, Freed, Intent, PositionFacts, Receipt
-from fillbook.signal.plan import make_plan
 from fillbook.signal.profile import Profile
 from fillbook.signal.reading import Reading
 from fillbook.signal.rules import slug_of
@@ -64,24 +63,9 @@ def failed(checks: tuple[Check, ...], why: str) -> tuple[Block, ...]:
     return tuple([Block(check.rule, why, check.value, check.limit) for check in checks if not check.holds])
 
 
-def enter(
-    receipt: Receipt, reading: Reading, entry: Entry, config: Profile, *, ordinal: int = 1, freed: Freed | None = None
-) -> Intent:
-    """The intent to open a position at this receipt's price, with the plan it will have."""
+def enter(receipt: Receipt, reading: Reading, entry: Entry, *, ordinal: int = 1, freed: Freed | None = None) -> Intent:
+    """The intent to open a position at this receipt's price; its plan is made when the ENTRY is booked."""
     assert entry.path is not None
-    assert reading.rr is not None
-    assert reading.tp_max is not None
-    confidence = _confidence(receipt, reading)
-    plan = make_plan(
-        receipt,
-        side=reading.side,
-        tp_max=reading.tp_max,
-        cycle=entry.cycle,
-        score=reading.score,
-        rr=reading.rr,
-        confidence=confidence,
-        config=config,
-    )
     return Intent(
         kind=ENTER,
         ordinal=ordinal,
@@ -94,11 +78,10 @@ def enter(
         sl=receipt.sl,
         score=reading.score,
         rr=reading.rr,
-        confidence=confidence,
+        confidence=_confidence(receipt, reading),
         sector=receipt.sector,
         cycle_key=entry.cycle,
         freed=freed,
-        plan=plan,
     )
 
 
