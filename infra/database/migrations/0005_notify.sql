@@ -524,6 +524,10 @@ begin
     if not notify.hold(document) then
         return jsonb_build_object('held', false);
     end if;
+    with settled as materialized (
+        select r.*, notify.heir(channel, r.subject_key) as heir
+          from jsonb_populate_recordset(null::notify.messages, document->'rows') r
+    )
     update notify.messages m
        set state = case when r.state in ('posted', 'dead') and m.wanted_hash <> r.wanted_hash then 'pending' else r.state end,
            next_attempt_at = case when r.state in ('posted', 'dead') and m.wanted_hash <> r.wanted_hash then desk_now
@@ -537,8 +541,8 @@ begin
            first_failed_at = r.first_failed_at, maybe_created = r.maybe_created, is_created_unknown = r.is_created_unknown,
            suspects = r.suspects, looked_at = r.looked_at, blind_resends = r.blind_resends, is_solo = r.is_solo,
            notes = r.notes, deaths = r.deaths
-      from jsonb_populate_recordset(null::notify.messages, document->'rows') r
-     where m.channel_id = channel and m.subject_key = notify.heir(channel, r.subject_key);
+      from settled r
+     where m.channel_id = channel and m.subject_key = r.heir;
     perform notify.set_limits(document->'limits');
     update notify.channels c
        set status = r.status, status_reason = r.status_reason, digest = r.digest, event_seq = r.event_seq,

@@ -81,7 +81,10 @@ def settle_accounts(
         changed[scope] = replace(base, paused_until=now + pause, reason=reason, strikes=base.strikes + 1, set_at=now)
     if judgement.verdict is Verdict.DONE:
         changed |= _forgiven({**limits, **changed}, channel, request.operation, now)
-    return Accounts(limits=changed, channel=_channel(channel, request, judgement))
+    after = _channel(channel, request, judgement)
+    if channel_scope(after) != channel_scope(channel) and channel_scope(channel) in changed:
+        changed[channel_scope(after)] = replace(changed[channel_scope(channel)], scope=channel_scope(after))
+    return Accounts(limits=changed, channel=after)
 
 
 def _paused_scopes(channel: ChannelRow, operation: Operation, judgement: Judgement) -> list[tuple[str, str]]:

@@ -42,7 +42,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Decision:
-    """What a turn decided: an end, a claimed request, a search, a settlement without request, or a wait."""
+    """What a turn decided: an end, a claimed request, a search, a settlement without request, or a wait.
+
+    ``introduces``: before its first message a channel asks which Discord channel its webhook belongs to, because the
+    limit of messages is that channel's, over all its webhooks.
+    """
 
     turn: Turn | None = None
     end: str | None = None
@@ -51,6 +55,7 @@ class _Decision:
     attempt_id: UUID | None = None
     rows: tuple[Row, ...] = ()
     settled: Settled | None = None
+    introduces: bool = False
     error: Exception | None = None
 
 
@@ -65,6 +70,7 @@ class _Drain:
         self._lease = lease
         self._patience = patience
         self._requests = 0
+        self._has_asked = False
 
     def run(self) -> Report:
         settled: Settled | None = None
@@ -87,8 +93,11 @@ class _Drain:
             return self._send(decision.turn, decision.sending, decision.attempt_id), False
         if decision.settled is not None:
             return decision.settled, False
-        if decision.rows and decision.turn is not None:
+        if decision.turn is not None and (decision.rows or decision.introduces):
             talk = Talk(self._desk, self._lease, decision.turn, self._patience)
+            if decision.introduces:
+                self._has_asked = True
+                return None, talk.ask_webhook(()) is None
             return None, not look(talk, decision.rows)
         return None, decision.until is not None and not self._patience.wait(decision.until)
 
@@ -172,6 +181,8 @@ class _Drain:
             return _Decision(turn=turn, settled=self._decided(rows, step.rows, now))
         if step.kind is Kind.LOOK:
             return _Decision(turn=turn, rows=step.rows)
+        if turn.channel.discord_channel_id is None and not self._has_asked:
+            return _Decision(turn=turn, introduces=True)
         return _Decision(turn=turn, sending=_sending(step, turn, now), attempt_id=uuid4())
 
     def _repaired(self, turn: Turn, moment: Moment) -> Settled | None:

@@ -24,7 +24,7 @@ PAGES_MAX = 5
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOTES = re.compile(f"( · (?:{RESENT}|{OUT_OF_ORDER}))+$")
-_EXECUTION_FOOTER = re.compile(
+EXECUTION_FOOTER = re.compile(
     r"action_id (?P<action_id>[0-9a-f-]{36}) · position_id (?P<position_id>[0-9a-f-]{36}) · "
     r"book (?P<book_id>\S+) · v(?P<version>\d{1,9})"
 )
@@ -69,7 +69,7 @@ def bare_footer(text: str) -> str:
 
 def footer_key(text: str) -> str | None:
     """Return the subject a footer names, in the form ``row_key`` gives, or None when it is not one of ours."""
-    found = _EXECUTION_FOOTER.fullmatch(bare_footer(text))
+    found = EXECUTION_FOOTER.fullmatch(bare_footer(text))
     if found is not None:
         return f"{found['book_id']}/{found['action_id']}"
     return bare_footer(text) if text.startswith("subject ") else None
