@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import pytest
 
 from fillbook.runtime import auth, clock
-from fillbook.runtime.auth import Certificates, Identity, OidcVerifier, is_one_of, verifier_for, verify_key
+from fillbook.runtime.auth import Certificates, Identity, OidcVerifier, identity_for, is_one_of, verifier_for, verify_key
 from fillbook.runtime.config import OidcConfig
 from fillbook.runtime.errors import Rejected, Unavailable
+from tests.support.scripted import scripted
 from tests.support.signer import Signer
 
 AUDIENCE, CALLER = "https://worker.example", "push@desk.example"
@@ -228,3 +229,47 @@ def test_threads_share_one_fetch_of_certificates(tokens):
     for thread in threads:
         thread.join()
     assert len(fetched) == 1
+
+
+def test_the_local_clouds_certificates_are_asked_for_over_http(tokens, real):
+    with scripted((200, json.dumps(tokens.certificates()))) as (url, seen):
+        config = OidcConfig(
+            fillbook_env="local", fillbook_local_url=url, fillbook_oidc_audience=AUDIENCE, fillbook_oidc_callers=(CALLER,)
+        )
+        checks = verifier_for(config)
+        assert checks.check(request(tokens.sign(audience=AUDIENCE, issued=NOW))) == CALLER
+    assert [path for path, *_ in seen] == ["/oauth2/v1/certs"]
+
+
+@pytest.mark.parametrize("answer", [(500, "{}"), (200, "nonsense"), (200, "[]")])
+def test_certificates_that_cannot_be_had_are_no_reason_to_refuse_for_good(tokens, real, answer):
+    with scripted(answer) as (url, _):
+        config = OidcConfig(
+            fillbook_env="local", fillbook_local_url=url, fillbook_oidc_audience=AUDIENCE, fillbook_oidc_callers=(CALLER,)
+        )
+        with pytest.raises(Unavailable):
+            verifier_for(config).check(request(tokens.sign(audience=AUDIENCE, issued=NOW)))
+
+
+def test_locally_our_identity_comes_from_the_local_cloud(tokens, real):
+    with scripted((200, json.dumps({"token": tokens.sign(audience=AUDIENCE, issued=NOW)}))) as (url, seen):
+        config = OidcConfig(fillbook_env="local", fillbook_local_url=url)
+        assert identity_for(config, account="fb-trade-tracker").header(AUDIENCE)["Authorization"].startswith("Bearer ey")
+    assert seen[0][:2] == ("/token", {"email": "fb-trade-tracker@fillbook-local.iam.gserviceaccount.com", "audience": AUDIENCE})
+    with scripted((400, "{}")) as (url, _), pytest.raises(Unavailable, match="identity_unavailable"):
+        identity_for(OidcConfig(fillbook_env="local", fillbook_local_url=url), account="x").header(AUDIENCE)
+
+
+def test_in_the_cloud_our_identity_comes_from_the_platform(tokens, real, monkeypatch):
+    from google.auth import exceptions
+
+    cloud = OidcConfig(fillbook_env="cloud")
+    monkeypatch.setattr("google.oauth2.id_token.fetch_id_token", lambda _, audience: tokens.sign(audience=audience, issued=NOW))
+    assert identity_for(cloud, account="ignored").header(AUDIENCE)["Authorization"].startswith("Bearer ey")
+
+    def away(_, audience):
+        raise exceptions.TransportError("metadata server")
+
+    monkeypatch.setattr("google.oauth2.id_token.fetch_id_token", away)
+    with pytest.raises(Unavailable, match="identity_unavailable"):
+        identity_for(cloud, account="ignored").header(AUDIENCE)

@@ -2,15 +2,13 @@
 
 import base64
 import json
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from fillbook.runtime.config import PubSubConfig
 from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.pubsub import OutMessage, Publisher, PushMessage, publisher_for
+from tests.support.scripted import scripted
 
 
 def body(**changes):
@@ -54,50 +52,12 @@ def test_a_malformed_envelope_is_refused_by_its_field(broken, field):
     assert caught.value.field == field
 
 
-@contextmanager
-def pubsub(*answers):
-    """A server that gives these answers (status, body) in turn, the last one for ever; yields its URL and what came."""
-    seen = []
-    left = list(answers)
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self):
-            payload = self.rfile.read(int(self.headers["Content-Length"]))
-            seen.append((self.path, json.loads(payload), self.headers.get("Authorization")))
-            status, text = left.pop(0) if len(left) > 1 else left[0]
-            if status == "hang":
-                hung.wait(5)
-                return
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, *_):
-            pass
-
-    hung = threading.Event()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", seen
-    finally:
-        hung.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 OK = (200, '{"messageIds": ["11", "12"]}')
 TWO = [OutMessage(data=b"a", attributes={"k": "v"}, ordering_key="AAPL"), OutMessage(data=b"b", ordering_key="AAPL")]
 
 
 def test_messages_go_out_in_googles_shape_and_ids_come_back_in_order():
-    with pubsub(OK) as (url, seen):
+    with scripted(OK) as (url, seen):
         assert Publisher("p", base_url=url).publish("signals", TWO) == ["11", "12"]
     (path, payload, authorization) = seen[0]
     assert path == "/v1/projects/p/topics/signals:publish"
@@ -111,38 +71,38 @@ def test_messages_go_out_in_googles_shape_and_ids_come_back_in_order():
 
 
 def test_a_token_is_sent_where_there_is_one():
-    with pubsub(OK) as (url, seen):
+    with scripted(OK) as (url, seen):
         Publisher("p", base_url=url, token=lambda: "access").publish("t", TWO)
     assert seen[0][2] == "Bearer access"
 
 
 def test_a_passing_trouble_is_tried_once_more():
-    with pubsub((503, "{}"), OK) as (url, seen):
+    with scripted((503, "{}"), OK) as (url, seen):
         assert Publisher("p", base_url=url).publish("t", TWO) == ["11", "12"]
     assert len(seen) == 2
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 401, 403, 404])
 def test_what_may_pass_is_unavailable(status):
-    with pubsub((status, "{}")) as (url, seen), pytest.raises(Unavailable, match="pubsub_unavailable"):
+    with scripted((status, "{}")) as (url, seen), pytest.raises(Unavailable, match="pubsub_unavailable"):
         Publisher("p", base_url=url).publish("t", TWO)
     assert len(seen) <= 2
 
 
 @pytest.mark.parametrize("status", [400, 413])
 def test_what_is_refused_for_good_is_rejected(status):
-    with pubsub((status, "{}")) as (url, _), pytest.raises(Rejected, match="publish_refused"):
+    with scripted((status, "{}")) as (url, _), pytest.raises(Rejected, match="publish_refused"):
         Publisher("p", base_url=url).publish("t", TWO)
 
 
 @pytest.mark.parametrize("text", ["nonsense", "{}", "[]", '{"messageIds": ["1"]}', '{"messageIds": "12"}'])
 def test_an_answer_without_the_right_ids_is_no_success(text):
-    with pubsub((200, text)) as (url, _), pytest.raises(Unavailable):
+    with scripted((200, text)) as (url, _), pytest.raises(Unavailable):
         Publisher("p", base_url=url).publish("t", TWO)
 
 
 def test_a_hanging_server_is_left_in_time():
-    with pubsub(("hang", "")) as (url, _), pytest.raises(Unavailable):
+    with scripted(("hang", "")) as (url, _), pytest.raises(Unavailable):
         Publisher("p", base_url=url).publish("t", TWO, timeout_seconds=0.2)
 
 
@@ -166,3 +126,31 @@ def test_credentials_are_sought_only_in_the_cloud():
     local = PubSubConfig(fillbook_env="local", fillbook_local_url="http://127.0.0.1:9", fillbook_project="p")
     assert publisher_for(local)._token is None
     assert publisher_for(PubSubConfig(fillbook_env="cloud", fillbook_project="p"))._token is not None
+
+
+def test_in_the_cloud_an_access_token_is_fetched_once_and_renewed_when_it_ends(monkeypatch):
+    from google.auth import exceptions
+
+    refreshed = []
+
+    class Credentials:
+        valid = False
+        token = None
+
+        def refresh(self, request):
+            refreshed.append(request)
+            self.valid, self.token = True, f"access-{len(refreshed)}"
+
+    credentials = Credentials()
+    monkeypatch.setattr("google.auth.default", lambda scopes: (credentials, "p"))
+    token = publisher_for(PubSubConfig(fillbook_env="cloud", fillbook_project="p"))._token
+    assert [token(), token()] == ["access-1", "access-1"]
+    credentials.valid = False
+    assert token() == "access-2"
+
+    def away(request):
+        raise exceptions.TransportError("metadata server")
+
+    credentials.valid, credentials.refresh = False, away
+    with pytest.raises(Unavailable, match="pubsub_unavailable"):
+        token()
