@@ -31,7 +31,7 @@ TIMING = {
 TIMING_MODULES = frozenset(f"shared/fillbook/{room}/{name}.py" for room, names in TIMING.items() for name in names)
 # a library that is dear or dangerous, and the only places that may import it
 SOLE_IMPORTERS = {
-    "pg8000": ("shared/fillbook/runtime/db.py",),
+    "pg8000": ("shared/fillbook/runtime/db.py", "infra/database/"),
     "google.cloud": ("shared/fillbook/runtime/db.py",),
     "alembic": ("infra/database/",),
     "sqlalchemy": ("infra/database/",),
