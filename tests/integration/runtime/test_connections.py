@@ -316,3 +316,22 @@ def test_an_instance_is_reached_through_the_connector_without_a_second_tls(monke
 def test_the_secret_of_a_url_is_masked_in_every_representation():
     config = DatabaseConfig(fillbook_env="cloud", fillbook_database_url=SecretStr("postgresql://u:canary@h/d"))
     assert "canary" not in repr(config) + str(config) + config.model_dump_json()
+
+
+def test_a_connection_that_was_idle_for_long_is_not_trusted(through, proxy, monkeypatch):
+    through.call(ONE)
+    monkeypatch.setattr("fillbook.runtime.pool.IDLE_SECONDS_MAX", -1.0)
+    assert through.call(TWO) == ([2],)
+    assert proxy.connections == 2
+
+
+def test_a_connection_that_cannot_be_replaced_frees_its_place(through, proxy, monkeypatch):
+    through.call(ONE)
+    monkeypatch.setattr(type(lent(through)), "is_alive", lambda self: True)
+    proxy.refuse = True
+    proxy.kill()
+    for _ in range(6):
+        with pytest.raises(Unavailable), through.transaction() as tx:
+            tx.call(ONE)
+    proxy.refuse = False
+    assert through.call(TWO) == ([2],)

@@ -9,7 +9,7 @@ import flask
 import pytest
 
 from fillbook.runtime.errors import Conflict, Rejected, Unavailable
-from fillbook.runtime.http import answer, cron, http_edge, oidc, push, read_body
+from fillbook.runtime.http import answer, cron, cron_edge, http_edge, oidc, push, push_edge, read_body
 
 
 def client(routes, **options):
@@ -209,3 +209,48 @@ def test_a_short_unread_body_is_dropped_so_that_the_connection_can_be_kept():
     body = io.BytesIO(b"x" * 500)
     assert app.post("/", content_length=500, environ_overrides={"wsgi.input": body}).status_code == 200
     assert body.read() == b""
+
+
+def served(edge):
+    app = flask.Flask("edge")
+    app.add_url_rule("/<path:path>", "path", lambda path: edge(flask.request), methods=["GET", "POST"])
+    return app.test_client()
+
+
+def test_a_function_that_only_pubsub_calls_needs_only_paths():
+    seen = []
+    edge = push_edge("worker", {"/dead": seen.append}, verify=lambda request: "caller", quarantine=seen.append)
+    assert served(edge).post("/dead", data=json.dumps(envelope(b"x"))).status_code == 204
+    assert served(edge).get("/dead").status_code == 405
+    assert seen[0].data == b"x"
+
+
+def test_a_function_that_only_the_scheduler_calls_needs_only_paths():
+    edge = cron_edge("relay", {"/sweep": lambda call: {"published": 3}}, verify=lambda request: "caller")
+    assert served(edge).post("/sweep", headers=SCHEDULED).json == {"published": 3}
+
+
+@pytest.mark.parametrize("time", ["yesterday", "2026-02-11T09:30:00"])
+def test_a_schedule_time_that_is_no_instant_is_refused(time):
+    app = client({"POST /": cron(lambda call: None, verify=lambda request: "caller")})
+    assert app.post("/", headers={"X-CloudScheduler-ScheduleTime": time}).json == {"ok": False, "reason": "slot_invalid"}
+
+
+def test_an_error_of_the_framework_keeps_its_status_and_loses_its_text():
+    from werkzeug.exceptions import RequestURITooLarge
+
+    response = client({"GET /": raising(RequestURITooLarge("canary"))}).get("/")
+    assert (response.status_code, response.json) == (414, {"ok": False, "reason": "request_invalid"})
+
+
+def test_a_route_that_is_none_is_noticed_when_the_edge_is_made():
+    with pytest.raises(ValueError, match="METHOD /path"):
+        http_edge("x", {"/path": answer})
+
+
+def test_a_contract_with_another_error_shape_is_kept():
+    def shape(refusal):
+        return {"error": {"code": refusal.reason, "request_id": refusal.request_id}}
+
+    response = client({}, refuse=shape).get("/", headers={"X-Request-Id": "abcdefgh"})
+    assert (response.status_code, response.json) == (404, {"error": {"code": "not_found", "request_id": "abcdefgh"}})
