@@ -1,0 +1,130 @@
+"""The verb ``run`` as a person uses it: the desk's own functions from their bundles, one desk at a time, Ctrl-C ends it all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.local.home import ROOT, is_free
+from infra.local.plan import audience
+from infra.manifest import load
+from tests.support.local_desk import descendants, is_alive
+
+pytestmark = [pytest.mark.slow, pytest.mark.bundles]
+MANIFEST = load()
+VERB = [sys.executable, "-c", "import sys; from infra.local.cloud import run; sys.exit(run(sys.argv[1:]))"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A runner that said it is running."""
+
+    process: subprocess.Popen[str]
+    home: Path
+    said: str
+    environment: dict[str, str]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.home / "run.json").read_text())
+        return found
+
+    def second(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Another runner of the same folder, to its end."""
+        command = [*VERB, *arguments]
+        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    home = tmp_path_factory.mktemp("desk")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("FILLBOOK", "DISCORD", "INGEST"))}
+    environment |= {"FILLBOOK_HOME": str(home), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'shared'}", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [*VERB, "--no-demo"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith("Running."):
+            break
+    yield Run(process=process, home=home, said="".join(said), environment=environment)
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def status_of(url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers or {}), timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+def test_every_function_of_the_manifest_answers_and_the_addresses_are_told(running: Run) -> None:
+    assert running.process.poll() is None, running.said
+    urls = running.document["functions"]
+    assert list(urls) == list(MANIFEST.functions)
+    assert all(status_of(f"{url}/favicon.ico") for url in urls.values())
+    for told in (running.document["tracker_url"], running.document["discord_url"], "/timed/ingest/"):
+        assert told in running.said
+
+
+def test_a_call_without_a_token_is_refused_and_one_of_the_scheduler_is_not(running: Run) -> None:
+    url = running.document["functions"]["outbox_relay"]
+    assert status_of(url + "/", b"{}") == 401
+    wanted = {
+        "email": "cloud-scheduler@fillbook-local.iam.gserviceaccount.com",
+        "audience": audience(MANIFEST.functions["outbox_relay"]),
+    }
+    asked = urllib.request.Request(running.document["control_url"] + "/token", json.dumps(wanted).encode())
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        token = json.loads(answer.read())["token"]
+    headers = {"Authorization": f"Bearer {token}", "X-CloudScheduler-ScheduleTime": "2026-02-03T15:00:00Z"}
+    assert status_of(url + "/", b"{}", headers | {"X-CloudScheduler-JobName": "outbox-relay"}) == 200
+
+
+def test_every_schedule_of_the_manifest_runs(running: Run) -> None:
+    for schedule in MANIFEST.schedules:
+        request = urllib.request.Request(
+            running.document["control_url"] + "/_control/scheduler/run", json.dumps({"job": schedule.name}).encode()
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            assert json.loads(answer.read())["status"] in (200, 204), schedule.name
+
+
+def test_a_second_runner_is_refused_with_a_sentence(running: Run) -> None:
+    second = running.second("--no-demo")
+    assert second.returncode == 1
+    assert f"another desk runs from {running.home} (process {running.process.pid})" in second.stdout
+    assert running.process.poll() is None
+
+
+def test_ctrl_c_ends_everything_with_one_line_per_process(running: Run) -> None:
+    document, everything = running.document, descendants(running.process.pid)
+    begun = time.monotonic()
+    running.process.send_signal(signal.SIGINT)
+    said, _ = running.process.communicate(timeout=60)
+    assert running.process.returncode == 0, said
+    for name in (*MANIFEST.functions, "pubsub", "discord", "postgres"):
+        assert len(re.findall(rf"^  {name} .*restarts 0  exit 0", said, re.MULTILINE)) == 1, said
+    assert not any(is_alive(pid) for pid in everything)
+    assert all(is_free(port) for port in document["ports"].values())
+    assert time.monotonic() - begun < 30  # bounded, not measured
