@@ -50,6 +50,7 @@ def inputs_of(receipt: Receipt, reading: Reading | None, case: Case | None) -> d
     inputs: dict[str, Value] = {"price": receipt.price, "phase": receipt.phase_pct}
     if reading is not None:
         inputs |= {
+            "side": reading.side,
             "score": reading.score,
             "rr": reading.rr,
             "completion": reading.completion,

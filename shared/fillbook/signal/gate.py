@@ -16,7 +16,7 @@ from fillbook.signal.definitions import ACTIVE, cycle_key, is_beyond_stop, is_th
 from fillbook.signal.model import Check, Desk, Receipt
 from fillbook.signal.profile import Columns, Profile, RewardRisk
 from fillbook.signal.reading import Reading
-from fillbook.signal.sessions import MINUTE_MS, is_open, phase
+from fillbook.signal.sessions import MINUTE_MS, phase
 
 COOLDOWN_RULE: Final = "G15"
 # G01..G14 belong to a scale-in as well (A1); the cooldown and the cycle key of an add are A6 and A3.
@@ -107,10 +107,11 @@ def _safety(reading: Reading, receipt: Receipt, config: Profile) -> tuple[Check,
     if tp_max is not None and is_through(long, price, tp_max):
         wrong.append("tp_max")
     tradable = is_tradable(receipt.ticker, config)
-    open_now = is_open(config.session.entries, receipt.ts, config.trading)
+    session = phase(receipt.ts, config.trading)
+    open_now = session == "regular" or config.session.entries == "any"
     return (
         Check("G01", receipt.ticker, "tradable", True, tradable),
-        Check("G02", "regular" if open_now else phase(receipt.ts, config.trading), "==", config.session.entries, open_now),
+        Check("G02", session, "==", config.session.entries, open_now),
         Check("G03", known, "==", "both", known == "both"),
         Check("G04", ",".join(wrong), "==", "", not wrong),
         Check(

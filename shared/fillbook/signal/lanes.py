@@ -261,8 +261,9 @@ def _decision(
     action_ids: tuple[str, ...],
 ) -> Decision:
     receipt, reading, config = draft.receipt, draft.reading, draft.config
-    position = draft.state.position
-    side = reading.side if reading is not None else None if position is None else position.side
+    # While something is held the board names the held side, whatever side this receipt speaks for.
+    position = state.position or (draft.state.position if reading is None else None)
+    side = position.side if position is not None else None if reading is None else reading.side
     return Decision(
         receipt.receipt_id,
         receipt.ticker,

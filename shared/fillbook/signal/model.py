@@ -356,9 +356,10 @@ class Decision(NamedTuple):
     """The outcome of one decided receipt; ``state`` is the ticker's next state.
 
     ``lane`` is the shown one, ``computed_lane`` the raw one, ``previous_lane`` what was shown before (``None``: first
-    receipt); a lane move happened when ``lane != previous_lane``. ``mark`` is the price to mark an open position with
-    (``None``: the price is unconfirmed). ``account`` holds the facts seen when the book was asked. ``context`` is what
-    ``conclude`` continues from and is ``None`` on a concluded decision.
+    receipt); a lane move happened when ``lane != previous_lane``. ``side`` is the held side while a position is open, else
+    the receipt's. ``intents`` are what was wished, ``action_ids`` what was booked of it. ``mark`` is the price to mark an
+    open position with (``None``: the price is unconfirmed). ``account`` holds the facts seen when the book was asked.
+    ``context`` is what ``conclude`` continues from and is ``None`` on a concluded decision.
     """
 
     receipt_id: str
