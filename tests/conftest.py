@@ -30,6 +30,7 @@ settings.register_profile(
     derandomize="FILLBOOK_EXAMPLES" not in os.environ,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+settings.register_profile("quick", settings.get_profile("fillbook"), max_examples=50)  # `check`, before every commit
 settings.load_profile("fillbook")
 
 _FOLDER = pytest.StashKey[Path]()

@@ -50,7 +50,7 @@ def check(argv: list[str]) -> int:
         print("check takes no arguments")
         return 2
     failed = run_static()
-    tests = pytest([*FAST_TESTS, "-m", NOT_FAST])
+    tests = pytest([*FAST_TESTS, "-m", NOT_FAST, "--hypothesis-profile=quick"])
     print("check: " + ("something above needs you" if failed or tests else "all good"))
     return 1 if failed else tests
 
