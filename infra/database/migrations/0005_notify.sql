@@ -388,13 +388,13 @@ begin
          order by u.group_key, u.order_at, u.order_seq, u.subject_key
     ), groups as (
         select u.group_key, coalesce(h.is_free, true) as is_free, min(u.priority) filter (where u.state = 'pending') as rank,
-               min(u.created_at) as oldest
+               min(u.created_at) as oldest, min(u.order_at) as earliest, min(u.order_seq) as foremost
           from unposted u left join heads h using (group_key)
          group by u.group_key, h.is_free having bool_or(u.due)
-         order by 2 desc, 3, 4, 1 limit (document->>'groups_max')::integer
+         order by 2 desc, 3, 4, 5, 6, 1 limit (document->>'groups_max')::integer
     ), foremost as (
         select u.subject_key from unposted u join groups g using (group_key)
-         order by g.is_free desc, g.rank, g.oldest, g.group_key, u.order_at, u.order_seq, u.subject_key limit rows_max
+         order by g.is_free desc, g.rank, g.oldest, g.earliest, g.foremost, g.group_key, u.order_at, u.order_seq, u.subject_key limit rows_max
     )
     select array_agg(subject_key) into waiting from foremost;
     select array_agg(e.subject_key) into edits from (

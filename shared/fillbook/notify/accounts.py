@@ -18,6 +18,7 @@ from fillbook.notify.limits import (
     Sent,
     bucket_scope,
     channel_scope,
+    listing_scope,
     old_edits_scope,
     reads_scope,
     remember,
@@ -150,15 +151,14 @@ def _learned(channel: ChannelRow, request: Request, judgement: Judgement) -> Cha
 
 def reads_refused(limits: Known, channel: ChannelRow, now: datetime) -> Limit:
     """Return the limit that says: the read token was refused, so for an hour nobody looks."""
-    base = known_limit(limits, reads_scope(channel), now)
+    base = known_limit(limits, listing_scope(channel), now)
     return replace(base, paused_until=now + REFUSED_READS_WAIT, reason=READS_REFUSED, set_at=now)
 
 
 def can_look(limits: Known, channel: ChannelRow, has_token: bool, now: datetime) -> bool:
     """Whether messages of the channel can be listed now."""
-    limit = known_limit(limits, reads_scope(channel), now)
-    is_refused = limit.reason == READS_REFUSED and limit.paused_until is not None and limit.paused_until > now
-    return has_token and not is_refused
+    limit = known_limit(limits, listing_scope(channel), now)
+    return has_token and (limit.paused_until is None or limit.paused_until <= now)
 
 
 # --- events -----------------------------------------------------------------------------------------------------------

@@ -274,7 +274,9 @@ def _lane(event: Envelope, stored: Stored, settings: Settings, now: datetime) ->
     if (Channel.LANES.value, key) in stored:
         return made
     embed = render_lane(event)
-    row = standalone(Channel.LANES, SubjectKind.LANE, key, embed, None, now, book_id=event.book_id)
+    row = standalone(
+        Channel.LANES, SubjectKind.LANE, key, embed, None, now, book_id=event.book_id, sequence=event.aggregate_version
+    )
     return replace(made, outcome="created", rows=(row,))
 
 

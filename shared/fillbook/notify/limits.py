@@ -65,6 +65,11 @@ def reads_scope(channel: ChannelRow) -> str:
     return f"bucket:{channel.webhook_id}:reads"
 
 
+def listing_scope(channel: ChannelRow) -> str:
+    """Return the scope of listing messages with the read token, which can be refused while the webhook works."""
+    return f"bucket:{channel.webhook_id}:listing"
+
+
 def old_edits_scope(channel: ChannelRow) -> str:
     """Return the scope of the pause on edits of messages older than an hour."""
     return f"bucket:{channel.webhook_id}:old-edits"
@@ -73,11 +78,6 @@ def old_edits_scope(channel: ChannelRow) -> str:
 def bucket_scope(channel: ChannelRow, bucket: str) -> str:
     """Return the scope of one of Discord's buckets; equal names of two webhooks are different buckets."""
     return f"bucket:{channel.webhook_id}:{bucket[:80]}"
-
-
-def scopes_of(channel: ChannelRow) -> tuple[str, ...]:
-    """Return the scopes every request of the channel is measured by."""
-    return (GLOBAL_SCOPE, webhook_scope(channel), channel_scope(channel), reads_scope(channel), old_edits_scope(channel))
 
 
 def _window_end(recent: Iterable[Sent], window: tuple[int, timedelta], now: datetime) -> datetime:
@@ -117,7 +117,12 @@ def earliest(
 
 
 def _pause_end(limit: Limit, channel: ChannelRow, operation: Operation, now: datetime, *, is_old: bool) -> datetime:
-    if limit.scope == old_edits_scope(channel) and not (operation is Operation.EDIT and is_old):
+    only_for = {
+        old_edits_scope(channel): operation is Operation.EDIT and is_old,
+        reads_scope(channel): operation.is_read,
+        listing_scope(channel): operation is Operation.LIST,
+    }
+    if not only_for.get(limit.scope, True):
         return now
     ends = [now]
     if limit.paused_until is not None:

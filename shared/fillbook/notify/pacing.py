@@ -177,7 +177,7 @@ def sendable(rows: Sequence[Row], now: datetime) -> tuple[list[Row], frozenset[s
     for row in rows:
         if row.is_create and row.state in (State.PENDING, State.SENDING, State.AMBIGUOUS):
             groups.setdefault(row.group_key, []).append(row)
-    ranked: list[tuple[tuple[int, datetime, int, str], list[Row]]] = []
+    ranked: list[tuple[tuple[int, datetime, datetime, int, str], list[Row]]] = []
     late: set[str] = set()
     for key, members in groups.items():
         members.sort(key=lambda row: (row.order_at, row.order_seq, row.subject_key))
@@ -185,7 +185,8 @@ def sendable(rows: Sequence[Row], now: datetime) -> tuple[list[Row], frozenset[s
         late |= passing
         if ready:
             rank = min(row.priority for row in members if row.state is State.PENDING)
-            ranked.append(((int(rank), ready[0].created_at, ready[0].order_seq, key), ready))
+            first = ready[0]
+            ranked.append(((int(rank), first.created_at, first.order_at, first.order_seq, key), ready))
     ranked.sort(key=lambda item: item[0])
     return [row for _, ready in ranked for row in ready], frozenset(late)
 

@@ -108,7 +108,7 @@ def conclude(
         answer=answer,
         message_id=judgement.message_id or request.message_id,
         wait=_seconds(judgement.wait) if judgement.wait else None,
-        error=answer.error or (None if judgement.verdict is Verdict.DONE else judgement.reason or judgement.verdict.value),
+        error=None if judgement.verdict is Verdict.DONE else judgement.reason or judgement.verdict.value,
         rows=rows,
         limits=tuple(account.limits.values()),
         channel=account.channel if account.channel != channel else None,

@@ -110,6 +110,7 @@ def standalone(
     *,
     memory: Mapping[str, Any] | None = None,
     book_id: str | None = None,
+    sequence: int | None = None,
 ) -> Row:
     """Return the row of a subject that is no execution: its versions simply count, and it is its own group."""
     version = existing.wanted_version + 1 if existing else 1
@@ -120,7 +121,7 @@ def standalone(
         group_key=key,
         priority=Priority.NORMAL,
         order_at=embed.timestamp,
-        order_seq=version,
+        order_seq=version if sequence is None else sequence,
         wanted_version=version,
         wanted_seq=version,
         wanted=embed,

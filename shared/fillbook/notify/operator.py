@@ -1,0 +1,158 @@
+"""What a person does by hand: list and replay dead letters, switch a channel, adopt a message, send a test.
+
+Every verb keeps the room's rules: one writer per channel, order and pacing of what goes out, no message without a row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from fillbook.notify import accounts, outcomes
+from fillbook.notify.answers import Verdict
+from fillbook.notify.intake import Question
+from fillbook.notify.model import Operation, Request, State
+from fillbook.notify.patience import Patience
+from fillbook.notify.rows import rows_of
+from fillbook.notify.search import found_in, row_key
+from fillbook.notify.store import Lease, Settled, lease_call, load_call, release_call, turn_call, turn_of
+from fillbook.notify.talk import Desk, Talk
+from fillbook.runtime.db import Call, Database
+from fillbook.runtime.errors import Rejected, Unavailable
+from fillbook.runtime.sql import load_queries
+
+ROWS_MAX = 1000
+
+_QUERIES = load_queries("fillbook.notify")
+_LINK = re.compile(r"https://(?:ptb\.|canary\.)?discord(?:app)?\.com/channels/(?:\d+|@me)/(?P<place>\d+)/(?P<message>\d{15,20})")
+
+
+class _Once:
+    """Patience of a person's verb: never waits for a pause, is never over."""
+
+    def is_over(self) -> bool:
+        return False
+
+    def wait(self, until: datetime) -> bool:  # noqa: ARG002 -- the protocol's signature
+        return False
+
+
+def dead_letters(db: Database) -> list[dict[str, Any]]:
+    """Return dead letters grouped by channel and reason: count, oldest, and the command that sends them again."""
+    with db.transaction(read_only=True) as tx:
+        return tx.query(_QUERIES["dead_letters"])
+
+
+def replay(
+    db: Database,
+    *,
+    now: datetime,
+    dry_run: bool,
+    channel_id: str | None = None,
+    reason: str | None = None,
+    subject: str | None = None,
+    since: datetime | None = None,
+) -> list[list[str]]:
+    """Make dead letters pending again, attempts 0; return ``[channel, subject, reason]`` of each (none when posted)."""
+    document = {
+        "channel_id": channel_id,
+        "reason": reason,
+        "subject": subject,
+        "since": since,
+        "now": now,
+        "rows_max": ROWS_MAX,
+        "dry_run": dry_run,
+    }
+    (chosen,) = db.run(lambda tx: tx.call(Call("notify.replay", document)))
+    return [list(item) for item in chosen]
+
+
+def pause(db: Database, channel_id: str, now: datetime) -> None:
+    """Stop sending in a channel until ``enable``; what waits, waits."""
+    _switch(db, channel_id, {"status": accounts.PAUSED, "status_reason": "operator"}, now)
+
+
+def enable(desk: Desk, channel_id: str) -> Mapping[str, Any]:
+    """Ask the webhook whether it answers, and only then let the channel send again.
+
+    Raises ``Rejected('webhook_refused')`` when Discord still refuses it, ``Unavailable`` when it could not be asked.
+    """
+    request = Request(operation=Operation.HOOK, channel_id=channel_id)
+    answer = desk.speaker.send(request)
+    if answer.status != 200 or not isinstance(answer.document, Mapping):
+        if answer.status is None or answer.status >= 500 or answer.status == 429:
+            raise Unavailable("discord_unavailable", f"status {answer.status}")
+        raise Rejected("webhook_refused", f"status {answer.status}", status=409)
+    learned = {name: answer.document.get(key) for name, key in (("guild_id", "guild_id"), ("discord_channel_id", "channel_id"))}
+    return _switch(desk.db, channel_id, {"status": accounts.ACTIVE, "status_reason": None, **learned}, desk.clock.now())
+
+
+def _switch(db: Database, channel_id: str, status: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:
+    document = {"guild_id": None, "discord_channel_id": None, **status, "channel_id": channel_id, "now": now}
+    (channel,) = db.run(lambda tx: tx.call(Call("notify.switch", document)))
+    if not channel or channel.get("channel_id") is None:
+        raise Rejected("channel_unknown", channel_id)
+    return dict(channel)
+
+
+def adopt(desk: Desk, channel_id: str, link: str) -> list[str]:
+    """Put a message a person found on record for the subjects its footers name; return their keys.
+
+    Only subjects without a message on record are touched. Raises ``Rejected``: ``link_invalid``, ``message_unknown``,
+    ``message_not_ours`` (no footer names a waiting subject), ``Unavailable('channel_busy')`` while another drainer sends.
+    """
+    found = _LINK.fullmatch(link.strip())
+    if found is None:
+        raise Rejected("link_invalid", "not a link to a Discord message")
+    with leased(desk, channel_id, _Once()) as talk:
+        said = talk.say(Request(operation=Operation.GET, channel_id=channel_id, message_id=found["message"]))
+        if said is None or said.judgement.verdict is Verdict.RATE_LIMITED:
+            raise Unavailable("discord_unavailable", "paused")
+        if said.judgement.verdict is not Verdict.DONE:
+            raise Rejected("message_unknown", said.judgement.reason, status=404)
+        seen = {one.key: one for one in found_in(said.judgement.document)}
+        (documents,) = talk.call(load_call(Question(keys=tuple((channel_id, _subject(key)) for key in seen))))
+        waiting = [row for row in rows_of(documents if isinstance(documents, list) else []) if row.is_create]
+        rows = [
+            outcomes.adopted(
+                replace(row, state=State.AMBIGUOUS),
+                seen[row_key(row)].message_id,
+                seen[row_key(row)].embed_index,
+                talk.channel.webhook_id,
+                seen[row_key(row)].posted_hash(),
+                desk.clock.now(),
+            )
+            for row in waiting
+        ]
+        if not rows:
+            raise Rejected("message_not_ours", "no footer names a subject that waits for its message")
+        talk.write(Settled(rows=tuple(rows)))
+    return [row.subject_key for row in rows]
+
+
+def _subject(key: str) -> str:
+    return key.removeprefix("subject ")
+
+
+class leased:  # noqa: N801 -- read as a phrase: with leased(desk, channel, patience) as talk
+    """Hold a channel for a procedure of several requests; raises ``Unavailable('channel_busy')`` when somebody else does."""
+
+    def __init__(self, desk: Desk, channel_id: str, patience: Patience) -> None:
+        self._desk = desk
+        self._lease = Lease(channel_id=channel_id, token=uuid4())
+        self._patience = patience
+
+    def __enter__(self) -> Talk:
+        now = self._desk.clock.now()
+        answers = self._desk.db.run(lambda tx: tx.call(lease_call(self._lease, now), turn_call(self._lease, now)))
+        turn = turn_of(answers[-1])
+        if turn is None:
+            raise Unavailable("channel_busy", self._lease.channel_id)
+        return Talk(self._desk, self._lease, turn, self._patience)
+
+    def __exit__(self, *_: object) -> None:
+        self._desk.db.call(release_call(self._lease, self._desk.clock.now()))
