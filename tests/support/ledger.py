@@ -67,7 +67,7 @@ def make_fill(source_id: str, side: str, quantity: object, price: object, minute
     if isinstance(given.get("direction"), str):
         given["direction"] = Direction(given["direction"])
     if given.get("lot_picks") is not None:
-        given["lot_picks"] = tuple(LotPick(lot, Decimal(amount)) for lot, amount in given["lot_picks"])
+        given["lot_picks"] = tuple(LotPick(lot=lot, quantity=Decimal(amount)) for lot, amount in given["lot_picks"])
     return Fill(source_id=source_id, side=Side(side), quantity=Decimal(str(quantity)), price=Decimal(str(price)), **given)
 
 

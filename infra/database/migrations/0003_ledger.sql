@@ -971,7 +971,8 @@ create view ledger.v_trade_events as
       from ledger.execution_actions a join ledger.books b using (book_id)
      where a.superseded_at is null and a.state = 'BOOKED';
 
--- Marks are input and may expire: {before, rows_max} -> deleted rows. Security definer: writers are not granted DELETE.
+-- Marks are input and may expire: {before, rows_max} -> deleted rows. Security definer: writers are not granted DELETE, and
+-- no clock set ahead deletes what is younger than 700 days of real time.
 create function ledger.purge_marks(document jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -979,7 +980,7 @@ declare
 begin
     delete from ledger.marks m where (m.book_id, m.instrument, m.bucket_at) in (
         select x.book_id, x.instrument, x.bucket_at from ledger.marks x
-         where x.bucket_at < (document->>'before')::timestamptz and x.bucket_at < x.recorded_at - interval '700 days'
+         where x.bucket_at < least((document->>'before')::timestamptz, clock_timestamp() - interval '700 days')
          limit (document->>'rows_max')::integer);
     get diagnostics deleted = row_count;
     return to_jsonb(deleted);

@@ -70,9 +70,9 @@ def check_fill(fill: Fill, book: Book) -> Fill:
     if multiplier is not None:
         _number(quantity * price * multiplier, "quantity", amounts.money)
     fees = None if fill.fees is None else _number(fill.fees, "fees", amounts.money)
-    fees_currency = fill.fees_currency
-    if fees is not None and fees_currency is None:
-        fees_currency = fill.currency
+    fees_currency = fill.fees_currency or (fill.currency if fees is not None else None)
+    if fees_currency == UNKNOWN_CURRENCY:
+        fees_currency = None
     executed_at, received_at = _instant(fill.executed_at, "executed_at"), _instant(fill.received_at, "received_at")
     exact: dict[str, Any] = {
         "quantity": quantity,
@@ -226,4 +226,4 @@ def _picks(picks: tuple[LotPick, ...]) -> tuple[LotPick, ...]:
         raise Rejected("lot_picks_invalid", field="lot_picks")
     for pick in picks:
         _text(pick.lot, "lot_picks", _REF_MAX)
-    return tuple(LotPick(pick.lot, _positive(pick.quantity, "lot_picks", amounts.quantity)) for pick in picks)
+    return tuple(LotPick(lot=pick.lot, quantity=_positive(pick.quantity, "lot_picks", amounts.quantity)) for pick in picks)

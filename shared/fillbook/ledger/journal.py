@@ -144,9 +144,7 @@ def merge(stored: Fill, arrived: Fill) -> Fill | None:
         ours, theirs = getattr(stored, name), getattr(arrived, name)
         if theirs is None or theirs == ours:
             continue
-        if ours is not None and not (name == "fees_currency" and ours == UNKNOWN_CURRENCY):
+        if ours is not None:
             return None
         news[name] = theirs
-    if "currency" in news and stored.fees_currency == UNKNOWN_CURRENCY:
-        news.setdefault("fees_currency", arrived.currency)
     return replace(stored, cause=arrived.cause, received_at=arrived.received_at, **news) if news else stored

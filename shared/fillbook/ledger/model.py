@@ -93,7 +93,7 @@ class BookHead:
         return self.closed_seq is not None and self.seq >= self.closed_seq
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LotPick:
     """For SPECIFIC: how much to take of a lot, named by its lot_id or by the lot_ref it was opened with."""
 
@@ -204,7 +204,7 @@ class AdjustmentVersion:
     booking_seq: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lot:
     """What one opening fill holds: as executed (quantity … fx_rate), and today, split-adjusted (split_factor …).
 
@@ -236,7 +236,7 @@ class Lot:
     fees_base_open: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
     """One position, amounts in ``currency``, quantities and vwap in today's split-adjusted units.
 
@@ -283,7 +283,7 @@ class Position:
     notional_open: Decimal = ZERO
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Closing:
     """The part of a lot matched to a closing action: the only place where realized P&L is born."""
 
@@ -301,7 +301,7 @@ class Closing:
     realized_pnl_base: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """What a fill's leg was booked as, with the state of the position right after. As executed, never split-adjusted."""
 

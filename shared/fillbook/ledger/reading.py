@@ -100,7 +100,9 @@ def fill_version(row: Row) -> FillVersion:
     fill = Fill(
         side=Side(row["side"]),
         direction=None if row["direction"] is None else Direction(row["direction"]),
-        lot_picks=None if picks is None else tuple(LotPick(pick["lot"], Decimal(pick["quantity"])) for pick in picks),
+        lot_picks=None
+        if picks is None
+        else tuple(LotPick(lot=pick["lot"], quantity=Decimal(pick["quantity"])) for pick in picks),
         executed_at=instant(row["executed_at"]),
         session_date=date.fromisoformat(row["session_date"]),
         received_at=instant(row["received_at"]),
