@@ -18,13 +18,13 @@ from typing import Any, Self
 
 from fillbook.runtime.config import DatabaseConfig
 from fillbook.runtime.db import Database
-from infra.door.bundles import build, compile_bytecode
 from infra.local import plan
 from infra.local.control import ClockControl, Control
 from infra.local.database import LocalDatabase
 from infra.local.deskclock import DeskClockFile
 from infra.local.discord_store import DiscordStore
 from infra.local.home import ROOT, Home
+from infra.local.prepared import prepare, sources_digest
 from infra.local.processes import Keeper, Program
 from infra.local.readiness import wait_until_ready
 from infra.local.wiring import RETRY_FLOOR_SECONDS
@@ -132,10 +132,10 @@ class LocalCloud:
 
     def _bundle_all(self) -> None:
         begun = time.monotonic()
-        for name in self.functions:
-            bundle = build(name, root=self._root, target=self._bundles / name)
-            compile_bytecode(bundle.path)
-        self._tell("bundles", f"{len(self.functions)} functions in {time.monotonic() - begun:.1f} s")
+        self._bundles.mkdir(parents=True, exist_ok=True)
+        sources = sources_digest(self._root)
+        made = sum(prepare(name, self._root, self._bundles / name, sources) for name in self.functions)
+        self._tell("bundles", f"{made} of {len(self.functions)} written in {time.monotonic() - begun:.1f} s")
 
     def _here(self) -> plan.Place:
         store = DiscordStore(self.home.path / "discord.sqlite")
