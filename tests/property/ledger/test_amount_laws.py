@@ -12,7 +12,7 @@ from fillbook.ledger.amounts import total
 from fillbook.ledger.model import ActionVersion, Direction, Fill, Side
 from fillbook.money import CONTEXT, ZERO
 from tests.support.ledger import MemoryWorld
-from tests.support.ledger_histories import METHODS, Split, delivered, deliveries, facts
+from tests.support.ledger_histories import METHODS, Split, delivered, deliveries, facts, half, quarter
 
 known = {"fees": Decimal(0), "position_effect": "auto", "lot_picks": None}
 cents = Decimal("1e-8")
