@@ -36,7 +36,7 @@ edge = push_edge(
     NAME,
     {"/": lambda m: worker().receive(m), "/quarantine": lambda m: worker().keep_refused(m), "/dead": lambda m: worker().bury(m)},
     verify=lambda request: verifier().check(request),
-    quarantine=lambda refused: worker().refuse(refused),
+    quarantine=lambda r: worker().refuse(r.reason, r.body, r.message),
 )
 
 

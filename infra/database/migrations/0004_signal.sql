@@ -247,16 +247,19 @@ $$;
 -- What the limits ask beyond the ledger's own totals: {book_id, sector, vix_ticker} -> {open_in_sector, vix, vix_at}.
 -- A plan counts only while the ledger holds its position open: the ledger wins.
 create function signal.facts(document jsonb) returns jsonb
-language sql volatile as $$
-    select jsonb_build_object(
-        'open_in_sector', (
-            select count(*) from signal.plans s
-              join ledger.v_positions o on o.book_id = s.book_id and o.position_id = s.position_id
-             where s.book_id = document->>'book_id' and s.sector = document->>'sector' and s.closed_at is null
-               and o.status = 'OPEN'),
-        'vix', v.last_price::text, 'vix_at', v.last_ts)
-      from (select 1) one
-      left join signal.ticker_states v on v.book_id = document->>'book_id' and v.ticker = document->>'vix_ticker'
+language plpgsql volatile as $$
+declare
+    the_book  constant text := document->>'book_id';
+    in_sector bigint;
+    vix       signal.ticker_states%rowtype;
+begin
+    select count(*) into in_sector
+      from signal.plans s
+      join ledger.v_positions o on o.book_id = s.book_id and o.position_id = s.position_id
+     where s.book_id = the_book and s.sector = document->>'sector' and s.closed_at is null and o.status = 'OPEN';
+    select * into vix from signal.ticker_states where book_id = the_book and ticker = document->>'vix_ticker';
+    return jsonb_build_object('open_in_sector', in_sector, 'vix', vix.last_price::text, 'vix_at', vix.last_ts);
+end
 $$;
 
 -- Lock one ticker of a book and read what a decision needs:

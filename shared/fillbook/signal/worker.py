@@ -14,7 +14,6 @@ from fillbook.outbox.relay import relay_own
 from fillbook.runtime.clock import Clock
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Rejected
-from fillbook.runtime.http import Refused
 from fillbook.runtime.logs import Logger
 from fillbook.runtime.pubsub import Publish, PushMessage
 from fillbook.signal import receipt
@@ -65,11 +64,10 @@ class Worker:
         self._keep(DEAD_LETTER, message.attributes.get("reason") or DEAD_LETTER, message)
         self.log.error("message_given_up", message_id=message.message_id, ticker=message.attributes.get("ticker"))
 
-    def refuse(self, refused: Refused) -> None:
-        """Keep a message that this worker refused; ``detail`` is in the log already."""
-        ticker = refused.message.attributes.get("ticker") if refused.message is not None else None
-        body = RefusedBody(source="worker", reason=refused.reason, body=refused.body, ticker=ticker)
-        put_aside(self.db, body, self.clock.now())
+    def refuse(self, reason: str, data: bytes, message: PushMessage | None) -> None:
+        """Keep a message that this worker refused (``None``: not even its envelope could be read); why is in the log already."""
+        ticker = message.attributes.get("ticker") if message is not None else None
+        put_aside(self.db, RefusedBody(source="worker", reason=reason, body=data, ticker=ticker), self.clock.now())
 
     def _keep(self, source: str, reason: str, message: PushMessage) -> None:
         attributes = message.attributes
