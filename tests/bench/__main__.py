@@ -8,6 +8,7 @@ import sys
 STAGES = {
     "booking": "booked executions one by one and batched, against a bare durable insert and pgbench",
     "decide": "the strategy alone: decisions per second and core",
+    "receipts": "receipts at the door and at the worker: processor time, latency, rate, round trips",
     "webhook": "the webhook: requests per second and latency, against an empty handler",
     "e2e": "webhook to Discord: latency at a constant rate, against the same chain with empty handlers",
     "coldstart": "cold start of each function against a bare hello world",
