@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from heapq import merge
 from typing import Any
 
@@ -81,6 +81,22 @@ def parked(tx: Tx, book_id: str) -> list[tuple[str, str, str]]:
     """(fill_id, instrument, reason) of every parked fact."""
     rows = tx.query(QUERIES["parked"], book_id=book_id)
     return [(row["fill_id"], row["instrument"], row["reason"]) for row in rows]
+
+
+def anchors(tx: Tx, book_id: str) -> list[tuple[date, int, bytes]]:
+    """(day, seq, chain head) of every anchor, oldest first."""
+    return [(row["anchored_on"], row["seq"], row["chain_head"]) for row in tx.query(QUERIES["anchors"], book_id=book_id)]
+
+
+def next_versions(tx: Tx, book_id: str) -> Sequence[Mapping[str, Any]]:
+    """``name`` ("<action_id> v<version>") of every version that has a next one, and when that was recorded (as JSON text)."""
+    return tx.query(QUERIES["next_versions"], book_id=book_id)
+
+
+def current_fill(tx: Tx, book_id: str, fill_id: str) -> FillVersion | None:
+    """The current version of a fill, or None."""
+    rows = tx.query(QUERIES["current_fill"], book_id=book_id, fill_id=fill_id)
+    return reading.fill_version(rows[0]["row"]) if rows else None
 
 
 def book_state_hash(tx: Tx, book_id: str) -> str:

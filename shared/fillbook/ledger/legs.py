@@ -147,9 +147,9 @@ def close_leg(
     base = total(closing.realized_pnl_base for closing in closings)
     after = reduced(position, fill, quantity, charge.fees, (net, gross, base), tuple(filter(_is_open, lots)), notional)
     cash = None
-    if charge.fees is not None and value is not None and gross is not None:
+    if charge.fees is not None and value is not None:
         moved = gross if fill.cash_style == "margin" else value if is_long else -value
-        cash = moved - charge.fees or ZERO
+        cash = None if moved is None else moved - charge.fees or ZERO
     action_type = ActionType.TRIM if after.lots else ActionType.EXIT
     own_lot = touched[0].lot_id if len(touched) == 1 else None
     action = _action(

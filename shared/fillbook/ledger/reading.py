@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+from fillbook.ledger.ids import instant_text
 from fillbook.ledger.model import (
     Action,
     ActionType,
@@ -66,6 +67,11 @@ def instant(text: str) -> datetime:
 def optional_instant(text: str | None) -> datetime | None:
     """An instant, or None."""
     return None if text is None else instant(text)
+
+
+def stamp(text: str) -> str:
+    """The canonical text of an instant as JSON carries it."""
+    return instant_text(instant(text))
 
 
 def raw(text: str) -> bytes:

@@ -8,7 +8,7 @@ unless told to accept it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
@@ -66,6 +66,18 @@ def check_in(tx: Tx, book_id: str) -> Rebuilt:
     if (memory.head.seq, memory.head.chain_head) != (head.seq, head.chain_head):
         differences += (Difference(table="books", row=book_id, columns=("seq", "chain_head")),)
     return _result(memory, differences)
+
+
+def differing_columns(tx: Tx, book_id: str, rows: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Of the action versions named ("<action_id> v<version>"), the columns that are not what the journal says."""
+    memory = replay(store.book_head(tx, book_id), store.journal(tx, book_id))
+    wanted = {row: (names, values) for table, row, names, values in _rows(memory) if table == "execution_actions" and row in rows}
+    found: dict[str, tuple[str, ...]] = {}
+    for row, values in next(iter(_stored(tx, book_id)))[1]:
+        if row in wanted:
+            names, expected = wanted[row]
+            found[row] = tuple(name for name, left, right in zip(names, expected, values, strict=True) if left != right)
+    return found
 
 
 def write(db: Database, book_id: str, *, accept: bool = False) -> Rebuilt:

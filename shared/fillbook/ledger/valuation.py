@@ -1,0 +1,56 @@
+"""What open positions are worth: unrealized P&L at a mark, and how far the mark can be trusted. Pure.
+
+Unrealized is computed when read, never stored on a position. A stale mark still values it, flagged; a missing one leaves it
+unknown. Source: ledger specification, 7 and 9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from decimal import Decimal, localcontext
+
+from fillbook.calendar import TradingCalendar
+from fillbook.ledger.amounts import money, total
+from fillbook.ledger.model import Direction, Position
+from fillbook.ledger.words import DECISION_KINDS
+from fillbook.money import CONTEXT
+
+FRESH, STALE, MISSING = "fresh", "stale", "missing"
+LIVE_MARK_AGE_MAX = timedelta(minutes=15)
+BROKER_MARK_AGE_MAX = timedelta(minutes=30)
+CLOSING_MARK_AGE_MAX = timedelta(minutes=15)
+
+
+def mark_state(marked_at: datetime | None, now: datetime, kind: str, sessions: TradingCalendar) -> str:
+    """``fresh``, ``stale`` or ``missing``: a mark ages in the book's session; outside it, the close's mark stays good."""
+    if marked_at is None:
+        return MISSING
+    if sessions.is_regular(now):
+        limit = LIVE_MARK_AGE_MAX if kind in DECISION_KINDS else BROKER_MARK_AGE_MAX
+        return FRESH if now - marked_at <= limit else STALE
+    close = sessions.last_finished(now).close_at
+    return FRESH if marked_at >= close - CLOSING_MARK_AGE_MAX else STALE
+
+
+def unrealized(position: Position, mark: Decimal | None) -> Decimal | None:
+    """s·(quantity_open × mark × multiplier - cost_basis) in the position's currency; None when any of them is unknown."""
+    if mark is None or position.multiplier is None or position.cost_basis is None:
+        return None
+    with localcontext(CONTEXT):
+        worth = position.quantity_open * mark * position.multiplier - position.cost_basis
+        return money(worth if position.direction is Direction.LONG else -worth)
+
+
+def unrealized_total(
+    positions: Iterable[tuple[Position, Decimal | None]],
+) -> tuple[dict[str, Decimal | None], tuple[str, ...]]:
+    """Unrealized per currency of (position, mark) pairs, and the instruments without a mark, which leave a total unknown."""
+    parts: dict[str, list[Decimal | None]] = {}
+    missing = []
+    for position, mark in positions:
+        parts.setdefault(position.currency, []).append(unrealized(position, mark))
+        if mark is None:
+            missing.append(position.instrument)
+    with localcontext(CONTEXT):
+        return {currency: total(amounts) for currency, amounts in parts.items()}, tuple(sorted(missing))
