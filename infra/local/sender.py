@@ -24,6 +24,8 @@ IN_FLIGHT_MAX = 24
 BACKLOG_MINUTES_MAX = 5
 TRIES_MAX = 240
 RETRY_SECONDS = 0.25
+CATCH_UP_SECONDS = 0.02
+CATCH_UP_LOOKS_MAX = 3_000
 REQUEST_SECONDS = 10
 AFTER_CLOSE = timedelta(seconds=1)
 
@@ -57,22 +59,30 @@ class Control:
 
     async def set_clock(self, at: datetime) -> None:
         """Stop the desk clock at ``at``."""
-        await self._post("/clock", {"desk_at": at.isoformat(), "paused": True})
+        await self._ask("POST", "/clock", {"desk_at": at.isoformat(), "paused": True})
 
     async def follow_the_wall(self) -> None:
         """Let the desk clock be the real time again."""
-        await self._post("/clock", {"realtime": True})
+        await self._ask("POST", "/clock", {"realtime": True})
 
     async def backlog(self) -> int:
         """Messages published but not yet acknowledged, over all subscriptions."""
-        async with self._session.get(f"{self._url}/pubsub") as answer:
-            answer.raise_for_status()
-            stats = await answer.json()
+        stats = await self._ask("GET", "/pubsub")
         return sum(int(one["depth"]) for one in stats["subscriptions"].values())
 
-    async def _post(self, path: str, document: dict[str, Any]) -> None:
-        async with self._session.post(self._url + path, json=document) as answer:
-            answer.raise_for_status()
+    async def _ask(self, method: str, path: str, document: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One request to the panel, repeated while its process is being started again."""
+        for tried in range(1, TRIES_MAX + 1):
+            try:
+                async with self._session.request(method, self._url + path, json=document) as answer:
+                    answer.raise_for_status()
+                    found: dict[str, Any] = await answer.json()
+                    return found
+            except (aiohttp.ClientConnectionError, TimeoutError):
+                if tried == TRIES_MAX:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
+        raise AssertionError("unreachable")
 
 
 async def send_minutes(
@@ -95,13 +105,11 @@ async def send_minutes(
 
 
 async def _catch_up(control: Control, backlog_max: int) -> None:
-    for _ in range(TRIES_MAX * 10):
-        try:
-            if await control.backlog() <= backlog_max:
-                return
-        except aiohttp.ClientError:
-            await asyncio.sleep(RETRY_SECONDS)
-        await asyncio.sleep(0.02)
+    """Wait until no more than ``backlog_max`` messages wait; bounded, and then the sender goes on anyway."""
+    for _ in range(CATCH_UP_LOOKS_MAX):
+        if await control.backlog() <= backlog_max:
+            return
+        await asyncio.sleep(CATCH_UP_SECONDS)
 
 
 async def _send(session: aiohttp.ClientSession, desk: Desk, receipt: Document, sent: Sent) -> None:
