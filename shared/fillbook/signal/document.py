@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from decimal import Clamped, Context, Decimal, DecimalException, Inexact, InvalidOperation, Overflow, Subnormal
+from decimal import Clamped, Context, DecimalException, Inexact, InvalidOperation, Overflow, Subnormal
 from typing import Any, NoReturn
 
 from fillbook.runtime.errors import Rejected
@@ -154,8 +154,3 @@ def token_in_text(body: bytes) -> str | None:
     """
     found = _TOKEN.search(body.decode("utf-8", "replace"))
     return found.group(1) if found else None
-
-
-def exact(value: object) -> Decimal:
-    """Read a number under the limits of the wire; used by tests and generators to stay inside them."""
-    return _NUMBERS.create_decimal(str(value))
