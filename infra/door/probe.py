@@ -6,6 +6,7 @@ stands on its own. The import is all it does: no request is served and nothing o
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -18,8 +19,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 def ask(folder: Path, name: str, *, alone: bool = False) -> dict[str, Any]:
     """What importing ``folder/main.py`` brings in; ``alone`` hides the work tree's own package, as in the cloud.
 
-    Keys: ``entry_point`` (bool), ``config`` (class name, or None), ``settings`` ({NAME: default text or None}),
-    ``required`` (names without default), ``modules`` (all of ``sys.modules``), ``package_files`` (of ``fillbook``).
+    Keys: ``entry_point`` (bool), ``config`` (class name, or None), ``settings`` and ``required`` (environment names),
+    ``modules`` (all of ``sys.modules``), ``package_files`` (of ``fillbook``), ``pools`` (sizes of the databases it opens).
     Raises ``RuntimeError`` with the traceback when the import fails.
     """
     command = [sys.executable, "-P", "-W", "error", str(Path(__file__)), str(folder), name, *(["alone"] if alone else [])]
@@ -46,6 +47,7 @@ def tell(folder: Path, name: str, alone: bool) -> dict[str, Any]:
         "settings": sorted(field.upper() for field in fields),
         "required": sorted(field.upper() for field, info in fields.items() if info.is_required()),
         "modules": imported,
+        "pools": pools(main),
         "package_files": [str(sys.modules[item].__file__) for item in imported if item.split(".")[0] == "fillbook"],
     }
 
@@ -59,6 +61,16 @@ def config_class(main: Any) -> Any:
     if len(own) > 1:
         raise ValueError(f"one config class per function, found {sorted(item.__name__ for item in own)}")
     return own[0] if own else None
+
+
+def pools(main: Any) -> list[int]:
+    """The ``pool_size`` of every ``Database.open`` in the shell, its names looked up in the shell itself."""
+    tree = ast.parse(Path(main.__file__).read_text("utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "Database.open"]
+    sizes = [word.value for call in calls for word in call.keywords if word.arg == "pool_size"]
+    if len(sizes) != len(calls):
+        raise ValueError("a shell says how many connections it holds: pool_size=…")
+    return [size.value if isinstance(size, ast.Constant) else getattr(main, ast.unparse(size)) for size in sizes]
 
 
 if __name__ == "__main__":

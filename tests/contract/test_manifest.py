@@ -66,6 +66,10 @@ def test_the_pools_together_leave_a_fifth_of_the_connections_free() -> None:
     assert wanted <= MANIFEST.max_connections * 8 // 10
 
 
+def test_a_shell_opens_one_pool_of_the_size_that_is_counted(function: Function, imported: dict[str, Any]) -> None:
+    assert imported["pools"] == ([function.pool_size] if function.database_roles else [])
+
+
 def test_a_pool_is_four_to_eight_connections(function: Function) -> None:
     assert function.pool_size == 0 or 4 <= function.pool_size <= 8
 
