@@ -6,12 +6,14 @@ without a database, and a handful of them prove that the database says the same.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import Any
 
-from fillbook.ledger import rebuild, service
+from fillbook.ledger import bookstore, rebuild, service
 from fillbook.ledger.bookstore import action_versions, book_head, book_state_hash
 from fillbook.ledger.chain import genesis
 from fillbook.ledger.intake import check_adjustment, check_fill
@@ -37,6 +39,7 @@ from fillbook.ledger.statehash import state_hash
 from fillbook.money import CONTEXT
 from fillbook.outbox.model import Event
 from fillbook.runtime.db import Database
+from fillbook.runtime.sql import encode, statement
 
 DAY = datetime(2026, 2, 3, 15, 0, tzinfo=UTC)
 """A Tuesday, half an hour into the New York session."""
@@ -125,6 +128,11 @@ class MemoryWorld:
         return self.memory.parked
 
     @property
+    def told(self) -> list[tuple[str, dict[str, Any]]]:
+        """(event type, data) of everything announced, in order."""
+        return [(event.event_type, json.loads(encode(event.data))) for event in self.events]
+
+    @property
     def state_hash(self) -> str:
         """The hash of the current state."""
         return state_hash(self.memory.current.values(), self.memory.lots.values(), self.memory.positions.values())
@@ -178,6 +186,35 @@ class StoredWorld:
                 if version.superseded_at is None and version.state is RowState.BOOKED
             ]
         return sorted(found, key=lambda version: version.action.order)
+
+    @property
+    def positions(self) -> list[Position]:
+        """Positions that are not VOID, oldest first, their open lots inside."""
+        with self.db.transaction(read_only=True) as tx:
+            stored = [position for position, _ in bookstore.positions(tx, self.book.book_id) if position.status != "VOID"]
+            held = list(bookstore.lots(tx, self.book.book_id))
+        held.sort(key=lambda lot: (lot.opened_at, lot.venue_order, lot.fill_id))
+        found = [
+            replace(position, lots=tuple(lot for lot in held if lot.position_id == position.position_id and lot.status == "OPEN"))
+            for position in stored
+        ]
+        return sorted(found, key=lambda position: (position.opened_at, position.position_id))
+
+    @property
+    def parked(self) -> dict[str, tuple[str, str]]:
+        """fill_id -> (instrument, reason)."""
+        with self.db.transaction(read_only=True) as tx:
+            return {fill_id: (name, reason) for fill_id, name, reason in bookstore.parked(tx, self.book.book_id)}
+
+    @property
+    def told(self) -> list[tuple[str, dict[str, Any]]]:
+        """(event type, data) of everything in the outbox, in order."""
+        with self.db.transaction(read_only=True) as tx:
+            rows = tx.query(
+                statement("select event_type, payload from outbox.events where book_id = :book_id order by id"),
+                book_id=self.book.book_id,
+            )
+        return [(row["event_type"], json.loads(row["payload"])["data"]) for row in rows]
 
     @property
     def state_hash(self) -> str:

@@ -22,7 +22,7 @@ from fillbook.outbox.model import Event
 _LEFT_OUT = frozenset({"book_id", "meta", "state", "fill_seq", "cause_seq", "booking_seq", "multiplier"})
 # the view calls the exact key instrument_id; elsewhere in the ledger it is the instrument
 _NAMES = tuple("instrument_id" if name == "instrument" else name for name in ACTIONS.names)
-_NOT_COMPARED = _LEFT_OUT | {"version", "cause", "recorded_at", "seq"}
+_NOT_COMPARED = _LEFT_OUT | {"version", "cause", "recorded_at", "seq", "lots", "lot_count"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +73,15 @@ class Announcer:
             changed = [name for name, value in data.items() if name not in _NOT_COMPARED and earlier.get(name) != value]
             if told.replaces is not None:
                 data["replaces_action_id"] = told.replaces.action.action_id
-            data |= {"before": earlier, "after": dict(data), "changed": changed, "is_direct": told.is_direct}
+            # the same figures from other lots
+            data |= {"before": earlier, "after": dict(data), "changed": changed or ["lots"], "is_direct": told.is_direct}
             self._add("execution_corrected", row.action, row, data)
 
     def restated(self, booking_seq: int) -> None:
         """Announce, per instrument, the knock-on changes that got no event of their own."""
         for instrument, actions in self._covered.items():
             data = {
-                "instrument": instrument,
+                "instrument_id": instrument,
                 "ticker": actions[0].ticker,
                 "count": len(actions),
                 "first_executed_at": instant_text(min(action.executed_at for action in actions)),
@@ -94,7 +95,7 @@ class Announcer:
         data = {
             "fill_id": fill.fill_id,
             "reason": reason,
-            "instrument": fill.instrument,
+            "instrument_id": fill.instrument,
             "ticker": fill.ticker,
             "side": fill.side,
             "quantity": plain(fill.quantity),

@@ -282,7 +282,7 @@ def _announce_split(announcer: Announcer, version: AdjustmentVersion, plan: Plan
     data = split_data(
         {
             "adjustment_id": split.adjustment_id,
-            "instrument": split.instrument,
+            "instrument_id": split.instrument,
             "ratio": f"{split.ratio_num}:{split.ratio_den}",
             "effective_at": instant_text(split.effective_at),
             "is_void": split.is_void,
