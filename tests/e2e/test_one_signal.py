@@ -31,7 +31,7 @@ def post(cloud: LocalCloud, document: dict[str, Any]) -> tuple[int, dict[str, An
 
 def inbox(cloud: LocalCloud) -> list[dict[str, Any]]:
     with urllib.request.urlopen(f"{cloud.place.discord_url}/_control/messages", timeout=10) as answer:
-        messages: list[dict[str, Any]] = json.load(answer)["messages"]
+        messages: list[dict[str, Any]] = json.load(answer)
     return messages
 
 
