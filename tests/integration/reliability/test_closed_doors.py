@@ -1,0 +1,161 @@
+"""Check 27: nobody enters a route without the credential the manifest names for it, and nothing is shown or kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fillbook.runtime.clock import real_epoch_seconds
+from tests.integration.reliability.conftest import Query
+from tests.support.every_function import CALLER, DESK_KEY, INGEST_TOKEN, Desk, Door, audience, doors, identity, right_headers, usual_body
+from tests.support.signer import Signer
+from tests.support.topics import Topics
+
+GUARDED = [door for door in doors() if door.route.caller != "none"]
+BY_IDENTITY = list(doors("oidc"))
+OTHER_KEY = Signer("another-key")
+FORGED = {
+    "X-CloudScheduler": "true",
+    "X-CloudScheduler-ScheduleTime": "2026-02-03T15:16:00Z",
+    "X-Serverless-Authorization": "Bearer trust-me",
+    "X-Goog-Authenticated-User-Email": f"accounts.google.com:{CALLER}",
+    "From": "noreply@google.com",
+    "User-Agent": "APIs-Google; (+https://developers.google.com/webmasters/APIs-Google.html)",
+}
+WRONG_HEADERS: dict[str, Callable[[str], dict[str, str]]] = {
+    "nothing": lambda _name: {},
+    "a forged push or schedule": lambda _name: FORGED,
+    "no scheme": lambda _name: {"Authorization": INGEST_TOKEN},
+    "basic": lambda _name: {"Authorization": "Basic ZGVzazpkZXNr"},
+    "nonsense": lambda _name: {"Authorization": "Bearer nonsense"},
+    "an empty bearer": lambda _name: {"Authorization": "Bearer "},
+    "two tokens": lambda _name: {"Authorization": f"Bearer {INGEST_TOKEN} {DESK_KEY}x"},
+    "a token of no text": lambda _name: {"Authorization": "Bearer \xff\xfe\xfd"},
+    "a token without signature": lambda name: {
+        "Authorization": identity(name)["Authorization"].rpartition(".")[0] + ".SIGNATURE_REMOVED_BY_GOOGLE"
+    },
+    "a very long token": lambda _name: {"Authorization": "Bearer " + "x" * 60_000},
+}
+KEYS_OF_OTHERS = {"ingest_token": INGEST_TOKEN, "desk_key": DESK_KEY}
+WRONG_CLAIMS: dict[str, tuple[int, dict[str, Any]]] = {
+    "another audience": (401, {"audience": "https://somebody-else.test"}),
+    "expired": (401, {"issued": real_epoch_seconds() - 7200}),
+    "not yet": (401, {"issued": real_epoch_seconds() + 7200}),
+    "another issuer": (401, {"iss": "https://accounts.example.com"}),
+    "an address nobody verified": (403, {"email_verified": False}),
+    "another caller": (403, {"email": "someone@else.example"}),
+}
+
+
+def looked_at(query: Query) -> dict[str, int]:
+    """How many rows every table holds that a caller could make grow."""
+    tables = "signal.receipts signal.quarantine ledger.fills ledger.audits outbox.events outbox.inbox outbox.quarantine notify.messages"
+    return {table: query(f"select count(*) as n from {table}")[0]["n"] for table in tables.split()}
+
+
+def refused(answer: Any) -> tuple[int, str]:
+    """Status and reason of an answer that tells nothing else."""
+    document = answer.get_json()
+    reason = document["error"]["code"] if "error" in document else document["reason"]
+    assert len(answer.get_data()) < 200, "an answer to a stranger says one word"
+    return answer.status_code, reason
+
+
+def test_every_route_but_the_page_asks_for_something() -> None:
+    assert {str(door) for door in doors("none")} == {
+        "trade_tracker GET /",
+        "trade_tracker GET /app/{view}",
+        "trade_tracker GET /assets/{name}",
+        "trade_tracker GET /robots.txt",
+    }
+
+
+@pytest.mark.parametrize("wrong", WRONG_HEADERS)
+def test_a_stranger_is_refused_on_every_route(every: Desk, published: Topics, query: Query, wrong: str) -> None:
+    before = looked_at(query)
+    for door in GUARDED:
+        answer = every.call(door, headers=WRONG_HEADERS[wrong](door.function.name), data=usual_body(door))
+        assert refused(answer) == (401, "unauthorized"), door
+    assert looked_at(query) == before
+    assert published.messages == {}
+
+
+def test_the_credential_of_another_route_opens_nothing(every: Desk, published: Topics, query: Query) -> None:
+    before = looked_at(query)
+    for door in GUARDED:
+        for kind, key in KEYS_OF_OTHERS.items():
+            if kind != door.route.caller:
+                answer = every.call(door, headers={"Authorization": f"Bearer {key}"}, data=usual_body(door))
+                assert refused(answer)[0] == 401, (door, kind)
+        if door.route.caller != "oidc":
+            assert every.call(door, headers=identity(door.function.name), data=usual_body(door)).status_code == 401, door
+    assert (looked_at(query), published.messages) == (before, {})
+
+
+@pytest.mark.parametrize("wrong", WRONG_CLAIMS)
+def test_an_identity_with_one_wrong_claim_is_refused_on_every_route(every: Desk, query: Query, wrong: str) -> None:
+    status, claims = WRONG_CLAIMS[wrong]
+    before = looked_at(query)
+    for door in BY_IDENTITY:
+        answer = every.call(door, headers=identity(door.function.name, **claims), data=usual_body(door))
+        assert refused(answer)[0] == status, door
+    assert looked_at(query) == before
+
+
+def test_an_identity_for_one_function_is_worth_nothing_at_another(every: Desk) -> None:
+    for door in BY_IDENTITY:
+        for other in {one.function.name for one in BY_IDENTITY} - {door.function.name}:
+            assert every.call(door, headers=identity(other), data=usual_body(door)).status_code == 401, (door, other)
+
+
+def test_a_token_signed_by_somebody_else_or_altered_is_refused(every: Desk) -> None:
+    for door in BY_IDENTITY:
+        forged = OTHER_KEY.sign(audience=audience(door.function.name), issued=real_epoch_seconds(), email=CALLER)
+        genuine = identity(door.function.name)["Authorization"]
+        head, _, rest = genuine.partition(".")
+        for header in (f"Bearer {forged}", f"{genuine[:-6]}AAAAAA", f"{head}.e30.{rest.rpartition('.')[2]}"):
+            answer = every.call(door, headers={"Authorization": header}, data=usual_body(door))
+            assert refused(answer) == (401, "unauthorized"), door
+
+
+def test_without_configured_callers_and_keys_every_route_is_closed(every: Desk, published: Topics, query: Query) -> None:
+    before = looked_at(query)
+    closed = every.with_settings(FILLBOOK_OIDC_CALLERS="", INGEST_TOKENS="", DESK_KEYS="[]")
+    for door in GUARDED:
+        headers = {
+            "oidc": identity(door.function.name),
+            "ingest_token": {"Authorization": "Bearer "},
+            "desk_key": {"Authorization": f"Bearer {DESK_KEY}"},
+        }[door.route.caller]
+        answer = closed.call(door, headers=headers, data=usual_body(door))
+        assert refused(answer)[0] == (403 if door.route.caller == "oidc" else 503), door
+    nobody = every.with_settings(FILLBOOK_OIDC_AUDIENCE="")
+    for door in BY_IDENTITY:
+        assert nobody.call(door, headers={}, data=usual_body(door)).status_code == 401, door
+    assert (looked_at(query), published.messages) == (before, {})
+
+
+def test_an_expired_desk_key_and_the_book_of_another_open_nothing(every: Desk) -> None:
+    for door in doors("desk_key"):
+        old = every.call(door, headers={"Authorization": f"Bearer old-{DESK_KEY}"})
+        assert refused(old) == (401, "unauthorized"), door
+    for door in doors("desk_key"):
+        if door.route.path == "/timed/health":
+            continue
+        for book in ("ibkr:U1", "replay:x", "live%00", "*"):
+            answer = every.client(door.function).get(
+                f"{door.path}?books={book}", headers={"Authorization": f"Bearer {DESK_KEY}"}
+            )
+            assert answer.status_code in (400, 404), (door, book)
+            assert "trades" not in answer.get_json()
+
+
+def test_the_right_caller_is_let_in_everywhere(every: Desk, published: Topics) -> None:
+    """Else the tests above would pass on a desk that refuses everybody."""
+    published.behaviour = "ok"
+    for door in GUARDED:
+        answer = every.call(door, headers=right_headers(door), data=usual_body(door))
+        assert answer.status_code not in (401, 403, 404, 405, 500), (door, json.dumps(answer.get_json()))

@@ -1,0 +1,164 @@
+"""Every function of the manifest in this process, called as its own callers call it: pushes, schedules, senders, readers.
+
+What is asked of one edge is asked of all of them; a function that joins the manifest joins these tests without a word here,
+unless it wants a setting that nobody wanted before (then ``settings`` fails by name).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from fillbook.runtime.clock import real_epoch_seconds
+from fillbook.signal.receipt import instant
+from infra.manifest import Function, Route, load
+from tests.support.functions import FunctionApps
+from tests.support.receipts import R_TS, text_of
+from tests.support.signer import Signer
+from tests.support.topics import Topics, envelope
+
+MANIFEST = load()
+SIGNER = Signer()
+CALLER = "caller@desk.example"
+INGEST_TOKEN = "ingest-token-of-these-tests"  # noqa: S105 - of these tests
+DESK_KEY = "desk-key-of-these-tests"
+NOW = instant(R_TS + 61_000)
+WEBHOOK = "https://discord.com/api/webhooks/12345678901234567{number}/{token}"
+PARAMETERS = {"view": "board", "name": "nothing.js", "token": "not-the-token"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """One route of one function."""
+
+    function: Function
+    route: Route
+
+    @property
+    def path(self) -> str:
+        """The path with its parameters filled in."""
+        return self.route.path.format(**PARAMETERS)
+
+    def __str__(self) -> str:
+        return f"{self.function.name} {self.route.method} {self.route.path}"
+
+
+def doors(*callers: str) -> Iterator[Door]:
+    """All routes that ask for one of these credentials; without any named: all routes."""
+    for function in MANIFEST.functions.values():
+        for route in function.routes:
+            if not callers or route.caller in callers:
+                yield Door(function=function, route=route)
+
+
+def audience(name: str) -> str:
+    """What an identity token for the function must be made for."""
+    return f"https://{name}.test"
+
+
+def desk_keys() -> str:
+    """``DESK_KEYS``: a reader of the live book, and one whose time is over."""
+    entry = {"scopes": ["read"], "tenant_id": "desk", "books": ["live"]}
+    hashes = {name: hashlib.sha256(name.encode()).hexdigest() for name in (DESK_KEY, f"old-{DESK_KEY}")}
+    return json.dumps(
+        [
+            {"id": "desk", "sha256": hashes[DESK_KEY], **entry},
+            {"id": "old", "sha256": hashes[f"old-{DESK_KEY}"], "expires_at": "2026-01-01T00:00:00Z", **entry},
+        ]
+    )
+
+
+def known(database_url: str, topics: Topics, folder: Path) -> dict[str, str]:
+    """Every setting any function may ask for, by name."""
+    clock = folder / "clock.json"
+    clock.write_text(json.dumps({"desk_at": NOW.isoformat(), "real_at": 0, "speed": 1, "paused": True}))
+    return {
+        "FILLBOOK_ENV": "local",
+        "FILLBOOK_LOCAL_URL": topics.url,
+        "FILLBOOK_DESK_CLOCK": str(clock),
+        "FILLBOOK_PROJECT": "fillbook-local",
+        "FILLBOOK_DATABASE_URL": database_url,
+        "FILLBOOK_OIDC_CALLERS": CALLER,
+        "INGEST_TOKENS": INGEST_TOKEN,
+        "PUBLISH_BUDGET_SECONDS": "1",
+        "DESK_KEYS": desk_keys(),
+        "DISCORD_EXECUTIONS_WEBHOOK": WEBHOOK.format(number=1, token="e" * 68),
+        "DISCORD_OPS_WEBHOOK": WEBHOOK.format(number=2, token="o" * 68),
+        "DISCORD_API_BASE": f"{topics.url}/api/v10",
+    }
+
+
+def settings(function: Function, values: Mapping[str, str], **changes: str) -> dict[str, str]:
+    """The function's own environment out of ``values``; a secret nobody knows a value for is a KeyError."""
+    given = {name: value for name, value in values.items() if name in function.settings}
+    if function.database_roles and "FILLBOOK_DATABASE_URL" in given:
+        separator = "&" if "?" in given["FILLBOOK_DATABASE_URL"] else "?"
+        given["FILLBOOK_DATABASE_URL"] += f"{separator}role={function.name}"
+    if "FILLBOOK_OIDC_AUDIENCE" in function.settings:
+        given["FILLBOOK_OIDC_AUDIENCE"] = audience(function.name)
+    missing = [name for name in function.secrets if name not in given]
+    if missing:
+        raise KeyError(f"{function.name} wants {missing}: give them a value here")
+    return given | changes
+
+
+def identity(function: str, **claims: Any) -> dict[str, str]:
+    """The header of a caller whom the function knows; ``claims`` make it wrong."""
+    claims = {"audience": audience(function), "issued": real_epoch_seconds(), "email": CALLER} | claims
+    return {"Authorization": f"Bearer {SIGNER.sign(**claims)}"}
+
+
+def right_headers(door: Door) -> dict[str, str]:
+    """What the right caller of a route shows."""
+    match door.route.caller:
+        case "oidc":
+            return identity(door.function.name)
+        case "ingest_token":
+            return {"Authorization": f"Bearer {INGEST_TOKEN}"}
+        case "desk_key":
+            return {"Authorization": f"Bearer {DESK_KEY}"}
+        case _:
+            return {}
+
+
+def usual_body(door: Door) -> bytes | None:
+    """A body that the route takes for good, as far as its kind is known from the manifest; reads have none."""
+    if door.route.method == "GET":
+        return None
+    for schedule in MANIFEST.schedules:
+        if (schedule.function, schedule.path) == (door.function.name, door.route.path):
+            return json.dumps(dict(schedule.body)).encode()
+    for subscription in MANIFEST.subscriptions:
+        if (subscription.function, subscription.path) == (door.function.name, door.route.path):
+            return json.dumps(envelope(b"{}")).encode()
+    return text_of("R").encode() if door.route.caller == "ingest_token" else b"{}"
+
+
+class Desk:
+    """Clients of every function, made on first use."""
+
+    def __init__(self, apps: FunctionApps, values: Mapping[str, str]) -> None:
+        self._apps, self.values = apps, dict(values)
+        self._clients: dict[str, FlaskClient] = {}
+
+    def client(self, function: Function) -> FlaskClient:
+        """The function's client."""
+        if function.name not in self._clients:
+            self._clients[function.name] = self._apps(function.name, settings(function, self.values))
+        return self._clients[function.name]
+
+    def with_settings(self, **changes: str) -> Desk:
+        """Another desk with other settings."""
+        return Desk(self._apps, self.values | changes)
+
+    def call(self, door: Door, *, headers: Mapping[str, str], data: bytes | None = None, **options: Any) -> Any:
+        """One request to a route."""
+        options.setdefault("content_type", "application/json" if data is not None else None)
+        client = self.client(door.function)
+        return client.open(door.path, method=door.route.method, headers=dict(headers), data=data, **options)
