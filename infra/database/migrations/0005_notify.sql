@@ -202,6 +202,7 @@ create table notify.findings (
     field       text,
     expected    text,
     found       text,
+    differences jsonb       not null default '[]',
     note        text,
     found_at    timestamptz not null,
     repaired_at timestamptz,
@@ -209,7 +210,7 @@ create table notify.findings (
     constraint findings_run foreign key (run_id) references notify.reconcile_runs,
     constraint findings_kind check (kind in ('missing', 'wrong', 'double', 'orphan', 'unverifiable'))
 );
-comment on table notify.findings is 'What a run found, field by field, and when it was repaired.';
+comment on table notify.findings is 'What a run found, and when it was repaired; field, expected and found are the first of differences.';
 create index findings_by_subject on notify.findings (channel_id, subject_key);
 
 -- Replay books are never told; beside the check constraint this is the wall that any new role meets.
@@ -597,6 +598,110 @@ begin
     return to_jsonb(gone);
 end $$;
 
+-- --- proving --------------------------------------------------------------------------------------------------------
+
+-- Queue a proof: {run_id, channel_id, since, until, is_repairing, requested_by, now} -> {is_new}.
+create function notify.ask_run(document jsonb) returns jsonb language plpgsql volatile as $$
+begin
+    insert into notify.reconcile_runs (run_id, channel_id, since, until, is_repairing, requested_by, status, queued_at)
+    select r.run_id, r.channel_id, r.since, r.until, r.is_repairing, r.requested_by, 'queued', r.now
+      from jsonb_to_record(document) as r(run_id uuid, channel_id text, since timestamptz, until timestamptz,
+                                          is_repairing boolean, requested_by text, now timestamptz)
+    on conflict on constraint reconcile_runs_pk do nothing;
+    return jsonb_build_object('is_new', found);
+end $$;
+
+-- Take the oldest unfinished proof, one at a time: {token, lease_seconds, now, run_id?} -> the run, or null while another
+-- works. A run that was begun is finished first.
+create function notify.take_run(document jsonb) returns jsonb language plpgsql volatile as $$
+declare
+    span constant interval := make_interval(secs => (document->>'lease_seconds')::double precision);
+    run  notify.reconcile_runs;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('notify.reconcile_runs', 11));
+    if exists (select from notify.reconcile_runs r
+                where r.status = 'running' and r.lease_until > clock_timestamp() and r.lease_until <= clock_timestamp() + span) then
+        return 'null'::jsonb;
+    end if;
+    update notify.reconcile_runs r
+       set status = 'running', started_at = coalesce(r.started_at, (document->>'now')::timestamptz),
+           lease_token = (document->>'token')::uuid, lease_until = clock_timestamp() + span
+     where r.run_id = (select q.run_id from notify.reconcile_runs q
+                        where q.status in ('queued', 'running')
+                          and (document->>'run_id' is null or q.run_id = (document->>'run_id')::uuid)
+                        order by q.status desc, q.queued_at, q.run_id limit 1)
+    returning * into run;
+    return case when run.run_id is null then 'null'::jsonb else to_jsonb(run) end;
+end $$;
+
+-- Record progress: {run_id, token, lease_seconds, now, phase, cursor_at, cursor_key, counts, heads, findings, repaired,
+-- proven, status, reason, events} -> {held}. A status ends the run or, 'queued', gives it back for a later tick.
+create function notify.record_run(document jsonb) returns jsonb language plpgsql volatile as $$
+declare
+    run       constant uuid := (document->>'run_id')::uuid;
+    desk_now  constant timestamptz := (document->>'now')::timestamptz;
+    outcome   constant text := coalesce(document->>'status', 'running');
+    last      integer;
+begin
+    update notify.reconcile_runs r
+       set phase = document->>'phase', cursor_at = (document->>'cursor_at')::timestamptz, cursor_key = document->>'cursor_key',
+           counts = document->'counts', heads = coalesce(nullif(document->'heads', 'null'), r.heads),
+           status = case when outcome = 'queued' then 'running' else outcome end, reason = document->>'reason',
+           finished_at = case when outcome in ('running', 'queued') then null else desk_now end,
+           lease_token = case when outcome = 'running' then r.lease_token end,
+           lease_until = case when outcome = 'running'
+                              then clock_timestamp() + make_interval(secs => (document->>'lease_seconds')::double precision) end
+     where r.run_id = run and r.lease_token = (document->>'token')::uuid;
+    if not found then
+        return jsonb_build_object('held', false);
+    end if;
+    select coalesce(max(f.ordinal), 0) into last from notify.findings f where f.run_id = run;
+    insert into notify.findings (run_id, ordinal, kind, channel_id, subject_key, book_id, action_id, message_id, field, expected,
+                                 found, differences, note, found_at, repaired_at)
+    select run, last + r.ordinality, r.kind, r.channel_id, r.subject_key, r.book_id, r.action_id, r.message_id,
+           r.differences->0->>'field', r.differences->0->>'expected', r.differences->0->>'found', r.differences, r.note, desk_now,
+           r.repaired_at
+      from rows from (jsonb_to_recordset(document->'findings') as (
+               kind text, channel_id text, subject_key text, book_id text, action_id uuid, message_id text, differences jsonb,
+               note text, repaired_at timestamptz)) with ordinality as r;
+    update notify.findings f set repaired_at = desk_now
+     where f.run_id = run and f.repaired_at is null
+       and f.ordinal in (select value::integer from jsonb_array_elements_text(document->'repaired'));
+    update notify.messages m
+       set proven_at = case when r.last_finding is null then desk_now else m.proven_at end, last_finding = r.last_finding,
+           verify_due = m.verify_due and r.last_finding is not null
+      from jsonb_to_recordset(document->'proven') as r(channel_id text, subject_key text, last_finding text)
+     where m.channel_id = r.channel_id and m.subject_key = r.subject_key;
+    perform outbox.enqueue(document->'events');
+    return jsonb_build_object('held', true);
+end $$;
+
+-- Subjects whose copies have been searched for are no longer doubted: {channel_id, before}.
+create function notify.undoubt(document jsonb) returns jsonb language plpgsql volatile as $$
+declare
+    cleared integer;
+begin
+    update notify.messages m set maybe_created = false, suspects = '[]'
+     where m.channel_id = document->>'channel_id' and m.maybe_created and m.state = 'posted'
+       and not exists (select from jsonb_array_elements_text(m.suspects) s
+                        where s::timestamptz > (document->>'before')::timestamptz);
+    get diagnostics cleared = row_count;
+    return to_jsonb(cleared);
+end $$;
+
+-- Rows as they stand: {channel_id, keys} -> rows, not locked.
+create function notify.peek(document jsonb) returns jsonb language sql volatile as $$
+    select notify.rows_of(document->>'channel_id', array(select jsonb_array_elements_text(document->'keys')))
+$$;
+
+-- Rows whose copies may stand twice: {channel_id, rows_max} -> rows.
+create function notify.doubtful(document jsonb) returns jsonb language sql volatile as $$
+    select coalesce(jsonb_agg(to_jsonb(d) order by d.subject_key), '[]'::jsonb)
+      from (select m.* from notify.messages m
+             where m.channel_id = document->>'channel_id' and (m.maybe_created or m.is_created_unknown)
+             order by m.subject_key limit (document->>'rows_max')::integer) d
+$$;
+
 -- --- people ---------------------------------------------------------------------------------------------------------
 
 -- Switch a channel: {channel_id, status, status_reason, now} -> the channel. Enabling lets what waited start afresh: it
@@ -696,7 +801,7 @@ create view notify.v_reconcile_runs as
       from notify.reconcile_runs;
 create view notify.v_findings as
     select f.run_id, f.ordinal, f.kind, f.channel_id, f.subject_key, f.book_id, f.action_id, f.message_id, f.field, f.expected,
-           f.found, f.note, f.found_at, f.repaired_at
+           f.found, f.differences, f.note, f.found_at, f.repaired_at
       from notify.findings f;
 
 -- --- grants ---------------------------------------------------------------------------------------------------------

@@ -53,7 +53,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """The columns of ``ledger.v_actions`` that a message tells. NULL is ``None``; amounts are in ``currency``."""
+    """The columns of ``ledger.v_actions`` that a message tells. NULL is ``None``; amounts are in ``currency``.
+
+    ``lots`` are at most the first 50 of ``lot_count`` parts, in the order of the closing.
+    """
 
     book_id: str
     action_id: UUID
@@ -74,6 +77,7 @@ class Execution:
     unrealized_pnl_after: Decimal | None
     position_realized_pnl_after: Decimal | None
     lots: tuple[LotPart, ...] = ()
+    lot_count: int = 0
     reason: str | None = None
     origin: str = "live"
     cause: str = "first"
@@ -121,6 +125,7 @@ def from_row(
     book_id: str | None, row: Mapping[str, Any], *, telling: Telling = Telling.BOOKED, changes: tuple[Change, ...] = ()
 ) -> Execution:
     """Read a row with the column names of ``ledger.v_actions``; numbers may be text or Decimal, times text or datetime."""
+    lots = _lots(row.get("lots") or ())
     return Execution(
         book_id=_book(book_id),
         action_id=_uuid(row, "action_id"),
@@ -140,7 +145,8 @@ def from_row(
         position_vwap_after=_optional(row, "position_vwap_after"),
         unrealized_pnl_after=_optional(row, "unrealized_pnl_after"),
         position_realized_pnl_after=_optional(row, "position_realized_pnl_after"),
-        lots=_lots(row.get("lots") or ()),
+        lots=lots,
+        lot_count=max(len(lots), _count(row, "lot_count")),
         reason=None if row.get("reason") is None else str(row["reason"]),
         origin=str(row.get("origin") or "live"),
         cause=str(row.get("cause") or "first"),
@@ -203,6 +209,15 @@ def _version(row: Mapping[str, Any]) -> int:
     if version < 1:
         raise _invalid("version")
     return version
+
+
+def _count(row: Mapping[str, Any], name: str) -> int:
+    value = row.get(name)
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not str(value).isdigit():
+        raise _invalid(name)
+    return int(value)
 
 
 def _instant(row: Mapping[str, Any], name: str) -> datetime:

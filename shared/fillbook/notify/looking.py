@@ -7,17 +7,21 @@ used; a message that Discord accepted for sure is never sent again because a sea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fillbook.notify import accounts, outcomes
 from fillbook.notify.answers import Verdict
-from fillbook.notify.model import Operation, Request, Row
+from fillbook.notify.intake import Question
+from fillbook.notify.model import Operation, Request, Row, State
 from fillbook.notify.outcomes import Moment
-from fillbook.notify.search import PAGE_SIZE, PAGES_MAX, Found, Window, found_in, of_webhook, oldest_id, row_key, windows
-from fillbook.notify.store import Settled
+from fillbook.notify.rows import rows_of
+from fillbook.notify.search import PAGE_SIZE, PAGES_MAX, Found, Window, found_in, of_webhook, oldest_id, subject_of, windows
+from fillbook.notify.store import Settled, load_call
 from fillbook.notify.talk import Talk
 from fillbook.runtime import logs
 from fillbook.runtime.db import Call
+
+WAITING = frozenset({State.PENDING, State.AMBIGUOUS, State.DEAD})
 
 log = logs.get("notify")
 
@@ -43,26 +47,36 @@ def look(talk: Talk, rows: Sequence[Row]) -> bool:
 
 
 def settle_sight(talk: Talk, rows: Sequence[Row], sight: Sight) -> Settled:
-    """Return the rows as the search leaves them."""
+    """Return the rows as the search leaves them; a message that was found is adopted for everything it shows."""
     moment = Moment(now=talk.desk.clock.now(), dice=talk.desk.dice(), can_look=True)
-    by_key: dict[str, Found] = {}
-    for one in sight.found:
-        by_key.setdefault(one.key, one)
-    after = []
-    for row in rows:
-        match = by_key.get(row_key(row))
-        if match is not None:
-            after.append(
-                outcomes.adopted(
-                    row, match.message_id, match.embed_index, talk.channel.webhook_id, match.posted_hash(), moment.now
-                )
+    found = adoptable(talk, sight.found)
+    keys = {row.subject_key for row in found}
+    left = [row for row in rows if row.subject_key not in keys]
+    decide = outcomes.not_found if sight.is_complete else outcomes.not_looked
+    after = [decide(row, moment) for row in left]
+    dead = [row for row, before in zip(after, left, strict=True) if row.deaths > before.deaths]
+    return Settled(rows=(*found, *after), events=tuple(accounts.dead_events(dead, moment.now)))
+
+
+def adoptable(talk: Talk, found: Sequence[Found]) -> tuple[Row, ...]:
+    """Return every waiting subject among ``found`` with its message on record; the oldest copy of a subject wins.
+
+    All subjects of a message are taken, not only those that were searched for: half a digest on record would hide the rest.
+    """
+    first: dict[str, Found] = {}
+    for one in found:
+        first.setdefault(subject_of(one.key), one)
+    channel_id = talk.channel.channel_id
+    (documents,) = talk.call(load_call(Question(keys=tuple((channel_id, subject) for subject in first))))
+    now = talk.desk.clock.now()
+    adopted = []
+    for row in rows_of(documents if isinstance(documents, list) else []):
+        one = first[row.subject_key]
+        if row.is_create and row.state in WAITING:
+            adopted.append(
+                outcomes.adopted(row, one.message_id, one.embed_index, talk.channel.webhook_id, one.posted_hash(), now)
             )
-        elif sight.is_complete:
-            after.append(outcomes.not_found(row, moment))
-        else:
-            after.append(outcomes.not_looked(row, moment))
-    dead = [row for row, before in zip(after, rows, strict=True) if row.deaths > before.deaths]
-    return Settled(rows=tuple(after), events=tuple(accounts.dead_events(dead, moment.now)))
+    return tuple(adopted)
 
 
 def search(talk: Talk, rows: Sequence[Row]) -> Sight | None:
@@ -78,7 +92,7 @@ def search(talk: Talk, rows: Sequence[Row]) -> Sight | None:
         if ids is None:
             return None
         is_complete = is_complete and ids.is_complete
-        fetched = _fetched(talk, _unknown(talk, ids.ids), about)
+        fetched = _fetched(talk, unknown_ids(talk, ids.ids), about)
         if fetched is None:
             return None
         found += fetched.found
@@ -129,7 +143,8 @@ def _give_up_reading(talk: Talk) -> None:
     talk.write(Settled(limits=(limit,)))
 
 
-def _unknown(talk: Talk, ids: Sequence[str]) -> list[str]:
+def unknown_ids(talk: Talk, ids: Sequence[str]) -> list[str]:
+    """Return the ids that stand on nobody's record, in the order given."""
     if not ids:
         return []
     (known,) = talk.call(Call("notify.known", {"channel_id": talk.channel.channel_id, "message_ids": list(ids)}))
@@ -150,8 +165,3 @@ def _fetched(talk: Talk, ids: Sequence[str], about: Sequence[str]) -> Sight | No
         elif said.judgement.verdict is not Verdict.MESSAGE_GONE:
             is_complete = False
     return Sight(found=tuple(found), is_complete=is_complete)
-
-
-def without(found: Sequence[Found], message_ids: set[str]) -> tuple[Found, ...]:
-    """Return what was found outside ``message_ids``."""
-    return tuple(replace(one) for one in found if one.message_id not in message_ids)

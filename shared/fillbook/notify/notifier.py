@@ -15,7 +15,7 @@ from fillbook.notify import service
 from fillbook.notify.drain import drain
 from fillbook.notify.model import Speaker
 from fillbook.notify.pacing import DICE_MAX
-from fillbook.notify.patience import Budget, Patience
+from fillbook.notify.patience import Budget, Impatient, Patience
 from fillbook.notify.routing import Settings
 from fillbook.notify.talk import Desk
 from fillbook.runtime import logs
@@ -71,7 +71,7 @@ class Notifier:
         """Drain every channel in turn, none waiting while another could send, until nothing is due within the budget."""
         names = service.all_channels(self.desk.settings.has_lanes)
         while True:
-            reports = [drain(self.desk, name, _Impatient(budget)) for name in names]
+            reports = [drain(self.desk, name, Impatient(budget)) for name in names]
             waits = [report.until for report in reports if report.until is not None]
             if budget.is_over() or not waits or not budget.wait(min(waits)):
                 return {report.channel_id: report.reason for report in reports}
@@ -85,16 +85,3 @@ class Notifier:
 
     def _now(self) -> datetime:
         return self.desk.clock.now()
-
-
-class _Impatient:
-    """A budget that never waits while it holds a channel."""
-
-    def __init__(self, budget: Patience) -> None:
-        self._budget = budget
-
-    def is_over(self) -> bool:
-        return self._budget.is_over()
-
-    def wait(self, until: datetime) -> bool:  # noqa: ARG002 -- the protocol's signature
-        return False

@@ -6,20 +6,19 @@ Every verb keeps the room's rules: one writer per channel, order and pacing of w
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from fillbook.notify import accounts, outcomes
+from fillbook.notify import accounts
 from fillbook.notify.answers import Verdict
-from fillbook.notify.intake import Question
-from fillbook.notify.model import Operation, Request, State
+from fillbook.notify.looking import adoptable
+from fillbook.notify.model import Operation, Request
 from fillbook.notify.patience import Patience
-from fillbook.notify.rows import rows_of
-from fillbook.notify.search import found_in, row_key
-from fillbook.notify.store import Lease, Settled, lease_call, load_call, release_call, turn_call, turn_of
+from fillbook.notify.search import found_in
+from fillbook.notify.store import Lease, Settled, lease_call, release_call, turn_call, turn_of
 from fillbook.notify.talk import Desk, Talk
 from fillbook.runtime.db import Call, Database
 from fillbook.runtime.errors import Rejected, Unavailable
@@ -115,44 +114,22 @@ def adopt(desk: Desk, channel_id: str, link: str) -> list[str]:
         if said.judgement.verdict is not Verdict.DONE:
             raise Rejected("message_unknown", said.judgement.reason, status=404)
         seen = {one.key: one for one in found_in(said.judgement.document)}
-        (documents,) = talk.call(load_call(Question(keys=tuple((channel_id, _subject(key)) for key in seen))))
-        waiting = [row for row in rows_of(documents if isinstance(documents, list) else []) if row.is_create]
-        rows = [
-            outcomes.adopted(
-                replace(row, state=State.AMBIGUOUS),
-                seen[row_key(row)].message_id,
-                seen[row_key(row)].embed_index,
-                talk.channel.webhook_id,
-                seen[row_key(row)].posted_hash(),
-                desk.clock.now(),
-            )
-            for row in waiting
-        ]
+        rows = adoptable(talk, list(seen.values()))
         if not rows:
             raise Rejected("message_not_ours", "no footer names a subject that waits for its message")
-        talk.write(Settled(rows=tuple(rows)))
+        talk.write(Settled(rows=rows))
     return [row.subject_key for row in rows]
 
 
-def _subject(key: str) -> str:
-    return key.removeprefix("subject ")
-
-
-class leased:  # noqa: N801 -- read as a phrase: with leased(desk, channel, patience) as talk
+@contextmanager
+def leased(desk: Desk, channel_id: str, patience: Patience) -> Iterator[Talk]:
     """Hold a channel for a procedure of several requests; raises ``Unavailable('channel_busy')`` when somebody else does."""
-
-    def __init__(self, desk: Desk, channel_id: str, patience: Patience) -> None:
-        self._desk = desk
-        self._lease = Lease(channel_id=channel_id, token=uuid4())
-        self._patience = patience
-
-    def __enter__(self) -> Talk:
-        now = self._desk.clock.now()
-        answers = self._desk.db.run(lambda tx: tx.call(lease_call(self._lease, now), turn_call(self._lease, now)))
-        turn = turn_of(answers[-1])
-        if turn is None:
-            raise Unavailable("channel_busy", self._lease.channel_id)
-        return Talk(self._desk, self._lease, turn, self._patience)
-
-    def __exit__(self, *_: object) -> None:
-        self._desk.db.call(release_call(self._lease, self._desk.clock.now()))
+    lease, now = Lease(channel_id=channel_id, token=uuid4()), desk.clock.now()
+    answers = desk.db.run(lambda tx: tx.call(lease_call(lease, now), turn_call(lease, now)))
+    turn = turn_of(answers[-1])
+    if turn is None:
+        raise Unavailable("channel_busy", channel_id)
+    try:
+        yield Talk(desk, lease, turn, patience)
+    finally:
+        desk.db.call(release_call(lease, desk.clock.now()))

@@ -56,3 +56,18 @@ class Budget:
             return False
         clock.sleep(min(needed, SLICE_SECONDS))
         return True
+
+
+class Impatient:
+    """Another's budget, without ever waiting."""
+
+    def __init__(self, budget: Patience) -> None:
+        self._budget = budget
+
+    def is_over(self) -> bool:
+        """Whether the budget is spent."""
+        return self._budget.is_over()
+
+    def wait(self, until: datetime) -> bool:  # noqa: ARG002 -- the protocol's signature
+        """Never wait."""
+        return False

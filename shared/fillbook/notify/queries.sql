@@ -7,3 +7,68 @@ select channel_id, dead_reason, count(*)::int as count, min(occurred_at) as olde
  where state = 'dead'
  group by channel_id, dead_reason
  order by min(occurred_at), channel_id, dead_reason
+
+-- name: books
+-- Books with the number of their last row, so that a proof says up to where it looked.
+select book_id, seq from ledger.v_books where book_id not like 'replay:%' order by book_id
+
+-- name: page
+-- The next subjects of a proof: current actions of told books in the window, and messages that stand there or are due.
+select at, subject_key, book_id, action_id
+  from (
+    (select a.executed_at as at, (a.book_id || '/' || a.action_id) collate "C" as subject_key, a.book_id, a.action_id
+       from ledger.v_actions a
+      where a.book_id = any (:books::text[]) and a.executed_at >= :since and a.executed_at < :until
+        and a.executed_at >= coalesce(:cursor_at::timestamptz, '-infinity')
+        and (:cursor_at::timestamptz is null
+             or (a.executed_at, (a.book_id || '/' || a.action_id) collate "C") > (:cursor_at::timestamptz, :cursor_key::text))
+      order by 1, 2 limit :rows_max::int)
+    union
+    (select m.occurred_at, m.subject_key, m.book_id, m.action_id
+       from notify.v_messages m
+      where m.channel_id = :channel_id and m.subject_kind = 'execution' and m.message_id is not null
+        and (m.verify_due or (m.occurred_at >= :since and m.occurred_at < :until))
+        and (:cursor_at::timestamptz is null
+             or (m.occurred_at, m.subject_key) > (:cursor_at::timestamptz, :cursor_key::text collate "C"))
+      order by 1, 2 limit :rows_max::int)) both_sides
+ order by 1, 2 limit :rows_max::int
+
+-- name: actions
+-- Current rows of actions with the lots they closed as executed.
+select a.book_id, a.action_id, a.version, a.position_id, a.action_type, a.ticker, a.direction, a.executed_at, a.quantity, a.price,
+       a.value, a.fees, a.currency, a.realized_pnl, a.position_quantity_after, a.position_vwap_after, a.unrealized_pnl_after,
+       a.position_realized_pnl_after, a.reason, a.origin, a.cause, a.seq, e.lots
+  from ledger.v_actions a
+  left join ledger.v_trade_events e on e.book_id = a.book_id and e.event_id = a.action_id
+ where (a.book_id, a.action_id) in (select b, i from unnest(:books::text[], :actions::uuid[]) u(b, i))
+
+-- name: voids
+-- The last version of actions that no longer exist: what their bust tells.
+select distinct on (h.book_id, h.action_id)
+       h.book_id, h.action_id, h.version, h.state, h.position_id, h.action_type, h.ticker, h.direction, h.executed_at, h.quantity,
+       h.price, h.value, h.fees, h.currency, h.realized_pnl, h.position_quantity_after, h.position_vwap_after,
+       h.unrealized_pnl_after, h.position_realized_pnl_after, h.reason, h.origin, h.cause, h.seq
+  from ledger.v_action_history h
+ where (h.book_id, h.action_id) in (select b, i from unnest(:books::text[], :actions::uuid[]) u(b, i))
+ order by h.book_id, h.action_id, h.version desc
+
+-- name: open_findings
+-- What a run has found and not yet seen repaired, in the order it was found.
+select ordinal, kind, subject_key, book_id, action_id, message_id
+  from notify.v_findings
+ where run_id = :run_id and repaired_at is null and kind <> 'unverifiable' and ordinal > :after
+ order by ordinal limit :rows_max::int
+
+-- name: run
+-- One run as people see it.
+select run_id, channel_id, since, until, is_repairing, requested_by, status, reason, queued_at, started_at, finished_at, counts
+  from notify.v_reconcile_runs where run_id = :run_id
+
+-- name: findings
+-- The findings of a run, field by field.
+select ordinal, kind, subject_key, message_id, differences, note, found_at, repaired_at
+  from notify.v_findings where run_id = :run_id order by ordinal limit :rows_max::int
+
+-- name: in_message
+-- The subjects that stand in one message.
+select subject_key from notify.v_messages where channel_id = :channel_id and message_id = :message_id order by embed_index

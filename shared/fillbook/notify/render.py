@@ -56,8 +56,8 @@ def _lot_line(part: LotPart) -> str:
 
 def _lots(execution: Execution) -> str:
     lines = [_lot_line(part) for part in execution.lots[:LOTS_SHOWN_MAX]]
-    if len(execution.lots) > LOTS_SHOWN_MAX:
-        lines.append(f"+{len(execution.lots) - LOTS_SHOWN_MAX} more")
+    if execution.lot_count > len(lines):
+        lines.append(f"+{execution.lot_count - len(lines)} more")
     return "\n".join(lines)
 
 
@@ -81,7 +81,7 @@ _FIELDS: tuple[tuple[str, Callable[[Execution], bool], Value, bool], ...] = (
     ("position_vwap_after", _always, lambda e: amount(e.position_vwap_after), True),
     ("unrealized_pnl_after", lambda e: e.action_type != "EXIT", _money(lambda e: signed(e.unrealized_pnl_after)), True),
     ("position_realized_pnl_after", _closing, _money(lambda e: signed(e.position_realized_pnl_after)), True),
-    ("lots", lambda e: e.is_closing and len(e.lots) > 1, _lots, False),
+    ("lots", lambda e: e.is_closing and e.lot_count > 1, _lots, False),
     ("reason", _always, _reason, False),
 )
 
@@ -130,8 +130,8 @@ def _corrected(execution: Execution) -> str:
 
 def _description(execution: Execution, style: Style) -> str:
     parts = [f"{verb(execution)} {number(execution.quantity)} {escape(execution.ticker) or UNKNOWN} at {amount(execution.price)}"]
-    if execution.is_closing and len(execution.lots) > 1:
-        parts.append(f"{len(execution.lots)} lots")
+    if execution.is_closing and execution.lot_count > 1:
+        parts.append(f"{execution.lot_count} lots")
     parts.append(wall_time(execution.executed_at, style.zone))
     words = reason_words(execution)
     if words is not None and escape(words[1]):

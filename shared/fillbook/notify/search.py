@@ -14,6 +14,7 @@ from typing import Any
 
 from fillbook.notify.model import Embed, Row
 from fillbook.notify.pacing import OUT_OF_ORDER, RESENT
+from fillbook.notify.text import unescape
 
 DISCORD_EPOCH_MILLISECONDS = 1_420_070_400_000
 SNOWFLAKE_SHIFT = 22
@@ -21,6 +22,7 @@ BEFORE_CLAIM = timedelta(seconds=5)
 AFTER_CLAIM = timedelta(seconds=60)
 PAGE_SIZE = 100
 PAGES_MAX = 5
+SUBJECT_PREFIX = "subject "
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOTES = re.compile(f"( · (?:{RESENT}|{OUT_OF_ORDER}))+$")
@@ -72,7 +74,12 @@ def footer_key(text: str) -> str | None:
     found = EXECUTION_FOOTER.fullmatch(bare_footer(text))
     if found is not None:
         return f"{found['book_id']}/{found['action_id']}"
-    return bare_footer(text) if text.startswith("subject ") else None
+    return bare_footer(text) if text.startswith(SUBJECT_PREFIX) else None
+
+
+def subject_of(key: str) -> str:
+    """Return the subject a footer's key stands for."""
+    return unescape(key.removeprefix(SUBJECT_PREFIX)) if key.startswith(SUBJECT_PREFIX) else key
 
 
 def row_key(row: Row) -> str:

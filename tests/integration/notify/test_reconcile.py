@@ -1,0 +1,294 @@
+"""The proof: every message fetched back and compared with the ledger, every fault found and mended (31 to 33, check 3)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import SecretStr
+
+from fillbook.ledger import service as ledger
+from fillbook.ledger.model import Fill
+from fillbook.notify import reconcile, runs
+from fillbook.notify.accounts import ACTIVE
+from fillbook.runtime.errors import Rejected
+from fillbook.runtime.sql import statement
+from tests.integration.notify.test_failures import killed_while_sending
+from tests.support.ledger import at, make_book, make_fill
+from tests.support.notify_desk import NotifyDesk, Stepping, envelope, executed
+
+MakeDesk = Callable[..., NotifyDesk]
+
+
+def book(desk: NotifyDesk, *fills: Fill, book_id: str = "live") -> None:
+    """Book fills in the ledger and hand its events to the notifier; the clock stands a while after the last fill."""
+    with desk.admin.transaction() as tx:
+        ledger.open_book(tx, make_book(book_id), desk.clock.now())
+    with desk.admin.transaction() as tx:
+        ledger.book_fills(tx, book_id, fills, desk.clock.now())
+    desk.relay()
+
+
+def trades(count: int, *, ticker: str = "AMD") -> list[Fill]:
+    """Entry, add, trim over two lots and exit, again and again."""
+    steps = (("BUY", "10", "100"), ("BUY", "5", "101"), ("SELL", "12", "103"), ("SELL", "3", "102"))
+    return [
+        make_fill(f"{ticker}{number}", *steps[number % 4], minute=number, instrument=ticker, fees="0.5")
+        for number in range(count)
+    ]
+
+
+def prove(desk: NotifyDesk, *, repair: bool = True, allowance: float = 50_000, **window: Any) -> dict[str, Any]:
+    now = desk.clock.now()
+    run_id, is_new = runs.ask(
+        desk.db, since=window.get("since", at(-60)), until=window.get("until", at(6000)),
+        repair=repair, requested_by="test", now=now,
+    )  # fmt: skip
+    assert is_new
+    for _ in range(100):
+        status = reconcile.work(desk.desk, Stepping(desk.clock, allowance), run_id)
+        if status != "running":
+            break
+        desk.clock.step(60)
+    run = reconcile.run_of(desk.desk, run_id)
+    assert run is not None
+    return {**run["counts"], "status": run["status"], "run_id": run["run_id"]}
+
+
+def findings(desk: NotifyDesk, run: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(reconcile.findings_of(desk.desk, UUID(str(run["run_id"])), 500))
+
+
+def test_messages_that_equal_the_ledger_are_proven(desk: NotifyDesk) -> None:
+    book(desk, *trades(8))
+    desk.drain(allowance=60)
+    run = prove(desk)
+    assert run["status"] == "proven"
+    assert (run["actions"], run["messages"], run["equal"]) == (8, 8, 8)
+    assert desk.rows("select count(*)::int as n from notify.messages where proven_at is not null") == [{"n": 8}]
+    assert desk.discord.violations == 0
+
+
+def test_a_correction_and_a_bust_of_the_ledger_are_proven_as_told(desk: NotifyDesk) -> None:
+    book(desk, *trades(4))
+    desk.drain(allowance=60)
+    book(desk, make_fill("AMD1", "BUY", "5", "99", minute=1, fees="0.5", source_revision=2, cause="revision"))
+    desk.drain(allowance=60)
+    assert any(embed["title"].endswith("(corrected)") for embed in desk.embeds())
+    assert prove(desk)["status"] == "proven"
+    book(desk, make_fill("AMD3", "SELL", "3", "102", minute=3, fees="0.5", is_bust=True, cause="bust"))
+    desk.drain(allowance=60)
+    assert any(embed["title"].startswith("BUSTED: ") for embed in desk.embeds())
+    run = prove(desk)
+    assert (run["status"], run["messages"]) == ("proven", 4)
+
+
+def test_31_a_deleted_an_edited_and_a_doubled_message_are_found_and_mended(desk: NotifyDesk) -> None:
+    book(desk, *trades(8))
+    desk.drain(allowance=60)
+    posts = desk.posts()
+    desk.discord.meddle("deleted", posts[0]["id"])
+    desk.discord.meddle("edited", posts[1]["id"])
+    desk.discord.meddle("doubled", posts[2]["id"])
+    run = prove(desk)
+    assert (run["missing"], run["wrong"], run["double"], run["repaired"]) == (1, 1, 1, 3)
+    assert run["status"] == "repaired"
+    wrong = next(one for one in findings(desk, run) if one["kind"] == "wrong")
+    assert wrong["differences"] == [{"field": "title", "expected": posts[1]["embeds"][0]["title"], "found": "edited"}]
+    assert all(one["repaired_at"] for one in findings(desk, run))
+    assert len(desk.posts()) == 8
+    assert prove(desk)["status"] == "proven"
+    (event,) = desk.events("reconcile_finished")
+    assert event["data"]["status"] == "repaired"
+
+
+def test_31_a_hundred_seeded_faults_are_a_hundred_findings_and_repairs(desk: NotifyDesk) -> None:
+    book(desk, *trades(120))
+    desk.drain(allowance=600)
+    assert desk.states() == {"posted": 120}
+    chance = random.Random(31)
+    keys = [row["subject_key"] for row in desk.rows("select subject_key from notify.messages order by subject_key")]
+    chosen = chance.sample(keys, 100)
+    for number, key in enumerate(chosen):
+        _tamper(desk, key, ("price", "colour", "row")[number % 3])
+    run = prove(desk)
+    assert (run["missing"] + run["wrong"], run["repaired"], run["status"]) == (100, 100, "repaired")
+    assert prove(desk)["status"] == "proven"
+    assert desk.discord.violations == 0
+
+
+def _tamper(desk: NotifyDesk, key: str, how: str) -> None:
+    (row,) = desk.rows("select message_id, embed_index from notify.messages where subject_key = :key", key=key)
+    if how == "row":
+        with desk.admin.transaction() as tx:
+            tx.execute(
+                statement("update notify.messages set wanted = jsonb_set(wanted, '{color}', '1'), wanted_hash = 'x' "
+                          "where subject_key = :key"), key=key,
+            )  # fmt: skip
+    (post,) = [one for one in desk.posts() if one["id"] == row["message_id"]]
+    embeds = [dict(embed) for embed in post["embeds"]]
+    embed = embeds[row["embed_index"]]
+    if how == "price":
+        embed["fields"] = [{**one, "value": "1.00"} if one["name"] == "price" else one for one in embed["fields"]]
+    else:
+        embed["color"] = 1
+    embeds[row["embed_index"]] = embed
+    desk.discord.meddle("edited", post["id"], {"embeds": embeds})
+
+
+def test_32_a_ledger_row_changed_behind_an_equal_message_is_wrong(desk: NotifyDesk) -> None:
+    book(desk, *trades(2))
+    desk.drain(allowance=60)
+    with desk.admin.transaction() as tx:
+        tx.execute(statement("update ledger.execution_actions set reason = 'sl_breached' where action_type = 'ENTRY'"))
+    run = prove(desk, repair=False)
+    assert (run["wrong"], run["status"]) == (1, "open")
+    fields = {one["field"] for one in findings(desk, run)[0]["differences"]}
+    assert fields == {"description", "reason"}
+
+
+def test_33_an_open_fate_without_read_token_is_unverifiable_and_the_run_open(make_desk: MakeDesk) -> None:
+    desk = make_desk(token=False)
+    desk.discord.fault("body.invalid_json", route="create")
+    book(desk, *trades(1))
+    desk.drain(allowance=60)
+    run = prove(desk)
+    assert (run["unverifiable"], run["status"]) == (1, "open")
+    assert "action_id" in findings(desk, run)[0]["note"]
+
+
+def test_a_missing_row_is_made_from_the_ledger_and_sent(desk: NotifyDesk) -> None:
+    book(desk, *trades(3))
+    desk.drain(allowance=60)
+    with desk.admin.transaction() as tx:
+        tx.execute(statement("delete from notify.messages where priority = 1"))
+    run = prove(desk)
+    assert run["status"] == "repaired"
+    assert run["missing"] == 1
+    assert len(desk.posts()) == 3
+
+
+def test_a_message_of_an_unknown_action_is_an_orphan_and_deleted(desk: NotifyDesk) -> None:
+    book(desk, *trades(2))
+    desk.push(executed("stranger", ticker="ZZZ"))
+    desk.drain(allowance=60)
+    run = prove(desk)
+    assert (run["orphan"], run["status"], len(desk.posts())) == (1, "repaired", 2)
+    assert desk.message("stranger")["state"] == "removed"
+
+
+def test_an_embed_of_an_unknown_action_leaves_its_digest(desk: NotifyDesk) -> None:
+    book(desk, *trades(12))
+    desk.push(executed("stranger", ticker="ZZZ"))
+    desk.drain(allowance=60)
+    assert any(len(post["embeds"]) > 1 for post in desk.posts())
+    run = prove(desk)
+    assert (run["orphan"], run["status"]) == (1, "repaired")
+    assert len(desk.embeds()) == 12
+    assert prove(desk)["status"] == "proven"
+
+
+def test_11_five_hundred_executions_of_history_are_silent_and_proven(desk: NotifyDesk) -> None:
+    fills = [make_fill(f"h{number}", "BUY", 1, 100, minute=number / 60, origin="history", source="ibkr", account_key="U1")
+             for number in range(500)]  # fmt: skip
+    book(desk, *fills, book_id="ibkr:U1")
+    desk.drain(allowance=60)
+    assert desk.posts() == []
+    run = prove(desk)
+    assert (run["status"], run["actions"], run["messages"]) == ("proven", 500, 0)
+
+
+def test_book_restated_marks_its_range_for_the_next_proof(desk: NotifyDesk) -> None:
+    book(desk, *trades(4))
+    desk.drain(allowance=60)
+    data = {"instrument": "AMD", "count": 9, "first_executed_at": at(1).isoformat(), "last_executed_at": at(2).isoformat()}
+    desk.push(envelope("book_restated", data))
+    assert len(desk.rows("select 1 from notify.messages where verify_due")) == 2
+    run = prove(desk, since=at(2000), until=at(3000))
+    assert (run["messages"], run["status"]) == (2, "proven")
+    assert desk.rows("select 1 from notify.messages where verify_due") == []
+
+
+def test_check_3_a_kill_after_accept_leaves_one_message_with_a_read_token(desk: NotifyDesk) -> None:
+    book(desk, *trades(3))
+    killed_while_sending(desk)
+    desk.drain(allowance=60)
+    assert len(desk.posts()) == 3
+    assert prove(desk)["status"] == "proven"
+
+
+def test_check_3_a_duplicate_without_read_token_is_named_and_a_token_later_removes_it(make_desk: MakeDesk) -> None:
+    desk = make_desk(token=False)
+    book(desk, *trades(3))
+    killed_while_sending(desk)
+    desk.drain(allowance=120)
+    assert len(desk.posts()) == 4
+    run = prove(desk)
+    assert (run["unverifiable"], run["status"]) == (1, "open")
+    assert "may stand twice" in findings(desk, run)[0]["note"]
+    desk.speaker._read_token = SecretStr(desk.discord.read_token)
+    run = prove(desk)
+    assert (run["double"], run["repaired"], run["status"]) == (1, 1, "repaired")
+    assert len(desk.posts()) == 3
+    assert prove(desk)["status"] == "proven"
+
+
+def test_a_disabled_channel_makes_every_message_unverifiable(desk: NotifyDesk) -> None:
+    book(desk, *trades(2))
+    desk.drain(allowance=60)
+    desk.discord.set_state("executions", "deleted")
+    run = prove(desk)
+    assert (run["unverifiable"], run["status"]) == (2, "open")
+
+
+def test_a_failing_read_is_tried_and_then_unverifiable(desk: NotifyDesk) -> None:
+    book(desk, *trades(2))
+    desk.drain(allowance=60)
+    desk.discord.fault("server_error.500", route="get", count=3)
+    run = prove(desk)
+    assert (run["unverifiable"], run["equal"], run["status"]) == (1, 1, "open")
+
+
+def test_a_run_is_continued_at_its_cursor_by_the_next_tick(desk: NotifyDesk) -> None:
+    book(desk, *trades(20))
+    desk.drain(allowance=600)
+    run_id, _ = runs.ask(desk.db, since=at(-1), until=at(100), repair=True, requested_by="test", now=desk.clock.now())
+    seen = []
+    while (status := reconcile.work(desk.desk, Stepping(desk.clock, 2), run_id)) == "running":
+        seen.append(reconcile.run_of(desk.desk, run_id)["counts"]["messages"])  # type: ignore[index]
+        desk.clock.step(60)
+    assert status == "proven"
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 2
+    assert reconcile.run_of(desk.desk, run_id)["counts"]["equal"] == 20  # type: ignore[index]
+
+
+def test_one_run_is_worked_on_at_a_time(desk: NotifyDesk) -> None:
+    now = desk.clock.now()
+    for number in range(2):
+        runs.ask(desk.db, since=at(number), until=at(100), repair=True, requested_by="test", now=now)
+    first = runs.take(desk.db, now)
+    assert first is not None
+    assert runs.take(desk.db, now) is None
+    assert reconcile.work(desk.desk, Stepping(desk.clock, 1)) is None
+
+
+@pytest.mark.parametrize(("since", "until", "reason"), [(5, 5, "range_invalid"), (9, 5, "range_invalid"),
+                                                        (0, 60 * 24 * 32, "range_too_long")])  # fmt: skip
+def test_a_range_that_makes_no_sense_is_refused(desk: NotifyDesk, since: int, until: int, reason: str) -> None:
+    with pytest.raises(Rejected) as refused:
+        runs.ask(desk.db, since=at(since), until=at(until), repair=False, requested_by="x", now=desk.clock.now())
+    assert refused.value.reason == reason
+
+
+def test_a_report_mends_nothing(desk: NotifyDesk) -> None:
+    book(desk, *trades(2))
+    desk.drain(allowance=60)
+    desk.discord.meddle("deleted", desk.posts()[0]["id"])
+    run = prove(desk, repair=False)
+    assert (run["missing"], run["repaired"], run["status"]) == (1, 0, "open")
+    assert len(desk.posts()) == 1
+    assert {row["status"] for row in desk.rows("select status from notify.channels")} == {ACTIVE}
