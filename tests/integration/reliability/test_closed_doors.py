@@ -10,7 +10,18 @@ import pytest
 
 from fillbook.runtime.clock import real_epoch_seconds
 from tests.integration.reliability.conftest import Query
-from tests.support.every_function import CALLER, DESK_KEY, INGEST_TOKEN, Desk, Door, audience, doors, identity, right_headers, usual_body
+from tests.support.every_function import (
+    CALLER,
+    DESK_KEY,
+    INGEST_TOKEN,
+    Desk,
+    Door,
+    audience,
+    doors,
+    identity,
+    right_headers,
+    usual_body,
+)
 from tests.support.signer import Signer
 from tests.support.topics import Topics
 
@@ -146,9 +157,7 @@ def test_an_expired_desk_key_and_the_book_of_another_open_nothing(every: Desk) -
         if door.route.path == "/timed/health":
             continue
         for book in ("ibkr:U1", "replay:x", "live%00", "*"):
-            answer = every.client(door.function).get(
-                f"{door.path}?books={book}", headers={"Authorization": f"Bearer {DESK_KEY}"}
-            )
+            answer = every.client(door.function).get(f"{door.path}?books={book}", headers={"Authorization": f"Bearer {DESK_KEY}"})
             assert answer.status_code in (400, 404), (door, book)
             assert "trades" not in answer.get_json()
 

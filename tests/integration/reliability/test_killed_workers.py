@@ -1,0 +1,114 @@
+"""Check 1: a worker is killed with -9 at two hundred points of its conversation with the database, then redelivered to."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from fillbook.ledger import audit
+from fillbook.runtime.db import Database
+from fillbook.signal.receipt import instant
+from tests.integration.reliability.conftest import Query
+from tests.support.blade import Blade
+from tests.support.receipts import body
+from tests.support.servers import database_config
+from tests.support.signal_live import LiveDesk, digest, wipe
+
+KILLS = 200
+SEED = 1
+ANSWER_SECONDS = 30
+MINUTES_OF_A_DAY = 24 * 60
+# minutes after R's time and the price then: an entry, nothing, a trim, nothing, an exit
+STORY = ((0, "100.40"), (5, "100.60"), (20, "102.10"), (22, "102.00"), (40, "97.00"))
+MOVED = ("signal.receipts", "signal.decisions", "ledger.fills", "ledger.execution_actions", "ledger.marks", "outbox.events")
+
+
+def days() -> list[dict[str, Any]]:
+    """Session days of one story each, until there are as many receipts as kills."""
+    found, day = [], 0
+    while len(found) < KILLS:
+        if instant(body()["ts"] + day * MINUTES_OF_A_DAY * 60_000).weekday() < 5 and day not in (13,):  # Presidents' Day
+            for minutes, price in STORY:
+                later = body(minutes=day * MINUTES_OF_A_DAY + minutes, price=Decimal(price))
+                found.append(later | {"trigger_ts": later["trigger_ts"] + day * MINUTES_OF_A_DAY * 60_000})
+        day += 1
+    return found[:KILLS]
+
+
+@pytest.fixture
+def blade(postgres: Any) -> Iterator[Blade]:
+    with Blade("127.0.0.1", postgres.port) as between:
+        yield between
+
+
+def counts(query: Query) -> tuple[int, ...]:
+    (row,) = query("select " + ", ".join(f"(select count(*) from {table}) as n{n}" for n, table in enumerate(MOVED)))
+    return tuple(row.values())
+
+
+def worker(url: str, document: dict[str, Any]) -> int:
+    """A worker of its own that processes one receipt; its process id. It says by its status whether it got to the end."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            LiveDesk(Database.open(database_config(url), application_name="killed", pool_size=1), lambda _text: []).take(document)
+            status = 0
+        finally:
+            os._exit(status)
+    return pid
+
+
+def ended(pid: int) -> int:
+    """How a worker ended: its status, or minus the signal; one that hangs is a failure."""
+    alarm = threading.Timer(ANSWER_SECONDS, lambda: os.kill(pid, signal.SIGABRT))
+    alarm.start()
+    _, status = os.waitpid(pid, 0)
+    alarm.cancel()
+    return os.waitstatus_to_exitcode(status)
+
+
+@pytest.mark.slow
+def test_a_worker_killed_at_two_hundred_points_and_redelivered_leaves_the_books_of_an_undisturbed_run(
+    blade: Blade, desk: LiveDesk, query: Query, database_url: str, db: Database
+) -> None:
+    url, sent = blade.url(f"{database_url}?role=signal_worker"), days()
+    desk.take(sent[0])  # a first receipt fills caches on both sides; the conversations measured are the usual ones
+    wipe(query)
+    points, after = [], [counts(query)]
+    for document in sent:
+        blade.arm(None)
+        far = Database.open(database_config(url), application_name="measured", pool_size=1)
+        LiveDesk(far, query).take(document)
+        far.close()
+        points.append(blade.points())
+        after.append(counts(query))
+    calm = digest(query)
+    assert [row["action_type"] for row in desk.actions()].count("ENTRY") == KILLS // len(STORY)
+    wipe(query)
+
+    dice, killed, stayed = random.Random(SEED), 0, 0
+    for number, document in enumerate(sent):
+        ready = threading.Event()
+        blade.arm(dice.choice(points[number]), lambda: (ready.wait(), os.kill(pid, signal.SIGKILL)))  # type: ignore[func-returns-value]
+        pid = worker(url, document)
+        ready.set()
+        status = ended(pid)
+        assert status in (0, -signal.SIGKILL), f"the worker saw its end coming: {status}"
+        killed += status != 0
+        found = counts(query)
+        assert found in (after[number], after[number + 1]), f"half a receipt after kill {number}"
+        stayed += found == after[number + 1]
+        desk.take(document)
+        assert counts(query) == after[number + 1]
+    assert killed >= KILLS * 9 // 10
+    assert 0 < stayed < KILLS, "kills before and after the commit, both"
+    assert digest(query) == calm
+    assert audit.audit(db, "live", instant(sent[-1]["ts"])).exit == 0
