@@ -20,9 +20,9 @@ from typing import TextIO
 
 import aiohttp
 
-from fillbook.calendar import calendar
+from fillbook.calendar import Session, calendar
 from infra.door.operators import home as home_folder
-from infra.local.demo_day import invented_day
+from infra.local.demo_day import invented_day, names_of
 from infra.local.desk import LocalCloud
 from infra.local.home import Home
 from infra.local.receipts import COLUMNS, Document, PointsRefused, labelled, read_points
@@ -31,6 +31,7 @@ from infra.local.summary import Operator, Summary
 
 TICKERS = 30
 AFTER_THE_DAY_MINUTES_MAX = 240
+REPEATED_MINUTES = 30
 BAR_WIDTH = 30
 
 
@@ -71,9 +72,27 @@ def play_day(
     if session is None:
         raise ValueError(f"{day} is not a trading day of {exchange.name}")
     minutes = int((session.close_at - session.open_at) / timedelta(minutes=1))
-    out.write(f"Playing the invented day {session.date}: {tickers} tickers, {minutes} minutes. The desk clock is simulated.\n")
     receipts = invented_day(session.open_at, minutes, tickers=tickers, seed=seed)
-    return play(desk, environment, receipts, tickers * minutes, out)
+    if is_played(environment, session, tickers, minutes):
+        out.write(
+            f"The invented day {session.date} is in the book already; its last {REPEATED_MINUTES} minutes are sent again,\n"
+        )
+        out.write("as a sender that repeats itself would. Nothing may change. The desk clock is simulated.\n")
+        receipts, minutes = itertools.islice(receipts, minutes - REPEATED_MINUTES, None), REPEATED_MINUTES
+    else:
+        out.write(
+            f"Playing the invented day {session.date}: {tickers} tickers, {minutes} minutes. The desk clock is simulated.\n"
+        )
+    return play(desk, environment, receipts, tickers * minutes, out, since=session.open_at)
+
+
+def is_played(environment: Mapping[str, str], session: Session, tickers: int, minutes: int) -> bool:
+    """Whether the desk holds every receipt of the day from an earlier run."""
+    operator = Operator(environment)
+    try:
+        return operator.stored(session.open_at, session.close_at, names_of(tickers)) >= tickers * minutes
+    finally:
+        operator.close()
 
 
 def import_points(desk: Desk, environment: Mapping[str, str], path: Path, *, out: TextIO) -> Summary:
@@ -84,14 +103,24 @@ def import_points(desk: Desk, environment: Mapping[str, str], path: Path, *, out
     return play(desk, environment, minutes, len(receipts), out)
 
 
-def play(desk: Desk, environment: Mapping[str, str], minutes: Iterable[Sequence[Document]], total: int, out: TextIO) -> Summary:
-    """Send ``minutes`` (``total`` receipts) on their own time, let the desk settle, and read back what came of it."""
+def play(
+    desk: Desk,
+    environment: Mapping[str, str],
+    minutes: Iterable[Sequence[Document]],
+    total: int,
+    out: TextIO,
+    *,
+    since: datetime | None = None,
+) -> Summary:
+    """Send ``minutes`` (``total`` receipts) on their own time, let the desk settle, and read back what came of it from ``since``
+    (default: the first bar) on.
+    """
     started = time.monotonic()
     operator = Operator(environment)
     span: list[int] = []
     try:
         sent, ended_at = asyncio.run(_send_and_settle(desk, operator, _spanned(minutes, span), total, Progress(out)))
-        since = datetime.fromtimestamp(min(span) / 1000, UTC)
+        since = since or datetime.fromtimestamp(min(span) / 1000, UTC)
         until = datetime.fromtimestamp(max(span) / 1000, UTC) + timedelta(minutes=1)
         return Summary(
             since=since.isoformat(),

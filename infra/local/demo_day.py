@@ -235,11 +235,15 @@ def cloud(middle: Decimal, price: Decimal) -> Document:
     }
 
 
+def names_of(tickers: int) -> list[str]:
+    """The invented names of that many tickers."""
+    return [TICKERS[n] if n < len(TICKERS) else f"ZZ{n:04d}" for n in range(tickers)]
+
+
 def invented_day(opened_at: datetime, minutes: int, *, tickers: int = 30, seed: str = "fillbook") -> Iterator[list[Document]]:
     """Yield, minute by minute from the session's opening, the receipts of all tickers for the bar that just closed."""
     day = opened_at.date()
-    names = [TICKERS[n] if n < len(TICKERS) else f"ZZ{n:04d}" for n in range(tickers)]
-    walks = [Walk.begin(name, number, day, seed) for number, name in enumerate(names)]
+    walks = [Walk.begin(name, number, day, seed) for number, name in enumerate(names_of(tickers))]
     for minute in range(minutes):
         opened_ts = int((opened_at + timedelta(minutes=minute)).timestamp() * 1000)
         yield [walk.step(opened_ts) for walk in walks]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -30,6 +30,11 @@ RECEIPTS = statement(
     "receipts",
     "receipts stored in a span, by result",
     "select result, count(*) as count from signal.v_receipts where ts >= :since and ts < :until group by result",
+)
+STORED = statement(
+    "stored",
+    "receipts of some tickers stored in a span",
+    "select count(*) as count from signal.v_receipts where ts >= :since and ts < :until and ticker = any(:tickers::text[])",
 )
 EXECUTIONS = statement(
     "executions",
@@ -110,6 +115,11 @@ class Operator:
         """Executions of the live book that have no posted message yet."""
         with self._database.transaction(read_only=True) as tx:
             return int(tx.query(UNTOLD)[0]["count"])
+
+    def stored(self, since: datetime, until: datetime, tickers: Sequence[str]) -> int:
+        """Receipts of these tickers that the desk holds for bars opened in [since, until)."""
+        with self._database.transaction(read_only=True) as tx:
+            return int(tx.query(STORED, since=since, until=until, tickers=list(tickers))[0]["count"])
 
     def figures(self, since: datetime, until: datetime) -> dict[str, Any]:
         """Counts and money of the span, as the fields of ``Summary`` call them."""
