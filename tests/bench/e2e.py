@@ -25,7 +25,7 @@ from fillbook.signal.receipt import instant
 from infra.local.control import Control
 from infra.local.desk import LocalCloud
 from infra.local.deskclock import DeskClockFile
-from tests.bench.load import Answered, at_rate
+from tests.bench.load import at_rate
 from tests.bench.nulls import CHAIN, work_tree
 from tests.bench.report import Stage, percentile, publish
 from tests.bench.webhook import webhook_of
