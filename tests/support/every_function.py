@@ -26,7 +26,7 @@ from tests.support.topics import Topics, envelope
 MANIFEST = load()
 SIGNER = Signer()
 CALLER = "caller@desk.example"
-INGEST_TOKEN = "ingest-token-of-these-tests"  # noqa: S105 - of these tests
+INGEST_TOKEN = "ingest-token-of-these-tests"
 DESK_KEY = "desk-key-of-these-tests"
 NOW = instant(R_TS + 61_000)
 WEBHOOK = "https://discord.com/api/webhooks/12345678901234567{number}/{token}"

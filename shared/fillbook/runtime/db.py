@@ -166,13 +166,16 @@ def driver_connection(config: DatabaseConfig, settings: Settings) -> Any:
 
     try:
         if config.fillbook_database_url is not None:
-            return _by_url(parse_target(config.fillbook_database_url.get_secret_value()), settings)
-        return _by_instance(config, settings)
+            connection = _by_url(parse_target(config.fillbook_database_url.get_secret_value()), settings)
+        else:
+            connection = _by_instance(config, settings)
     except pg8000.dbapi.DatabaseError as error:
         code = error.args[0].get("C", "") if error.args and isinstance(error.args[0], dict) else ""
         raise Unavailable("database_unavailable", f"login refused, sqlstate {code}") from None
     except (OSError, pg8000.dbapi.Error) as error:
         raise Unavailable("database_unavailable", f"cannot connect: {type(error).__name__}") from error
+    connection._usock.settimeout(settings.socket_timeout_seconds)  # until here it was the time allowed for connecting
+    return connection
 
 
 def _by_url(target: Target, settings: Settings) -> Any:
@@ -236,7 +239,6 @@ def _by_instance(config: DatabaseConfig, settings: Settings) -> Any:
 def _connect(config: DatabaseConfig, settings: Settings) -> Wire:
     driver = driver_connection(config, settings)
     sock, file = driver._usock, driver._sock
-    sock.settimeout(settings.socket_timeout_seconds)
     if sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else parameters of 17-63 KiB wait 40 ms
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

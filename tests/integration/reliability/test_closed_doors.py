@@ -15,7 +15,6 @@ from tests.support.every_function import (
     DESK_KEY,
     INGEST_TOKEN,
     Desk,
-    Door,
     audience,
     doors,
     identity,
@@ -50,6 +49,10 @@ WRONG_HEADERS: dict[str, Callable[[str], dict[str, str]]] = {
     },
     "a very long token": lambda _name: {"Authorization": "Bearer " + "x" * 60_000},
 }
+TABLES = (
+    "signal.receipts", "signal.quarantine", "ledger.fills", "ledger.audits", "outbox.events", "outbox.inbox", "outbox.quarantine",
+    "notify.messages", "notify.reconcile_runs",
+)  # fmt: skip
 KEYS_OF_OTHERS = {"ingest_token": INGEST_TOKEN, "desk_key": DESK_KEY}
 WRONG_CLAIMS: dict[str, tuple[int, dict[str, Any]]] = {
     "another audience": (401, {"audience": "https://somebody-else.test"}),
@@ -63,8 +66,7 @@ WRONG_CLAIMS: dict[str, tuple[int, dict[str, Any]]] = {
 
 def looked_at(query: Query) -> dict[str, int]:
     """How many rows every table holds that a caller could make grow."""
-    tables = "signal.receipts signal.quarantine ledger.fills ledger.audits outbox.events outbox.inbox outbox.quarantine notify.messages"
-    return {table: query(f"select count(*) as n from {table}")[0]["n"] for table in tables.split()}
+    return {table: query(f"select count(*) as n from {table}")[0]["n"] for table in TABLES}
 
 
 def refused(answer: Any) -> tuple[int, str]:

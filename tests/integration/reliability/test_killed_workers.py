@@ -34,7 +34,7 @@ def days() -> list[dict[str, Any]]:
     """Session days of one story each, until there are as many receipts as kills."""
     found, day = [], 0
     while len(found) < KILLS:
-        if instant(body()["ts"] + day * MINUTES_OF_A_DAY * 60_000).weekday() < 5 and day not in (13,):  # Presidents' Day
+        if instant(body()["ts"] + day * MINUTES_OF_A_DAY * 60_000).weekday() < 5 and day != 13:  # Presidents' Day
             for minutes, price in STORY:
                 later = body(minutes=day * MINUTES_OF_A_DAY + minutes, price=Decimal(price))
                 found.append(later | {"trigger_ts": later["trigger_ts"] + day * MINUTES_OF_A_DAY * 60_000})
@@ -64,6 +64,21 @@ def worker(url: str, document: dict[str, Any]) -> int:
         finally:
             os._exit(status)
     return pid
+
+
+def killed_at(point: int, blade: Blade, url: str, document: dict[str, Any]) -> int:
+    """Process one receipt in a worker that is killed when ``point`` bytes have passed; how it ended."""
+    is_known = threading.Event()
+    victims: list[int] = []
+
+    def strike() -> None:
+        is_known.wait()
+        os.kill(victims[0], signal.SIGKILL)
+
+    blade.arm(point, strike)
+    victims.append(worker(url, document))
+    is_known.set()
+    return ended(victims[0])
 
 
 def ended(pid: int) -> int:
@@ -96,11 +111,7 @@ def test_a_worker_killed_at_two_hundred_points_and_redelivered_leaves_the_books_
 
     dice, killed, stayed = random.Random(SEED), 0, 0
     for number, document in enumerate(sent):
-        ready = threading.Event()
-        blade.arm(dice.choice(points[number]), lambda: (ready.wait(), os.kill(pid, signal.SIGKILL)))  # type: ignore[func-returns-value]
-        pid = worker(url, document)
-        ready.set()
-        status = ended(pid)
+        status = killed_at(dice.choice(points[number]), blade, url, document)
         assert status in (0, -signal.SIGKILL), f"the worker saw its end coming: {status}"
         killed += status != 0
         found = counts(query)

@@ -126,3 +126,10 @@ def test_public_holds_nothing(db):
     """
     with db.transaction() as tx:
         assert tx.query(statement(closed)) == []
+
+
+def test_a_migration_may_take_as_long_as_it_takes(empty):
+    """The seconds allowed for connecting once stayed on the socket, and cut off every statement that took longer."""
+    with migrations._connection(database_config(empty())) as connection:
+        driver = connection.connection.driver_connection
+        assert driver._usock.gettimeout() is None
