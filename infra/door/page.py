@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 FUNCTION = "trade_tracker"
-KINDS = (".html", ".css", ".js")
+KINDS = (".html", ".css", ".js", ".svg")
 PART = ".part-"
 
 

@@ -15,12 +15,13 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
 from pathlib import Path
 from typing import TextIO
 
 import aiohttp
 
-from fillbook.calendar import Session, calendar
+from fillbook.calendar import NEW_YORK, Session, calendar
 from infra.door.operators import home as home_folder
 from infra.local.demo_day import invented_day, names_of
 from infra.local.desk import LocalCloud
@@ -31,6 +32,9 @@ from infra.local.summary import Operator, Summary
 
 TICKERS = 30
 AFTER_THE_DAY_MINUTES_MAX = 240
+KEEPER_AT = time_of_day(17, 45, 30)  # New York; the keeper's schedule is due half a minute before
+KEEPER_LOOKS_MAX = 300
+KEEPER_LOOK_SECONDS = 0.1
 REPEATED_MINUTES = 30
 BAR_WIDTH = 30
 
@@ -83,7 +87,8 @@ def play_day(
         out.write(
             f"Playing the invented day {session.date}: {tickers} tickers, {minutes} minutes. The desk clock is simulated.\n"
         )
-    return play(desk, environment, receipts, tickers * minutes, out, since=session.open_at)
+    keeper_at = datetime.combine(session.date, KEEPER_AT, NEW_YORK)
+    return play(desk, environment, receipts, tickers * minutes, out, since=session.open_at, keeper_at=keeper_at)
 
 
 def is_played(environment: Mapping[str, str], session: Session, tickers: int, minutes: int) -> bool:
@@ -111,15 +116,16 @@ def play(
     out: TextIO,
     *,
     since: datetime | None = None,
+    keeper_at: datetime | None = None,
 ) -> Summary:
     """Send ``minutes`` (``total`` receipts) on their own time, let the desk settle, and read back what came of it from ``since``
-    (default: the first bar) on.
+    (default: the first bar) on. With ``keeper_at`` the desk clock goes on to that instant and the evening's audit is awaited.
     """
     started = time.monotonic()
     operator = Operator(environment)
     span: list[int] = []
     try:
-        sent, ended_at = asyncio.run(_send_and_settle(desk, operator, _spanned(minutes, span), total, Progress(out)))
+        sent, ended_at = asyncio.run(_send_and_settle(desk, operator, _spanned(minutes, span), total, Progress(out), keeper_at))
         since = since or datetime.fromtimestamp(min(span) / 1000, UTC)
         until = datetime.fromtimestamp(max(span) / 1000, UTC) + timedelta(minutes=1)
         return Summary(
@@ -146,7 +152,12 @@ def _spanned(minutes: Iterable[Sequence[Document]], span: list[int]) -> Iterator
 
 
 async def _send_and_settle(
-    desk: Desk, operator: Operator, minutes: Iterable[Sequence[Document]], total: int, progress: Progress
+    desk: Desk,
+    operator: Operator,
+    minutes: Iterable[Sequence[Document]],
+    total: int,
+    progress: Progress,
+    keeper_at: datetime | None,
 ) -> tuple[Sent, datetime]:
     last_close: list[datetime] = []
 
@@ -165,7 +176,19 @@ async def _send_and_settle(
             at += timedelta(minutes=1)
             await control.set_clock(at)
             await asyncio.sleep(0.1)
+        if keeper_at is not None:
+            at = max(at, keeper_at.astimezone(UTC))
+            await control.set_clock(at)
+            await _await_the_keeper(operator, since=last_close[0])
     return sent, at
+
+
+async def _await_the_keeper(operator: Operator, *, since: datetime) -> None:
+    """Wait, bounded, until the evening's audit of the live book is stored; the summary shows whether it came."""
+    for _ in range(KEEPER_LOOKS_MAX):
+        if await asyncio.to_thread(operator.is_audited, since):
+            return
+        await asyncio.sleep(KEEPER_LOOK_SECONDS)
 
 
 def told(summary: Summary, pages: Mapping[str, str]) -> str:

@@ -36,6 +36,11 @@ STORED = statement(
     "receipts of some tickers stored in a span",
     "select count(*) as count from signal.v_receipts where ts >= :since and ts < :until and ticker = any(:tickers::text[])",
 )
+AUDITED = statement(
+    "audited",
+    "audits of the live book stored since an instant",
+    "select count(*) as count from ledger.v_audits where book_id = 'live' and ran_at >= :since",
+)
 EXECUTIONS = statement(
     "executions",
     "executions of the live book in a span, by type",
@@ -120,6 +125,11 @@ class Operator:
         """Receipts of these tickers that the desk holds for bars opened in [since, until)."""
         with self._database.transaction(read_only=True) as tx:
             return int(tx.query(STORED, since=since, until=until, tickers=list(tickers))[0]["count"])
+
+    def is_audited(self, since: datetime) -> bool:
+        """Whether the desk's own audit of the live book has run since an instant."""
+        with self._database.transaction(read_only=True) as tx:
+            return bool(tx.query(AUDITED, since=since)[0]["count"])
 
     def figures(self, since: datetime, until: datetime) -> dict[str, Any]:
         """Counts and money of the span, as the fields of ``Summary`` call them."""

@@ -130,10 +130,10 @@ function show(trades, lanes, health) {
   at("positions-count").textContent = `· ${open.length}`;
   at("lanes").replaceChildren(...lanes.lanes.map(lane));
   const day = trades.trades.flatMap((trade) => trade.execution_actions.map((action) => ({ trade, action })));
-  const dayStart = health.session.day_start_ts;
+  const dayStart = health.activity.day_start_ts;
   const today = day.filter(({ action }) => action.ts >= dayStart).sort((a, b) => b.action.ts - a.action.ts);
   at("executions").replaceChildren(...today.map(execution));
-  at("executions-count").textContent = `· ${today.length} on ${health.session.date}`;
+  at("executions-count").textContent = `· ${today.length} on ${health.activity.date}`;
   showHealth(health);
   newest = trades.data_as_of_ts;
   at("data-line").className = "";
@@ -145,7 +145,7 @@ async function refresh() {
   if (!document.hidden && key) {
     try {
       const health = await get("/timed/health");
-      const since = health.session.day_start_ts;
+      const since = health.activity.day_start_ts;
       const [open, day, lanes] = await Promise.all([
         get("/timed/trades?status=open&include=lots,actions&limit=1000"),
         get(`/timed/trades?since=${since}&include=actions&limit=1000`),

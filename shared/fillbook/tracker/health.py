@@ -24,6 +24,8 @@ def health(db: Database, key: DeskKey, now: datetime, *, is_simulated: bool) -> 
     latency_ms = round((monotonic() - started) * 1000)
     exchange = calendar()
     session = day_of(now, exchange)
+    newest = ages["last_execution_at"]
+    active = session if newest is None else min(session, day_of(newest, exchange), key=lambda one: one.date)
     is_degraded = bool(ages["messages_dead"] or ages["outbox_parked"] or channels or any(row["exit"] for row in audits))
     waiting_since = ages["outbox_oldest_at"]
     return answer(
@@ -54,5 +56,7 @@ def health(db: Database, key: DeskKey, now: datetime, *, is_simulated: bool) -> 
             "day_start_ts": milliseconds(day_start(session)),
             "phase": exchange.phase(now),
         },
+        # the day of the newest execution: what a screen shows while today has none
+        activity={"date": active.date, "day_start_ts": milliseconds(day_start(active))},
         clock={"is_simulated": is_simulated},
     )
