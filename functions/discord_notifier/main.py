@@ -10,7 +10,7 @@ from fillbook.notify.notifier import CONCURRENCY, NAME, Notifier
 from fillbook.runtime.auth import OidcVerifier, verifier_for
 from fillbook.runtime.clock import clock_for
 from fillbook.runtime.db import Database
-from fillbook.runtime.http import cron, http_edge, push
+from fillbook.runtime.http import cron, http_edge, oidc, push
 
 
 @functools.cache
@@ -38,6 +38,7 @@ edge = http_edge(
         "POST /": push(lambda m: notifier().receive(m), verify=check, quarantine=lambda r: notifier().refuse(r)),
         "POST /dead": push(lambda m: notifier().bury(m), verify=check, quarantine=lambda r: notifier().refuse(r)),
         "POST /tick": cron(lambda call: notifier().tick(call), verify=check),
+        "POST /reconcile": oidc(lambda request: notifier().ask_proof(request), verify=check),
     },
 )
 

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from fillbook.notify import service
+from flask import Request, Response
+
+from fillbook.notify import reconcile, runs, service
 from fillbook.notify.drain import drain
 from fillbook.notify.model import Speaker
 from fillbook.notify.pacing import DICE_MAX
 from fillbook.notify.patience import Budget, Impatient, Patience
 from fillbook.notify.routing import Settings
 from fillbook.notify.talk import Desk
+from fillbook.outbox.model import derived_id
 from fillbook.runtime import logs
+from fillbook.runtime.bodies import parse_json_object
 from fillbook.runtime.clock import Clock
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Rejected
-from fillbook.runtime.http import CronCall, Refused
+from fillbook.runtime.http import CronCall, Refused, answer, read_body
 from fillbook.runtime.pubsub import PushMessage
 
 NAME = "discord_notifier"
@@ -30,6 +34,10 @@ CONCURRENCY = 8
 PUSH_SECONDS = 20
 TICK_SECONDS = 50
 DEAD_LETTER = "dead_letter"
+ASK_BYTES_MAX = 4096
+HOURS_MAX = 31 * 24
+DAY_HOURS = 24
+UNDER_WAY = timedelta(seconds=60)
 
 log = logs.get(NAME)
 
@@ -60,12 +68,46 @@ class Notifier:
         service.quarantine(self.desk.db, refused.reason, refused.body, self._now())
 
     def tick(self, call: CronCall) -> Mapping[str, Any]:
-        """Do the minute's work: ``drain`` every channel, or queue a proof (``reconcile``)."""
+        """Do the minute's work, ``drain``, or the hour's, ``reconcile``: queue a proof of the last hours and begin it."""
+        budget = Budget(self.desk.clock, TICK_SECONDS)
         task = call.body.get("task")
-        if task != "drain":
+        if task not in ("drain", "reconcile"):
             raise Rejected("task_unknown", field="task")
+        if task == "reconcile":
+            self._queue_scheduled(call)
         service.fade(self.desk.db, self._now())
-        return {"ok": True, "task": task, "channels": self.drain_round(Budget(self.desk.clock, TICK_SECONDS))}
+        self.drain_round(Impatient(budget))
+        proof = reconcile.work(self.desk, budget)
+        return {"ok": True, "task": task, "proof": proof, "channels": self.drain_round(budget)}
+
+    def ask_proof(self, request: Request) -> Response:
+        """Queue a proof for ``trade_tracker``: ``{since, until, repair}`` -> 202 with its id; the ticks work it."""
+        body = parse_json_object(read_body(request, ASK_BYTES_MAX))
+        since, until, repair = _instant(body, "since"), _instant(body, "until"), body.get("repair", True)
+        if not isinstance(repair, bool):
+            raise Rejected("repair_invalid", field="repair")
+        run_id, _ = runs.ask(self.desk.db, since=since, until=until, repair=repair, requested_by="trade_tracker", now=self._now())
+        return answer(202, {"ok": True, "run_id": run_id})
+
+    def _queue_scheduled(self, call: CronCall) -> None:
+        """Queue one run per slot: the Scheduler may call twice. What was booked in the last minute is still on its way."""
+        hours = call.body.get("hours", 2)
+        if not isinstance(hours, int) or isinstance(hours, bool) or not 1 <= hours <= HOURS_MAX:
+            raise Rejected("hours_invalid", field="hours")
+        now = self._now()
+        until = (call.slot or now) - UNDER_WAY
+        run_id = derived_id("reconcile", hours, call.slot.isoformat()) if call.slot is not None else None
+        runs.ask(
+            self.desk.db,
+            since=until - timedelta(hours=hours),
+            until=until,
+            repair=True,
+            requested_by="schedule",
+            now=now,
+            run_id=run_id,
+        )
+        if hours >= DAY_HOURS:
+            service.purge(self.desk.db, now)
 
     def drain_round(self, budget: Patience) -> Mapping[str, str]:
         """Drain every channel in turn, none waiting while another could send, until nothing is due within the budget."""
@@ -85,3 +127,13 @@ class Notifier:
 
     def _now(self) -> datetime:
         return self.desk.clock.now()
+
+
+def _instant(body: Mapping[str, Any], name: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(str(body.get(name)))
+    except ValueError:
+        raise Rejected("instant_invalid", field=name) from None
+    if instant.tzinfo is None:
+        raise Rejected("instant_invalid", "no time zone", field=name)
+    return instant

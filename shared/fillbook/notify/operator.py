@@ -15,11 +15,14 @@ from uuid import uuid4
 from fillbook.notify import accounts
 from fillbook.notify.answers import Verdict
 from fillbook.notify.looking import adoptable
-from fillbook.notify.model import Operation, Request
+from fillbook.notify.model import Channel, Embed, Operation, Request, SubjectKind
 from fillbook.notify.patience import Patience
-from fillbook.notify.search import found_in
-from fillbook.notify.store import Lease, Settled, lease_call, release_call, turn_call, turn_of
+from fillbook.notify.search import SUBJECT_PREFIX, found_in
+from fillbook.notify.store import Lease, Settled, apply_call, lease_call, release_call, turn_call, turn_of
 from fillbook.notify.talk import Desk, Talk
+from fillbook.notify.text import escape, instant
+from fillbook.notify.wishes import standalone
+from fillbook.notify.wording import Color
 from fillbook.runtime.db import Call, Database
 from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.sql import load_queries
@@ -119,6 +122,23 @@ def adopt(desk: Desk, channel_id: str, link: str) -> list[str]:
             raise Rejected("message_not_ours", "no footer names a subject that waits for its message")
         talk.write(Settled(rows=rows))
     return [row.subject_key for row in rows]
+
+
+def test_send(desk: Desk, channel_id: str) -> str:
+    """Store one message that says it is a test, to be sent like every other; return its subject."""
+    now = desk.clock.now()
+    subject = f"test/{instant(now)}"
+    embed = Embed(
+        title="Test",
+        description=f"A test of channel {escape(channel_id)} by an operator: nothing was executed.",
+        color=int(Color.INFO),
+        timestamp=now,
+        fields=(),
+        footer=f"{SUBJECT_PREFIX}{escape(subject)}",
+    )
+    row = standalone(Channel(channel_id), SubjectKind.OPS, subject, embed, None, now)
+    desk.db.run(lambda tx: tx.send(apply_call(None, None, [row], [], now)))
+    return subject
 
 
 @contextmanager
