@@ -154,7 +154,7 @@ class Operator:
         done = subprocess.run(command, env=self._environment, capture_output=True, text=True, timeout=AUDIT_SECONDS, check=False)
         findings = 0
         if done.returncode >= 20:
-            findings = sum(len(report["findings"]) for report in json.loads(done.stdout)["books"])
+            findings = sum(len(json.loads(line)["findings"]) for line in done.stdout.splitlines() if line.startswith("{"))
         return {"audit_exit": done.returncode, "audit_findings": findings}
 
     def close(self) -> None:
