@@ -6,6 +6,7 @@ import hashlib
 import io
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from infra.local.summary import Summary
 
 DAY = date(2026, 2, 3)
 WAIT_SECONDS = 60.0
+NewDesk = Callable[..., LocalCloud]
 
 # what a book holds, without what depends on when and in which process it was written
 BOOK = {
@@ -70,17 +72,32 @@ def counted(db: Database, text: str) -> int:
     return int(next(iter(row.values())))
 
 
-@pytest.fixture
-def new_desk(tmp_path: Path) -> Iterator[Callable[..., LocalCloud]]:
-    """Factory of desks that stop with the test; each has a home of its own unless one is named."""
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Bundles are written once for all desks of the session."""
+    return tmp_path_factory.mktemp("bundles")
+
+
+@contextmanager
+def desks(folder: Path, bundles: Path) -> Iterator[NewDesk]:
+    """A factory of desks that all stop with the block."""
     running: list[LocalCloud] = []
 
     def start(name: str = "desk", **options: Any) -> LocalCloud:
-        cloud = LocalCloud(tmp_path / name, desk_start=datetime(2026, 2, 3, 14, 0, tzinfo=UTC), **options)
+        cloud = LocalCloud(folder / name, desk_start=datetime(2026, 2, 3, 14, 0, tzinfo=UTC), bundles=bundles, **options)
         cloud.start()
         running.append(cloud)
         return cloud
 
-    yield start
-    for cloud in running:
-        cloud.stop()
+    try:
+        yield start
+    finally:
+        for cloud in running:
+            cloud.stop()
+
+
+@pytest.fixture
+def new_desk(tmp_path: Path, bundles: Path) -> Iterator[NewDesk]:
+    """Factory of desks that stop with the test; each has a home of its own unless one is named."""
+    with desks(tmp_path, bundles) as start:
+        yield start

@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.local.desk import LocalCloud
 from infra.local.receipts import Document
-from tests.e2e.conftest import exported, minutes_of_the_day, play
+from tests.e2e.conftest import NewDesk, desks, exported, minutes_of_the_day, play
+
+pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 
 MINUTES = 240
 TICKERS = 8
@@ -26,21 +27,21 @@ def minutes() -> list[list[Document]]:
     return minutes_of_the_day(MINUTES, tickers=TICKERS)
 
 
-def undisturbed(new_desk: Callable[..., LocalCloud], minutes: Sequence[Sequence[Document]]) -> dict[str, str]:
-    cloud = new_desk("calm")
-    summary = play(cloud, minutes)
-    assert summary.is_proven, summary.document()
-    assert summary.executions >= 3
-    assert summary.executions_by_type["ENTRY"] < 10
-    book = exported(cloud.database)
-    cloud.stop()
-    return book
+@pytest.fixture(scope="module")
+def calm(minutes: list[list[Document]], tmp_path_factory: pytest.TempPathFactory, bundles: Path) -> dict[str, str]:
+    """The books of the day when nothing disturbs it."""
+    with desks(tmp_path_factory.mktemp("calm"), bundles) as start:
+        cloud = start()
+        summary = play(cloud, minutes)
+        assert summary.is_proven, summary.document()
+        assert summary.executions >= 3
+        assert summary.executions_by_type["ENTRY"] < 10
+        return exported(cloud.database)
 
 
 def test_a_day_in_which_every_process_is_killed_ends_like_the_undisturbed_day(
-    new_desk: Callable[..., LocalCloud], minutes: list[list[Document]]
+    new_desk: NewDesk, minutes: list[list[Document]], calm: dict[str, str]
 ) -> None:
-    calm = undisturbed(new_desk, minutes)
     cloud = new_desk("killed")
     dice, killed, is_over = random.Random(SEED), [], threading.Event()
 
@@ -63,9 +64,8 @@ def test_a_day_in_which_every_process_is_killed_ends_like_the_undisturbed_day(
 
 
 def test_a_day_sent_twice_reversed_and_duplicated_by_the_wire_is_the_same_day(
-    new_desk: Callable[..., LocalCloud], minutes: list[list[Document]]
+    new_desk: NewDesk, minutes: list[list[Document]], calm: dict[str, str]
 ) -> None:
-    calm = undisturbed(new_desk, minutes)
     cloud = new_desk("again")
     cloud.control.faults(target="*", duplicate=4, at_once=1, count=400, seed=SEED)
     first = play(cloud, minutes)
@@ -76,9 +76,8 @@ def test_a_day_sent_twice_reversed_and_duplicated_by_the_wire_is_the_same_day(
 
 
 def test_a_database_that_stops_for_a_while_costs_nothing_but_time(
-    new_desk: Callable[..., LocalCloud], minutes: list[list[Document]]
+    new_desk: NewDesk, minutes: list[list[Document]], calm: dict[str, str]
 ) -> None:
-    calm = undisturbed(new_desk, minutes)
     cloud = new_desk("outage")
 
     def outage() -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from infra.local.desk import LocalCloud
 from infra.local.sender import encode_receipt
-from tests.e2e.conftest import WAIT_SECONDS, counted
+from tests.e2e.conftest import WAIT_SECONDS, NewDesk, counted
 from tests.support.receipts import body
+
+pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 
 CLOSE = datetime(2026, 2, 3, 15, 16, 1, tzinfo=UTC)
 
@@ -43,7 +46,7 @@ def messages_when_told(cloud: LocalCloud, number: int) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_posted_signal_becomes_an_entry_and_one_message_with_its_figures(new_desk: Callable[..., LocalCloud]) -> None:
+def test_a_posted_signal_becomes_an_entry_and_one_message_with_its_figures(new_desk: NewDesk) -> None:
     cloud = new_desk()
     cloud.clock.set(CLOSE)
     status, answer = post(cloud, body("R"))
@@ -61,7 +64,7 @@ def test_a_posted_signal_becomes_an_entry_and_one_message_with_its_figures(new_d
 
 
 def test_the_same_signal_five_times_and_thirty_two_times_at_once_is_one_entry_and_one_message(
-    new_desk: Callable[..., LocalCloud],
+    new_desk: NewDesk,
 ) -> None:
     cloud = new_desk()
     cloud.clock.set(CLOSE)
