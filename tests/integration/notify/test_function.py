@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from fillbook.notify import __main__ as verbs
-from fillbook.runtime.clock import FixedClock, real_epoch_seconds
+from fillbook.runtime.clock import DeskClock, real_epoch_seconds
 from infra.local.discord import DiscordFake
 from tests.support.functions import FunctionApps, _environment
 from tests.support.notify_desk import START, envelope, executed
@@ -33,15 +33,21 @@ def published() -> Iterator[Topics]:
         yield kept
 
 
+def set_clock(path: Path, *, speed: int = 1, paused: bool = True) -> None:
+    """Let the desk stand at START, or run from there."""
+    clock = {"desk_at": START.isoformat(), "real_at": real_epoch_seconds(), "speed": speed, "paused": paused}
+    (path / "clock.json").write_text(json.dumps(clock))
+
+
 @pytest.fixture
-def discord() -> Iterator[DiscordFake]:
-    with DiscordFake(clock=FixedClock(START)) as fake:
+def discord(tmp_path: Path) -> Iterator[DiscordFake]:
+    set_clock(tmp_path)
+    with DiscordFake(clock=DeskClock(tmp_path / "clock.json")) as fake:
         yield fake
 
 
 @pytest.fixture
 def env(published: Topics, discord: DiscordFake, database_url: str, tmp_path: Path) -> dict[str, str]:
-    (tmp_path / "clock.json").write_text(json.dumps({"desk_at": START.isoformat(), "real_at": 0, "speed": 1, "paused": True}))
     return {
         "FILLBOOK_ENV": "local",
         "FILLBOOK_DATABASE_URL": f"{database_url}?role=discord_notifier",
@@ -210,8 +216,9 @@ def test_the_verbs_tell_dead_letters_replay_them_and_switch_channels(
 
 
 def test_the_exit_of_a_proof_says_how_it_ended(
-    app: FlaskClient, discord: DiscordFake, op: Callable[..., tuple[int, str]]
+    app: FlaskClient, discord: DiscordFake, op: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
+    set_clock(tmp_path, speed=200, paused=False)
     assert op("reconcile")[0] == 0
     push(app, executed(executed_at=(START - timedelta(minutes=1)).isoformat()))
     code, printed = op("reconcile", "--report")
