@@ -211,6 +211,7 @@ class Discord:
                 name = "deadline" if watchdog.has_bitten else type(error).__name__
                 return Answer(failure=failure, error=name)
             raw, failed = self._read(response, deadline)
+            failed = "deadline" if failed is not None and watchdog.has_bitten else failed
         return self._answer(response, raw, failed)
 
     def _read(self, response: requests.Response, deadline: float) -> tuple[bytes, str | None]:
