@@ -7,18 +7,18 @@ pgbench's TPC-B. Afterwards the ledger's own audit must be clean, or the figures
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 from urllib.parse import urlsplit
 
 from fillbook.ledger import service
@@ -27,11 +27,12 @@ from fillbook.runtime.db import Call, Database, Tx
 from fillbook.runtime.sql import encode, statement
 from infra.database.migrate import migrate
 from infra.local.postgres import PostgresServer, binaries
+from tests.bench.classic import BOOK, Classic, Step, life
 from tests.bench.report import RESULTS, Stage, alternate, publish
 from tests.support.proxy import Proxy
 from tests.support.servers import database_config
 
-SECONDS = 1.5
+SECONDS = 1.0
 ROUNDS = 5
 DELAY_SECONDS = 0.002
 BATCHES = (100, 1000)
@@ -40,20 +41,6 @@ STARTED_AT = datetime(2026, 2, 3, 14, 30, tzinfo=UTC)
 # one position's life: opened, added to, trimmed within a lot and over two, closed
 LIFE = ((Side.BUY, "100"), (Side.BUY, "50"), (Side.SELL, "30"), (Side.SELL, "90"), (Side.SELL, "30"))
 NUMBERS = itertools.count(1)
-READS = tuple(
-    statement(text)
-    for text in (
-        "select book_id, seq, chain_head from ledger.books where book_id = 'live' for update",
-        "select fill_id from ledger.fills where book_id = 'live' and fill_id = :fill::uuid",
-        "select position_id from ledger.positions where book_id = 'live' and instrument = :instrument and status = 'OPEN'",
-        (
-            "select lot_id from ledger.lots l join ledger.positions p using (book_id, position_id)"
-            " where l.book_id = 'live' and p.instrument = :instrument and p.status = 'OPEN' and l.quantity_open > 0"
-        ),
-        "select count(*) from ledger.parked_fills where book_id = 'live' and instrument = :instrument",
-    )
-)
-PARTS = ("fills", "positions_left", "positions", "lots", "superseded", "actions", "closings", "events")
 
 
 def fill(instrument: str, number: int) -> Fill:
@@ -81,45 +68,15 @@ def fill(instrument: str, number: int) -> Fill:
     )
 
 
-def book(db: Database, fills: Sequence[Fill], *, wrap: Callable[[Tx], Any] = lambda tx: tx) -> None:
+def book(db: Database, fills: Sequence[Fill]) -> None:
     """Book fills as a signal does: one read under the locks, one write with the commit."""
 
     def work(tx: Tx) -> None:
-        use = wrap(tx)
         instruments = sorted({one.instrument for one in fills})
-        state = service.lock(use, "live", instruments, book_row=True, fill_keys=[one.fill_id for one in fills])
-        service.book_fills(use, "live", fills, STARTED_AT, state=state)
+        state = service.lock(tx, "live", instruments, book_row=True, fill_keys=[one.fill_id for one in fills])
+        service.book_fills(tx, "live", fills, STARTED_AT, state=state)
 
     service.run(db, work)
-
-
-class OneStatementAtATime:
-    """The same booking as a driver would do it without documents: every table a statement of its own."""
-
-    def __init__(self, tx: Tx) -> None:
-        self._tx = tx
-
-    def call(self, *calls: Call) -> tuple[Any, ...]:
-        """Read every table by itself, then the document that the booking works on."""
-        for one in calls:
-            document: Any = one.document
-            for instrument in document["instruments"]:
-                for read in READS:
-                    names = {"instrument": instrument, "fill": document["fill_ids"][0]}
-                    self._tx.query(read, **{name: value for name, value in names.items() if f":{name}" in read.text})
-        return self._tx.call(*calls)
-
-    def send(self, *calls: Call) -> None:
-        """Write part after part, each in a message of its own."""
-        for one in calls:
-            whole: Any = one.document
-            parts = [name for name in PARTS if whole.get(name)]
-            for number, part in enumerate(parts):
-                head = {name: value for name, value in whole.items() if name not in PARTS}
-                head |= {"fills": [], part: whole[part]}
-                if number:
-                    head["expected_seq"] = head["seq"]
-                self._tx.call(Call(one.function, head))
 
 
 def per_second(work: Callable[[int], None], threads: int = 1, seconds: float = SECONDS, size: int = 1) -> float:
@@ -133,21 +90,18 @@ def per_second(work: Callable[[int], None], threads: int = 1, seconds: float = S
             counts[thread] += size
 
     started = time.perf_counter()
-    workers = [threading.Thread(target=loop, args=(thread,)) for thread in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(loop, range(threads)))
     return sum(counts) / (time.perf_counter() - started)
 
 
-def lives(db: Database, *, wrap: Callable[[Tx], Any] = lambda tx: tx) -> Callable[[int], None]:
+def lives(db: Database) -> Callable[[int], None]:
     """Work that books the next fill of its thread's own instrument."""
     made: dict[int, tuple[str, Iterator[int]]] = {}
 
     def work(thread: int) -> None:
         instrument, numbers = made.setdefault(thread, (f"B{next(NUMBERS)}", itertools.count()))
-        book(db, [fill(instrument, next(numbers))], wrap=wrap)
+        book(db, [fill(instrument, next(numbers))])
 
     return work
 
@@ -174,7 +128,7 @@ def inserts(db: Database) -> Callable[[int], None]:
 def pgbench(url: str, clients: int) -> float:
     """Transactions per second of TPC-B on the same server."""
     parts = urlsplit(url)
-    command = ("-h", "127.0.0.1", "-p", str(parts.port), "-U", "postgres", "-n", "-c", str(clients), "-T", "2", "bench")
+    command = ("-h", "127.0.0.1", "-p", str(parts.port), "-U", "postgres", "-n", "-c", str(clients), "-T", "1", "bench")
     return float(re.findall(r"tps = ([\d.]+)", server_program("pgbench", *command))[-1])
 
 
@@ -205,7 +159,8 @@ def durable_server() -> Iterator[PostgresServer]:
             durable = {row["name"]: row["setting"] for row in tx.query(statement(DURABLE))}
             if set(durable.values()) != {"on"}:
                 raise RuntimeError(f"the server is not durable: {durable}")
-            service.open_book(tx, Book(book_id="live", start_cash=Decimal(100000)), STARTED_AT)
+            for name in ("live", BOOK):
+                service.open_book(tx, Book(book_id=name, start_cash=Decimal(100000)), STARTED_AT)
         yield server
 
 
@@ -229,9 +184,13 @@ def run(argv: list[str]) -> int:
     with durable_server() as server:
         url = server.url(database="bench")
         one_by_one(stage, url, rounds)
+        with open_database(url, 1) as db:
+            steps = life(db, lambda number: book(db, [fill("TEMPLATE", number)]), "TEMPLATE", len(LIFE))
+        beside_classic(stage, url, steps, rounds, "loopback", 3)
         in_batches(stage, url, rounds)
         with Proxy("127.0.0.1", urlsplit(url).port or 0, delay_seconds=DELAY_SECONDS) as proxy:
-            from_afar(stage, proxy, proxy.url(url), rounds)
+            count_round_trips(stage, proxy, proxy.url(url))
+            beside_classic(stage, proxy.url(url), steps, rounds, "behind 2 ms", 8)
         check(url)
     stage.note("one execution: position, lot or closings, action, chain hashes and outbox row, committed durably")
     stage.note("afterwards quantities, lots, P&L, chain and outbox of the book agreed (audit exit 0)")
@@ -243,23 +202,35 @@ def one_by_one(stage: Stage, url: str, rounds: int) -> None:
     """Single executions with 1, 4 and 8 clients, each beside the bare insert and TPC-B."""
     for threads in THREADS:
         with open_database(url, threads) as db:
-            ours, bare = alternate(
-                rounds, lambda n=threads, d=db: per_second(lives(d), n), lambda n=threads, d=db: per_second(inserts(d), n)
+            ours, bare, tpcb = alternate(
+                rounds,
+                lambda n=threads, d=db: per_second(lives(d), n),
+                lambda n=threads, d=db: per_second(inserts(d), n),
+                lambda n=threads: pgbench(url, n),
             )
-            tpcb = [pgbench(url, threads) for _ in range(rounds)]
-        stage.add(f"{threads} client: executions", ours, "/s")
-        stage.add(f"{threads} client: bare inserts", bare, "/s")
-        stage.add(f"{threads} client: TPC-B", tpcb, "/s")
+        who = "1 client" if threads == 1 else f"{threads} clients"
+        stage.add(f"{who}: executions", ours, "/s")
+        stage.add(f"{who}: bare inserts", bare, "/s")
+        stage.add(f"{who}: TPC-B", tpcb, "/s")
         ratios = [a / b for a, b in zip(ours, bare, strict=True)], [a / b for a, b in zip(ours, tpcb, strict=True)]
         if threads == 1:
-            stage.at_least("1 client: executions / bare inserts", ratios[0], 0.35)
-            stage.at_least("1 client: executions / TPC-B", ratios[1], 0.8)
+            stage.at_least(f"{who}: executions / bare inserts", ratios[0], 0.35)
+            stage.at_least(f"{who}: executions / TPC-B", ratios[1], 0.8)
         else:
-            stage.add(f"{threads} clients: executions / bare inserts", ratios[0], "×")
-            stage.add(f"{threads} clients: executions / TPC-B", ratios[1], "×")
-    with open_database(url, 1) as db:
-        ours, slow = alternate(rounds, lambda: per_second(lives(db)), lambda: per_second(lives(db, wrap=OneStatementAtATime)))
-    stage.at_least("executions / statement by statement, loopback", [a / b for a, b in zip(ours, slow, strict=True)], 3)
+            stage.add(f"{who}: executions / bare inserts", ratios[0], "×")
+            stage.add(f"{who}: executions / TPC-B", ratios[1], "×")
+
+
+def beside_classic(stage: Stage, url: str, steps: list[Step], rounds: int, where: str, goal: float) -> None:
+    """Single executions beside the same booking statement by statement, both at ``url``."""
+    with open_database(url, 1) as db, contextlib.closing(Classic(url, steps)) as classic:
+        ours, slow = alternate(rounds, lambda: per_second(lives(db)), lambda: per_second(classic.book))
+    stage.add(f"{where}: executions", ours, "/s")
+    stage.add(f"{where}: statement by statement", slow, "/s")
+    stage.at_least(f"{where}: executions / statement by statement", [a / b for a, b in zip(ours, slow, strict=True)], goal)
+    if not any("driver statements" in note for note in stage.notes):
+        count = classic.statements / classic.bookings
+        stage.note(f"statement by statement: {count:.1f} driver statements an execution, parametrised, BEGIN and COMMIT included")
 
 
 def in_batches(stage: Stage, url: str, rounds: int) -> None:
@@ -271,8 +242,8 @@ def in_batches(stage: Stage, url: str, rounds: int) -> None:
         stage.at_least(f"batch of {size} / TPC-B × {size}", [a / b for a, b in zip(ours, tpcb, strict=True)], goal)
 
 
-def from_afar(stage: Stage, proxy: Proxy, url: str, rounds: int) -> None:
-    """The same behind a delay; the round trips are counted on the way."""
+def count_round_trips(stage: Stage, proxy: Proxy, url: str) -> None:
+    """Round trips of a booking, counted on the way."""
     with open_database(url, 1) as db:
         work = lives(db)
         for _ in range(10):
@@ -281,9 +252,6 @@ def from_afar(stage: Stage, proxy: Proxy, url: str, rounds: int) -> None:
         for _ in range(20):
             work(0)
         stage.at_most("round trips per booking", [proxy.trips / 20], 2, "trips")
-        ours, slow = alternate(rounds, lambda: per_second(work), lambda: per_second(lives(db, wrap=OneStatementAtATime)))
-    stage.add("behind 2 ms: executions", ours, "/s")
-    stage.at_least("behind 2 ms: executions / statement by statement", [a / b for a, b in zip(ours, slow, strict=True)], 8)
 
 
 def check(url: str) -> None:

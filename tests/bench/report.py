@@ -122,13 +122,14 @@ def flush_milliseconds(seconds: float = 0.5) -> float:
     return statistics.median(times) * 1000
 
 
-def alternate(rounds: int, ours: Callable[[], float], baseline: Callable[[], float]) -> tuple[list[float], list[float]]:
-    """Run both measurements ``rounds`` times in turn after one unmeasured warm-up each; return the two lists."""
-    ours(), baseline()
-    results: tuple[list[float], list[float]] = ([], [])
+def alternate(rounds: int, *works: Callable[[], float]) -> list[list[float]]:
+    """Run all measurements ``rounds`` times in turn after one unmeasured warm-up each; return a list of each one's results."""
+    for work in works:
+        work()
+    results: list[list[float]] = [[] for _ in works]
     for _ in range(rounds):
-        results[0].append(ours())
-        results[1].append(baseline())
+        for result, work in zip(results, works, strict=True):
+            result.append(work())
     return results
 
 
