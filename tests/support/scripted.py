@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
 @contextmanager
 def scripted(*answers: tuple[Any, str]) -> Iterator[tuple[str, list[tuple[str, Any, str | None]]]]:
-    """A server that gives these answers (status, body) in turn, the last one for ever; yields its URL and what came."""
+    """Give these answers (status, ``hang`` or ``drip``, and body) in turn, the last one for ever; yields URL and what came."""
     seen: list[tuple[str, Any, str | None]] = []
     left = list(answers)
 
@@ -33,10 +33,20 @@ def scripted(*answers: tuple[Any, str]) -> Iterator[tuple[str, list[tuple[str, A
             if status == "hang":
                 hung.wait(5)
                 return
-            self.send_response(status)
+            self.send_response(200 if status == "drip" else status)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
+            if status == "drip":
+                self._drip(text)
+                return
             self.wfile.write(text.encode())
+
+        def _drip(self, text: str) -> None:
+            with suppress(OSError):
+                for letter in text:
+                    self.wfile.write(letter.encode())
+                    if hung.wait(0.02):
+                        return
 
         def log_message(self, *_: object) -> None:
             pass

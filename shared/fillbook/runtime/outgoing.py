@@ -12,6 +12,7 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from fillbook.runtime import clock
@@ -38,7 +39,7 @@ def read_bounded(response: requests.Response, *, seconds: float, bytes_max: int 
     deadline = clock.monotonic() + seconds
     parts: list[bytes] = []
     size = 0
-    for chunk in response.iter_content(CHUNK_BYTES):
+    while chunk := _what_is_there(response):
         size += len(chunk)
         if size > bytes_max:
             raise Unavailable("answer_too_large", f"more than {bytes_max} bytes")
@@ -46,6 +47,15 @@ def read_bounded(response: requests.Response, *, seconds: float, bytes_max: int 
             raise Unavailable("answer_too_slow", f"more than {seconds} s")
         parts.append(chunk)
     return b"".join(parts)
+
+
+def _what_is_there(response: requests.Response) -> bytes:
+    """The next bytes that have arrived: a larger read would wait for all of them, one drip after the other."""
+    try:
+        found: bytes = response.raw.read1(CHUNK_BYTES, decode_content=True)
+    except HTTPError as error:
+        raise requests.ConnectionError(type(error).__name__) from error
+    return found
 
 
 def read_json(response: requests.Response, *, seconds: float, bytes_max: int = ANSWER_BYTES_MAX) -> Any:

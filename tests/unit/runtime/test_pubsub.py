@@ -106,6 +106,11 @@ def test_a_hanging_server_is_left_in_time():
         Publisher("p", base_url=url).publish("t", TWO, timeout_seconds=0.2)
 
 
+def test_a_dripping_server_is_left_in_time():
+    with scripted(("drip", "x" * 400)) as (url, _), pytest.raises(Unavailable, match="answer_too_slow"):
+        Publisher("p", base_url=url).publish("t", TWO, timeout_seconds=0.3)
+
+
 def test_nobody_there_is_unavailable():
     with pytest.raises(Unavailable):
         Publisher("p", base_url="http://127.0.0.1:1").publish("t", TWO, timeout_seconds=0.2)
