@@ -171,7 +171,7 @@ async def _send_and_settle(
     async with aiohttp.ClientSession() as session:
         control = Control(session, desk)
         for _ in range(AFTER_THE_DAY_MINUTES_MAX):
-            if await control.backlog() == 0 and await asyncio.to_thread(operator.untold) == 0:
+            if (await control.backlog())[0] == 0 and await asyncio.to_thread(operator.untold) == 0:
                 break
             at += timedelta(minutes=1)
             await control.set_clock(at)

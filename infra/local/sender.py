@@ -22,6 +22,8 @@ from infra.local.receipts import Document
 
 IN_FLIGHT_MAX = 24
 BACKLOG_MINUTES_MAX = 5
+OLDEST_SECONDS_MAX = 600  # of desk time; a receipt is too old to be traded after 900
+RECEIPTS_TOPIC = "signals"
 TRIES_MAX = 240
 RETRY_SECONDS = 0.25
 CATCH_UP_SECONDS = 0.02
@@ -65,10 +67,11 @@ class Control:
         """Let the desk clock be the real time again."""
         await self._ask("POST", "/clock", {"realtime": True})
 
-    async def backlog(self) -> int:
-        """Messages published but not yet acknowledged, over all subscriptions."""
-        stats = await self._ask("GET", "/pubsub")
-        return sum(int(one["depth"]) for one in stats["subscriptions"].values())
+    async def backlog(self) -> tuple[int, float]:
+        """Messages published but not yet acknowledged, over all subscriptions, and desk seconds the oldest receipt waits."""
+        stats = list((await self._ask("GET", "/pubsub"))["subscriptions"].values())
+        waiting = (float(one["oldest_seconds"]) for one in stats if one["topic"] == RECEIPTS_TOPIC)
+        return sum(int(one["depth"]) for one in stats), max(waiting, default=0.0)
 
     async def _ask(self, method: str, path: str, document: dict[str, Any] | None = None) -> dict[str, Any]:
         """One request to the panel, repeated while its process is being started again."""
@@ -105,9 +108,13 @@ async def send_minutes(
 
 
 async def _catch_up(control: Control, backlog_max: int) -> None:
-    """Wait until no more than ``backlog_max`` messages wait; bounded, and then the sender goes on anyway."""
+    """Wait until no more than ``backlog_max`` messages wait and none for too long; bounded, then the sender goes on anyway.
+
+    The age matters by itself: one ticker held up by a worker that was killed waits alone while all others flow.
+    """
     for _ in range(CATCH_UP_LOOKS_MAX):
-        if await control.backlog() <= backlog_max:
+        waiting, oldest_seconds = await control.backlog()
+        if waiting <= backlog_max and oldest_seconds <= OLDEST_SECONDS_MAX:
             return
         await asyncio.sleep(CATCH_UP_SECONDS)
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import itertools
+import json
+import re
+import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -24,6 +28,7 @@ from infra.local.summary import Summary
 
 DAY = date(2026, 2, 3)
 WAIT_SECONDS = 60.0
+FOOTER = re.compile(r"action_id ([0-9a-f-]{36})")
 NewDesk = Callable[..., LocalCloud]
 
 # what a book holds, without what depends on when and in which process it was written
@@ -70,6 +75,25 @@ def counted(db: Database, text: str) -> int:
     with db.transaction(read_only=True) as tx:
         (row,) = tx.query(statement(text))
     return int(next(iter(row.values())))
+
+
+def inbox(cloud: LocalCloud) -> list[dict[str, Any]]:
+    """Every message that stands on the fake Discord."""
+    with urllib.request.urlopen(f"{cloud.place.discord_url}/_control/messages", timeout=10) as answer:
+        found: list[dict[str, Any]] = json.load(answer)
+    return found
+
+
+def told_on_discord(cloud: LocalCloud) -> Counter[str]:
+    """How often each execution stands on Discord, by the footers of the embeds: what a person would see."""
+    footers = (embed.get("footer", {}).get("text", "") for message in inbox(cloud) for embed in message["embeds"])
+    return Counter(found[1] for footer in footers if (found := FOOTER.match(footer)))
+
+
+def booked(cloud: LocalCloud) -> list[str]:
+    """The ids of all executions."""
+    with cloud.database.transaction(read_only=True) as tx:
+        return [str(row["action_id"]) for row in tx.query(statement("select action_id from ledger.v_actions"))]
 
 
 @pytest.fixture(scope="session")

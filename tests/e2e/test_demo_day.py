@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from infra.local.desk import LocalCloud
 from infra.local.receipts import Document
-from tests.e2e.conftest import NewDesk, desks, exported, minutes_of_the_day, play
+from infra.local.summary import Summary
+from tests.e2e.conftest import NewDesk, booked, desks, exported, minutes_of_the_day, play, told_on_discord
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 
@@ -39,6 +41,14 @@ def calm(minutes: list[list[Document]], tmp_path_factory: pytest.TempPathFactory
         return exported(cloud.database)
 
 
+def assert_proven(cloud: LocalCloud, summary: Summary, calm: dict[str, str]) -> None:
+    """The books of the calm day, every receipt decided, and on Discord each execution exactly once."""
+    assert summary.is_proven, summary.document()
+    assert summary.receipts == {"decided": MINUTES * TICKERS}
+    assert exported(cloud.database) == calm
+    assert told_on_discord(cloud) == Counter(booked(cloud))
+
+
 def test_a_day_in_which_every_process_is_killed_ends_like_the_undisturbed_day(
     new_desk: NewDesk, minutes: list[list[Document]], calm: dict[str, str]
 ) -> None:
@@ -59,8 +69,7 @@ def test_a_day_in_which_every_process_is_killed_ends_like_the_undisturbed_day(
     is_over.set()
     killer.join()
     assert len(set(killed)) >= 5, killed
-    assert summary.is_proven, summary.document()
-    assert exported(cloud.database) == calm
+    assert_proven(cloud, summary, calm)
 
 
 def test_a_day_sent_twice_reversed_and_duplicated_by_the_wire_is_the_same_day(
@@ -71,8 +80,7 @@ def test_a_day_sent_twice_reversed_and_duplicated_by_the_wire_is_the_same_day(
     first = play(cloud, minutes)
     again = play(cloud, [list(reversed(minute)) for minute in minutes])
     assert first.is_proven, first.document()
-    assert again.is_proven, again.document()
-    assert exported(cloud.database) == calm
+    assert_proven(cloud, again, calm)
 
 
 def test_a_database_that_stops_for_a_while_costs_nothing_but_time(
@@ -88,7 +96,6 @@ def test_a_database_that_stops_for_a_while_costs_nothing_but_time(
 
     breaker = threading.Thread(target=outage)
     breaker.start()
-    summary: Any = play(cloud, minutes)
+    summary = play(cloud, minutes)
     breaker.join()
-    assert summary.is_proven, summary.document()
-    assert exported(cloud.database) == calm
+    assert_proven(cloud, summary, calm)

@@ -14,7 +14,7 @@ import pytest
 
 from infra.local.desk import LocalCloud
 from infra.local.sender import encode_receipt
-from tests.e2e.conftest import WAIT_SECONDS, NewDesk, counted
+from tests.e2e.conftest import WAIT_SECONDS, NewDesk, counted, inbox
 from tests.support.receipts import body
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
@@ -30,12 +30,6 @@ def post(cloud: LocalCloud, document: dict[str, Any]) -> tuple[int, dict[str, An
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
         return answer.status, json.load(answer)
-
-
-def inbox(cloud: LocalCloud) -> list[dict[str, Any]]:
-    with urllib.request.urlopen(f"{cloud.place.discord_url}/_control/messages", timeout=10) as answer:
-        messages: list[dict[str, Any]] = json.load(answer)
-    return messages
 
 
 def messages_when_told(cloud: LocalCloud, number: int) -> list[dict[str, Any]]:
