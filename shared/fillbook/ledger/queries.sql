@@ -304,8 +304,7 @@ select b.book_id from ledger.books b
 -- Keep what an audit found.
 insert into ledger.audits (book_id, ran_at, exit, findings, seq, code_version)
 values (:book_id, :ran_at, :exit, :findings::jsonb, :seq, :code_version)
-on conflict on constraint audits_pk do update
-   set (exit, findings, seq, code_version) = (excluded.exit, excluded.findings, excluded.seq, excluded.code_version);
+on conflict on constraint audits_pk do nothing;
 
 -- name: store_anchor
 -- Anchor the chain's end for a day; the first of a day stands.

@@ -1,0 +1,126 @@
+"""Statements use their index whatever the size: plans of the hot load and of every statement of ``queries.sql``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fillbook.ledger import store, words
+from fillbook.runtime.db import Database
+from fillbook.runtime.sql import statement
+from tests.support.ledger import StoredWorld, make_fill
+
+Query = Callable[..., list[dict[str, Any]]]
+MIGRATION = Path(words.__file__).parents[3] / "infra" / "database" / "migrations" / "0003_ledger.sql"
+NOBODY = "'00000000-0000-0000-0000-000000000000'"
+
+HOT = {
+    "fills of one id": (
+        f"select * from ledger.fills f where f.book_id = 'live' and f.fill_id = {NOBODY} order by f.version offset 0",
+        "fills_pk",
+    ),
+    "open positions": (
+        """select * from ledger.positions p where p.book_id = 'live' and p.instrument = 'AMD' and p.status = 'OPEN'
+           order by p.direction offset 0""",
+        "positions_one_open",
+    ),
+    "last booked key": (
+        """select a.executed_at, a.venue_order, a.fill_id from ledger.execution_actions a
+            where a.book_id = 'live' and a.instrument = 'AMD' and a.superseded_at is null and a.state = 'BOOKED'
+            order by a.executed_at desc, a.venue_order desc, a.fill_id desc, a.leg desc limit 1""",
+        "execution_actions_by_instrument",
+    ),
+    "last split": (
+        "select max(j.effective_at) from ledger.adjustments j where j.book_id = 'live' and j.instrument = 'AMD'",
+        "adjustments_by_instrument",
+    ),
+    "parked": (
+        "select count(*) from ledger.parked_fills k where k.book_id = 'live' and k.instrument = 'AMD'",
+        "parked_fills_by_instrument",
+    ),
+}
+
+
+@pytest.fixture
+def full(db: Database) -> Database:
+    """A book of some size with statistics, as a desk has it after its first minutes."""
+    world = StoredWorld(db)
+    names = [f"T{number:02}" for number in range(40)]
+    world.deliver([make_fill(f"{name}-{turn}", "BUY", 1, 100, turn, instrument=name) for name in names for turn in range(8)])
+    with db.transaction() as tx:
+        for table in ("fills", "execution_actions", "positions", "lots", "books", "marks"):
+            tx.execute(statement(f"analyze ledger.{table}"))
+    return db
+
+
+def plan(db: Database, text: str, **params: object) -> str:
+    """The plan of a statement when nothing may be scanned from end to end."""
+    with db.transaction() as tx:
+        tx.execute(statement("set local enable_seqscan = off"))
+        rows = tx.query(statement("explain (costs off) " + text), **params)
+    return "\n".join(str(value) for row in rows for value in row.values())
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_a_look_up_of_the_hot_load_names_its_index(db: Database, name: str) -> None:
+    text, index = HOT[name]
+    assert index in plan(db, text)
+
+
+def test_the_open_lots_of_a_position_come_by_an_index_of_the_position(db: Database) -> None:
+    text = (
+        f"select * from ledger.lots l where l.book_id = 'live' and l.position_id = {NOBODY} and l.quantity_open > 0 "
+        "order by l.opened_at, l.venue_order, l.fill_id offset 0"
+    )
+    assert re.search(r"lots_(open|by_position)", plan(db, text))
+
+
+def test_load_and_apply_never_scan_a_table_and_keep_one_plan() -> None:
+    text = MIGRATION.read_text("utf-8")
+    for name in ("load", "apply"):
+        head = text[text.index(f"create function ledger.{name}(document jsonb)") :].split("$$", 1)[0]
+        assert "set plan_cache_mode = force_generic_plan" in head
+        assert "set enable_seqscan = off" in head
+
+
+PAGED = {
+    "book_head": "books_pk",
+    "fills_page": "fills_seq_key",
+    "actions_page": "execution_actions_seq_key",
+    "positions_page": "positions_pk",
+    "lots_page": "lots_pk",
+    "current_fill": "fills_pk",
+    "adjustment_versions": "adjustments_pk",
+    "anchors": "chain_anchors_pk",
+    "parked": "parked_fills",
+    "last_marks": "marks_pk",
+}
+VALUES: dict[str, object] = {
+    "book_id": "live",
+    "after": 0,
+    "rows_max": 10,
+    "fill_id": "00000000-0000-0000-0000-000000000000",
+    "adjustment_id": "00000000-0000-0000-0000-000000000000",
+}
+
+
+@pytest.mark.parametrize("name", PAGED)
+def test_a_statement_that_reads_a_book_in_pages_uses_its_index(full: Database, name: str) -> None:
+    asked = store.QUERIES[name]
+    values = {key: VALUES[key] for key in asked.parameters}
+    if name in ("positions_page", "lots_page"):
+        values["after"] = VALUES["fill_id"]
+    assert PAGED[name] in plan(full, asked.text, **values)
+
+
+def test_every_statement_of_the_room_is_valid_sql(db: Database) -> None:
+    for name, asked in store.QUERIES.items():
+        if asked.text.lstrip().startswith(("insert", "select ledger.clear")):
+            continue
+        numbered = asked.numbered
+        with db.transaction() as tx:
+            tx.execute(statement(f"prepare checked_{name} as {numbered}"))

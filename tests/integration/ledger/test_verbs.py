@@ -1,0 +1,151 @@
+"""The operator verbs as an operator meets them: what they print, what they exit with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fillbook.ledger import service
+from fillbook.ledger.__main__ import main
+from fillbook.ledger.model import Mark
+from tests.support.ledger import StoredWorld, at, make_book, make_fill
+
+Query = Callable[..., list[dict[str, Any]]]
+
+
+Verb = Callable[..., tuple[int, str]]
+FILL = "fill --book live --by ann --instrument AMD --executed-at 2026-02-03T15:00:00Z"
+SPLIT = "split --book live --instrument AMD --by ann --reason announced"
+
+
+@pytest.fixture
+def verb(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
+    """Run a verb as ``desk_operator`` (or another role), an hour into the day; return its exit code and what it said."""
+    clock = tmp_path / "clock.json"
+    clock.write_text(json.dumps({"desk_at": at(60).isoformat(), "real_at": 0, "speed": 1, "paused": True}))
+
+    def run(text: str, *, role: str = "desk_operator") -> tuple[int, str]:
+        monkeypatch.setenv("FILLBOOK_ENV", "local")
+        monkeypatch.setenv("FILLBOOK_DATABASE_URL", f"{database_url}?role={role}")
+        monkeypatch.setenv("FILLBOOK_DESK_CLOCK", str(clock))
+        code = main(text.split())
+        said = capsys.readouterr()
+        return code, said.out + said.err
+
+    return run
+
+
+def test_audit_verify_and_rebuild_of_a_clean_book(stored: StoredWorld, verb: Verb) -> None:
+    stored.deliver([make_fill("a", "BUY", 10, 100)])
+    assert verb("audit") == (0, "live: clean at seq 2\n")
+    code, text = verb("audit --book live --json")
+    assert (code, json.loads(text)["exit"]) == (0, 0)
+    assert verb("verify") == (0, "live: whole\n")
+    code, text = verb("rebuild --check")
+    assert code == 0
+    assert text.startswith(f"live: equal, 2 rows, state {stored.state_hash}, chain {stored.chain_head}")
+    assert verb("rebuild --write --book live", role="ledger_maintenance")[0] == 0
+
+
+def test_a_violation_is_the_exit_code_and_is_named(stored: StoredWorld, verb: Verb, query: Query) -> None:
+    stored.deliver([make_fill("a", "BUY", 10, 100)])
+    query("update ledger.positions set cost_basis = cost_basis + 0.01")
+    code, text = verb("audit --book live --store")
+    assert code == 21
+    assert "1 Σ open lots = position" in text
+    assert [row["exit"] for row in query("select exit from ledger.v_audits")] == [21]
+    code, text = verb("rebuild --check --book live")
+    assert (code, "cost_basis" in text) == (1, True)
+    query("update ledger.fills set reason = 'late'")
+    code, text = verb("verify --book live")
+    assert (code, "altered seq 1: fills" in text) == (1, True)
+
+
+def test_an_operator_enters_corrects_and_busts_a_fact(stored: StoredWorld, verb: Verb) -> None:
+    code, text = verb(f"{FILL} --ticket T1 --side buy --quantity 10 --price 100 --fees 1 --reason opening_balance")
+    entered = json.loads(text)
+    assert (code, entered["status"], entered["actions"][0]["action_type"]) == (0, "booked", "ENTRY")
+    code, text = verb(f"{FILL} --ticket T1 --revision 2 --side BUY --quantity 12 --price 100")
+    assert json.loads(text)["actions"][0]["version"] == 2
+    assert stored.positions[0].quantity_open == 12
+    code, text = verb(f"bust --book live --fill {entered['fill_id']} --by ann --reason operator_correction")
+    assert json.loads(text)["actions"][0]["state"] == "VOID"
+    assert stored.positions == []
+
+
+def test_a_split_is_entered_and_undone(stored: StoredWorld, verb: Verb) -> None:
+    stored.deliver([make_fill("a", "BUY", 10, 100)])
+    split = f"{SPLIT} --ratio 4:1 --effective 2026-02-03T16:00Z"
+    assert verb(split) == (0, "entered\n")
+    assert verb(split) == (0, "nothing to change\n")
+    assert stored.positions[0].quantity_open == 40
+    assert verb(f"{split} --void") == (0, "undone\n")
+    assert stored.positions[0].quantity_open == 10
+
+
+def test_methods_stand_side_by_side(stored: StoredWorld, verb: Verb) -> None:
+    stored.deliver([make_fill("a", "BUY", 10, 100, fees="1"), make_fill("b", "BUY", 10, 110, 1, fees="1")])
+    stored.deliver([make_fill("c", "BUY", 10, 120, 2, fees="1"), make_fill("d", "SELL", 24, 130, 3, fees="2.40")])
+    seen = Mark(instrument="AMD", price=Decimal(130), marked_at=at(4), source="signal")
+    service.run(stored.db, lambda tx: service.mark(tx, "live", [seen], at(4)))
+    code, text = verb("methods --book live")
+    assert code == 0
+    assert text.splitlines() == [
+        "FIFO      realized 535.20000000 USD; unrealized 59.40000000 USD; lots 6 AMD @ 120",
+        "LIFO      realized 415.20000000 USD; unrealized 179.40000000 USD; lots 6 AMD @ 100",
+        "HIFO      realized 415.20000000 USD; unrealized 179.40000000 USD; lots 6 AMD @ 100",
+        "AVERAGE   realized 475.20000000 USD; unrealized 119.40000000 USD; lots 2 AMD @ 100, 2 AMD @ 110, 2 AMD @ 120",
+        "SPECIFIC  n/a (no picks)",
+    ]
+    assert verb("methods --book live --instrument NVDA")[1].startswith("FIFO      realized 0; unrealized 0; lots none")
+
+
+def test_an_anchor_is_stored_once_a_day(stored: StoredWorld, verb: Verb) -> None:
+    stored.deliver([make_fill("a", "BUY", 10, 100)])
+    assert verb("anchor --book live") == (0, "live: anchored\n")
+    assert verb("anchor") == (0, "live: has the anchor of today\n")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("audit --book nowhere:1", "book_unknown"),
+        ("audit --book ibkr:none", "book_unknown"),
+        ("bust --book live --fill 00000000-0000-0000-0000-000000000000 --by a --reason x", "fill_unknown"),
+        (f"{FILL} --ticket T --side hold --quantity 1 --price 1", "side_invalid"),
+        (f"{FILL} --ticket T --side buy --quantity many --price 1", "number_invalid"),
+        (f"{FILL} --ticket T --side buy --quantity 1 --price 1 --session-date soon", "session_date_invalid"),
+        (f"{SPLIT} --ratio 4 --effective 2026-02-03T16:00Z", "ratio_invalid"),
+        (f"{SPLIT} --ratio 4:1 --effective 2026-02-03T16:00", "instant_invalid"),
+        (f"{SPLIT} --ratio 4:1 --effective 2026-02-03T16:00Z --void", "adjustment_unknown"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_its_reason(stored: StoredWorld, verb: Verb, asked: str, said: str) -> None:
+    code, text = verb(asked)
+    assert (code, said in text) == (2, True), text
+
+
+def test_wrong_usage_and_an_absent_database_have_their_own_exits(
+    verb: Verb, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        verb("rebuild")
+    assert stop.value.code == 2
+    monkeypatch.setenv("FILLBOOK_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")
+    assert main(["audit"]) == 3
+    monkeypatch.delenv("FILLBOOK_DATABASE_URL")
+    assert main(["audit"]) == 2
+    assert "not available" in capsys.readouterr().err
+
+
+def test_a_fact_of_a_hedging_book_needs_its_direction(verb: Verb, db: Any) -> None:
+    StoredWorld(db, make_book("mt5:s:1", "SPECIFIC", "hedge"))
+    given = FILL.replace("live", "mt5:s:1") + " --ticket T1 --side buy --quantity 1 --price 2"
+    assert verb(given)[0] == 2
+    code, text = verb(f"{given} --direction LONG --lot-ref 7 --multiplier 100 --cash-style margin")
+    assert (code, json.loads(text)["status"]) == (0, "booked")
