@@ -518,8 +518,9 @@ begin
 end $$;
 
 -- Book-wide facts of a session date: realized and open basis per currency, open positions by direction, ENTRY actions.
-create function ledger.totals(book text, day date) returns json language sql volatile as $$
-    select json_build_object(
+create function ledger.totals(book text, day date) returns json language plpgsql volatile as $$
+begin
+    return json_build_object(
         'amounts', (
             select json_agg(json_build_array(
                 c.currency, case when c.unknown_pnl = 0 then c.realized end, case when c.unknown_basis = 0 then c.basis end))
@@ -533,8 +534,8 @@ create function ledger.totals(book text, day date) returns json language sql vol
             select count(*) from ledger.execution_actions a
              where a.book_id = book and a.superseded_at is null and a.state = 'BOOKED' and a.action_type = 'ENTRY'
                and a.session_date = day
-               and a.executed_at >= day - interval '7 days' and a.executed_at < day + interval '3 days'))
-$$;
+               and a.executed_at >= day - interval '7 days' and a.executed_at < day + interval '3 days'));
+end $$;
 
 -- {book_id, rows: [{instrument, before: [executed_at, venue_order, fill_id], fill_ids}], fills_max} -> what is stored from
 -- the last flat point before each key on: current fills, splits, current actions with closings, their positions and lots.
