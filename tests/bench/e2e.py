@@ -23,10 +23,11 @@ from fillbook.calendar import Session, calendar
 from fillbook.runtime.sql import statement
 from fillbook.signal.receipt import instant
 from infra.local.control import Control
-from infra.local.desk import LocalCloud
+from infra.local.desk import DISCORD, POSTGRES, PUBSUB, LocalCloud
 from infra.local.deskclock import DeskClockFile
 from tests.bench.load import at_rate
 from tests.bench.nulls import CHAIN, work_tree
+from tests.bench.processor import spent_seconds
 from tests.bench.report import Stage, percentile, publish
 from tests.bench.webhook import webhook_of
 from tests.support.receipts import MINUTE_MS, R_TS, body, encoded
@@ -35,12 +36,24 @@ RATE, SECONDS, ROUNDS = 20, 30, 5
 ENTRIES = 10  # a session date, by the strategy's limits
 SPEED = 300.0  # desk seconds in one second while a burst runs
 FUNCTIONS = tuple(CHAIN)
+PROCESSES = (*FUNCTIONS, PUBSUB, DISCORD, POSTGRES)
 P50, P99, ANSWER = 2.0, 3.0, 1.5
 SETTLE_SECONDS = 20.0
 STOP = Decimal("96.90")
 TICKER = re.compile(r"ZE\d+")
 DAY_MINUTES = 24 * 60
 ACTIONS = statement("select count(*) as n from ledger.v_actions where book_id = 'live'")
+LEGS = statement(
+    "select extract(epoch from r.processed_at - r.received_at) as door_to_worker,"
+    " extract(epoch from m.created_at - r.processed_at) as worker_to_notifier,"
+    " extract(epoch from t.started_at - m.created_at) as notifier_to_request,"
+    " extract(epoch from t.finished_at - t.started_at) as request_to_answer"
+    " from signal.receipts r join ledger.fills f on f.book_id = 'live' and f.source_id like r.receipt_id || '#%'"
+    " join ledger.v_actions a on a.book_id = 'live' and a.fill_id = f.fill_id"
+    " join notify.messages m on m.channel_id = 'executions' and m.subject_key = 'live/' || a.action_id"
+    " join notify.attempt_subjects s on s.channel_id = m.channel_id and s.subject_key = m.subject_key"
+    " join notify.attempts t on t.attempt_id = s.attempt_id and t.http_status = 200"
+)
 
 
 @dataclass(slots=True)
@@ -69,8 +82,11 @@ def run(argv: list[str]) -> int:
             _burst(lane, first, RATE)  # connections, caches and the first lines of code
         for rate in rates:
             ours, null = (Lane(lane.cloud, read_to=lane.read_to) for lane in warm)
+            before = _used(lanes)
             _rounds(stage, ours, null, sessions, rate, max(1, round(rate * seconds / (2 * ENTRIES * rounds))), rounds)
+            _effort(stage, rate, before, _used(lanes), (ours.sent, null.sent))
         actions = int(lanes[0].database.run(lambda tx: tx.query(ACTIONS), read_only=True)[0]["n"])
+        _legs(stage, lanes[0], rates[-1])
         figures = lanes[0].figures()
     stage.note(f"{actions:,} executions booked; processes restarted: {sum(one['restarts'] for one in figures.values())}")
     stage.note(f"each burst: the {2 * ENTRIES} receipts of a date; desk clock {SPEED:g} times as fast; schedules paused")
@@ -153,3 +169,32 @@ def _told(lane: Lane, tickers: Sequence[str]) -> dict[str, list[float]]:
             for embed in request["body"]["embeds"]:
                 told[TICKER.search(embed["title"])[0]].append(at)
     return told
+
+
+def _legs(stage: Stage, cloud: LocalCloud, rate: int) -> None:
+    """Where our time goes, from the instants that the rooms themselves recorded on the desk clock."""
+    rows = cloud.database.run(lambda tx: tx.query(LEGS), read_only=True)
+    for leg in ("door_to_worker", "worker_to_notifier", "notifier_to_request", "request_to_answer"):
+        times = [float(row[leg]) / SPEED * 1000 for row in rows if row[leg] is not None]
+        stage.add(f"{rate}/s, ours: {leg.replace('_', ' ')}, p50", [percentile(times, 0.5)], "ms")
+
+
+def _used(lanes: Sequence[LocalCloud]) -> list[dict[str, float]]:
+    """Processor seconds of every process of each desk so far."""
+    leaders = [{name: lane.pid(name) for name in PROCESSES} for lane in lanes]
+    return [spent_seconds({name: pid for name, pid in one.items() if pid is not None}) for one in leaders]
+
+
+def _effort(
+    stage: Stage, rate: int, before: Sequence[dict[str, float]], after: Sequence[dict[str, float]], sent: Sequence[int]
+) -> None:
+    """Processor milliseconds a receipt of each process, ours and null: a figure that other work on the machine leaves alone."""
+    spent = [
+        {name: (two[name] - one[name]) / count * 1000 for name in two}
+        for one, two, count in zip(before, after, sent, strict=True)
+    ]
+    for name in spent[0]:
+        stage.add(f"{rate}/s, processor time of {name}", [spent[0][name]], "ms a receipt")
+        if name in spent[1]:
+            stage.add(f"{rate}/s, processor time of {name}, null chain", [spent[1][name]], "ms a receipt")
+    stage.add(f"{rate}/s, processor time / null chain", [sum(spent[0].values()) / sum(spent[1].values())], "×")
