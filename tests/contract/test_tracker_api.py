@@ -1,0 +1,75 @@
+"""The read API keeps its contract: whatever a generator makes of the document, the answer is one it announces, never a 500."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from flask.testing import FlaskClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
+
+from infra.manifest import load
+from tests.support.functions import FunctionApps
+from tests.support.tracker_api import PATHS, tracker_document
+
+KEY = "desk-key-of-the-contract"
+SCHEMA = schemathesis.openapi.from_dict(tracker_document())
+OPERATIONS = [SCHEMA[path]["GET"] for path in PATHS]
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+ANY_OPERATION = st.one_of(*[operation.as_strategy() for operation in OPERATIONS])
+ANY_WRONG_ONE = st.one_of(
+    *[one.as_strategy(generation_mode=GenerationMode.NEGATIVE) for one in OPERATIONS if one.path != "/timed/health"]
+)
+
+
+@pytest.fixture
+def tracker(function_app: FunctionApps, database_url: str, tmp_path: Path) -> FlaskClient:
+    clock = {"desk_at": "2026-02-03T15:16:00+00:00", "real_at": 0, "speed": 1, "paused": True}
+    (tmp_path / "clock.json").write_text(json.dumps(clock))
+    entry = {"id": "desk", "sha256": hashlib.sha256(KEY.encode()).hexdigest(), "scopes": ["read"], "tenant_id": "desk"}
+    return function_app(
+        "trade_tracker",
+        {
+            "FILLBOOK_DATABASE_URL": f"{database_url}?role=tracker_reader",
+            "FILLBOOK_DESK_CLOCK": str(tmp_path / "clock.json"),
+            "DESK_KEYS": json.dumps([entry | {"books": ["live", "ibkr:*"]}]),
+        },
+    )
+
+
+def send(tracker: FlaskClient, case: Any, headers: dict[str, str]) -> Any:
+    query = {name: value if isinstance(value, str) else json.dumps(value) for name, value in dict(case.query or {}).items()}
+    answer = tracker.get(case.formatted_path, query_string=query, headers=headers)
+    case.validate_response(answer, checks=CHECKS)
+    return answer
+
+
+@settings(max_examples=100)
+@given(case=ANY_OPERATION)
+def test_a_generated_question_of_a_reader_is_answered_as_announced(tracker: FlaskClient, case: Any) -> None:
+    assert send(tracker, case, {"Authorization": f"Bearer {KEY}"}).status_code in {200, 400, 404}
+
+
+@settings(max_examples=100)
+@given(case=ANY_WRONG_ONE)
+def test_a_generated_question_that_breaks_the_document_is_answered_as_announced(tracker: FlaskClient, case: Any) -> None:
+    assert send(tracker, case, {"Authorization": f"Bearer {KEY}"}).status_code in {200, 400, 404}
+
+
+@settings(max_examples=30)
+@given(case=ANY_OPERATION)
+def test_a_generated_question_of_a_stranger_is_refused(tracker: FlaskClient, case: Any) -> None:
+    assert send(tracker, case, {}).status_code == 401
+
+
+def test_the_document_has_every_reading_route_of_the_manifest() -> None:
+    routes = load().functions["trade_tracker"].routes
+    assert {route.path for route in routes if route.caller == "desk_key"} == set(PATHS)

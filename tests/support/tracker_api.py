@@ -1,0 +1,67 @@
+"""The tracker's read API as an OpenAPI document, its parameters taken from the code that reads them; for contract tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fillbook.tracker.lanes import CARDS_MAX
+from fillbook.tracker.lanes import PARAMETERS as LANE_PARAMETERS
+from fillbook.tracker.model import DIRECTIONS, LIMIT_MAX, SOURCES, STATUSES, TICKER_LENGTH_MAX, TRADE_PARAMETERS
+
+INSTANT = {"type": "string", "examples": ["2026-02-03", "2026-02-03T15:16:00Z", "1770131700000"]}
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "books": {"type": "string", "examples": ["live", "all", "live,ibkr:U1"]},
+    "since": INSTANT,
+    "until": INSTANT,
+    "ticker": {"type": "string", "minLength": 1, "maxLength": TICKER_LENGTH_MAX},
+    "direction": {"enum": list(DIRECTIONS)},
+    "status": {"enum": list(STATUSES)},
+    "include": {"enum": ["lots", "actions", "lots,actions"]},
+    "limit": {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX},
+    "source": {"enum": sorted(SOURCES)},
+    "cards": {"type": "integer", "minimum": 1, "maximum": CARDS_MAX},
+}
+ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "request_id"],
+            "properties": {"code": {"type": "string"}, "message": {"type": "string"}, "request_id": {"type": "string"}},
+            "additionalProperties": False,
+        }
+    },
+    "additionalProperties": False,
+}
+LISTS = {"/timed/trades": ("trades", TRADE_PARAMETERS), "/timed/ledger/trades": ("trades", TRADE_PARAMETERS)}
+PATHS = {**LISTS, "/timed/lanes": ("lanes", LANE_PARAMETERS), "/timed/health": ("status", frozenset[str]())}
+
+
+def tracker_document() -> dict[str, Any]:
+    """OpenAPI 3.1: every reading route with its parameters and answers."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Fillbook read API", "version": "1"},
+        "paths": {path: {"get": _operation(key, names)} for path, (key, names) in PATHS.items()},
+        "components": {
+            "schemas": {"Error": ERROR},
+            "securitySchemes": {"desk_key": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"desk_key": []}],
+    }
+
+
+def _operation(key: str, names: frozenset[str]) -> dict[str, Any]:
+    refused = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+    found = {"type": "object", "required": [key]}
+    return {
+        "parameters": [{"name": name, "in": "query", "required": False, "schema": SCHEMAS[name]} for name in sorted(names)],
+        "responses": {
+            "200": {"description": "What is asked for.", "content": {"application/json": {"schema": found}}},
+            "400": {"description": "A parameter is wrong; it is named.", **refused},
+            "401": {"description": "No key, an unknown or an expired one.", **refused},
+            "404": {"description": "No such book for this key.", **refused},
+            "503": {"description": "The database is away; come back.", **refused},
+        },
+    }
