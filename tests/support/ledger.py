@@ -98,16 +98,16 @@ class MemoryWorld:
         rows = [arrival.row for arrival in arrivals if arrival.row is not None]
         if not rows:
             return service._outcomes(arrivals, None, None)
-        plan, sealed = rebuild.step(self.memory, rows, [], recorded_at)
+        sealed = rebuild.step(self.memory, rows, [], recorded_at, announce=True)
         self.events += sealed.events
-        return service._outcomes(arrivals, plan, sealed)
+        return service._outcomes(arrivals, sealed.plan, sealed)
 
     def split(self, ratio: tuple[int, int], minute: float, *, is_void: bool = False, instrument: str = "AMD") -> None:
         """Enter or undo a split."""
         adjustment = check_adjustment(make_split(self.book.book_id, ratio, minute, is_void=is_void, instrument=instrument))
         known = self.memory.adjustments.get(adjustment.adjustment_id, [])
         version = AdjustmentVersion(adjustment=adjustment, version=len(known) + 1, recorded_at=self.memory.head.last_recorded_at)
-        _, sealed = rebuild.step(self.memory, [], [version], version.recorded_at)
+        sealed = rebuild.step(self.memory, [], [version], version.recorded_at, announce=True)
         self.events += sealed.events
 
     @property

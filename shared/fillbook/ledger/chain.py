@@ -9,10 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from json.encoder import encode_basestring
+from typing import Any
 
-encode: Callable[[object], str] = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
-"""Canonical JSON: compact, keys sorted, UTF-8."""
+_encoder: Any = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+_make: Any = getattr(json.encoder, "c_make_encoder", None)
+if _make is not None:  # JSONEncoder.encode makes a new C encoder on every call; one is enough
+    _compiled: Any = _make(None, _encoder.default, encode_basestring, None, ":", ",", True, False, False)
+
+
+def encode(value: object) -> str:
+    """Canonical JSON: compact, keys sorted, UTF-8; a float that is no number is a ``ValueError``."""
+    return "".join(_compiled(value, 0)) if _make is not None else str(_encoder.encode(value))
 
 
 def genesis(book_id: str) -> bytes:

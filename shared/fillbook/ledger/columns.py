@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
+from decimal import Decimal
 from operator import attrgetter
 from typing import Any
 
@@ -20,13 +21,23 @@ Values = list[Any]
 _Convert = Callable[[Any], Any]
 
 
+def _number(value: Decimal) -> str:
+    """``money.plain``, for the many: ``str`` writes an exponent only for what is very small or has one."""
+    if not value:
+        return "0"
+    text = str(value)
+    if "E" in text:
+        return plain(value)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def _picks(picks: tuple[LotPick, ...]) -> list[dict[str, str]]:
     return [{"lot": pick.lot, "quantity": plain(pick.quantity)} for pick in picks]
 
 
 _KINDS: dict[str, _Convert | None] = {
     "": None,
-    "n": plain,
+    "n": _number,
     "t": instant_text,
     "d": date.isoformat,
     "x": bytes.hex,
@@ -48,10 +59,10 @@ class Table:
 
     def values(self, book_id: str, row: object) -> Values:
         """The row's values in schema order, ``book_id`` first."""
-        values: Values = [book_id]
-        for value, convert in zip(self._get(row), self._converts, strict=True):
-            values.append(value if convert is None or value is None else convert(value))
-        return values
+        return [book_id] + [
+            value if convert is None or value is None else convert(value)
+            for value, convert in zip(self._get(row), self._converts, strict=True)
+        ]
 
     def document(self, values: Values) -> dict[str, Any]:
         """The values by column name, for ``jsonb_populate_recordset``."""

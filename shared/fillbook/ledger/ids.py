@@ -7,19 +7,22 @@ lower-case uuid texts, the form in which they travel in documents, so that nothi
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
+from json.encoder import encode_basestring
 
 from fillbook.outbox.model import NAMESPACE
 
 _SEED = NAMESPACE.bytes
-_encode: Callable[[object], str] = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+# instants of one booking stand in five rows of it
+_INSTANTS_KEPT = 512
 
 
 def derived(*name: str | int | None) -> str:
     """Return the uuid5 of the compact JSON array ``name`` in the one namespace (same as ``outbox.model.derived_id``)."""
-    digest = bytearray(hashlib.sha1(_SEED + _encode(name).encode(), usedforsecurity=False).digest()[:16])
+    parts = [encode_basestring(part) if isinstance(part, str) else "null" if part is None else str(part) for part in name]
+    text = f"[{','.join(parts)}]"
+    digest = bytearray(hashlib.sha1(_SEED + text.encode(), usedforsecurity=False).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
     text = digest.hex()
@@ -56,6 +59,7 @@ def event_id(book_id: str, event_type: str, subject: str, version: int) -> str:
     return derived("event", book_id, event_type, subject, version)
 
 
+@lru_cache(_INSTANTS_KEPT)
 def instant_text(value: datetime) -> str:
     """Canonical text of an instant: UTC, six decimals, ``Z``."""
     if value.tzinfo is not UTC:

@@ -104,7 +104,9 @@ def open_leg(
         if fill.cash_style == "full":
             cash = cash - value if is_long else cash + value
     action_type = ActionType.ENTRY if position is None else ActionType.ADD_ENTRY
-    action = _action(fill, leg, action_type, after, quantity, value, charge.fees, cash, lot.lot_id, (), is_flat_after=False)
+    action = _action(
+        fill, leg, action_type, after, quantity, value, charge.fees, cash, own_id, lot.lot_id, (), is_flat_after=False
+    )
     return Leg(action, after, (lot,))
 
 
@@ -153,7 +155,18 @@ def close_leg(
     action_type = ActionType.TRIM if after.lots else ActionType.EXIT
     own_lot = touched[0].lot_id if len(touched) == 1 else None
     action = _action(
-        fill, 1, action_type, after, quantity, value, charge.fees, cash, own_lot, tuple(closings), is_flat_after=is_flat_after
+        fill,
+        1,
+        action_type,
+        after,
+        quantity,
+        value,
+        charge.fees,
+        cash,
+        action_id(fill.fill_id, 1),
+        own_lot,
+        tuple(closings),
+        is_flat_after=is_flat_after,
     )
     return Leg(action, after, tuple(touched))
 
@@ -258,6 +271,7 @@ def _action(
     value: Decimal | None,
     fees: Decimal | None,
     cash: Decimal | None,
+    own_id: str,
     own_lot: str | None,
     closings: tuple[Closing, ...],
     *,
@@ -270,7 +284,7 @@ def _action(
         unrealized = money(worth if after.direction is Direction.LONG else -worth)
     closes = bool(closings)
     return Action(
-        action_id=action_id(fill.fill_id, leg),
+        action_id=own_id,
         fill_id=fill.fill_id,
         leg=leg,
         position_id=after.position_id,

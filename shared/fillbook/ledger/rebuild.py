@@ -22,8 +22,7 @@ from fillbook.ledger.ids import instant_text
 from fillbook.ledger.journal import changes_of
 from fillbook.ledger.memory import MemoryBook
 from fillbook.ledger.model import AdjustmentVersion, BookHead, FillVersion
-from fillbook.ledger.rebooking import Plan
-from fillbook.ledger.sealing import Sealed, seal
+from fillbook.ledger.sealing import Sealed, lot_document, parked_document, position_document, seal
 from fillbook.ledger.statehash import state_hash
 from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.errors import Rejected
@@ -105,7 +104,7 @@ def replay(head: BookHead, journal: Iterable[JournalRow], each: Callable[[Sealed
     memory = MemoryBook(start)
     for _, rows in groupby(journal, key=lambda row: row.booking_seq):
         call = list(rows)
-        _, sealed = step(
+        sealed = step(
             memory,
             [row for row in call if isinstance(row, FillVersion)],
             [row for row in call if isinstance(row, AdjustmentVersion)],
@@ -116,8 +115,13 @@ def replay(head: BookHead, journal: Iterable[JournalRow], each: Callable[[Sealed
 
 
 def step(
-    memory: MemoryBook, rows: Sequence[FillVersion], adjustments: Sequence[AdjustmentVersion], recorded_at: datetime
-) -> tuple[Plan, Sealed]:
+    memory: MemoryBook,
+    rows: Sequence[FillVersion],
+    adjustments: Sequence[AdjustmentVersion],
+    recorded_at: datetime,
+    *,
+    announce: bool = False,
+) -> Sealed:
     """One call, as ``service`` makes it, on a book in memory."""
     changes = changes_of(memory.journal, rows)
     splits = {version.adjustment.adjustment_id: version.adjustment for version in adjustments}
@@ -126,9 +130,9 @@ def step(
     continued, rebooked = rebooking.affected(state, changes, splits.values())
     histories = memory.histories(rebooked, rebooking.fills_by_instrument(changes)) if rebooked else {}
     plan = rebooking.plan(state, changes, continued, histories, splits)
-    sealed = seal(memory.head, recorded_at, rows, changes, plan, histories, adjustments)
+    sealed = seal(memory.head, recorded_at, rows, changes, plan, histories, adjustments, announce=announce)
     memory.apply(changes, plan, sealed)
-    return plan, sealed
+    return sealed
 
 
 def _result(memory: MemoryBook, differences: tuple[Difference, ...]) -> Rebuilt:
@@ -149,26 +153,18 @@ def _tables(memory: MemoryBook, pages: Sequence[Sealed]) -> dict[str, list[dict[
     parked_at: dict[str, str] = {}
     for sealed in pages:
         for name, rows in tables.items():
-            rows += sealed.document.get(name, ())
-        for row in sealed.document.get("parked", ()):
-            parked_at[row["fill_id"]] = row["parked_at"]
+            rows += sealed.rows[name]
+        parked_at |= dict.fromkeys(sealed.plan.parked, instant_text(sealed.head.last_recorded_at))
     for row in tables["actions"]:
         following = memory.superseded.get((row["action_id"], row["version"]))
         if following is not None:
             row["superseded_at"] = instant_text(following.recorded_at)
     tables["positions"] = [
-        {**POSITIONS.document(POSITIONS.values(book_id, position)), "updated_seq": memory.updated_seq[position.position_id]}
-        for position in memory.positions.values()
+        position_document(book_id, position, memory.updated_seq[position.position_id]) for position in memory.positions.values()
     ]
-    tables["lots"] = [LOTS.document(LOTS.values(book_id, lot)) for lot in memory.lots.values()]
+    tables["lots"] = [lot_document(book_id, lot) for lot in memory.lots.values()]
     tables["parked"] = [
-        {
-            "book_id": book_id,
-            "fill_id": fill_id,
-            "reason": reason,
-            "parked_at": parked_at[fill_id],
-            "instrument": instrument,
-        }
+        parked_document(book_id, fill_id, instrument, reason, parked_at[fill_id])
         for fill_id, (instrument, reason) in memory.parked.items()
     ]
     return tables

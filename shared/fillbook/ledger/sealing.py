@@ -24,6 +24,8 @@ from fillbook.ledger.model import (
     BookHead,
     FillVersion,
     Key,
+    Lot,
+    Position,
     RowState,
 )
 from fillbook.ledger.rebooking import History, Plan
@@ -32,14 +34,19 @@ from fillbook.outbox.model import Event
 
 @dataclass(slots=True, kw_only=True)
 class Sealed:
-    """The rows of one call with their numbers, the head after it, its events, and the document to be applied."""
+    """The rows of one call with their numbers, the head before and after it, and its events.
 
+    ``rows`` holds the chained rows as documents by table (``closings`` and ``superseded`` too); the plan has the rest.
+    """
+
+    before: BookHead
     head: BookHead
+    plan: Plan
     fills: list[FillVersion] = field(default_factory=list)
     adjustments: list[AdjustmentVersion] = field(default_factory=list)
     actions: list[ActionVersion] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    document: dict[str, Any] = field(default_factory=dict)
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,107 +90,112 @@ def seal(
     plan: Plan,
     histories: Mapping[str, History],
     adjustments: Sequence[AdjustmentVersion] = (),
+    *,
+    announce: bool = True,
 ) -> Sealed:
-    """Number, hash and announce; ``journal`` are the rows to be stored of this call, without their seq."""
+    """Number, hash and announce; ``journal`` are the rows to be stored of this call, without their seq.
+
+    A rebuild needs no events and says ``announce=False``; a replay book has none anyway.
+    """
     held = {version.fill.fill_id: version for history in histories.values() for version in history.fills}
     sealer = _Sealer(head, recorded_at)
-    fills, fill_documents = _seal_fills(sealer, journal)
-    splits, split_documents = _seal_adjustments(sealer, adjustments)
-    result = Sealed(head=head, fills=fills, adjustments=splits)
-    announcer = Announcer(sealer.book_id, recorded_at)
-    documents = _seal_actions(sealer, result, changes, plan, held, announcer)
-    stored = {version.fill.fill_id: version for version in fills}
-    for fill_id, (_, reason) in sorted(plan.parked.items()):
-        version = stored.get(fill_id) or held[fill_id]
-        announcer.parked(version, reason, version.seq if fill_id in stored else sealer.booking_seq)
-    for version_of_split in splits:
-        _announce_split(announcer, version_of_split, plan)
-    announcer.restated(sealer.booking_seq)
-    if head.book.kind != "replay":
+    result = Sealed(before=head, head=head, plan=plan)
+    _seal_fills(sealer, result, journal)
+    _seal_adjustments(sealer, result, adjustments)
+    announcer = Announcer(sealer.book_id, recorded_at) if announce and head.book.kind != "replay" else None
+    _seal_actions(sealer, result, changes, held, announcer)
+    if announcer is not None:
+        _announce_rest(sealer, result, held, announcer)
         result.events = announcer.events
     result.head = replace(head, seq=sealer.seq, chain_head=sealer.hash, last_recorded_at=recorded_at)
-    result.document = {
-        "book_id": sealer.book_id,
-        "expected_seq": head.seq,
-        "seq": sealer.seq,
-        "chain_head": f"\\x{sealer.hash.hex()}",
-        "recorded_at": instant_text(recorded_at),
-        "fills": fill_documents,
+    return result
+
+
+def apply_document(sealed: Sealed) -> dict[str, Any]:
+    """The document of ``ledger.apply``, events apart; only what there is has a key."""
+    head, plan = sealed.head, sealed.plan
+    book_id, recorded_at = head.book.book_id, instant_text(head.last_recorded_at)
+    document = {
+        "book_id": book_id,
+        "expected_seq": sealed.before.seq,
+        "seq": head.seq,
+        "chain_head": f"\\x{head.chain_head.hex()}",
+        "recorded_at": recorded_at,
+        "fills": [],
     }
-    result.document |= _optional(
-        adjustments=split_documents,
-        positions_left=[_position(sealer, position) for position in plan.left],
-        positions=[_position(sealer, position) for position in plan.positions],
-        lots=[LOTS.document(LOTS.values(sealer.book_id, lot)) for lot in plan.lots],
+    document |= _optional(
+        **sealed.rows,
+        positions_left=[position_document(book_id, position, head.seq) for position in plan.left],
+        positions=[position_document(book_id, position, head.seq) for position in plan.positions],
+        lots=[lot_document(book_id, lot) for lot in plan.lots],
         unparked=[{"fill_id": fill_id} for fill_id in plan.unparked],
         parked=[
-            {
-                "book_id": sealer.book_id,
-                "fill_id": fill_id,
-                "reason": reason,
-                "parked_at": instant_text(recorded_at),
-                "instrument": instrument,
-            }
+            parked_document(book_id, fill_id, instrument, reason, recorded_at)
             for fill_id, (instrument, reason) in sorted(plan.parked.items())
         ],
-        **documents,
     )
-    return result
+    return document
+
+
+def position_document(book_id: str, position: Position, seq: int) -> dict[str, Any]:
+    """A row of ``positions``, changed last by the call that ended at ``seq``."""
+    return {**POSITIONS.document(POSITIONS.values(book_id, position)), "updated_seq": seq}
+
+
+def lot_document(book_id: str, lot: Lot) -> dict[str, Any]:
+    """A row of ``lots``."""
+    return LOTS.document(LOTS.values(book_id, lot))
+
+
+def parked_document(book_id: str, fill_id: str, instrument: str, reason: str, parked_at: str) -> dict[str, Any]:
+    """A row of ``parked_fills``."""
+    return {"book_id": book_id, "fill_id": fill_id, "reason": reason, "parked_at": parked_at, "instrument": instrument}
 
 
 def _optional(**parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {name: rows for name, rows in parts.items() if rows}
 
 
-def _position(sealer: _Sealer, position: object) -> dict[str, Any]:
-    document = POSITIONS.document(POSITIONS.values(sealer.book_id, position))
-    document["updated_seq"] = sealer.seq
-    return document
-
-
-def _seal_fills(sealer: _Sealer, journal: Sequence[FillVersion]) -> tuple[list[FillVersion], list[dict[str, Any]]]:
-    rows, documents = [], []
+def _seal_fills(sealer: _Sealer, result: Sealed, journal: Sequence[FillVersion]) -> None:
+    documents = result.rows["fills"] = []
     for version in sorted(journal, key=lambda row: (*row.fill.key, row.version)) if len(journal) > 1 else journal:
         row = replace(version, seq=sealer.next_seq(), booking_seq=sealer.booking_seq)
         document = sealer.row(FILLS, FILLS.values(sealer.book_id, row))
         document["content_hash"] = f"\\x{document['content_hash']}"
-        rows.append(row)
+        result.fills.append(row)
         documents.append(document)
-    return rows, documents
 
 
-def _seal_adjustments(
-    sealer: _Sealer, adjustments: Sequence[AdjustmentVersion]
-) -> tuple[list[AdjustmentVersion], list[dict[str, Any]]]:
-    rows, documents = [], []
+def _seal_adjustments(sealer: _Sealer, result: Sealed, adjustments: Sequence[AdjustmentVersion]) -> None:
+    documents = result.rows["adjustments"] = []
     for version in adjustments:
         row = replace(version, seq=sealer.next_seq(), booking_seq=sealer.booking_seq)
-        rows.append(row)
+        result.adjustments.append(row)
         documents.append(sealer.row(ADJUSTMENTS, ADJUSTMENTS.values(sealer.book_id, row)))
-    return rows, documents
 
 
 def _seal_actions(
     sealer: _Sealer,
     result: Sealed,
     changes: Mapping[str, Change],
-    plan: Plan,
     held: Mapping[str, FillVersion],
-    announcer: Announcer,
-) -> dict[str, list[dict[str, Any]]]:
-    """Number and hash the action versions, announce them, and return their documents."""
+    announcer: Announcer | None,
+) -> None:
+    """Number and hash the action versions and announce them."""
     stored = {version.fill.fill_id: version for version in result.fills if _is_current(version, changes)}
     triggers = _triggers(changes, stored, result.adjustments)
-    replacing = _replacing(changes, plan.revisions)
-    superseded, actions, closings = [], [], []
-    for revision in plan.revisions:
-        fill_id = revision.action.fill_id
+    replacing = _replacing(changes, result.plan.revisions)
+    superseded = result.rows["superseded"] = []
+    documents = result.rows["actions"] = []
+    closings = result.rows["closings"] = []
+    for revision in result.plan.revisions:
+        fill_id, previous = revision.action.fill_id, revision.previous
         change = changes.get(fill_id)
         fill = stored[fill_id] if change is not None else held[fill_id]
         cause, cause_seq = _cause(revision, change, fill, triggers)
         row = ActionVersion(
             action=revision.action,
-            version=1 if revision.previous is None else revision.previous.version + 1,
+            version=1 if previous is None else previous.version + 1,
             state=revision.state,
             fill_seq=fill.seq,
             cause=cause,
@@ -192,25 +204,35 @@ def _seal_actions(
             seq=sealer.next_seq(),
             booking_seq=sealer.booking_seq,
         )
-        if revision.previous is not None:
-            superseded.append({"action_id": row.action.action_id, "version": revision.previous.version})
+        if previous is not None:
+            superseded.append({"action_id": row.action.action_id, "version": previous.version})
         values = ACTIONS.values(sealer.book_id, row)
         parts = closing_rows(sealer.book_id, row)
-        actions.append(sealer.row(ACTIONS, values, parts))
+        documents.append(sealer.row(ACTIONS, values, parts))
         closings += [dict(zip(CLOSING_NAMES, part, strict=True)) for part in parts]
         result.actions.append(row)
-        announcer.action(
-            Told(
+        if announcer is not None:
+            told = Told(
                 row=row,
                 values=values,
-                previous=revision.previous,
+                previous=previous,
                 origin=fill.fill.origin,
                 is_direct=change is not None,
                 replaces=replacing.heirs.get(row.action.action_id),
                 is_silent=row.action.action_id in replacing.silent,
             )
-        )
-    return {"superseded": superseded, "actions": actions, "closings": closings}
+            announcer.action(told)
+
+
+def _announce_rest(sealer: _Sealer, result: Sealed, held: Mapping[str, FillVersion], announcer: Announcer) -> None:
+    """Facts newly parked, splits, and what got no event of its own."""
+    stored = {version.fill.fill_id: version for version in result.fills}
+    for fill_id, (_, reason) in sorted(result.plan.parked.items()):
+        version = stored.get(fill_id) or held[fill_id]
+        announcer.parked(version, reason, version.seq if fill_id in stored else sealer.booking_seq)
+    for split in result.adjustments:
+        _announce_split(announcer, split, result.plan)
+    announcer.restated(sealer.booking_seq)
 
 
 def _is_current(version: FillVersion, changes: Mapping[str, Change]) -> bool:

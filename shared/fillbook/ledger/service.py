@@ -25,7 +25,7 @@ from fillbook.ledger.model import (
     OutcomeStatus,
 )
 from fillbook.ledger.rebooking import History, Plan
-from fillbook.ledger.sealing import Sealed, seal
+from fillbook.ledger.sealing import Sealed, apply_document, seal
 from fillbook.ledger.state import LedgerState
 from fillbook.ledger.store import RETRY_CONSTRAINTS, domain_error, load_call, read_state
 from fillbook.ledger.words import DECISION_KINDS, FILLS_MAX, INSTRUMENTS_MAX, REFOLD_FILLS_MAX
@@ -211,9 +211,9 @@ def _plan(
 
 
 def _send(tx: Tx, sealed: Sealed) -> None:
-    document = sealed.document
+    document = apply_document(sealed)
     if sealed.events:
-        document = {**document, "events": event_rows(sealed.events)}
+        document["events"] = event_rows(sealed.events)
     tx.send(Call("ledger.apply", document))
 
 
