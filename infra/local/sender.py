@@ -30,6 +30,7 @@ CATCH_UP_SECONDS = 0.02
 CATCH_UP_LOOKS_MAX = 3_000
 REQUEST_SECONDS = 10
 AFTER_CLOSE = timedelta(seconds=1)
+LEAP = timedelta(minutes=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +98,14 @@ async def send_minutes(
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         control = Control(session, desk)
+        clock_at = datetime.min.replace(tzinfo=UTC)
         for receipts in minutes:
             closed_at = datetime.fromtimestamp(max(r["time_close"] for r in receipts) / 1000, UTC)
-            await _catch_up(control, len(receipts) * BACKLOG_MINUTES_MAX)
+            # a clock that leaps over a gap in the points must find nothing under way: it would be stale at once
+            is_leap = closed_at - clock_at > LEAP
+            await _catch_up(control, 0 if is_leap else len(receipts) * BACKLOG_MINUTES_MAX)
             await control.set_clock(closed_at + AFTER_CLOSE)
+            clock_at = closed_at
             await asyncio.gather(*(_send(session, desk, receipt, sent) for receipt in receipts))
             progress(sent.total, total, closed_at.strftime("%Y-%m-%d %H:%M UTC"))
         await _catch_up(control, 0)

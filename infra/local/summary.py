@@ -98,8 +98,8 @@ class Summary:
 
     @property
     def is_proven(self) -> bool:
-        """The audit is clean, nothing accepted is missing, and there is exactly one posted message per execution."""
-        stored = sum(self.receipts.values())
+        """The audit is clean, all that was accepted is stored and decided, and each execution has exactly one posted message."""
+        stored = sum(self.receipts.values()) if set(self.receipts) <= {"decided"} else 0
         told = self.messages == self.executions and set(self.messages_by_state) <= {"posted"}
         return self.audit_exit == 0 and told and stored >= self.accepted > 0
 
