@@ -1,0 +1,176 @@
+"""Check 30: canary values for every secret, a desk that is disturbed in every way, and then a search of all it left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fillbook.runtime.sql import statement
+from infra.local import plan
+from infra.local.desk import LocalCloud
+from infra.local.home import write_private
+from tests.e2e.conftest import WAIT_SECONDS, NewDesk, inbox
+from tests.e2e.test_one_signal import CLOSE
+from tests.support.local_desk import descendants
+from tests.support.receipts import body, encoded, text_of
+
+pytestmark = [pytest.mark.bundles, pytest.mark.slow]
+
+INGEST, INGEST_NEXT, DESK_KEY = "canary-ingest-b2V4", "canary-of-tomorrow-eT7z", "canary-desk-key-Qm9v"
+FAULTS = ("server_error.500", "server_error.502", "network.reset_after_accept", "body.invalid_json", "rate_limit.normal")
+# may hold secrets, readable by their owner only; the fake's own file is Discord's side of them
+PRIVATE = {"run.json", "secrets.json"}
+DISCORDS_OWN = re.compile(r"discord\.sqlite(-wal|-shm|-journal)?$")
+EVERY_TABLE = """
+select format('select t::text as row from %I.%I t', schemaname, tablename) as question from pg_tables
+where schemaname not in ('pg_catalog', 'information_schema')
+union all
+select 'select query as row from pg_stat_activity where query is not null'
+union all
+select 'select rolname || coalesce(rolpassword, '''') as row from pg_authid'
+"""
+
+
+class Heard:
+    """Everything the desk said to callers."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def call(self, url: str, data: bytes | None = None, **headers: str) -> int:
+        """One request; its answer, headers included, is kept, whatever it is."""
+        named = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(url, data, named)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                status, told, shown = answer.status, answer.read(), answer.headers
+        except urllib.error.HTTPError as error:
+            status, told, shown = error.code, error.read(), error.headers
+        except (OSError, TimeoutError):
+            return 0
+        self.text += f"{shown}\n{told.decode('utf-8', 'replace')}\n"
+        return status
+
+
+@pytest.fixture
+def desk(new_desk: NewDesk, tmp_path: Path) -> LocalCloud:
+    (tmp_path / "desk").mkdir()
+    write_private(tmp_path / "desk" / "secrets.json", {"ingest_token": INGEST, "desk_key": DESK_KEY})
+    tokens = {"signal_ingest": {"INGEST_TOKENS": f"{INGEST},{INGEST_NEXT}"}}
+    cloud = new_desk(function_overrides=tokens, process_environment={"PYTHONDEVMODE": "1"})
+    cloud.clock.set(CLOSE)
+    return cloud
+
+
+def canaries(desk: LocalCloud) -> dict[str, str]:
+    """Every secret of the desk by name, as it would be found: whole, or as the part that opens something."""
+    found = {"ingest token": INGEST, "next ingest token": INGEST_NEXT, "desk key": DESK_KEY}
+    found |= {f"webhook {name}": url.rpartition("/")[2] for name, url in desk.place.discord_webhooks.items()}
+    found["read token"] = desk.place.discord_read_token
+    assert all(len(value) >= 12 for value in found.values())
+    return found
+
+
+def post_in_every_way(desk: LocalCloud, heard: Heard) -> None:
+    ingest, bearer = f"{desk.url('signal_ingest')}/timed/ingest", f"Bearer {INGEST}"
+    receipt = text_of("R").encode()
+    shown = encoded(body("Q", token=INGEST_NEXT))
+    assert heard.call(ingest, receipt, Authorization=bearer) == 202
+    assert heard.call(ingest, receipt, X_Timed_Key=INGEST_NEXT) == 202
+    assert heard.call(f"{ingest}/{INGEST}", receipt) == 202
+    assert heard.call(f"{ingest}?key={INGEST_NEXT}", receipt) == 202
+    assert heard.call(ingest, shown) == 202
+    for wrong in (receipt[:700], shown[:900], b"[]", b"\xff" + shown, shown.replace(b"48.75", b"0"), b"", b"{" * 300):
+        assert heard.call(f"{ingest}/{INGEST}?key={INGEST_NEXT}", wrong, Authorization=bearer) in (400, 401)
+    for wrong in (f"/{INGEST}/more", f"/../{INGEST}", f"?key={INGEST}x"):
+        heard.call(f"{ingest}{wrong}", receipt)
+    heard.call(f"{ingest}/{INGEST}")  # GET
+
+
+def ask_in_every_way(desk: LocalCloud, heard: Heard) -> None:
+    tracker, key = desk.url("trade_tracker"), f"Bearer {DESK_KEY}"
+    for path in ("/timed/trades", "/timed/ledger/trades", "/timed/lanes", "/timed/health", "/", "/app/board"):
+        heard.call(f"{tracker}{path}", Authorization=key)
+        heard.call(f"{tracker}{path}?key={DESK_KEY}&books={DESK_KEY}", Authorization=key)
+        heard.call(f"{tracker}{path}/{DESK_KEY}", Authorization=f"Basic {DESK_KEY}")
+    for name in desk.functions:
+        for header in (f"Bearer {DESK_KEY}", f"Bearer {INGEST}", INGEST, DESK_KEY):
+            heard.call(f"{desk.url(name)}/", b"{}", Authorization=header)
+
+
+def disturb(desk: LocalCloud, heard: Heard) -> None:
+    """Discord fails in every way it can, everything is killed once, the database is away for a while."""
+    faults = f"{desk.place.discord_url}/_control/faults"
+    for knob in FAULTS:
+        heard.call(faults, json.dumps({"fault": knob, "route": "create", "count": 1}).encode())
+    post_in_every_way(desk, heard)
+    for victim in ("signal_worker", "discord_notifier", "pubsub", "signal_ingest"):
+        desk.kill(victim)
+    desk.wait_until_up("signal_worker", "discord_notifier", "pubsub", "signal_ingest")
+    desk.kill("postgres", stay_down=True)
+    ask_in_every_way(desk, heard)
+    post_in_every_way(desk, heard)
+    for job in desk.manifest.schedules:
+        email = plan.email(desk.manifest, desk.manifest.schedule_identity)
+        token = desk.control.token(email, plan.audience(desk.manifest.functions[job.function]))
+        asked = json.dumps(dict(job.body)).encode()
+        assert heard.call(f"{desk.url(job.function)}{job.path}", asked, Authorization=f"Bearer {token}") in (0, 500, 503)
+    desk.revive("postgres")
+    desk.clock.step(60)
+
+
+def settle(desk: LocalCloud) -> None:
+    """Let the desk tell what there is to tell, its clock going on."""
+    end = time.monotonic() + WAIT_SECONDS
+    while not (desk.control.wait_idle() and inbox(desk)):
+        assert time.monotonic() < end, desk.logs("discord_notifier")[-3000:]
+        desk.clock.step(30)
+
+
+def left_behind(desk: LocalCloud, bundles: Path) -> Iterator[tuple[str, str]]:
+    """Everything to be searched: (where, text)."""
+    for folder in (desk.home.path, bundles):
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.name not in PRIVATE and not DISCORDS_OWN.search(path.name):
+                yield str(path), path.read_bytes().decode("latin-1")
+    with desk.database.transaction(read_only=True) as tx:
+        questions = [row["question"] for row in tx.query(statement(EVERY_TABLE))]
+        for question in questions:
+            yield question, "\n".join(row["row"] or "" for row in tx.query(statement(question)))
+    for what in ("messages", "requests", "pings"):
+        with urllib.request.urlopen(f"{desk.place.discord_url}/_control/{what}", timeout=20) as answer:
+            yield f"Discord's {what}", answer.read().decode()
+    for pid in descendants(os.getpid()):
+        yield f"arguments of process {pid}", Path(f"/proc/{pid}/cmdline").read_bytes().decode("latin-1")
+
+
+def test_no_secret_stands_anywhere_but_in_the_two_private_files(desk: LocalCloud, bundles: Path) -> None:
+    heard, secrets = Heard(), canaries(desk)
+    post_in_every_way(desk, heard)
+    ask_in_every_way(desk, heard)
+    disturb(desk, heard)
+    settle(desk)
+    assert inbox(desk), "nothing was told: nothing could have been leaked"
+    everything = [("what callers were told", heard.text), *left_behind(desk, bundles)]
+    leaks = [
+        f"{name} in {where}"
+        for where, text in everything
+        for name, secret in secrets.items()
+        if secret in text or urllib.parse.quote(secret, safe="") in text
+    ]
+    assert leaks == []
+    assert any("pgdata" in where for where, _ in everything)
+    assert any(where.endswith("signal_ingest.log") and text for where, text in everything)
+    for name in PRIVATE:
+        assert stat.S_IMODE((desk.home.path / name).stat().st_mode) == 0o600, name
+    assert DESK_KEY in (desk.home.path / "secrets.json").read_text(), "the search would not find what is not there"
