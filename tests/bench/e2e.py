@@ -43,6 +43,8 @@ STOP = Decimal("96.90")
 TICKER = re.compile(r"ZE\d+")
 DAY_MINUTES = 24 * 60
 ACTIONS = statement("select count(*) as n from ledger.v_actions where book_id = 'live'")
+COMMITS = statement("select xact_commit as n from pg_stat_database where datname = current_database()")
+STATISTICS_SECONDS = 1.5  # backends tell their counts at most once a second
 LEGS = statement(
     "select extract(epoch from r.processed_at - r.received_at) as door_to_worker,"
     " extract(epoch from m.created_at - r.processed_at) as worker_to_notifier,"
@@ -82,14 +84,19 @@ def run(argv: list[str]) -> int:
             _burst(lane, first, RATE)  # connections, caches and the first lines of code
         for rate in rates:
             ours, null = (Lane(lane.cloud, read_to=lane.read_to) for lane in warm)
-            before = _used(lanes)
+            before, commits = _used(lanes), _commits(lanes[0])
             _rounds(stage, ours, null, sessions, rate, max(1, round(rate * seconds / (2 * ENTRIES * rounds))), rounds)
             _effort(stage, rate, before, _used(lanes), (ours.sent, null.sent))
+            stage.add(f"{rate}/s, transactions in Postgres", [(_commits(lanes[0]) - commits) / ours.sent], "a receipt")
         actions = int(lanes[0].database.run(lambda tx: tx.query(ACTIONS), read_only=True)[0]["n"])
         _legs(stage, lanes[0], rates[-1])
         figures = lanes[0].figures()
     stage.note(f"{actions:,} executions booked; processes restarted: {sum(one['restarts'] for one in figures.values())}")
     stage.note(f"each burst: the {2 * ENTRIES} receipts of a date; desk clock {SPEED:g} times as fast; schedules paused")
+    stage.note(
+        "what ours adds to the null chain: Postgres (receipt, lanes and booking; the relay's lease; inbox and message; the claim"
+        " before the request leaves, each committed durably before the next step), tokens, validation, the delivery log"
+    )
     publish(stage)
     return 0
 
@@ -183,6 +190,12 @@ def _used(lanes: Sequence[LocalCloud]) -> list[dict[str, float]]:
     """Processor seconds of every process of each desk so far."""
     leaders = [{name: lane.pid(name) for name in PROCESSES} for lane in lanes]
     return [spent_seconds({name: pid for name, pid in one.items() if pid is not None}) for one in leaders]
+
+
+def _commits(cloud: LocalCloud) -> int:
+    """Transactions that the desk's database has committed so far, as far as its backends have told."""
+    time.sleep(STATISTICS_SECONDS)
+    return int(cloud.database.run(lambda tx: tx.query(COMMITS), read_only=True)[0]["n"])
 
 
 def _effort(
