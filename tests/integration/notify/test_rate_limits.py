@@ -124,6 +124,7 @@ def test_14_a_ban_stops_every_channel_for_15_minutes_then_for_30(desk: NotifyDes
     assert limit == {"strikes": 0, "reason": None}
 
 
+@pytest.mark.slow
 def test_26_a_thousand_events_of_a_minute_keep_the_windows_and_exits_come_first(desk: NotifyDesk) -> None:
     bodies = [
         executed(f"n{number}", position=f"n{number}", kind="EXIT" if number % 10 == 0 else "ENTRY") for number in range(1000)

@@ -105,6 +105,7 @@ def test_31_a_deleted_an_edited_and_a_doubled_message_are_found_and_mended(desk:
     assert event["data"]["status"] == "repaired"
 
 
+@pytest.mark.slow
 def test_31_a_hundred_seeded_faults_are_a_hundred_findings_and_repairs(desk: NotifyDesk) -> None:
     book(desk, *trades(120))
     desk.drain(allowance=600)
