@@ -36,14 +36,13 @@ def together(count: int, work: Callable[[int], Any]) -> list[Any]:
 @pytest.fixture
 def shared(open_database: OpenDatabase) -> Database:
     """A pool for many threads."""
-    return open_database(pool_size=16, lock_timeout_seconds=10)
+    return open_database(pool_size=32, lock_timeout_seconds=10)
 
 
 def test_reliability_5_one_fill_delivered_32_times_at_once_is_booked_once(shared: Database, query: Query) -> None:
     world = StoredWorld(shared)
     fill = make_fill("a", "BUY", 10, 100)
-    shared_16 = [fill] * 16
-    statuses = [outcome.status for _ in range(2) for [outcome] in together(16, lambda n: world.deliver([shared_16[n]]))]
+    statuses = [outcome.status for [outcome] in together(32, lambda _: world.deliver([fill]))]
     assert sorted(statuses) == ["booked"] + ["duplicate"] * 31
     assert len(query("select from outbox.events")) == 1
     assert audit.audit(shared, "live", at(60)).exit == 0
