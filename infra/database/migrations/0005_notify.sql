@@ -251,7 +251,10 @@ begin
 end $$;
 
 -- The stored rows of {keys: [[channel, key]], prefixes: [[channel, prefix]]}; by prefix only subjects that are still open.
-create function notify.hits(document jsonb) returns table (channel_id text, subject_key text) language sql volatile as $$
+create function notify.hits(document jsonb) returns table (channel_id text, subject_key text)
+language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin return query
     select m.channel_id, m.subject_key
       from jsonb_array_elements(document->'keys') k
       join notify.messages m on m.channel_id = k->>0 and m.subject_key = k->>1
@@ -259,12 +262,13 @@ create function notify.hits(document jsonb) returns table (channel_id text, subj
     select m.channel_id, m.subject_key
       from jsonb_array_elements(document->'prefixes') p
       join notify.messages m on m.channel_id = p->>0 and m.subject_key >= p->>1 and m.subject_key < (p->>1) || chr(1114111)
-     where m.memory->>'status' = 'open'
-$$;
+     where m.memory->>'status' = 'open';
+end $$;
 
 -- Lock and read subjects: keys are locked whether or not a row exists, in one order, so that two events of one subject
 -- are judged one after the other.
-create function notify.load(document jsonb) returns jsonb language plpgsql volatile as $$
+create function notify.load(document jsonb) returns jsonb
+language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
 begin
     perform pg_advisory_xact_lock(l.number) from (
         select distinct hashtextextended((k->>0) || chr(31) || (k->>1), 11) as number
@@ -276,7 +280,8 @@ begin
 end $$;
 
 -- Write what an event made of its subjects: {delivery, rows, verify, events}. Rows come complete, read under the lock.
-create function notify.apply(document jsonb) returns jsonb language plpgsql volatile as $$
+create function notify.apply(document jsonb) returns jsonb
+language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
 begin
     insert into notify.deliveries (channel_id, event_id, subject_key, event_type, version, outcome, received_at)
     select r.channel_id, r.event_id, r.subject_key, r.event_type, r.version, r.outcome, r.received_at
@@ -325,7 +330,8 @@ end $$;
 
 -- Take a channel for one drainer: {channel_id, lease_token, lease_seconds} -> {leased}. Channels that share a webhook or a
 -- Discord channel share its windows, so only one of them is drained at a time.
-create function notify.lease(document jsonb) returns jsonb language plpgsql volatile as $$
+create function notify.lease(document jsonb) returns jsonb
+language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
 declare
     token constant uuid := (document->>'lease_token')::uuid;
     span  constant interval := make_interval(secs => (document->>'lease_seconds')::double precision);
@@ -360,7 +366,8 @@ end $$;
 -- {channel_id, lease_token, lease_seconds, now, far, hold_seconds, expire_before, groups_max, rows_max, edits_max}
 -- -> {leased, channel, ops_webhook_id, limits, rows, siblings, stuck, expired, answered, creates, next_at}.
 -- Candidates are locked first and read in the statements after. Groups whose foremost row may go come first.
-create function notify.turn(document jsonb) returns jsonb language plpgsql volatile as $$
+create function notify.turn(document jsonb) returns jsonb
+language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
 declare
     channel   constant text := document->>'channel_id';
     desk_now  constant timestamptz := (document->>'now')::timestamptz;
@@ -446,21 +453,30 @@ begin
              where m.channel_id = channel and m.state in ('pending', 'ambiguous')));
 end $$;
 
-create function notify.rows_of(channel text, keys text[]) returns jsonb language sql volatile as $$
-    select coalesce(jsonb_agg(to_jsonb(m) order by m.subject_key), '[]'::jsonb)
-      from notify.messages m where m.channel_id = channel and m.subject_key = any (keys)
-$$;
+create function notify.rows_of(channel text, keys text[]) returns jsonb
+language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+begin
+    if keys is null then
+        return '[]'::jsonb;
+    end if;
+    return (select coalesce(jsonb_agg(to_jsonb(m) order by m.subject_key), '[]'::jsonb)
+              from notify.messages m where m.channel_id = channel and m.subject_key = any (keys));
+end $$;
 
 -- Every limit that a request of this channel can meet.
-create function notify.limits_of(me notify.channels) returns jsonb language sql volatile as $$
+create function notify.limits_of(me notify.channels) returns jsonb
+language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+begin return (
     select coalesce(jsonb_agg(to_jsonb(l)), '[]'::jsonb)
       from notify.limits l
      where l.scope in ('global', 'webhook:' || me.webhook_id, 'channel:' || coalesce(me.discord_channel_id, me.channel_id))
-        or (l.scope >= 'bucket:' || me.webhook_id || ':' and l.scope < 'bucket:' || me.webhook_id || ';')
-$$;
+        or (l.scope >= 'bucket:' || me.webhook_id || ':' and l.scope < 'bucket:' || me.webhook_id || ';'));
+end $$;
 
 -- Limits as they become. A pause never gets shorter, except when it was set before the desk clock went back.
-create function notify.set_limits(document jsonb) returns void language sql volatile as $$
+create function notify.set_limits(document jsonb) returns void
+language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+begin
     insert into notify.limits as l (scope, set_at, paused_until, remaining, reset_at, recent_sends, reason, strikes, operations)
     select r.scope, r.set_at, r.paused_until, r.remaining, r.reset_at, r.recent_sends, r.reason, r.strikes, r.operations
       from jsonb_populate_recordset(null::notify.limits, document) r order by r.scope
@@ -469,12 +485,13 @@ create function notify.set_limits(document jsonb) returns void language sql vola
            recent_sends = excluded.recent_sends, reason = excluded.reason, strikes = excluded.strikes,
            operations = excluded.operations,
            paused_until = case when l.set_at > excluded.set_at + interval '1 hour' then excluded.paused_until
-                               else greatest(l.paused_until, excluded.paused_until) end
-$$;
+                               else greatest(l.paused_until, excluded.paused_until) end;
+end $$;
 
 -- Before a request leaves: {channel_id, lease_token, lease_seconds, now, attempt, subject_keys, limits}. The rows become
 -- sending and the attempt is written; a lost lease raises, so nothing is sent.
-create function notify.claim(document jsonb) returns jsonb language plpgsql volatile as $$
+create function notify.claim(document jsonb) returns jsonb
+language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
 begin
     if not notify.hold(document) then
         raise exception 'another drainer holds the channel' using errcode = 'P0001', constraint = 'lease_lost';
@@ -494,7 +511,9 @@ begin
 end $$;
 
 -- Where a subject's message went: an action whose place was taken by another (by another, …) is recorded there.
-create function notify.heir(channel text, key text) returns text language sql volatile as $$
+create function notify.heir(channel text, key text) returns text
+language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+begin return (
     with recursive line as (
         select key as subject_key, 0 as depth
          union all
@@ -502,14 +521,15 @@ create function notify.heir(channel text, key text) returns text language sql vo
           join notify.messages m on m.channel_id = channel and m.subject_key = l.subject_key
          where m.replaced_by is not null and l.depth < 20
     )
-    select l.subject_key from line l order by l.depth desc limit 1
-$$;
+    select l.subject_key from line l order by l.depth desc limit 1);
+end $$;
 
 -- After an answer, or after a decision without a request:
 -- {channel_id, lease_token, lease_seconds, now, attempt, rows, limits, channel, events} -> {held}.
 -- The attempt is finished in any case (what Discord said stays known); the rest only under the lease. A row whose wish
 -- changed meanwhile (wanted_hash differs from the one that was sent) is pending again at once.
-create function notify.settle(document jsonb) returns jsonb language plpgsql volatile as $$
+create function notify.settle(document jsonb) returns jsonb
+language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
 declare
     channel  constant text := document->>'channel_id';
     desk_now constant timestamptz := (document->>'now')::timestamptz;
