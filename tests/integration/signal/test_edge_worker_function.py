@@ -130,7 +130,7 @@ def test_what_stays_wrong_is_kept_and_acknowledged(app: FlaskClient, query: Quer
         (envelope(b"{"), "json_invalid"),
         (envelope(b'{"a":1e400}'), "number_invalid"),
         (envelope(b"\xff\xfe"), "text_invalid"),
-        (envelope(b"[" * 5_000), "json_limits"),
+        (envelope(b"[" * 5_000 + b"]" * 5_000), "json_limits"),
         (envelope(b'{"ticker":"A","ts":1,"price":1}'), "ts_not_milliseconds"),
         (envelope(receipt, receipt_id="bb8ce33e-3b8f-5e82-9c3f-000000000000"), "receipt_id_mismatch"),
         (envelope(receipt, schema="receipt.v2"), "schema_unknown"),
