@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from fillbook.calendar import calendar
 from fillbook.ledger import audit
 from fillbook.runtime.db import Database
 from fillbook.signal.receipt import instant
@@ -23,6 +24,7 @@ from tests.support.servers import database_config
 from tests.support.signal_live import LiveDesk, digest, wipe
 
 KILLS = 200
+RECEIPTS = 220  # a worker may be done before the last byte of its last answer has passed
 SEED = 1
 ANSWER_SECONDS = 30
 LINGER_SECONDS = 0.4
@@ -33,15 +35,15 @@ MOVED = ("signal.receipts", "signal.decisions", "ledger.fills", "ledger.executio
 
 
 def days() -> list[dict[str, Any]]:
-    """Session days of one story each, until there are as many receipts as kills."""
+    """Session days of one story each, until there are enough receipts."""
     found, day = [], 0
-    while len(found) < KILLS:
-        if instant(body()["ts"] + day * MINUTES_OF_A_DAY * 60_000).weekday() < 5 and day != 13:  # Presidents' Day
+    while len(found) < RECEIPTS:
+        if calendar().session(instant(body()["ts"] + day * MINUTES_OF_A_DAY * 60_000).date()) is not None:
             for minutes, price in STORY:
                 later = body(minutes=day * MINUTES_OF_A_DAY + minutes, price=Decimal(price))
                 found.append(later | {"trigger_ts": later["trigger_ts"] + day * MINUTES_OF_A_DAY * 60_000})
         day += 1
-    return found[:KILLS]
+    return found[:RECEIPTS]
 
 
 @pytest.fixture
@@ -105,11 +107,11 @@ def test_a_worker_killed_at_two_hundred_points_and_redelivered_leaves_the_books_
         blade.arm(None)
         far = Database.open(database_config(url), application_name="measured", pool_size=1)
         LiveDesk(far, query).take(document)
+        points.append(blade.points()[:-1])
         far.close()
-        points.append(blade.points())
         after.append(counts(query))
     calm = digest(query)
-    assert [row["action_type"] for row in desk.actions()].count("ENTRY") == KILLS // len(STORY)
+    assert [row["action_type"] for row in desk.actions()].count("ENTRY") == RECEIPTS // len(STORY)
     wipe(query)
 
     dice, killed, stayed = random.Random(SEED), 0, 0
@@ -122,7 +124,7 @@ def test_a_worker_killed_at_two_hundred_points_and_redelivered_leaves_the_books_
         stayed += found == after[number + 1]
         desk.take(document)
         assert counts(query) == after[number + 1]
-    assert killed >= KILLS * 9 // 10
-    assert 0 < stayed < KILLS, "kills before and after the commit, both"
+    assert killed >= KILLS
+    assert 0 < stayed < RECEIPTS, "kills before and after the commit, both"
     assert digest(query) == calm
     assert audit.audit(db, "live", instant(sent[-1]["ts"])).exit == 0

@@ -1,0 +1,59 @@
+"""No function imports what it does not need: rooms by a table with reasons, libraries by who speaks with whom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infra.door import probe
+from infra.manifest import load
+
+ROOT = Path(__file__).resolve().parents[2]
+MANIFEST = load()
+# every function: runtime, money, calendar. A room is added here with its reason, or the import goes.
+NEEDS: dict[str, dict[str, str]] = {
+    "signal_ingest": {"signal": "parses the body", "outbox": "ids from content"},
+    "signal_worker": {"signal": "decides", "ledger": "books", "outbox": "publishes its own events"},
+    "outbox_relay": {"outbox": "publishes"},
+    "discord_notifier": {"notify": "tells", "outbox": "inbox and quarantine", "signal": "words of the reasons"},
+    "desk_keeper": {"ledger": "audits", "signal": "retention", "outbox": "publishes what the audit announced"},
+    "trade_tracker": {"tracker": "answers", "signal": "words of the reasons"},
+}
+FOUNDATION = {"runtime", "money", "calendar"}
+# loaded on first use, if ever; importing them at the start costs every cold start
+LAZY = {"pg8000", "cryptography", "google.cloud.sql", "google.auth.transport", "google.oauth2"}
+DEVELOPMENT = {"pytest", "hypothesis", "yaml", "alembic", "sqlalchemy", "aiohttp", "cronsim", "infra", "tests", "uv", "mypy"}
+OTHER_ROOMS_LIBRARIES = {"ib_insync", "numpy", "pandas", "exchange_calendars", "grpc"}
+SPEAK_HTTP_AT_ONCE = {"discord_notifier"}
+
+
+def is_in(module: str, packages: set[str]) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+@pytest.fixture(scope="module", params=list(MANIFEST.functions))
+def imported(request: pytest.FixtureRequest) -> tuple[str, set[str]]:
+    """A function's name and what its main.py brings in, in an interpreter of its own."""
+    return request.param, set(probe.ask(ROOT / "functions" / request.param, request.param)["modules"])
+
+
+def test_a_function_imports_its_rooms_and_no_other(imported: tuple[str, set[str]]) -> None:
+    name, modules = imported
+    rooms = {module.split(".")[1] for module in modules if module.startswith("fillbook.")}
+    assert rooms - FOUNDATION == set(NEEDS[name])
+
+
+def test_a_function_imports_nothing_of_development_and_of_rooms_it_is_not_in(imported: tuple[str, set[str]]) -> None:
+    _, modules = imported
+    assert sorted(module for module in modules if is_in(module, DEVELOPMENT | OTHER_ROOMS_LIBRARIES)) == []
+
+
+def test_what_only_a_request_needs_is_not_imported_before_one_comes(imported: tuple[str, set[str]]) -> None:
+    name, modules = imported
+    assert sorted(module for module in modules if is_in(module, LAZY)) == []
+    assert name in SPEAK_HTTP_AT_ONCE or not is_in_any(modules, {"requests", "urllib3"})
+
+
+def is_in_any(modules: set[str], packages: set[str]) -> bool:
+    return any(is_in(module, packages) for module in modules)
