@@ -38,6 +38,8 @@ create table ledger.books (
     constraint books_closed_form check ((closed_at is null) = (closed_seq is null))
 );
 comment on column ledger.books.closed_seq is 'The seq at which the book was closed: a rebuild closes it at the same place.';
+-- room on the page, so that an update of the row rewrites no index
+alter table ledger.books set (fillfactor = 50);
 comment on table ledger.books is 'A ledger of its own; seq and chain_head are the end of its chain of journal and history rows.';
 
 create table ledger.fills (
@@ -171,6 +173,7 @@ create table ledger.positions (
     constraint positions_closed_is_empty check (
         (status <> 'OPEN') = (quantity_open = 0) and (closed_at is not null) = (status = 'CLOSED'))
 );
+alter table ledger.positions set (fillfactor = 80);
 comment on table ledger.positions is 'Projection: one per book, instrument and direction while OPEN; amounts in currency, quantities and vwap split-adjusted.';
 comment on column ledger.positions.entry_notional is 'Exact sum of quantity * price of all openings: entry_vwap needs no scan of closed lots.';
 comment on column ledger.positions.value_opened is 'Sum of value of all openings, value_initial that of the ENTRY; what a strategy that adds compares with.';
@@ -445,10 +448,11 @@ begin
     end loop;
 end $$;
 
--- {book_id, instruments, fill_ids, book_row, totals, session_date} -> what a booking of these is computed from.
+-- {book_id, instruments, fill_ids, may_move, book_row, totals, session_date} -> what a booking of these is computed from.
 -- One plan for all calls and never a sequential scan: a plan made while a table was still small would stay in the session
 -- and grow with the table. The same holds for ledger.apply and the foreign keys that it checks.
--- Instruments that the named fills stand on now are locked and answered for too: a correction may move a fill.
+-- may_move: a correction may take a fill to another instrument, so those the named fills stand on now are locked and
+-- answered for too.
 create function ledger.load(document jsonb) returns json language plpgsql volatile
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
@@ -460,13 +464,19 @@ declare
 begin
     if jsonb_array_length(document->'fill_ids') > 0 then
         named := array(select jsonb_array_elements_text(document->'fill_ids')::uuid);
+    end if;
+    if (document->>'may_move')::boolean then
         wanted := array(select unnest(wanted)
                         union select f.instrument from unnest(named) as one
                               cross join lateral (
                                     select * from ledger.fills f where f.book_id = book and f.fill_id = one
                                      order by f.version offset 0) as f);
     end if;
-    perform ledger.lock_instruments(book, wanted);
+    if cardinality(wanted) = 1 then
+        perform pg_advisory_xact_lock(hashtextextended(book || chr(31) || wanted[1], 7));
+    else
+        perform ledger.lock_instruments(book, wanted);
+    end if;
     if (document->>'book_row')::boolean then
         select to_json(b) into head from ledger.books b where b.book_id = book for update;
     else

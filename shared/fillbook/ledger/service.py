@@ -88,13 +88,20 @@ def lock(
     *,
     book_row: bool = False,
     fill_keys: Iterable[str] = (),
+    may_move: bool = False,
     with_totals: bool = False,
     session_date: date | None = None,
 ) -> LedgerState:
     """Lock ``instruments`` (and the book's row) until the end of the transaction and read what stands there, in one message."""
     check_book_id(book_id)
     call = load_call(
-        book_id, instruments, book_row=book_row, fill_keys=fill_keys, with_totals=with_totals, session_date=session_date
+        book_id,
+        instruments,
+        book_row=book_row,
+        fill_keys=fill_keys,
+        may_move=may_move,
+        with_totals=with_totals,
+        session_date=session_date,
     )
     (answer,) = tx.call(call)
     return read_state(answer)
@@ -117,7 +124,9 @@ def book_fills(
     """
     _check_limits(book_id, fills)
     if state is None or not state.head.is_locked or not _covers(state, fills):
-        state = lock(tx, book_id, {fill.instrument for fill in fills}, book_row=True, fill_keys={fill.fill_id for fill in fills})
+        may_move = state is not None or any(fill.source_revision > 1 or fill.is_bust for fill in fills)
+        instruments, fill_keys = {fill.instrument for fill in fills}, {fill.fill_id for fill in fills}
+        state = lock(tx, book_id, instruments, book_row=True, fill_keys=fill_keys, may_move=may_move)
     if state.head.book.book_id != book_id:
         raise ValueError("the state is of another book")
     checked = [check_fill(fill, state.head.book) for fill in fills]
@@ -176,7 +185,14 @@ def _check_limits(book_id: str, fills: Sequence[Fill]) -> None:
 
 
 def _covers(state: LedgerState, fills: Sequence[Fill]) -> bool:
-    return all(fill.instrument in state.tails and fill.fill_id in state.journal for fill in fills)
+    """Whether the state answers for every fill: its instrument, its versions, and the instruments these stand on."""
+    for fill in fills:
+        versions = state.journal.get(fill.fill_id)
+        if versions is None or fill.instrument not in state.tails:
+            return False
+        if versions and any(version.fill.instrument not in state.tails for version in versions):
+            return False
+    return True
 
 
 def _recorded_at(state: LedgerState, now: datetime) -> datetime:

@@ -67,12 +67,14 @@ def load_call(
     *,
     book_row: bool = False,
     fill_keys: Iterable[str] = (),
+    may_move: bool = False,
     with_totals: bool = False,
     session_date: date | None = None,
 ) -> Call:
     """The call that locks ``instruments`` (and the book's row) and reads what a booking on them is computed from.
 
-    ``fill_keys`` are the fill ids about to be booked. ``with_totals`` adds book-wide facts, counting the ENTRY actions of
+    ``fill_keys`` are the fill ids about to be booked; ``may_move`` locks the instruments they stand on now as well, because
+    a later revision may name another one. ``with_totals`` adds book-wide facts, counting the ENTRY actions of
     ``session_date``. The answer goes to ``read_state``.
     """
     document: dict[str, Any] = {
@@ -80,6 +82,7 @@ def load_call(
         "instruments": sorted(set(instruments)),
         "fill_ids": sorted(set(fill_keys)),
         "book_row": book_row,
+        "may_move": may_move,
     }
     if with_totals:
         document |= {"totals": True, "session_date": session_date}

@@ -170,16 +170,16 @@ def test_a_correction_that_moves_a_fill_locks_the_instrument_it_leaves(db: Datab
     world.deliver([make_fill("a", "BUY", 10, 100, source="ibkr")])
     moved = make_fill("a", "BUY", 10, 100, source="ibkr", instrument="NVDA", source_revision=2, cause="revision")
     with db.transaction() as tx:
-        state = service.lock(tx, "ibkr:A", ["NVDA"], book_row=True, fill_keys=[moved.fill_id])
+        state = service.lock(tx, "ibkr:A", ["NVDA"], book_row=True, fill_keys=[moved.fill_id], may_move=True)
         assert sorted(state.tails) == ["AMD", "NVDA"]
 
-    def unprepared(tx: Tx) -> None:
-        known = service.lock(tx, "ibkr:A", [], fill_keys=[moved.fill_id]).journal
-        state = replace(service.lock(tx, "ibkr:A", ["NVDA"], book_row=True), journal=known)
-        service.book_fills(tx, "ibkr:A", [moved], DAY, state=state)
+    def unprepared(tx: Tx) -> list[Outcome]:
+        state = service.lock(tx, "ibkr:A", ["NVDA"], book_row=True, fill_keys=[moved.fill_id])
+        assert sorted(state.tails) == ["NVDA"]
+        return service.book_fills(tx, "ibkr:A", [moved], DAY, state=state)
 
-    with db.transaction() as tx, pytest.raises(Contended, match="ledger_moved"):
-        unprepared(tx)
+    assert service.run(db, unprepared)[0].actions[0].version == 2
+    assert [version.action.instrument for version in world.actions] == ["NVDA"]
 
 
 def test_a_booking_is_one_read_and_one_write(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
