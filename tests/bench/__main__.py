@@ -22,7 +22,10 @@ def run(argv: list[str]) -> int:
         word for word in argv if not word.startswith("-") and not word.isdigit() and word not in STAGES and "," not in word
     ]
     if unknown or "--help" in argv:
-        sys.stdout.write("bench [STAGE …] [--runs N]\n" + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items()))
+        sys.stdout.write(
+            "bench [STAGE …] [--runs N]; e2e also [--rate N[,N]] [--seconds N]\n"
+            + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
+        )
         return 2 if unknown else 0
     options = [word for word in argv if word not in STAGES]
     for name in names or STAGES:

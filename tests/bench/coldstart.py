@@ -20,6 +20,7 @@ from pathlib import Path
 
 from infra.local import plan
 from infra.local.desk import LocalCloud
+from tests.bench.processor import spent_seconds
 from tests.bench.report import Stage, publish
 
 RUNS = 7
@@ -69,16 +70,17 @@ def measure(stage: Stage, cloud: LocalCloud, name: str, hello: Path, runs: int) 
         ours.append(start(name, cloud.home.bundles / name, environment))
         theirs.append(start("hello", hello, {"THREADS": "4"}))
     goal = WITH_DATABASE if function.database_roles else WITHOUT_DATABASE
-    stage.add(f"{name}: spawn to answer", [seconds * 1000 for seconds, _ in ours], "ms")
+    stage.add(f"{name}: spawn to answer", [one[0] * 1000 for one in ours], "ms")
     stage.at_most(f"{name} / hello", [a[0] / b[0] for a, b in zip(ours, theirs, strict=True)], goal)
+    stage.add(f"{name} / hello, processor time", [a[2] / b[2] for a, b in zip(ours, theirs, strict=True)], "×")
     stage.at_most(f"{name} / hello, memory", [a[1] / b[1] for a, b in zip(ours, theirs, strict=True)], MEMORY)
     stage.add(
         "hello: spawn to answer" if name == cloud.functions[0] else f"hello beside {name}", [t[0] * 1000 for t in theirs], "ms"
     )
 
 
-def start(name: str, bundle: Path, environment: Mapping[str, str]) -> tuple[float, float]:
-    """Start one process, wait for its first answer, end it; return seconds and resident MiB of all its processes."""
+def start(name: str, bundle: Path, environment: Mapping[str, str]) -> tuple[float, float, float]:
+    """Start one process, wait for its first answer, end it; return seconds, resident MiB and processor seconds of its group."""
     port = free_port()
     method, path = FIRST.get(name, ("POST", "/"))
     base = {key: os.environ[key] for key in ("PATH", "TZ", "LD_LIBRARY_PATH") if key in os.environ}
@@ -96,7 +98,7 @@ def start(name: str, bundle: Path, environment: Mapping[str, str]) -> tuple[floa
     )
     try:
         first_answer(port, method, path, begun + ANSWER_SECONDS)
-        return time.perf_counter() - begun, resident(process.pid)
+        return time.perf_counter() - begun, resident(process.pid), spent_seconds({name: process.pid})[name]
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
