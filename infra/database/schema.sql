@@ -482,6 +482,8 @@ create table ledger.books (
     constraint books_closed_form check ((closed_at is null) = (closed_seq is null))
 );
 comment on column ledger.books.closed_seq is 'The seq at which the book was closed: a rebuild closes it at the same place.';
+-- room on the page, so that an update of the row rewrites no index
+alter table ledger.books set (fillfactor = 50);
 comment on table ledger.books is 'A ledger of its own; seq and chain_head are the end of its chain of journal and history rows.';
 
 create table ledger.fills (
@@ -615,6 +617,7 @@ create table ledger.positions (
     constraint positions_closed_is_empty check (
         (status <> 'OPEN') = (quantity_open = 0) and (closed_at is not null) = (status = 'CLOSED'))
 );
+alter table ledger.positions set (fillfactor = 80);
 comment on table ledger.positions is 'Projection: one per book, instrument and direction while OPEN; amounts in currency, quantities and vwap split-adjusted.';
 comment on column ledger.positions.entry_notional is 'Exact sum of quantity * price of all openings: entry_vwap needs no scan of closed lots.';
 comment on column ledger.positions.value_opened is 'Sum of value of all openings, value_initial that of the ENTRY; what a strategy that adds compares with.';
@@ -889,10 +892,11 @@ begin
     end loop;
 end $$;
 
--- {book_id, instruments, fill_ids, book_row, totals, session_date} -> what a booking of these is computed from.
+-- {book_id, instruments, fill_ids, may_move, book_row, totals, session_date} -> what a booking of these is computed from.
 -- One plan for all calls and never a sequential scan: a plan made while a table was still small would stay in the session
 -- and grow with the table. The same holds for ledger.apply and the foreign keys that it checks.
--- Instruments that the named fills stand on now are locked and answered for too: a correction may move a fill.
+-- may_move: a correction may take a fill to another instrument, so those the named fills stand on now are locked and
+-- answered for too.
 create function ledger.load(document jsonb) returns json language plpgsql volatile
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
@@ -904,13 +908,19 @@ declare
 begin
     if jsonb_array_length(document->'fill_ids') > 0 then
         named := array(select jsonb_array_elements_text(document->'fill_ids')::uuid);
+    end if;
+    if (document->>'may_move')::boolean then
         wanted := array(select unnest(wanted)
                         union select f.instrument from unnest(named) as one
                               cross join lateral (
                                     select * from ledger.fills f where f.book_id = book and f.fill_id = one
                                      order by f.version offset 0) as f);
     end if;
-    perform ledger.lock_instruments(book, wanted);
+    if cardinality(wanted) = 1 then
+        perform pg_advisory_xact_lock(hashtextextended(book || chr(31) || wanted[1], 7));
+    else
+        perform ledger.lock_instruments(book, wanted);
+    end if;
     if (document->>'book_row')::boolean then
         select to_json(b) into head from ledger.books b where b.book_id = book for update;
     else
@@ -962,8 +972,9 @@ begin
 end $$;
 
 -- Book-wide facts of a session date: realized and open basis per currency, open positions by direction, ENTRY actions.
-create function ledger.totals(book text, day date) returns json language sql volatile as $$
-    select json_build_object(
+create function ledger.totals(book text, day date) returns json language plpgsql volatile as $$
+begin
+    return json_build_object(
         'amounts', (
             select json_agg(json_build_array(
                 c.currency, case when c.unknown_pnl = 0 then c.realized end, case when c.unknown_basis = 0 then c.basis end))
@@ -977,8 +988,8 @@ create function ledger.totals(book text, day date) returns json language sql vol
             select count(*) from ledger.execution_actions a
              where a.book_id = book and a.superseded_at is null and a.state = 'BOOKED' and a.action_type = 'ENTRY'
                and a.session_date = day
-               and a.executed_at >= day - interval '7 days' and a.executed_at < day + interval '3 days'))
-$$;
+               and a.executed_at >= day - interval '7 days' and a.executed_at < day + interval '3 days'));
+end $$;
 
 -- {book_id, rows: [{instrument, before: [executed_at, venue_order, fill_id], fill_ids}], fills_max} -> what is stored from
 -- the last flat point before each key on: current fills, splits, current actions with closings, their positions and lots.
@@ -2350,7 +2361,10 @@ begin
 end $$;
 
 -- The stored rows of {keys: [[channel, key]], prefixes: [[channel, prefix]]}; by prefix only subjects that are still open.
-create function notify.hits(document jsonb) returns table (channel_id text, subject_key text) language sql volatile as $$
+create function notify.hits(document jsonb) returns table (channel_id text, subject_key text)
+language plpgsql volatile as $$
+#variable_conflict use_column
+begin return query
     select m.channel_id, m.subject_key
       from jsonb_array_elements(document->'keys') k
       join notify.messages m on m.channel_id = k->>0 and m.subject_key = k->>1
@@ -2358,12 +2372,13 @@ create function notify.hits(document jsonb) returns table (channel_id text, subj
     select m.channel_id, m.subject_key
       from jsonb_array_elements(document->'prefixes') p
       join notify.messages m on m.channel_id = p->>0 and m.subject_key >= p->>1 and m.subject_key < (p->>1) || chr(1114111)
-     where m.memory->>'status' = 'open'
-$$;
+     where m.memory->>'status' = 'open';
+end $$;
 
 -- Lock and read subjects: keys are locked whether or not a row exists, in one order, so that two events of one subject
 -- are judged one after the other.
-create function notify.load(document jsonb) returns jsonb language plpgsql volatile as $$
+create function notify.load(document jsonb) returns jsonb
+language plpgsql volatile as $$
 begin
     perform pg_advisory_xact_lock(l.number) from (
         select distinct hashtextextended((k->>0) || chr(31) || (k->>1), 11) as number
@@ -2375,7 +2390,8 @@ begin
 end $$;
 
 -- Write what an event made of its subjects: {delivery, rows, verify, events}. Rows come complete, read under the lock.
-create function notify.apply(document jsonb) returns jsonb language plpgsql volatile as $$
+create function notify.apply(document jsonb) returns jsonb
+language plpgsql volatile as $$
 begin
     insert into notify.deliveries (channel_id, event_id, subject_key, event_type, version, outcome, received_at)
     select r.channel_id, r.event_id, r.subject_key, r.event_type, r.version, r.outcome, r.received_at
@@ -2424,7 +2440,8 @@ end $$;
 
 -- Take a channel for one drainer: {channel_id, lease_token, lease_seconds} -> {leased}. Channels that share a webhook or a
 -- Discord channel share its windows, so only one of them is drained at a time.
-create function notify.lease(document jsonb) returns jsonb language plpgsql volatile as $$
+create function notify.lease(document jsonb) returns jsonb
+language plpgsql volatile as $$
 declare
     token constant uuid := (document->>'lease_token')::uuid;
     span  constant interval := make_interval(secs => (document->>'lease_seconds')::double precision);
@@ -2545,21 +2562,30 @@ begin
              where m.channel_id = channel and m.state in ('pending', 'ambiguous')));
 end $$;
 
-create function notify.rows_of(channel text, keys text[]) returns jsonb language sql volatile as $$
-    select coalesce(jsonb_agg(to_jsonb(m) order by m.subject_key), '[]'::jsonb)
-      from notify.messages m where m.channel_id = channel and m.subject_key = any (keys)
-$$;
+create function notify.rows_of(channel text, keys text[]) returns jsonb
+language plpgsql volatile as $$
+begin
+    if keys is null then
+        return '[]'::jsonb;
+    end if;
+    return (select coalesce(jsonb_agg(to_jsonb(m) order by m.subject_key), '[]'::jsonb)
+              from notify.messages m where m.channel_id = channel and m.subject_key = any (keys));
+end $$;
 
 -- Every limit that a request of this channel can meet.
-create function notify.limits_of(me notify.channels) returns jsonb language sql volatile as $$
+create function notify.limits_of(me notify.channels) returns jsonb
+language plpgsql volatile as $$
+begin return (
     select coalesce(jsonb_agg(to_jsonb(l)), '[]'::jsonb)
       from notify.limits l
      where l.scope in ('global', 'webhook:' || me.webhook_id, 'channel:' || coalesce(me.discord_channel_id, me.channel_id))
-        or (l.scope >= 'bucket:' || me.webhook_id || ':' and l.scope < 'bucket:' || me.webhook_id || ';')
-$$;
+        or (l.scope >= 'bucket:' || me.webhook_id || ':' and l.scope < 'bucket:' || me.webhook_id || ';'));
+end $$;
 
 -- Limits as they become. A pause never gets shorter, except when it was set before the desk clock went back.
-create function notify.set_limits(document jsonb) returns void language sql volatile as $$
+create function notify.set_limits(document jsonb) returns void
+language plpgsql volatile as $$
+begin
     insert into notify.limits as l (scope, set_at, paused_until, remaining, reset_at, recent_sends, reason, strikes, operations)
     select r.scope, r.set_at, r.paused_until, r.remaining, r.reset_at, r.recent_sends, r.reason, r.strikes, r.operations
       from jsonb_populate_recordset(null::notify.limits, document) r order by r.scope
@@ -2568,12 +2594,13 @@ create function notify.set_limits(document jsonb) returns void language sql vola
            recent_sends = excluded.recent_sends, reason = excluded.reason, strikes = excluded.strikes,
            operations = excluded.operations,
            paused_until = case when l.set_at > excluded.set_at + interval '1 hour' then excluded.paused_until
-                               else greatest(l.paused_until, excluded.paused_until) end
-$$;
+                               else greatest(l.paused_until, excluded.paused_until) end;
+end $$;
 
 -- Before a request leaves: {channel_id, lease_token, lease_seconds, now, attempt, subject_keys, limits}. The rows become
 -- sending and the attempt is written; a lost lease raises, so nothing is sent.
-create function notify.claim(document jsonb) returns jsonb language plpgsql volatile as $$
+create function notify.claim(document jsonb) returns jsonb
+language plpgsql volatile as $$
 begin
     if not notify.hold(document) then
         raise exception 'another drainer holds the channel' using errcode = 'P0001', constraint = 'lease_lost';
@@ -2593,7 +2620,9 @@ begin
 end $$;
 
 -- Where a subject's message went: an action whose place was taken by another (by another, …) is recorded there.
-create function notify.heir(channel text, key text) returns text language sql volatile as $$
+create function notify.heir(channel text, key text) returns text
+language plpgsql volatile as $$
+begin return (
     with recursive line as (
         select key as subject_key, 0 as depth
          union all
@@ -2601,14 +2630,15 @@ create function notify.heir(channel text, key text) returns text language sql vo
           join notify.messages m on m.channel_id = channel and m.subject_key = l.subject_key
          where m.replaced_by is not null and l.depth < 20
     )
-    select l.subject_key from line l order by l.depth desc limit 1
-$$;
+    select l.subject_key from line l order by l.depth desc limit 1);
+end $$;
 
 -- After an answer, or after a decision without a request:
 -- {channel_id, lease_token, lease_seconds, now, attempt, rows, limits, channel, events} -> {held}.
 -- The attempt is finished in any case (what Discord said stays known); the rest only under the lease. A row whose wish
 -- changed meanwhile (wanted_hash differs from the one that was sent) is pending again at once.
-create function notify.settle(document jsonb) returns jsonb language plpgsql volatile as $$
+create function notify.settle(document jsonb) returns jsonb
+language plpgsql volatile as $$
 declare
     channel  constant text := document->>'channel_id';
     desk_now constant timestamptz := (document->>'now')::timestamptz;

@@ -252,7 +252,7 @@ end $$;
 
 -- The stored rows of {keys: [[channel, key]], prefixes: [[channel, prefix]]}; by prefix only subjects that are still open.
 create function notify.hits(document jsonb) returns table (channel_id text, subject_key text)
-language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile as $$
 #variable_conflict use_column
 begin return query
     select m.channel_id, m.subject_key
@@ -268,7 +268,7 @@ end $$;
 -- Lock and read subjects: keys are locked whether or not a row exists, in one order, so that two events of one subject
 -- are judged one after the other.
 create function notify.load(document jsonb) returns jsonb
-language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile as $$
 begin
     perform pg_advisory_xact_lock(l.number) from (
         select distinct hashtextextended((k->>0) || chr(31) || (k->>1), 11) as number
@@ -281,7 +281,7 @@ end $$;
 
 -- Write what an event made of its subjects: {delivery, rows, verify, events}. Rows come complete, read under the lock.
 create function notify.apply(document jsonb) returns jsonb
-language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile as $$
 begin
     insert into notify.deliveries (channel_id, event_id, subject_key, event_type, version, outcome, received_at)
     select r.channel_id, r.event_id, r.subject_key, r.event_type, r.version, r.outcome, r.received_at
@@ -331,7 +331,7 @@ end $$;
 -- Take a channel for one drainer: {channel_id, lease_token, lease_seconds} -> {leased}. Channels that share a webhook or a
 -- Discord channel share its windows, so only one of them is drained at a time.
 create function notify.lease(document jsonb) returns jsonb
-language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile as $$
 declare
     token constant uuid := (document->>'lease_token')::uuid;
     span  constant interval := make_interval(secs => (document->>'lease_seconds')::double precision);
@@ -366,8 +366,7 @@ end $$;
 -- {channel_id, lease_token, lease_seconds, now, far, hold_seconds, expire_before, groups_max, rows_max, edits_max}
 -- -> {leased, channel, ops_webhook_id, limits, rows, siblings, stuck, expired, answered, creates, next_at}.
 -- Candidates are locked first and read in the statements after. Groups whose foremost row may go come first.
-create function notify.turn(document jsonb) returns jsonb
-language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+create function notify.turn(document jsonb) returns jsonb language plpgsql volatile as $$
 declare
     channel   constant text := document->>'channel_id';
     desk_now  constant timestamptz := (document->>'now')::timestamptz;
@@ -454,7 +453,7 @@ begin
 end $$;
 
 create function notify.rows_of(channel text, keys text[]) returns jsonb
-language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile as $$
 begin
     if keys is null then
         return '[]'::jsonb;
@@ -465,7 +464,7 @@ end $$;
 
 -- Every limit that a request of this channel can meet.
 create function notify.limits_of(me notify.channels) returns jsonb
-language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile as $$
 begin return (
     select coalesce(jsonb_agg(to_jsonb(l)), '[]'::jsonb)
       from notify.limits l
@@ -475,7 +474,7 @@ end $$;
 
 -- Limits as they become. A pause never gets shorter, except when it was set before the desk clock went back.
 create function notify.set_limits(document jsonb) returns void
-language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile as $$
 begin
     insert into notify.limits as l (scope, set_at, paused_until, remaining, reset_at, recent_sends, reason, strikes, operations)
     select r.scope, r.set_at, r.paused_until, r.remaining, r.reset_at, r.recent_sends, r.reason, r.strikes, r.operations
@@ -491,7 +490,7 @@ end $$;
 -- Before a request leaves: {channel_id, lease_token, lease_seconds, now, attempt, subject_keys, limits}. The rows become
 -- sending and the attempt is written; a lost lease raises, so nothing is sent.
 create function notify.claim(document jsonb) returns jsonb
-language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile as $$
 begin
     if not notify.hold(document) then
         raise exception 'another drainer holds the channel' using errcode = 'P0001', constraint = 'lease_lost';
@@ -512,7 +511,7 @@ end $$;
 
 -- Where a subject's message went: an action whose place was taken by another (by another, …) is recorded there.
 create function notify.heir(channel text, key text) returns text
-language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile as $$
 begin return (
     with recursive line as (
         select key as subject_key, 0 as depth
@@ -529,7 +528,7 @@ end $$;
 -- The attempt is finished in any case (what Discord said stays known); the rest only under the lease. A row whose wish
 -- changed meanwhile (wanted_hash differs from the one that was sent) is pending again at once.
 create function notify.settle(document jsonb) returns jsonb
-language plpgsql volatile set plan_cache_mode = force_generic_plan as $$
+language plpgsql volatile as $$
 declare
     channel  constant text := document->>'channel_id';
     desk_now constant timestamptz := (document->>'now')::timestamptz;
