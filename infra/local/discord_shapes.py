@@ -79,9 +79,10 @@ def spoiled(reply: Reply, kind: str) -> Reply:
         return replace(reply, raw=b"")
     if kind == "invalid_json":
         return replace(reply, raw=reply.body[: len(reply.body) // 2])
-    if kind == "wrong_id":
-        return replace(reply, document={**(reply.document or {}), "id": {"low": 17}})
-    return replace(reply, document={**(reply.document or {}), "embeds": [{"type": "rich", "title": "something else"}]})
+    wrong = {"id": {"low": 17}} if kind == "wrong_id" else {"embeds": [{"type": "rich", "title": "something else"}]}
+    if isinstance(reply.document, list):
+        return replace(reply, document=[{**message, **wrong} for message in reply.document])
+    return replace(reply, document={**(reply.document or {}), **wrong})
 
 
 def json_object(ask: Ask) -> Mapping[str, Any] | Reply:

@@ -88,7 +88,9 @@ def settings(manifest: Manifest, function: Function, place: Place) -> dict[str, 
 
 def operator_settings(manifest: Manifest, place: Place) -> dict[str, str]:
     """What a person's verbs need to work on this desk; the same names as the functions'."""
-    names = {name for function in manifest.functions.values() for name in function.settings if name.startswith("DISCORD_")}
+    names = {
+        name for function in manifest.functions.values() for name in function.settings if name.startswith(("DISCORD_", "NOTIFY_"))
+    }
     known = {name: value for one in manifest.functions.values() for name, value in one.env.items() if value is not None}
     known |= {**_local(place), **_secrets(place), **place.overrides}
     return {name: value for name, value in known.items() if name in names} | {
