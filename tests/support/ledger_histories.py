@@ -41,8 +41,8 @@ class Split:
 
 
 @st.composite
-def facts(draw: st.DrawFn, size: int = 12, **fixed: Any) -> list[Fill]:
-    """Fills of two instruments, one version each; ``fixed`` holds columns that shall not vary."""
+def facts(draw: st.DrawFn, size: int = 12, *, hedge: bool = False, **fixed: Any) -> list[Fill]:
+    """Fills of two instruments, one version each; ``fixed`` holds columns that shall not vary; ``hedge`` adds directions."""
     count = draw(st.integers(1, size))
     found = []
     for number in range(count):
@@ -59,6 +59,8 @@ def facts(draw: st.DrawFn, size: int = 12, **fixed: Any) -> list[Fill]:
         options.setdefault("quantity", draw(quantities))
         options.setdefault("price", draw(prices))
         quantity, price = options.pop("quantity"), options.pop("price")
+        if hedge:
+            options["direction"] = draw(st.sampled_from(["LONG", "SHORT"]))
         if draw(st.booleans()):
             options["lot_picks"] = [(draw(st.sampled_from(["a", "b"])), str(quantity))]
         side = draw(st.sampled_from(["BUY", "SELL"]))
@@ -67,10 +69,10 @@ def facts(draw: st.DrawFn, size: int = 12, **fixed: Any) -> list[Fill]:
 
 
 @st.composite
-def deliveries(draw: st.DrawFn, size: int = 10) -> list[Fill]:
+def deliveries(draw: st.DrawFn, size: int = 10, *, hedge: bool = False) -> list[Fill]:
     """Facts with what happens to them: unknown first and known later, corrected, busted, moved to another instrument."""
     result: list[Fill] = []
-    for fill in draw(facts(size)):
+    for fill in draw(facts(size, hedge=hedge)):
         fate = draw(st.sampled_from(["plain", "plain", "late fees", "late multiplier", "revised", "moved", "busted", "both"]))
         if fate == "late fees":
             result.append(replace(fill, fees=None, fees_currency=None))
@@ -95,9 +97,9 @@ def batches(draw: st.DrawFn, items: Sequence[Fill]) -> list[list[Fill]]:
     return [list(order[start:end]) for start, end in zip([0, *cuts], [*cuts, len(order)], strict=True) if order[start:end]]
 
 
-def broker_book(method: str) -> Book:
+def broker_book(method: str, netting: str = "net") -> Book:
     """A broker's book, where facts are parked and never refused."""
-    return make_book(BROKER, method)
+    return make_book(BROKER, method, netting)
 
 
 def delivered(items: Sequence[Fill | Split], method: str = "FIFO") -> MemoryWorld:

@@ -79,6 +79,22 @@ def test_p4_replaying_the_journal_gives_both_hashes_again(data: st.DataObject, m
     assert again.parked == world.parked
 
 
+@quarter
+@given(data=st.data(), method=st.sampled_from(METHODS))
+def test_p2_p4_p11_hold_in_hedging_books_too(data: st.DataObject, method: str) -> None:
+    history = data.draw(deliveries(hedge=True))
+    expected, world = MemoryWorld(broker_book(method, "hedge")), MemoryWorld(broker_book(method, "hedge"))
+    expected.deliver(history)
+    for batch in data.draw(batches(history)):
+        world.deliver(batch)
+    assert (world.state_hash, world.parked) == (expected.state_hash, expected.parked)
+    rows = [row for versions in world.memory.journal.values() for row in versions]
+    again = rebuild.replay(world.memory.head, sorted(rows, key=lambda row: row.seq))
+    assert again.head.chain_head == world.memory.head.chain_head
+    opened = [(position.instrument, position.direction) for position in world.positions if position.status == "OPEN"]
+    assert len(opened) == len(set(opened))
+
+
 @half
 @given(data=st.data(), method=st.sampled_from(METHODS))
 def test_p10_a_bust_is_a_history_without_the_fill(data: st.DataObject, method: str) -> None:
