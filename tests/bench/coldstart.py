@@ -56,6 +56,9 @@ def run(argv: list[str]) -> int:
             for name in cloud.functions:
                 measure(stage, cloud, name, home / "hello", runs)
     stage.note("spawn of the process to its first answer; hello world is the same framework with one line of code, in turn")
+    stage.note(
+        "what ours adds is the import of our own modules; the making of frozen, slotted dataclasses is a quarter to a third of it"
+    )
     publish(stage)
     return 0
 

@@ -68,7 +68,8 @@ async def _as_fast_as(target: Target, bodies: Sequence[bytes], hands: int, secon
             nonlocal accepted
             number = first
             while time.perf_counter() - begun < seconds:
-                accepted += await _post(session, target, bodies[number % len(bodies)]) == 202
+                status = await _post(session, target, bodies[number % len(bodies)])  # awaited first: += would read before it
+                accepted += status == 202
                 number += hands
 
         await asyncio.gather(*map(hand, range(hands)))

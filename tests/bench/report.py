@@ -101,6 +101,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "system": platform.system(),
+        "load": round(os.getloadavg()[0], 1),
         "flush_ms": round(flush_milliseconds(), 3),
         **packages,
     }
@@ -171,6 +172,8 @@ def section(document: dict[str, Any]) -> str:
     """One stage of the page."""
     on = document["machine"]
     where = f"{on['date']} · {on['cores']} cores · Python {on['python']} · {on['system']} · one flush {on['flush_ms']} ms"
+    if "load" in on:
+        where += f" · {on['load']:g} processes wanted a core"
     rows = [Figure(**figure).row() for figure in document["figures"]]
     notes = [f"- {note}" for note in document["notes"]]
     table = ["| figure | median | span | goal | |", "|---|---|---|---|---|", *rows]

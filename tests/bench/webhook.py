@@ -43,6 +43,7 @@ def run(argv: list[str]) -> int:
     _tell(stage, samples, pooled)
     stage.note(f"constant rates are open loop: latency from the instant a request was due; {HANDS} hands in the closed loop")
     stage.note("load generator, functions and Pub/Sub share the machine's cores; every answer was 202")
+    stage.note("what ours adds: token, strict parsing, validation, canonical form and its hash, a line of log")
     publish(stage)
     return 0
 
