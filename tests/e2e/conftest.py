@@ -29,6 +29,8 @@ from infra.local.summary import Summary
 DAY = date(2026, 2, 3)
 WAIT_SECONDS = 60.0
 FOOTER = re.compile(r"action_id ([0-9a-f-]{36})")
+PROOF_TICKS_MAX = 30
+PROOFS_UNDER_WAY = "select count(*) from notify.v_reconcile_runs where status in ('queued', 'running')"
 NewDesk = Callable[..., LocalCloud]
 
 # what a book holds, without what depends on when and in which process it was written
@@ -94,6 +96,17 @@ def booked(cloud: LocalCloud) -> list[str]:
     """The ids of all executions."""
     with cloud.database.transaction(read_only=True) as tx:
         return [str(row["action_id"]) for row in tx.query(statement("select action_id from ledger.v_actions"))]
+
+
+def prove(cloud: LocalCloud) -> None:
+    """One pass of the proof over the day, worked on by as many ticks as it wants."""
+    assert cloud.control.run_job("discord-reconcile-daily") == 200
+    for _ in range(PROOF_TICKS_MAX):
+        if counted(cloud.database, PROOFS_UNDER_WAY) == 0:
+            return
+        cloud.clock.step(60)
+        cloud.control.run_job("discord-drain")
+    raise AssertionError("the proof did not end")
 
 
 @pytest.fixture(scope="session")

