@@ -41,9 +41,10 @@ async def serve(home: Path, wiring: Wiring, port: int, stop: asyncio.Event) -> N
     )
     runner = web.AppRunner(CloudApi(pubsub, scheduler, tokens, clock).app(), access_log=None, shutdown_timeout=1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port, backlog=BACKLOG).start()
+    # whoever reaches the port must find every subscription and job: both are there before it listens
     await pubsub.start()
     await scheduler.start()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=BACKLOG).start()
     print(f"local cloud on 127.0.0.1:{port}", flush=True)
     await stop.wait()
     await asyncio.gather(pubsub.stop(STOP_GRACE_SECONDS), scheduler.stop(STOP_GRACE_SECONDS))
