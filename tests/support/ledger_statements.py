@@ -1,0 +1,150 @@
+"""Statements for reconciliation tests: what a broker says of a stored book, line by line, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from fillbook.ledger import reconcile, service
+from fillbook.ledger.model import Direction
+from fillbook.ledger.reconcile import Reconciled
+from fillbook.ledger.statement import Break, StatedCash, StatedPosition, StatedRealized, Statement
+from fillbook.runtime.db import Database
+from tests.support.ledger import StoredWorld, at, make_book, make_fill
+
+ACCOUNT = "U1"
+BOOK = f"ibkr:{ACCOUNT}"
+NOON = at(60)
+Query = Callable[..., list[dict[str, Any]]]
+
+
+def number(value: object) -> Decimal | None:
+    """A number of a test as Decimal; None stays unknown."""
+    return None if value is None else Decimal(str(value))
+
+
+def line(instrument: str, quantity: object, price: object = None, **options: Any) -> StatedPosition:
+    """One position of a statement, in USD unless said otherwise."""
+    if isinstance(options.get("direction"), str):
+        options["direction"] = Direction(options["direction"])
+    amount = number(quantity)
+    assert amount is not None
+    return StatedPosition(
+        instrument=instrument, quantity=amount, average_price=number(price), **{"currency": "USD", **options}
+    )
+
+
+def cash(start: object, end: object, *, currency: str = "USD", other: object = 0) -> StatedCash:
+    """Cash of one currency."""
+    return StatedCash(
+        currency=currency, start=Decimal(str(start)), end=Decimal(str(end)), other_movements=Decimal(str(other))
+    )
+
+
+def realized(amount: object, instrument: str = "", *, currency: str = "USD", direction: str | None = None) -> StatedRealized:
+    """Realized P&L of an instrument or a currency."""
+    side = None if direction is None else Direction(direction)
+    return StatedRealized(instrument=instrument, direction=side, currency=currency, amount=Decimal(str(amount)))
+
+
+def says(*positions: StatedPosition, book_id: str = BOOK, as_of: datetime = NOON, **options: Any) -> Statement:
+    """A complete statement of the account of the book, an hour into the day."""
+    given = {"complete": True, "source": "flex", "account": book_id.partition(":")[2], **options}
+    return Statement(book_id=book_id, as_of=as_of, positions=positions, **given)
+
+
+def fact(source_id: str, side: str, quantity: object, price: object, minute: float = 0, **options: Any) -> Any:
+    """A broker's fill of the account."""
+    return make_fill(source_id, side, quantity, price, minute, **{"source": "ibkr", "account_key": ACCOUNT, **options})
+
+
+class BrokerDesk:
+    """A broker's book in Postgres and the statements compared with it."""
+
+    def __init__(self, db: Database, *, book_id: str = BOOK, netting: str = "net", **options: Any) -> None:
+        self.db = db
+        self.book_id = book_id
+        self.world = StoredWorld(db, make_book(book_id, options.pop("method", "FIFO"), netting, **options))
+
+    def book(self, *fills: Any, now: datetime = NOON) -> None:
+        """Book facts."""
+        self.world.deliver(list(fills), now)
+
+    def compare(self, statement: Statement, now: datetime | None = None) -> Reconciled:
+        """Reconcile in a transaction of its own, a minute after the statement unless said otherwise."""
+        moment = statement.as_of + timedelta(minutes=1) if now is None else now
+        return service.run(self.db, lambda tx: reconcile.reconcile(tx, statement, moment))
+
+    def hears(self, *positions: StatedPosition, now: datetime | None = None, **options: Any) -> Reconciled:
+        """Compare what ``says`` makes of the arguments."""
+        return self.compare(says(*positions, book_id=self.book_id, **options), now)
+
+    def breaks(self, *, resolved: bool = False) -> list[Break]:
+        """The breaks as they are stored, open ones first."""
+        with self.db.transaction(read_only=True) as tx:
+            return reconcile.list_breaks(tx, self.book_id, NOON, with_resolved=resolved)
+
+    @property
+    def found(self) -> list[tuple[str, str, str]]:
+        """(kind, instrument or currency, cause) of the open breaks, in order of these."""
+        return sorted(
+            (row.key.kind.value, row.key.instrument or row.key.currency, row.cause) for row in self.breaks()
+        )
+
+    @property
+    def told(self) -> list[tuple[str, str, int]]:
+        """(event type, break's kind, age in sessions) of every announcement about breaks, in order."""
+        return [
+            (event_type, data["kind"], data["sessions"])
+            for event_type, data in self.world.told
+            if event_type.startswith("break_")
+        ]
+
+
+def of_book(desk: BrokerDesk, as_of: datetime = NOON) -> Statement:
+    """The statement of a broker who agrees with the book in everything: positions, prices, cash and realized P&L."""
+    net = desk.world.book.netting == "net"
+    positions = tuple(
+        line(
+            position.instrument,
+            position.quantity_open if position.direction == "LONG" else -position.quantity_open,
+            position.vwap,
+            currency=position.currency,
+            direction=None if net else position.direction.value,
+        )
+        for position in desk.world.positions
+        if position.status == "OPEN"
+    )
+    moved: dict[str, Decimal] = {}
+    earned: dict[tuple[str, str | None, str], Decimal] = {}
+    unknown = set()
+    for version in desk.world.actions:
+        action = version.action
+        if action.cash_effect is None:
+            unknown.add(action.currency)
+            continue
+        moved[action.currency] = moved.get(action.currency, Decimal(0)) + action.cash_effect
+        if action.realized_pnl is not None:
+            key = (action.instrument, None if net else action.direction.value, action.currency)
+            earned[key] = earned.get(key, Decimal(0)) + action.realized_pnl
+    return replace(
+        says(*positions, book_id=desk.book_id, as_of=as_of),
+        cash=tuple(
+            cash(1000, 1000 + amount, currency=currency) for currency, amount in sorted(moved.items()) if currency not in unknown
+        ),
+        realized=tuple(
+            realized(amount, name, direction=side, currency=currency)
+            for (name, side, currency), amount in sorted(earned.items(), key=str)
+            if currency not in unknown
+        ),
+    )
+
+
+def events(query: Query) -> Sequence[dict[str, Any]]:
+    """The envelopes of every announcement about breaks, in the order of the outbox."""
+    rows = query("select payload from outbox.events where event_type like 'break_%' order by id")
+    return [json.loads(row["payload"]) for row in rows]
