@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +22,11 @@ NOON = at(60)
 Query = Callable[..., list[dict[str, Any]]]
 
 
+def new_york(day: int, hour: int, minute: int = 0, month: int = 2) -> datetime:
+    """An instant of 2026 by the New York clock in winter."""
+    return datetime(2026, month, day, hour, minute, tzinfo=UTC) + timedelta(hours=5)
+
+
 def number(value: object) -> Decimal | None:
     """A number of a test as Decimal; None stays unknown."""
     return None if value is None else Decimal(str(value))
@@ -33,16 +38,12 @@ def line(instrument: str, quantity: object, price: object = None, **options: Any
         options["direction"] = Direction(options["direction"])
     amount = number(quantity)
     assert amount is not None
-    return StatedPosition(
-        instrument=instrument, quantity=amount, average_price=number(price), **{"currency": "USD", **options}
-    )
+    return StatedPosition(instrument=instrument, quantity=amount, average_price=number(price), **{"currency": "USD", **options})
 
 
 def cash(start: object, end: object, *, currency: str = "USD", other: object = 0) -> StatedCash:
     """Cash of one currency."""
-    return StatedCash(
-        currency=currency, start=Decimal(str(start)), end=Decimal(str(end)), other_movements=Decimal(str(other))
-    )
+    return StatedCash(currency=currency, start=Decimal(str(start)), end=Decimal(str(end)), other_movements=Decimal(str(other)))
 
 
 def realized(amount: object, instrument: str = "", *, currency: str = "USD", direction: str | None = None) -> StatedRealized:
@@ -91,9 +92,7 @@ class BrokerDesk:
     @property
     def found(self) -> list[tuple[str, str, str]]:
         """(kind, instrument or currency, cause) of the open breaks, in order of these."""
-        return sorted(
-            (row.key.kind.value, row.key.instrument or row.key.currency, row.cause) for row in self.breaks()
-        )
+        return sorted((row.key.kind.value, row.key.instrument or row.key.currency, row.cause) for row in self.breaks())
 
     @property
     def told(self) -> list[tuple[str, str, int]]:

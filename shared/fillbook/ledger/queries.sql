@@ -424,7 +424,7 @@ select a.executed_at from ledger.execution_actions a
 -- Subjects on which a newer statement of a book has spoken.
 select distinct s.subject from ledger.reconciliations r cross join lateral unnest(r.subjects) as s(subject)
  where r.book_id = :book_id and r.result <> 'inconclusive' and r.as_of >= :as_of
-   and (r.as_of, r.source collate "C") > (:as_of::timestamptz, :source::text);
+   and (r.as_of > :as_of or r.source collate "C" > :source);
 
 -- name: reconciliation
 -- The last comparison of one statement.
