@@ -10,11 +10,12 @@ from decimal import Decimal
 from typing import Any
 
 from fillbook.ledger import reconcile, service
+from fillbook.ledger.matching import NOTHING, BookAt, Held, Moved
 from fillbook.ledger.model import Direction
 from fillbook.ledger.reconcile import Reconciled
 from fillbook.ledger.statement import Break, StatedCash, StatedPosition, StatedRealized, Statement
 from fillbook.runtime.db import Database
-from tests.support.ledger import StoredWorld, at, make_book, make_fill
+from tests.support.ledger import MemoryWorld, StoredWorld, at, make_book, make_fill
 
 ACCOUNT = "U1"
 BOOK = f"ibkr:{ACCOUNT}"
@@ -147,3 +148,60 @@ def events(query: Query) -> Sequence[dict[str, Any]]:
     """The envelopes of every announcement about breaks, in the order of the outbox."""
     rows = query("select payload from outbox.events where event_type like 'break_%' order by id")
     return [json.loads(row["payload"]) for row in rows]
+
+
+def book_in(world: MemoryWorld) -> BookAt:
+    """A book in memory as a statement of now meets it, its period from the beginning."""
+    net = world.book.netting == "net"
+    held = [
+        Held(
+            instrument=position.instrument,
+            ticker=position.ticker,
+            direction=None if net else position.direction,
+            currency=position.currency,
+            multiplier=position.multiplier,
+            quantity=position.quantity_open if position.direction is Direction.LONG else -position.quantity_open,
+            vwap=position.vwap,
+            cost_basis=position.cost_basis,
+        )
+        for position in world.positions
+        if position.status == "OPEN"
+    ]
+    moved: dict[str, Moved] = {}
+    earned: dict[tuple[str, Direction | None, str], Moved] = {}
+    for version in world.actions:
+        action = version.action
+        value = None if action.value is None else -action.value if action.side == "BUY" else action.value
+        flow = Moved(gross=value, fees=action.fees or Decimal(0), unknown=action.fees is None, executions=1)
+        moved[action.currency] = _sum(moved.get(action.currency, NOTHING), flow)
+        if action.action_type in ("TRIM", "EXIT"):
+            net_pnl, gross = action.realized_pnl, action.realized_pnl_gross
+            took = Decimal(0) if net_pnl is None or gross is None else gross - net_pnl
+            key = (action.instrument, None if net else action.direction, action.currency)
+            profit = Moved(gross=gross, fees=took, unknown=net_pnl is None, executions=1)
+            earned[key] = _sum(earned.get(key, NOTHING), profit)
+    first = min((version.action.executed_at for version in world.actions), default=None)
+    return BookAt(held=tuple(held), cash=moved, realized=earned, first_fill_at=first)
+
+
+def _sum(left: Moved, right: Moved) -> Moved:
+    gross = None if left.gross is None or right.gross is None else left.gross + right.gross
+    return Moved(gross=gross, fees=left.fees + right.fees, unknown=left.unknown + right.unknown, executions=left.executions + 1)
+
+
+def statement_of(book: BookAt, book_id: str, as_of: datetime = NOON) -> Statement:
+    """What a broker who agrees says: every position with its price, and every amount that the book knows."""
+    positions = tuple(
+        line(held.instrument, held.quantity, held.vwap, currency=held.currency, direction=held.direction) for held in book.held
+    )
+    flows = tuple(
+        cash("7.5", Decimal("7.5") + flow.gross - flow.fees, currency=currency)
+        for currency, flow in book.cash.items()
+        if flow.gross is not None and not flow.unknown
+    )
+    profits = tuple(
+        realized(profit.gross - profit.fees, name, currency=currency, direction=direction)
+        for (name, direction, currency), profit in book.realized.items()
+        if profit.gross is not None and not profit.unknown
+    )
+    return replace(says(*positions, book_id=book_id, as_of=as_of), cash=flows, realized=profits)
