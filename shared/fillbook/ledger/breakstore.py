@@ -16,8 +16,8 @@ from uuid import UUID
 
 from fillbook.ledger import reading
 from fillbook.ledger.booking import InstrumentState, fold
-from fillbook.ledger.breaks import FOUND, Step
-from fillbook.ledger.causes import Candidate, Evidence
+from fillbook.ledger.breaks import Step
+from fillbook.ledger.causes import CAUSES, Candidate, Evidence
 from fillbook.ledger.ids import event_id, instant_text
 from fillbook.ledger.matching import MONEY_TOLERANCE, NOTHING, BookAt, Finding, Held, Moved
 from fillbook.ledger.model import Adjustment, Book, BookHead, Direction, Fill, Key, Netting
@@ -363,15 +363,15 @@ def event_of(step: Step, head: BookHead) -> Event | None:
         "currency": row.key.currency,
         **{name: _plain(getattr(row, name)) for name in _FIGURES},
         "cause": row.cause,
+        "meaning": CAUSES.get(row.cause),
         "sessions": row.sessions,
         "episode": row.episode,
         "first_seen_at": instant_text(row.first_seen_at),
         "last_seen_at": instant_text(row.last_seen_at),
-        "source": row.source,
+        "resolved_at": row.resolved_at and instant_text(row.resolved_at),
         "note": row.note,
+        "source": row.source,
     }
-    if step.event != FOUND:
-        data["resolved_at"] = row.resolved_at and instant_text(row.resolved_at)
     return Event(
         event_id=UUID(event_id(row.book_id, step.event, row.break_id, row.version)),
         event_type=step.event,
