@@ -105,53 +105,14 @@ class BrokerDesk:
         ]
 
 
-def of_book(desk: BrokerDesk, as_of: datetime = NOON) -> Statement:
-    """The statement of a broker who agrees with the book in everything: positions, prices, cash and realized P&L."""
-    net = desk.world.book.netting == "net"
-    positions = tuple(
-        line(
-            position.instrument,
-            position.quantity_open if position.direction == "LONG" else -position.quantity_open,
-            position.vwap,
-            currency=position.currency,
-            direction=None if net else position.direction.value,
-        )
-        for position in desk.world.positions
-        if position.status == "OPEN"
-    )
-    moved: dict[str, Decimal] = {}
-    earned: dict[tuple[str, str | None, str], Decimal] = {}
-    unknown = set()
-    for version in desk.world.actions:
-        action = version.action
-        if action.cash_effect is None:
-            unknown.add(action.currency)
-            continue
-        moved[action.currency] = moved.get(action.currency, Decimal(0)) + action.cash_effect
-        if action.realized_pnl is not None:
-            key = (action.instrument, None if net else action.direction.value, action.currency)
-            earned[key] = earned.get(key, Decimal(0)) + action.realized_pnl
-    return replace(
-        says(*positions, book_id=desk.book_id, as_of=as_of),
-        cash=tuple(
-            cash(1000, 1000 + amount, currency=currency) for currency, amount in sorted(moved.items()) if currency not in unknown
-        ),
-        realized=tuple(
-            realized(amount, name, direction=side, currency=currency)
-            for (name, side, currency), amount in sorted(earned.items(), key=str)
-            if currency not in unknown
-        ),
-    )
-
-
 def events(query: Query) -> Sequence[dict[str, Any]]:
     """The envelopes of every announcement about breaks, in the order of the outbox."""
     rows = query("select payload from outbox.events where event_type like 'break_%' order by id")
     return [json.loads(row["payload"]) for row in rows]
 
 
-def book_in(world: MemoryWorld) -> BookAt:
-    """A book in memory as a statement of now meets it, its period from the beginning."""
+def book_in(world: MemoryWorld | StoredWorld) -> BookAt:
+    """A book as a statement of now meets it, computed from its positions and actions; its period is all there was."""
     net = world.book.netting == "net"
     held = [
         Held(

@@ -17,7 +17,7 @@ from uuid import UUID
 from fillbook.ledger import reading
 from fillbook.ledger.booking import InstrumentState, fold
 from fillbook.ledger.breaks import Step
-from fillbook.ledger.causes import CAUSES, Candidate, Evidence
+from fillbook.ledger.causes import CAUSES, Candidate, Candidates, Evidence
 from fillbook.ledger.ids import event_id, instant_text
 from fillbook.ledger.matching import MONEY_TOLERANCE, NOTHING, BookAt, Finding, Held, Moved
 from fillbook.ledger.model import Adjustment, Book, BookHead, Direction, Fill, Key, Netting
@@ -173,9 +173,9 @@ def evidence(tx: Tx, statement: Statement, findings: Iterable[Finding], book: Bo
     beside = tx.query(QUERIES["near_candidates"], book_id=name, rows_max=CANDIDATES_MAX, **near)
     return Evidence(
         as_of=statement.as_of,
-        parked=[_parked(row) for row in parked],
-        near=[_booked(row) for row in beside],
-        twins=[_booked(row) for row in _twins(tx, statement, found)],
+        parked=Candidates(_parked(row) for row in parked),
+        near=Candidates(_booked(row) for row in beside),
+        twins=Candidates(_booked(row) for row in _twins(tx, statement, found)),
         first_fill_at=book.first_fill_at,
     )
 

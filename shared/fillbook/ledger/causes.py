@@ -52,13 +52,6 @@ class Candidate:
     executed_at: datetime
     is_revision: bool = False
 
-    def concerns(self, finding: Finding) -> bool:
-        """Whether it touches what the finding is about."""
-        key = finding.key
-        if key.kind is BreakKind.CASH or not key.instrument:
-            return self.currency == key.currency
-        return key.instrument in self.instruments and key.direction in (None, self.direction)
-
     def amount(self, kind: BreakKind) -> Decimal | None:
         """What it does to a figure of this kind; None: nothing that could be compared."""
         if kind in POSITION_KINDS:
@@ -66,14 +59,37 @@ class Candidate:
         return self.cash if kind is BreakKind.CASH else self.realized if kind is BreakKind.REALIZED_PNL else None
 
 
+class Candidates:
+    """Fills by what they touch, so that thousands of findings look at their own alone."""
+
+    def __init__(self, found: Iterable[Candidate] = ()) -> None:
+        """Keep the order given."""
+        self._by_instrument: dict[str, list[Candidate]] = {}
+        self._by_currency: dict[str, list[Candidate]] = {}
+        for one in found:
+            self._by_currency.setdefault(one.currency, []).append(one)
+            for instrument in one.instruments:
+                self._by_instrument.setdefault(instrument, []).append(one)
+
+    def concerning(self, finding: Finding) -> list[Candidate]:
+        """Those that touch what the finding is about: its currency for cash and whole-currency figures, else its position."""
+        key = finding.key
+        if key.kind is BreakKind.CASH or not key.instrument:
+            return self._by_currency.get(key.currency, [])
+        return [one for one in self._by_instrument.get(key.instrument, ()) if key.direction in (None, one.direction)]
+
+
+NO_CANDIDATES = Candidates()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What the book holds that may explain a finding: parked facts, executions around ``as_of``, booked twins."""
 
     as_of: datetime
-    parked: Sequence[Candidate] = ()
-    near: Sequence[Candidate] = ()
-    twins: Sequence[Candidate] = ()
+    parked: Candidates = NO_CANDIDATES
+    near: Candidates = NO_CANDIDATES
+    twins: Candidates = NO_CANDIDATES
     first_fill_at: datetime | None = None
 
 
@@ -88,7 +104,7 @@ def cause_of(finding: Finding, evidence: Evidence, known_causes: Mapping[str, st
 
 def _parked(finding: Finding, evidence: Evidence) -> bool:
     """One parked fact, or all of them together, are what the broker has and we have not."""
-    candidates = [one for one in evidence.parked if one.concerns(finding) and one.executed_at <= evidence.as_of]
+    candidates = [one for one in evidence.parked.concerning(finding) if one.executed_at <= evidence.as_of]
     return _explains(finding, candidates, sign=1)
 
 
@@ -97,7 +113,7 @@ def _fees_unknown(finding: Finding, _: Evidence) -> bool:
 
 
 def _correction_pending(finding: Finding, evidence: Evidence) -> bool:
-    return any(one.is_revision and one.concerns(finding) for one in evidence.parked)
+    return any(one.is_revision for one in evidence.parked.concerning(finding))
 
 
 def _split_unentered(finding: Finding, _: Evidence) -> bool:
@@ -116,7 +132,7 @@ def _split_unentered(finding: Finding, _: Evidence) -> bool:
 
 def _late_fill(finding: Finding, evidence: Evidence) -> bool:
     """The broker drew its line a little beside ``as_of``: executions before it are missing there, or later ones are in."""
-    near = sorted((one for one in evidence.near if one.concerns(finding)), key=lambda one: one.executed_at)
+    near = sorted(evidence.near.concerning(finding), key=lambda one: one.executed_at)
     before = [one for one in reversed(near) if one.executed_at <= evidence.as_of]
     after = [one for one in near if one.executed_at > evidence.as_of]
     return _explains(finding, before, sign=-1, runs=True) or _explains(finding, after, sign=1, runs=True)
@@ -131,7 +147,8 @@ def _before_history(finding: Finding, evidence: Evidence) -> bool:
 
 
 def _duplicate(finding: Finding, evidence: Evidence) -> bool:
-    return any(_equals(finding, one.amount(finding.key.kind), -1) for one in evidence.twins if one.concerns(finding))
+    twins = evidence.twins.concerning(finding)
+    return any(_equals(finding, one.amount(finding.key.kind), -1) for one in twins)
 
 
 def _rounding(finding: Finding, _: Evidence) -> bool:

@@ -52,7 +52,7 @@ class Held:
         """What one unit cost, fees included; None while fees or contract size are unknown."""
         if self.cost_basis is None or self.multiplier is None:
             return None
-        return abs(self.cost_basis / (self.quantity * self.multiplier))
+        return self.cost_basis / (abs(self.quantity) * self.multiplier)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

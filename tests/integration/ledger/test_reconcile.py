@@ -13,7 +13,19 @@ from fillbook.ledger import audit
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Conflict, Rejected
 from tests.support.ledger import StoredWorld, at, make_book
-from tests.support.ledger_statements import BOOK, NOON, BrokerDesk, cash, events, fact, line, of_book, realized, says
+from tests.support.ledger_statements import (
+    BOOK,
+    NOON,
+    BrokerDesk,
+    book_in,
+    cash,
+    events,
+    fact,
+    line,
+    realized,
+    says,
+    statement_of,
+)
 
 Query = Callable[..., list[dict[str, Any]]]
 
@@ -33,7 +45,7 @@ AMD, NVDA = line("AMD", 10, 100), line("NVDA", 4, 50)
 
 
 def test_a_statement_that_says_what_the_book_says_is_matched_and_recorded(desk: BrokerDesk, query: Query) -> None:
-    outcome = desk.compare(of_book(desk))
+    outcome = desk.compare(statement_of(book_in(desk.world), BOOK))
     assert (outcome.result, outcome.is_new, outcome.breaks, outcome.partitions) == ("matched", True, (), ())
     (row,) = query("select * from ledger.v_reconciliations")
     assert (row["result"], row["breaks_found"], row["breaks_open"], row["book_seq"]) == ("matched", 0, 0, 4)
