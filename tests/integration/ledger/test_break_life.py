@@ -194,6 +194,30 @@ def test_what_fails_leaves_neither_break_nor_event(desk: BrokerDesk, query: Quer
     assert (desk.breaks(), events(query), query("select 1 from ledger.reconciliations")) == ([], [], [])
 
 
+FORCED = """
+do $$ begin
+    create sequence public.forced;
+    create function public.fail() returns trigger language plpgsql as $f$ begin
+        if nextval('public.forced') <= 2 then raise exception 'forced' using errcode = '{sqlstate}'; end if;
+        return new;
+    end $f$;
+    create trigger forced before insert on {table} for each row execute function public.fail();
+end $$
+"""
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "40P01", "55P03"])
+@pytest.mark.parametrize("table", ["ledger.reconciliations", "ledger.breaks", "ledger.break_history", "outbox.events"])
+def test_a_forced_failure_of_any_write_runs_the_comparison_again_and_tells_once(
+    desk: BrokerDesk, query: Query, sqlstate: str, table: str
+) -> None:
+    query(FORCED.format(table=table, sqlstate=sqlstate))
+    assert desk.hears(SHORT_OF_ONE).found == 1
+    assert query("select last_value from public.forced") == [{"last_value": 3}]
+    assert desk.told == [(FOUND, QUANTITY, 0)]
+    assert [len(query(f"select 1 from ledger.{name}")) for name in ("reconciliations", "breaks", "break_history")] == [1, 1, 1]
+
+
 def test_a_reconciliation_after_a_booking_in_one_transaction_sees_it(desk: BrokerDesk) -> None:
     def room(tx: Any) -> Any:
         service.book_fills(tx, BOOK, [fact("b", "BUY", 2, 100, 30)], NOON)
