@@ -1,4 +1,4 @@
-"""desk_keeper: audits every book after the session, anchors its chain and deletes what has expired."""
+"""desk_keeper: audits every book after the session, anchors its chain, ages its breaks and deletes what has expired."""
 
 import functools
 
@@ -6,8 +6,7 @@ import functions_framework
 from flask import Request, Response
 
 from fillbook.calendar import calendar
-from fillbook.ledger.audit import audit_due
-from fillbook.ledger.keeping import expire_marks, keep_desk
+from fillbook.ledger import audit, keeping, reconcile
 from fillbook.outbox.model import PARTITIONS
 from fillbook.outbox.service import relay_own
 from fillbook.runtime.auth import verifier_for
@@ -35,8 +34,8 @@ database = functools.cache(
 def keep(call: CronCall) -> dict[str, object]:
     """The night's chores, then what they announced."""
     clock = clock_for(config())
-    chores = {"audits": audit_due, "marks": expire_marks, "signal": expire}
-    done = keep_desk(database(), slot=call.slot, now=clock.now(), sessions=calendar(), chores=chores)
+    chores = {"audits": audit.audit_due, "breaks": reconcile.reconcile_due, "marks": keeping.expire_marks, "signal": expire}
+    done = keeping.keep_desk(database(), slot=call.slot, now=clock.now(), sessions=calendar(), chores=chores)
     relay_own(database(), publisher(), range(PARTITIONS), now_from=clock)
     return done
 

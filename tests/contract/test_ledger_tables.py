@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from fillbook.ledger import bookstore, columns, store, words
+from fillbook.ledger import bookstore, breakstore, columns, reconcile, statement, store, words
 from fillbook.ledger.ids import derived, fill_id
 from fillbook.outbox.model import derived_id
 from tests.support.ledger import StoredWorld, make_fill
+from tests.support.ledger_statements import NOON, BrokerDesk, line, says
 
 Query = Callable[..., list[dict[str, Any]]]
 ROOM = Path(words.__file__).parent
@@ -47,6 +48,18 @@ def test_a_closing_names_every_column_in_schema_order(query: Query) -> None:
     assert table_columns(query, "closings") == list(columns.CLOSING_NAMES)
 
 
+def test_the_documents_of_a_reconciliation_name_every_column(db: Any, query: Query) -> None:
+    """``jsonb_to_recordset`` drops a misspelt key and makes NULL of a missing one."""
+    desk = BrokerDesk(db)
+    (row,) = desk.hears(line("AMD", 1)).breaks
+    for table, recorded in (("breaks", "updated_at"), ("break_history", "recorded_at")):
+        assert set(breakstore._document(row, recorded)) == set(table_columns(query, table)), table
+    with desk.db.transaction() as tx:
+        head = bookstore.book_head(tx, desk.book_id)
+    document = breakstore.reconciliation_document(says(), head, NOON, version=1, result="matched")
+    assert set(document) == set(table_columns(query, "reconciliations"))
+
+
 @pytest.mark.parametrize(
     ("name", "enum"),
     [
@@ -69,7 +82,7 @@ def test_an_enum_of_python_is_the_enum_of_postgres(query: Query, name: str, enum
 def test_every_check_of_words_lists_the_words_of_python(query: Query) -> None:
     def listed(constraint: str) -> set[str]:
         (row,) = query("select pg_get_constraintdef(oid) as text from pg_constraint where conname = :name", name=constraint)
-        return set(re.findall(r"'([a-z0-9]+)'", row["text"]))
+        return set(re.findall(r"'([a-z0-9_]+)'", row["text"]))
 
     assert listed("fills_source") == set(words.SOURCES)
     assert listed("fills_position_effect") == set(words.EFFECTS)
@@ -77,6 +90,8 @@ def test_every_check_of_words_lists_the_words_of_python(query: Query) -> None:
     assert listed("fills_origin") == set(words.ORIGINS)
     assert listed("fills_cause") == set(words.FILL_CAUSES)
     assert listed("books_netting") == {member.value for member in words.Netting}
+    assert listed("breaks_kind") == {member.value for member in statement.BreakKind}
+    assert listed("reconciliations_result") == {reconcile.MATCHED, reconcile.BREAKS, reconcile.INCONCLUSIVE}
 
 
 def test_every_constraint_that_becomes_a_domain_error_exists(query: Query) -> None:
@@ -113,6 +128,7 @@ def test_the_pure_core_opens_nothing() -> None:
         "journal",
     ]
     pure += ["state", "rebooking", "sealing", "statehash", "events", "intake", "memory", "valuation"]
+    pure += ["statement", "matching", "causes", "breaks"]
     for name in pure:
         text = (ROOM / f"{name}.py").read_text("utf-8")
         assert not re.search(r"runtime\.(?!errors)", text), name

@@ -6,6 +6,9 @@
     methods --book B [--instrument I]         the same journal under all five lot methods, side by side
     fill, bust, split                         what an operator enters: a fact, the end of one, a split
     anchor [--book B]                         store and announce the chain's end for today
+    reconcile --book B --statement FILE.json [--json]    a broker's statement; exit 0 agrees, 4 disagrees, 3 proves nothing
+    breaks [--book B] [--all] [--json]        differences to the brokers, with cause and age
+    note --book B --break ID --note TEXT      a note on a break
 
 Exit 2 is wrong usage or a refusal, 3 a database that could not be asked.
 """
@@ -17,7 +20,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from fillbook.ledger import audit, bookstore, operator, rebuild, verification
+from fillbook.ledger import audit, bookstore, breakverbs, operator, rebuild, verification
 from fillbook.ledger.comparison import MethodResult, compare_methods
 from fillbook.ledger.model import LotMethod
 from fillbook.ledger.words import EFFECTS
@@ -148,6 +151,12 @@ def _anchor(db: Database, options: argparse.Namespace, now: datetime) -> int:
     return CLEAN
 
 
+def _about_breaks(db: Database, options: argparse.Namespace, now: datetime) -> int:
+    code, lines = breakverbs.VERBS[options.verb](db, options, now)
+    print("\n".join(lines))
+    return code
+
+
 _VERBS: Mapping[str, Verb] = {
     "audit": _audit,
     "verify": _verify,
@@ -157,6 +166,7 @@ _VERBS: Mapping[str, Verb] = {
     "bust": _bust,
     "split": _split,
     "anchor": _anchor,
+    **dict.fromkeys(breakverbs.VERBS, _about_breaks),
 }
 
 
@@ -186,6 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("book", "instrument", "ratio", "effective", "reason", "by"):
         cut.add_argument(f"--{name}", required=True)
     cut.add_argument("--void", action="store_true", help="undo it")
+    breakverbs.add_verbs(verbs)
     return parser
 
 

@@ -227,3 +227,7 @@ def _picks(picks: tuple[LotPick, ...]) -> tuple[LotPick, ...]:
     for pick in picks:
         _text(pick.lot, "lot_picks", _REF_MAX)
     return tuple(LotPick(lot=pick.lot, quantity=_positive(pick.quantity, "lot_picks", amounts.quantity)) for pick in picks)
+
+
+check_text, check_currency, check_instant = _text, _currency, _instant
+"""The same door for what is no fill: the lines of a broker's statement."""

@@ -332,3 +332,179 @@ select distinct on (m.instrument) m.instrument, m.price, m.marked_at, m.source
 -- When the next version of an action was recorded, as JSON writes it.
 select a.action_id || ' v' || (a.version - 1) as name, to_json(a.recorded_at) #>> '{}' as recorded_at
   from ledger.execution_actions a where a.book_id = :book_id and a.version > 1;
+
+-- name: positions_at
+-- What a book held at an instant: each position's last action up to it; splits since then count by the position itself, or must be folded.
+with touched as (
+    select p.position_id from ledger.positions p
+     where p.book_id = :book_id and p.status = 'OPEN' and p.opened_at <= :as_of
+    union
+    select a.position_id from ledger.execution_actions a
+     where a.book_id = :book_id and a.superseded_at is null and a.state = 'BOOKED' and a.executed_at > :as_of
+)
+select p.instrument, p.ticker, p.direction::text as direction, p.currency, p.multiplier,
+       case when s.within = 0 then z.position_quantity_after else p.quantity_open end as quantity,
+       case when s.within = 0 then z.position_vwap_after else p.vwap end as vwap,
+       case when s.within = 0 then z.position_cost_basis_after else p.cost_basis end as cost_basis,
+       s.within > 0 and (s.later > 0 or p.last_action_at > z.executed_at) as must_fold
+  from touched t
+  join ledger.positions p on p.book_id = :book_id and p.position_id = t.position_id
+ cross join lateral (
+       select a.executed_at, a.position_quantity_after, a.position_vwap_after, a.position_cost_basis_after
+         from ledger.execution_actions a
+        where a.book_id = p.book_id and a.position_id = p.position_id and a.superseded_at is null and a.state = 'BOOKED'
+          and a.executed_at <= :as_of
+        order by a.executed_at desc, a.venue_order desc, a.fill_id desc, a.leg desc limit 1) as z
+ cross join lateral (
+       select count(*) filter (where j.effective_at <= :as_of) as within, count(*) filter (where j.effective_at > :as_of) as later
+         from (select distinct on (i.adjustment_id) i.* from ledger.adjustments i
+                where i.book_id = p.book_id and i.instrument = p.instrument order by i.adjustment_id, i.version desc) as j
+        where not j.is_void and j.effective_at > z.executed_at) as s
+ where z.position_quantity_after > 0
+ order by p.instrument, p.direction;
+
+-- name: fills_until
+-- Current fills of one instrument up to an instant, in booking order: what its state then is folded from.
+select to_json(c) as row
+  from (select distinct on (f.fill_id) f.* from ledger.fills f
+         where f.book_id = :book_id
+           and f.fill_id in (select g.fill_id from ledger.fills g
+                              where g.book_id = :book_id and g.instrument = :instrument and g.executed_at <= :as_of)
+         order by f.fill_id, f.source_revision desc, f.is_bust desc, f.version desc) as c
+ where c.instrument = :instrument and c.executed_at <= :as_of and not c.is_bust
+ order by c.executed_at, c.venue_order, c.fill_id limit :rows_max;
+
+-- name: splits_until
+-- Current splits of one instrument up to an instant.
+select to_json(c) as row
+  from (select distinct on (j.adjustment_id) j.* from ledger.adjustments j
+         where j.book_id = :book_id and j.instrument = :instrument
+         order by j.adjustment_id, j.version desc) as c
+ where not c.is_void and c.effective_at <= :as_of
+ order by c.effective_at;
+
+-- name: cash_moved
+-- What executions of a period moved per currency, without fees and fees apart, each in the currency it was paid in.
+with legs as (
+    select a.currency, a.leg, f.fees, coalesce(f.fees_currency, a.currency) as fees_currency,
+           case when f.cash_style = 'full' then case when (a.side = 'BUY') then -a.value else a.value end
+                when a.action_type in ('ENTRY', 'ADD_ENTRY') then case when a.value is not null then 0 end
+                else a.realized_pnl_gross end as gross
+      from ledger.execution_actions a
+      join ledger.fills f on f.book_id = a.book_id and f.seq = a.fill_seq
+     where a.book_id = :book_id and a.superseded_at is null and a.state = 'BOOKED'
+       and a.executed_at <= :as_of and (:since::timestamptz is null or a.executed_at > :since::timestamptz)
+), parts as (
+    select currency, gross, 0::numeric as fees, 0 as unknown, 1 as executions from legs
+    union all
+    select fees_currency, 0, coalesce(fees, 0), (fees is null)::integer, 0 from legs where leg = 1
+)
+select currency, case when bool_and(gross is not null) then sum(gross) end as gross, sum(fees) as fees, sum(unknown) as unknown,
+       sum(executions) as executions
+  from parts group by currency;
+
+-- name: realized_in
+-- Realized P&L of a period per instrument, direction and currency: gross, what fees took, and how many are not known yet.
+select a.instrument, a.direction::text as direction, a.currency,
+       case when bool_and(a.realized_pnl_gross is not null) then sum(a.realized_pnl_gross) end as gross,
+       coalesce(sum(a.realized_pnl_gross - a.realized_pnl), 0) as fees,
+       count(*) filter (where a.realized_pnl is null) as unknown, count(*) as executions
+  from ledger.execution_actions a
+ where a.book_id = :book_id and a.superseded_at is null and a.state = 'BOOKED' and a.action_type in ('TRIM', 'EXIT')
+   and a.executed_at <= :as_of and (:since::timestamptz is null or a.executed_at > :since::timestamptz)
+ group by a.instrument, a.direction, a.currency;
+
+-- name: first_booked_at
+-- Where a book's history begins.
+select a.executed_at from ledger.execution_actions a
+ where a.book_id = :book_id and a.superseded_at is null and a.state = 'BOOKED'
+ order by a.executed_at limit 1;
+
+-- name: overtaken_subjects
+-- Subjects on which a newer statement of a book has spoken.
+select distinct s.subject from ledger.reconciliations r cross join lateral unnest(r.subjects) as s(subject)
+ where r.book_id = :book_id and r.result <> 'inconclusive' and r.as_of >= :as_of
+   and (r.as_of > :as_of or r.source collate "C" > :source);
+
+-- name: reconciliation
+-- The last comparison of one statement.
+select to_json(r) as row from ledger.reconciliations r
+ where r.book_id = :book_id and r.source = :source and r.as_of = :as_of
+ order by r.version desc limit 1;
+
+-- name: breaks_of_book
+-- The open breaks of a book, and of the others those that are named.
+select to_json(x) as row from ledger.breaks x
+ where x.book_id = :book_id and (x.resolved_at is null or x.break_id = any (:break_ids::uuid[]))
+ order by x.first_seen_at, x.break_id;
+
+-- name: one_break
+-- One break by its id.
+select to_json(x) as row from ledger.breaks x where x.book_id = :book_id and x.break_id::text = :break_id;
+
+-- name: breaks
+-- Breaks of one book or of all, open ones or all, oldest first among the open.
+select to_json(x) as row, b.calendar from ledger.breaks x join ledger.books b using (book_id)
+ where (:book_id::text is null or x.book_id = :book_id) and (:with_resolved or x.resolved_at is null)
+ order by x.resolved_at desc nulls first, x.first_seen_at, x.break_id limit :rows_max;
+
+-- name: books_with_breaks
+-- Books with something to age or to compare again: an open break, or a statement since an instant.
+select x.book_id from ledger.breaks x where x.resolved_at is null
+union
+select r.book_id from ledger.reconciliations r where r.as_of >= :since
+ order by 1;
+
+-- name: statements_since
+-- The statements of a book that proved something since an instant, with the book's seq when they were last compared.
+select distinct on (r.source, r.as_of) r.statement::text as statement, r.book_seq
+  from ledger.reconciliations r
+ where r.book_id = :book_id and r.as_of >= :since and r.result <> 'inconclusive'
+ order by r.source, r.as_of, r.version desc;
+
+-- name: parked_candidates
+-- Parked facts of a book as explanations: with every instrument that one of their versions names.
+select array(select distinct v.instrument from ledger.fills v where v.book_id = k.book_id and v.fill_id = k.fill_id) as instruments,
+       c.direction::text as direction, c.side::text as side, c.quantity, c.price, c.multiplier, c.currency, c.fees, c.fees_currency,
+       c.cash_style, c.executed_at, c.source_revision
+  from ledger.parked_fills k
+ cross join lateral (
+       select * from ledger.fills f where f.book_id = k.book_id and f.fill_id = k.fill_id
+        order by f.source_revision desc, f.is_bust desc, f.version desc limit 1) as c
+ where k.book_id = :book_id
+ order by k.fill_id limit :rows_max;
+
+-- name: near_candidates
+-- Executions around an instant as explanations.
+select a.instrument, a.direction::text as direction, a.side::text as side, a.quantity, a.currency, a.cash_effect, a.realized_pnl,
+       a.executed_at
+  from ledger.execution_actions a
+ where a.book_id = :book_id and a.superseded_at is null and a.state = 'BOOKED'
+   and a.executed_at >= :first_at and a.executed_at <= :last_at
+ order by a.executed_at, a.venue_order, a.fill_id, a.leg limit :rows_max;
+
+-- name: twin_fills
+-- For each quantity that is missing at the broker, one booked fill of just that quantity.
+select a.instrument, a.direction::text as direction, a.side::text as side, f.quantity, a.currency, a.executed_at
+  from jsonb_to_recordset(:wanted::jsonb) as r(instrument text, direction text, side text, quantity numeric)
+ cross join lateral (
+       select * from ledger.execution_actions a
+        where a.book_id = :book_id and a.instrument = r.instrument and a.superseded_at is null and a.state = 'BOOKED'
+          and a.executed_at <= :as_of and a.leg = 1 and a.side::text = r.side
+          and (r.direction is null or a.direction::text = r.direction)
+          and exists (select from ledger.fills g where g.book_id = a.book_id and g.seq = a.fill_seq and g.quantity = r.quantity)
+        order by a.executed_at desc limit 1) as a
+  join ledger.fills f on f.book_id = a.book_id and f.seq = a.fill_seq;
+
+-- name: twin_amounts
+-- For each amount that is missing at the broker, one booked execution of the period that moved or realized just that.
+select r.kind, a.instrument, a.direction::text as direction, a.side::text as side, a.quantity, a.currency, a.cash_effect,
+       a.realized_pnl, a.executed_at
+  from jsonb_to_recordset(:wanted::jsonb) as r(kind text, instrument text, direction text, currency text, amount numeric)
+ cross join lateral (
+       select * from ledger.execution_actions a
+        where a.book_id = :book_id and a.superseded_at is null and a.state = 'BOOKED' and a.currency = r.currency
+          and (r.instrument = '' or a.instrument = r.instrument) and (r.direction is null or a.direction::text = r.direction)
+          and a.executed_at <= :as_of and (:since::timestamptz is null or a.executed_at > :since::timestamptz)
+          and abs(case r.kind when 'cash' then a.cash_effect else a.realized_pnl end - r.amount) <= :tolerance
+        order by a.executed_at desc limit 1) as a;

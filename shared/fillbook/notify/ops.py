@@ -68,6 +68,12 @@ def _book(event: Envelope) -> str:
     return event.book_id or event.aggregate_key
 
 
+def _broken(event: Envelope) -> str:
+    """What disagrees, and in which book: an instrument by its ticker, cash by its currency."""
+    what = pick(event.data, "ticker", "instrument_id", "currency")
+    return f"{what} in {_book(event)}" if what else _book(event)
+
+
 def _key(*parts: Subject | str) -> Subject:
     def key(event: Envelope) -> str:
         text = "/".join(part if isinstance(part, str) else part(event) for part in parts)
@@ -133,8 +139,8 @@ OPS_RULES: Mapping[str, OpsRule] = {
     "fill_parked": _told(
         Color.WARNING, "Fill parked: {whom}", _INSTRUMENT, _key("parked", _book, _value("fill_id", "source_id"))
     ),
-    "break_found": _opens(Color.WARNING, "Break found: {whom}", _book, _BREAK),
-    "break_resolved": _closes("Break resolved: {whom}", _book, _BREAK),
+    "break_found": _opens(Color.WARNING, "Break found: {whom}", _broken, _BREAK),
+    "break_resolved": _closes("Break resolved: {whom}", _broken, _BREAK),
     "audit_failed": _told(Color.ERROR, "Audit failed: {whom}", _book, _key("audit", _book, _value("ran_at", "date"))),
     "ledger_anchored": _told(
         Color.INFO, "Ledger anchored: {whom}", _book, _key("anchor", _book, _value("anchored_on", "date", "seq"))

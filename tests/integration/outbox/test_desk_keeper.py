@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ from fillbook.ledger.model import Book, Fill, Side
 from fillbook.ledger.service import book_fills, open_book
 from fillbook.runtime.clock import FixedClock
 from fillbook.runtime.db import Database
+from tests.support.ledger_statements import BrokerDesk, line
 from tests.support.publisher import FakePublisher
 
 Query = Callable[..., list[dict[str, Any]]]
@@ -89,6 +90,19 @@ def test_a_broken_book_is_announced_and_the_others_are_still_kept(keeper: Any, d
     assert {one["book_id"]: one["exit"] for one in document["audits"]} == {"live": 0, "ibkr:U1": 21}
     failed = [one for one in keeper.publisher.envelopes() if one["event_type"] == "audit_failed"]
     assert [one["book_id"] for one in failed] == ["ibkr:U1"]
+
+
+def test_the_evening_tells_a_break_again_that_has_become_two_sessions_old(keeper: Any, db: Database, query: Query) -> None:
+    """Found on Thursday 29 January in the session; by Tuesday evening Friday, Monday and Tuesday have passed."""
+    let_in(keeper)
+    BrokerDesk(db).hears(line("AMD", 9), as_of=EVENING - timedelta(days=5, hours=4))
+    document = keeper.post("/", json={}, headers=SCHEDULER).get_json()
+    assert document["breaks"] == {"books": 1, "compared": 0, "found": 0, "resolved": 0, "told_again": 1}
+    told = [one for one in keeper.publisher.envelopes() if one["event_type"] == "break_found"]
+    assert [one["data"]["sessions"] for one in told] == [0, 3]
+    again = keeper.post("/", json={}, headers={**SCHEDULER, "X-CloudScheduler-ScheduleTime": "2026-02-04T22:45:00Z"})
+    assert again.get_json()["breaks"]["told_again"] == 0
+    assert [row["sessions"] for row in query("select sessions from ledger.v_breaks")] == [3]
 
 
 def test_a_holiday_is_closed(keeper: Any, db: Database, query: Query) -> None:
