@@ -11,7 +11,7 @@ from infra.manifest import load
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFEST = load()
-# every function: runtime, money, calendar. A room is added here with its reason, or the import goes.
+# every function: runtime, money, calendar, values. A room is added here with its reason, or the import goes.
 NEEDS: dict[str, dict[str, str]] = {
     "signal_ingest": {"signal": "parses the body", "outbox": "ids from content"},
     "signal_worker": {"signal": "decides", "ledger": "books", "outbox": "publishes its own events"},
@@ -20,7 +20,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "desk_keeper": {"ledger": "audits", "signal": "retention", "outbox": "publishes what the audit announced"},
     "trade_tracker": {"tracker": "answers", "signal": "words of the reasons"},
 }
-FOUNDATION = {"runtime", "money", "calendar"}
+FOUNDATION = {"runtime", "money", "calendar", "values"}
 # loaded on first use, if ever; importing them at the start costs every cold start
 LAZY = {"pg8000", "cryptography", "google.cloud.sql", "google.auth.transport", "google.oauth2"}
 DEVELOPMENT = {"pytest", "hypothesis", "yaml", "alembic", "sqlalchemy", "aiohttp", "cronsim", "infra", "tests", "uv", "mypy"}
