@@ -62,7 +62,7 @@ def {name}(request: Request) -> Response:
     """The entry point."""
     return edge(request)
 '''
-REQUIREMENTS = "cryptography\nfunctions-framework\ngoogle-auth\npydantic\nrequests\n"
+REQUIREMENTS = "cryptography\nfunctions-framework\ngoogle-auth\nrequests\n"
 FUNCTION_ENTRY = """\
   {name}:
     purpose: Says in one sentence what {name} is for.
@@ -93,10 +93,10 @@ ROOM_FILES = {
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from fillbook.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class {title}:
     """The first noun; its fields carry units in their names."""
 

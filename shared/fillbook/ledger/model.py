@@ -13,16 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from fillbook.ledger.ids import adjustment_id, fill_id
-from fillbook.ledger.words import (
-    ActionType,
-    Direction,
-    LotMethod,
-    Netting,
-    OutcomeStatus,
-    PositionStatus,
-    RowState,
-    Side,
-)
+from fillbook.ledger.words import ActionType, Direction, LotMethod, Netting, OutcomeStatus, PositionStatus, RowState, Side
 from fillbook.money import ONE, ZERO
 
 __all__ = [

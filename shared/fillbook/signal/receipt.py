@@ -39,6 +39,9 @@ class Limits:
     repairs: tuple[str, ...] = REPAIRS
 
 
+USUAL_LIMITS: Final = Limits()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedReceipt:
     """One accepted body. ``canonical`` is what is published and stored; ``bucket`` is milliseconds UTC.
@@ -57,12 +60,12 @@ class ParsedReceipt:
         return bucket_of(self.receipt.ts)
 
 
-def parse(body: bytes, *, now: datetime, limits: Limits = Limits()) -> ParsedReceipt:
+def parse(body: bytes, *, now: datetime, limits: Limits = USUAL_LIMITS) -> ParsedReceipt:
     """Parse and validate one body; raises ``Rejected`` with a slug of signals.md 1.2 and the field's name where there is one."""
     return validate(document.read(document.decode_text(body), limits.repairs), now=now, limits=limits)
 
 
-def validate(parsed: Document, *, now: datetime, limits: Limits = Limits()) -> ParsedReceipt:
+def validate(parsed: Document, *, now: datetime, limits: Limits = USUAL_LIMITS) -> ParsedReceipt:
     """Check the fields of a parsed body against types, ranges and the desk's ``now``; raises ``Rejected`` as ``parse`` does."""
     accepted = _read(parsed.fields, canonical_bytes(parsed.fields), parsed.repairs)
     _check_age(accepted.receipt.ts, now, limits)
