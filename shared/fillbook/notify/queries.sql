@@ -72,3 +72,12 @@ select ordinal, kind, subject_key, message_id, differences, note, found_at, repa
 -- name: in_message
 -- The subjects that stand in one message.
 select subject_key from notify.v_messages where channel_id = :channel_id and message_id = :message_id order by embed_index
+
+-- name: told
+-- Was an action told, when, as which message, what did Discord say: every request about it, oldest first.
+select channel_id, subject_key, book_id, action_id, state, wanted_version, posted_version, message_id, embed_index, posted_at,
+       proven_at, last_finding, dead_reason, replaced_by, guild_id, place, operation, started_at, finished_at, http_status,
+       discord_code, retry_after_seconds, answered_message_id, error, response_excerpt
+  from notify.v_delivery_log
+ where action_id = :action_id::uuid and (:book_id::text is null or book_id = :book_id::text)
+ order by channel_id, subject_key, started_at, attempt_id limit :rows_max::int

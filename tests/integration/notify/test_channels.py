@@ -14,7 +14,7 @@ from fillbook.notify import operator, service
 from fillbook.notify.model import Priority
 from fillbook.notify.routing import Settings
 from fillbook.runtime.db import ConstraintViolated, DatabaseFailed
-from fillbook.runtime.errors import Rejected
+from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.sql import statement
 from tests.support.notify_desk import NotifyDesk, envelope, executed
 
@@ -134,6 +134,22 @@ def test_a_paused_channel_sends_nothing_until_it_is_enabled(desk: NotifyDesk) ->
     assert len(desk.posts()) == 1
 
 
+def test_enabling_asks_with_a_row_in_the_log_and_not_before_a_ban_is_over(desk: NotifyDesk) -> None:
+    desk.discord.set_state("executions", "deleted")
+    desk.tell(executed())
+    desk.discord.set_state("executions", "ok")
+    desk.discord.fault("rate_limit.ban", route="create")
+    desk.push(envelope("fill_parked", {"fill_id": "f1", "instrument": "AMD"}))
+    desk.drain("ops")
+    asked = len(desk.discord.requests())
+    with pytest.raises(Unavailable, match="discord_unavailable"):
+        operator.enable(desk.desk, "executions")
+    assert len(desk.discord.requests()) == asked
+    desk.clock.step(901)
+    operator.enable(desk.desk, "executions")
+    assert len(desk.rows("select 1 from notify.attempts")) == len(desk.discord.requests()) == asked + 1
+
+
 def lane(lane: str = "trim", badges: tuple[str, ...] = (), **changes: Any) -> bytes:
     data = {"ticker": "AMD", "from_lane": "hold", "lane": lane, "reason": "tp_hit", "price": "101.5", "badges": list(badges)}
     return envelope("lane_changed", {**data, **changes.pop("data", {})}, **changes)
@@ -188,6 +204,7 @@ def test_38_no_secret_stands_in_a_table_an_event_or_a_log(desk: NotifyDesk, caps
     desk.push(executed(), executed("x", kind="EXIT", position="q"))
     for _ in range(3):
         desk.drain(allowance=3000)
+        desk.clock.step(3000)
         operator.enable(desk.desk, "executions")
     desk.relay()
     desk.drain("ops", allowance=100)
