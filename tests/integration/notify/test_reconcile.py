@@ -106,7 +106,7 @@ def test_31_a_deleted_an_edited_and_a_doubled_message_are_found_and_mended(desk:
 
 
 @pytest.mark.slow
-def test_31_a_hundred_seeded_faults_are_a_hundred_findings_and_repairs(desk: NotifyDesk) -> None:
+def test_31_a_hundred_embeds_spoiled_inside_digests_are_a_hundred_findings_and_repairs(desk: NotifyDesk) -> None:
     book(desk, *trades(120))
     desk.drain(allowance=600)
     assert desk.states() == {"posted": 120}
@@ -138,6 +138,36 @@ def _tamper(desk: NotifyDesk, key: str, how: str) -> None:
         embed["color"] = 1
     embeds[row["embed_index"]] = embed
     desk.discord.meddle("edited", post["id"], {"embeds": embeds})
+
+
+def test_31_a_struck_message_that_somebody_edited_is_wrong_and_struck_again(desk: NotifyDesk) -> None:
+    book(desk, *trades(4))
+    desk.drain(allowance=60)
+    book(desk, make_fill("AMD3", "SELL", "3", "102", minute=3, fees="0.5", is_bust=True, cause="bust"))
+    desk.drain(allowance=60)
+    (post,) = [one for one in desk.posts() if one["embeds"][0]["title"].startswith("BUSTED: ")]
+    embed = post["embeds"][0]
+    fields = [{**item, "value": "999.00"} if item["name"] == "price" else item for item in embed["fields"]]
+    desk.discord.meddle("edited", post["id"], {"embeds": [{**embed, "fields": fields}]})
+    run = prove(desk)
+    assert (run["wrong"], run["orphan"], run["status"]) == (1, 0, "repaired")
+    (finding,) = findings(desk, run)
+    assert finding["differences"] == [{"field": "price", "expected": "~~102.00~~", "found": "999.00"}]
+    (mended,) = [one for one in desk.posts() if one["id"] == post["id"]]
+    assert mended["embeds"] == [embed]
+    assert prove(desk)["status"] == "proven"
+
+
+def test_31_an_execution_whose_time_was_corrected_unheard_is_judged_once(desk: NotifyDesk) -> None:
+    book(desk, *trades(2))
+    desk.drain(allowance=60)
+    later = make_fill("AMD1", "BUY", "5", "101", minute=9, fees="0.5", source_revision=2, cause="revision")
+    with desk.admin.transaction() as tx:
+        ledger.book_fills(tx, "live", [later], desk.clock.now())
+    run = prove(desk)
+    assert (run["actions"], run["messages"], run["wrong"], run["repaired"]) == (2, 2, 1, 1)
+    moved_out = prove(desk, since=at(0.5), until=at(2))
+    assert (moved_out["messages"], moved_out["status"]) == (0, "proven")
 
 
 def test_32_a_ledger_row_changed_behind_an_equal_message_is_wrong(desk: NotifyDesk) -> None:
