@@ -45,7 +45,7 @@ class Story:
 
     def __init__(self, desk: NotifyDesk) -> None:
         self.desk = desk
-        self.wire = Wire(desk.admin, desk.clock, lambda body: desk.push(body))
+        self.wire = Wire(desk.admin, desk.clock, desk.push)
         self.wire.open(BOOK)
 
     def tell(self, *fills: Fill) -> None:
