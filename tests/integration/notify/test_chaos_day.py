@@ -81,9 +81,9 @@ class Day:
         for number in range(self.chance.choice((0, 0, 1, 1, 2))):
             name = f"f{minute}-{number}"
             book_id = self.chance.choice(BOOKS)
+            side, price = self.chance.choice(("BUY", "SELL")), self.chance.randint(9_000, 11_000) / Decimal(100)
             fill = make_fill(
-                name, self.chance.choice(("BUY", "SELL")), self.chance.randint(1, 9), self.chance.randint(9_000, 11_000) / Decimal(100),
-                minute, source="operator", account_key="ann", instrument=self.chance.choice(("AMD", "NVDA", "TSLA")),
+                name, side, self.chance.randint(1, 9), price, minute, source="operator", account_key="ann", instrument=self.chance.choice(("AMD", "NVDA", "TSLA")),
                 fees=self.chance.choice((Decimal("0.35"), None)),
             )  # fmt: skip
             self.wire.book(book_id, fill)
@@ -109,7 +109,7 @@ class Day:
 
     def disturb(self) -> None:
         """From now on one request in ten is struck by a fault of the list, each from its own seed."""
-        for number, knob in enumerate(FAULTS):
+        for knob in FAULTS:
             options = {"bytes": 1000} if knob == "network.huge" else {}
             route = "create" if knob.startswith("body.") else "any"
             share = FAULTY / len(FAULTS)
