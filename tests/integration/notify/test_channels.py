@@ -108,13 +108,18 @@ def test_20_a_refusal_of_a_known_channel_disables_it_after_one_post(desk: Notify
     assert desk.states() == {"posted": 1, "pending": 2}
 
 
-def test_21_a_deleted_ops_webhook_tells_nobody_and_does_not_loop(desk: NotifyDesk) -> None:
+def test_21_a_deleted_ops_webhook_tells_nobody_and_does_not_loop(desk: NotifyDesk, capsys: pytest.CaptureFixture[str]) -> None:
     desk.discord.set_state("ops", "deleted")
     desk.push(envelope("fill_parked", {"fill_id": "f1", "instrument": "AMD", "reason": "nothing_to_close"}))
     for _ in range(3):
         desk.drain("ops", allowance=100)
     assert desk.events("channel_disabled") == []
     assert len([one for one in desk.discord.requests() if one["webhook"] == "ops"]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (error,) = [line for line in lines if line["severity"] == "ERROR"]
+    assert (error["message"], error["channel"], error["reason"]) == ("discord_channel_disabled", "ops", "discord_10015")
+    shown = desk.rows("select status, status_reason, pending from notify.v_channels where channel_id = 'ops'")
+    assert shown == [{"status": "disabled", "status_reason": "discord_10015", "pending": 1}]
 
 
 def test_21_a_dead_letter_of_ops_is_not_told_on_ops(desk: NotifyDesk) -> None:

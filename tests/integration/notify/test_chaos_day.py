@@ -82,10 +82,9 @@ class Day:
             name = f"f{minute}-{number}"
             book_id = self.chance.choice(BOOKS)
             side, price = self.chance.choice(("BUY", "SELL")), self.chance.randint(9_000, 11_000) / Decimal(100)
-            fill = make_fill(
-                name, side, self.chance.randint(1, 9), price, minute, source="operator", account_key="ann", instrument=self.chance.choice(("AMD", "NVDA", "TSLA")),
-                fees=self.chance.choice((Decimal("0.35"), None)),
-            )  # fmt: skip
+            ticker, fees = self.chance.choice(("AMD", "NVDA", "TSLA")), self.chance.choice((Decimal("0.35"), None))
+            fact = {"source": "operator", "account_key": "ann", "instrument": ticker, "fees": fees}
+            fill = make_fill(name, side, self.chance.randint(1, 9), price, minute, **fact)
             self.wire.book(book_id, fill)
             self.facts[name] = (book_id, fill)
         if self.facts and self.chance.random() < 0.08:

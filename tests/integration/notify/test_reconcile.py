@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import settings
 from pydantic import SecretStr
 
 from fillbook.ledger import service as ledger
@@ -21,6 +22,8 @@ from tests.support.ledger import at, make_book, make_fill
 from tests.support.notify_desk import NotifyDesk, Stepping, envelope, executed
 
 MakeDesk = Callable[..., NotifyDesk]
+HISTORY = 5000 if settings().max_examples >= 1000 else 500
+"""Executions of a backfill: the scenario's 5,000 in a nightly run, a tenth of them otherwise."""
 
 
 def book(desk: NotifyDesk, *fills: Fill, book_id: str = "live") -> None:
@@ -222,14 +225,19 @@ def test_an_embed_of_an_unknown_action_leaves_its_digest(desk: NotifyDesk) -> No
     assert prove(desk)["status"] == "proven"
 
 
-def test_11_five_hundred_executions_of_history_are_silent_and_proven(desk: NotifyDesk) -> None:
-    fills = [make_fill(f"h{number}", "BUY", 1, 100, minute=number / 60, origin="history", source="ibkr", account_key="U1")
-             for number in range(500)]  # fmt: skip
+@pytest.mark.slow
+def test_11_executions_of_history_are_silent_one_line_an_hour_and_proven(desk: NotifyDesk) -> None:
+    fills = [make_fill(f"h{number}", "SELL" if number % 2 else "BUY", 1, 100, minute=number / 60, origin="history",
+                       source="ibkr", account_key="U1") for number in range(HISTORY)]  # fmt: skip
     book(desk, *fills, book_id="ibkr:U1")
     desk.drain(allowance=60)
+    desk.drain("ops", allowance=4000)
     assert desk.posts() == []
+    assert desk.requests("create", webhook="executions") == []
+    (line,) = desk.embeds("ops")
+    assert line["description"].startswith(f"backfill: {HISTORY} executions, first 2026-02-03T15:00:00Z")
     run = prove(desk)
-    assert (run["status"], run["actions"], run["messages"]) == ("proven", 500, 0)
+    assert (run["status"], run["actions"], run["messages"]) == ("proven", HISTORY, 0)
 
 
 def test_book_restated_marks_its_range_for_the_next_proof(desk: NotifyDesk) -> None:
