@@ -25,6 +25,7 @@ from fillbook.ledger.comparison import MethodResult, compare_methods
 from fillbook.ledger.model import LotMethod
 from fillbook.ledger.words import EFFECTS
 from fillbook.money import plain
+from fillbook.runtime import logs
 from fillbook.runtime.clock import clock_for
 from fillbook.runtime.config import ConfigError, DatabaseConfig
 from fillbook.runtime.db import Database
@@ -37,6 +38,7 @@ STATEMENT_SECONDS_MAX = 300
 Verb = Callable[[Database, argparse.Namespace, datetime], int]
 
 
+@logs.quiet()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     options = _parser().parse_args(arguments)

@@ -59,6 +59,19 @@ def test_a_check_finds_what_is_stored_equal(busy: StoredWorld) -> None:
     assert (result.state_hash, result.chain_head) == (busy.state_hash, busy.chain_head)
 
 
+def test_a_lot_that_changed_in_a_position_whose_row_did_not_is_what_the_next_fill_meets(db: Database) -> None:
+    """Two fees unknown, one of them found: the position's sums stay unknown, so its row stays, but its lot does not."""
+    stored, memory = StoredWorld(db, make_book("ibkr:U1")), MemoryWorld(make_book("ibkr:U1"))
+    first, second = (make_fill(name, "SELL", 7, 100, minute, source="ibkr", fees=None) for minute, name in enumerate("ab"))
+    found = replace(first, source_revision=2, fees=Decimal("0.70"), cause="commission")
+    for world in (stored, memory):
+        for fill in (first, second, found, make_fill("c", "BUY", 5, 92, 4, source="ibkr", fees="0.35")):
+            world.deliver([fill])
+    assert stored.actions[-1].action.realized_pnl == Decimal("39.15")
+    assert (memory.state_hash, memory.chain_head) == (stored.state_hash, stored.chain_head)
+    assert rebuild.check(db, "ibkr:U1").differences == ()
+
+
 def test_writing_a_rebuild_gives_every_row_again(busy: StoredWorld, open_database: OpenDatabase, query: Query) -> None:
     before = export(query)
     result = rebuild.write(open_database("ledger_maintenance"), "ibkr:U1")
