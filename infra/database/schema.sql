@@ -3033,6 +3033,21 @@ returns setof ledger.v_action_history language sql stable as $$
      where book_id = book and state = 'BOOKED' and known_to > known_as_of and known_from <= known_as_of and executed_at <= as_of
 $$;
 
+-- The same for the ENTRY of every position, newest first: each half comes in the order of its index, so that whoever wants the
+-- newest positions reads these alone.
+create function ledger.entries_as_of(book text, as_of timestamptz, known_as_of timestamptz)
+returns setof ledger.v_action_history language sql stable as $$
+    (select * from ledger.v_action_history
+      where book_id = book and state = 'BOOKED' and known_to is null and known_from <= known_as_of and executed_at <= as_of
+        and action_type = 'ENTRY'
+      order by executed_at desc, position_id desc)
+    union all
+    (select * from ledger.v_action_history
+      where book_id = book and state = 'BOOKED' and known_to > known_as_of and known_from <= known_as_of and executed_at <= as_of
+        and action_type = 'ENTRY'
+      order by executed_at desc, position_id desc)
+$$;
+
 -- The splits in force at T as known at K.
 create function ledger.splits_as_of(book text, as_of timestamptz, known_as_of timestamptz)
 returns setof ledger.v_split_history language sql stable as $$
@@ -3123,6 +3138,6 @@ begin
         execute format('grant select on ledger.v_closing_history, ledger.v_fill_history, ledger.v_split_history, '
                        'ledger.v_mark_history to %I', reader);
         execute format('grant execute on function ledger.actions_as_of(text, timestamptz, timestamptz), '
-                       'ledger.splits_as_of(text, timestamptz, timestamptz) to %I', reader);
+                       'ledger.entries_as_of(text, timestamptz, timestamptz), ledger.splits_as_of(text, timestamptz, timestamptz) to %I', reader);
     end loop;
 end $$;

@@ -18,9 +18,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from fillbook.ledger import asof, audit, bookstore, operator, rebuild, standing, verification
+from fillbook.ledger import audit, bookstore, operator, rebuild, standing, verification
 from fillbook.ledger.comparison import MethodResult, compare_methods
 from fillbook.ledger.model import LotMethod
+from fillbook.ledger.moment import moment
 from fillbook.ledger.words import EFFECTS
 from fillbook.money import plain
 from fillbook.runtime.clock import clock_for
@@ -107,7 +108,7 @@ def _rebuild(db: Database, options: argparse.Namespace, _: datetime) -> int:
 
 def _show(db: Database, options: argparse.Namespace, now: datetime) -> int:
     given = {name: operator.optional_instant(getattr(options, name), name) for name in ("as_of", "known_as_of")}
-    found = standing.book_as_of(db, options.book, asof.moment(now=now, **given), options.instrument)
+    found = standing.book_as_of(db, options.book, moment(now=now, **given), options.instrument)
     print(encode(standing.document(found)) if options.json else "\n".join(standing.lines(found)))
     return CLEAN
 

@@ -11,32 +11,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Any
 
 from fillbook.ledger import reading
 from fillbook.ledger.amounts import factor, price
 from fillbook.ledger.model import Adjustment, Book, Direction, LotMethod, Netting, PositionStatus
-from fillbook.ledger.store import QUERIES
+from fillbook.ledger.moment import Moment
 from fillbook.ledger.unfolding import Booked, Unfolded, unfold
 from fillbook.money import CONTEXT, ONE, PRICE_STEP, QUANTITY_STEP
 from fillbook.runtime.db import Tx
 from fillbook.runtime.errors import Rejected
+from fillbook.runtime.sql import load_queries
 
+QUERIES = load_queries("fillbook.ledger")
 UNFOLDED_ACTIONS_MAX = 20_000
 """So many actions are unfolded to lots in one call, of one position or of several together."""
 
 Place = tuple[str, str]
 """Book and position."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """``as_of`` T on the clock of the venue, ``known_as_of`` K on the clock of the book."""
-
-    as_of: datetime
-    known_as_of: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +60,8 @@ class Held:
     """A position at a moment: amounts in ``currency``, quantities and vwap in the split-adjusted units of T.
 
     ``opening_basis`` = Σ basis of all openings. ``created_at`` is when its first action was first known, ``updated_at`` when
-    the newest version of its actions was. ``last_price`` and ``last_reason`` are those of the last action.
+    the newest version of its actions was. ``last_price`` and ``last_reason`` are those of the last action, ``rank``, ``rr`` and
+    ``script_version`` what the meta of the first says.
     """
 
     book_id: str
@@ -104,7 +99,9 @@ class Held:
     trim_price: Decimal | None
     last_price: Decimal
     last_reason: str | None
-    first_meta: Mapping[str, Any]
+    rank: str | None
+    rr: str | None
+    script_version: str | None
 
     @property
     def place(self) -> Place:
@@ -124,20 +121,6 @@ class Seen:
     price: Decimal
     marked_at: datetime
     source: str
-
-
-def moment(as_of: datetime | None, known_as_of: datetime | None, now: datetime) -> Moment:
-    """Both clocks, checked. K defaults to ``now``; T to K, because nobody knows at K what is executed after it.
-
-    Raises ``Rejected('instant_invalid')`` for an instant without a zone and ``Rejected('instant_in_future')``.
-    """
-    for name, given in (("as_of", as_of), ("known_as_of", known_as_of)):
-        if given is not None and given.tzinfo is None:
-            raise Rejected("instant_invalid", "an instant needs its zone", field=name)
-        if given is not None and given > now:
-            raise Rejected("instant_in_future", "not known yet", field=name)
-    known = (known_as_of or now).astimezone(UTC)
-    return Moment(as_of=known if as_of is None else as_of.astimezone(UTC), known_as_of=known)
 
 
 def books(tx: Tx, book_ids: Sequence[str], at: Moment) -> dict[str, KnownBook]:
@@ -228,7 +211,13 @@ def stories(tx: Tx, at: Moment, places: Sequence[Place]) -> dict[Place, list[Boo
 
 def unfold_all(tx: Tx, known: Mapping[str, KnownBook], at: Moment, places: Sequence[Place]) -> dict[Place, Unfolded]:
     """Positions with every lot they had by T; raises as ``stories``."""
-    told = stories(tx, at, places)
+    return unfold_told(tx, known, at, stories(tx, at, places))
+
+
+def unfold_told(
+    tx: Tx, known: Mapping[str, KnownBook], at: Moment, told: Mapping[Place, Sequence[Booked]]
+) -> dict[Place, Unfolded]:
+    """The same for stories that were read already."""
     of_book = splits(tx, {book_id for book_id, _ in told}, at)
     return {
         (book_id, position_id): unfold(known[book_id].book, booked, _own(of_book[book_id], booked[0].action.instrument))
@@ -309,7 +298,7 @@ def _held(row: Mapping[str, Any], found: Iterable[Adjustment]) -> Held:
 _AS_READ = (
     "book_id ticker contract_name currency multiplier cash_style opening_basis fees_total realized_pnl_gross realized_pnl_base "
     "opened_at last_opened_at last_action_at action_count created_at updated_at trimmed_at trim_price last_price last_reason "
-    "first_meta"
+    "rank rr script_version"
 ).split()
 _SCALED = "quantity_open quantity_opened quantity_closed vwap entry_vwap exit_vwap split_factor".split()
 

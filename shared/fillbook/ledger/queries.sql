@@ -364,9 +364,9 @@ with chosen as (
       from unnest(:books::text[]) as wanted(book_id)
      cross join lateral (
          select entry.book_id, entry.position_id, entry.action_id as first_action_id, entry.fill_seq, entry.instrument_id,
-                entry.ticker, entry.direction::text as direction, entry.executed_at as opened_at, entry.meta as first_meta,
-                last.*
-           from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as entry
+                entry.ticker, entry.direction::text as direction, entry.executed_at as opened_at, entry.meta->>'rank' as rank,
+                entry.meta->>'rr' as rr, entry.meta->>'script_version' as script_version, last.*
+           from ledger.entries_as_of(wanted.book_id, :as_of, :known_as_of) as entry
           cross join lateral (
               select l.executed_at as last_action_at, l.price as last_price, l.reason as last_reason, l.position_quantity_after,
                      l.position_quantity_opened_after, l.position_vwap_after, l.position_cost_basis_after,
@@ -374,8 +374,7 @@ with chosen as (
                 from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as l
                where l.position_id = entry.position_id
                order by l.executed_at desc, l.venue_order desc, l.fill_id desc, l.leg desc limit 1) as last
-          where entry.action_type = 'ENTRY'
-            and (:ticker::text is null or entry.ticker = :ticker::text)
+          where (:ticker::text is null or entry.ticker = :ticker::text)
             and (:instrument::text is null or entry.instrument_id = :instrument::text)
             and (:direction::text is null or entry.direction::text = :direction::text)
             and (:status::text = 'all' or (last.position_quantity_after > 0) = (:status::text = 'open'))

@@ -14,10 +14,10 @@ from typing import Any
 from fillbook.calendar import calendar
 from fillbook.ledger import asof
 from fillbook.ledger.amounts import minus, money, plus, total
-from fillbook.ledger.asof import Held, KnownBook, Moment, Seen, Selection
+from fillbook.ledger.asof import Held, KnownBook, Seen, Selection
 from fillbook.ledger.ids import instant_text
 from fillbook.ledger.model import Direction, Lot, Position
-from fillbook.ledger.store import QUERIES
+from fillbook.ledger.moment import Moment
 from fillbook.ledger.valuation import mark_state, unrealized
 from fillbook.money import CONTEXT, ONE, ZERO, plain
 from fillbook.runtime.db import Database, Tx
@@ -101,7 +101,7 @@ def _stood(tx: Tx, known: Mapping[str, KnownBook], at: Moment, chosen: Selection
 
 def _totals(tx: Tx, known: KnownBook, at: Moment, opened: Sequence[Standing]) -> Iterator[Total]:
     book = known.book
-    rows = tx.query(QUERIES["totals_as_of"], book_id=book.book_id, as_of=at.as_of, known_as_of=at.known_as_of)
+    rows = tx.query(asof.QUERIES["totals_as_of"], book_id=book.book_id, as_of=at.as_of, known_as_of=at.known_as_of)
     moved = {row["currency"]: row for row in rows}
     for currency in sorted({book.base_currency, *moved}):
         row = moved.get(currency) or {"has_moved": False, "has_realized": False}

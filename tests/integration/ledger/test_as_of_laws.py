@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fillbook.ledger import asof
-from fillbook.ledger.asof import Held, Moment, Selection
+from fillbook.ledger.asof import Held, Selection
 from fillbook.ledger.model import Book, Position
+from fillbook.ledger.moment import Moment, moment
 from fillbook.money import ZERO
 from fillbook.runtime.db import Database
 from tests.support.ledger import MemoryWorld, StoredWorld, at, make_book
@@ -69,7 +70,7 @@ def test_p12_now_known_now_is_what_the_projections_and_their_views_hold(
 ) -> None:
     calls = data.draw(told(hedge=netting == "hedge"))
     stored, memory = told_twice(db, method, netting, calls)
-    now = asof.moment(None, None, at(90))
+    now = moment(None, None, at(90))
     check(stored, memory, now)
     with db.transaction(read_only=True, isolation="repeatable read") as tx:
         known = asof.books(tx, [stored.book.book_id], now)
