@@ -32,11 +32,12 @@ select book_id, fill_id, version, 'ibkr', 'U1', n || ' ' || step, version, false
 insert into ledger.positions (book_id, position_id, instrument, ticker, contract_name, direction, status, currency, multiplier,
     is_net, cash_style, quantity_open, quantity_opened, quantity_closed, value_open, cost_basis, vwap, entry_vwap,
     entry_notional, exit_notional, value_opened, value_initial, fees_total, realized_pnl, realized_pnl_gross, realized_pnl_base,
-    split_factor, opened_at, last_opened_at, last_action_at, closed_at, first_action_id, action_count, open_lot_count, updated_seq)
+    split_factor, opened_at, last_opened_at, last_action_at, closed_at, first_action_id, action_count, open_lot_count,
+    updated_seq)
 select distinct on (position_id) book_id, position_id, name || ' ' || n, name, name, 'LONG',
        (case left_over when 0 then 'CLOSED' else 'OPEN' end)::ledger.position_status, 'USD', 1, true, 'full', left_over, 10,
-       10 - left_over, left_over * 100, left_over * 100, case when left_over > 0 then 100 end, 100, 1000, 0, 1000, 1000, 0, 0, 0, 0,
-       1, at, at, at, case left_over when 0 then at end, position_id, 3, 1, seq
+       10 - left_over, left_over * 100, left_over * 100, case when left_over > 0 then 100 end, 100, 1000, 0, 1000, 1000,
+       0, 0, 0, 0, 1, at, at, at, case left_over when 0 then at end, position_id, 3, 1, seq
   from crowd order by position_id, step desc
 """,
     """
@@ -49,8 +50,9 @@ select book_id, fill_id, version, 'BOOKED', fill_id, seq, 1, 'first', seq, posit
        (case step when 0 then 'ENTRY' when 1 then 'TRIM' else 'EXIT' end)::ledger.action_type, name, name, 'LONG',
        (case step when 0 then 'BUY' else 'SELL' end)::ledger.side, at, '', at::date, quantity, 100, 1, 'USD', quantity * 100, 0,
        case step when 0 then -1000 else quantity * 100 end, case when step > 0 then 0 end, case when step > 0 then 0 end,
-       case when step > 0 then 0 end, left_over, 10, case when left_over > 0 then 100 end, left_over * 100, 0, left_over = 0, '{}',
-       at + version * interval '1 second', case when version = 1 and step = 1 and n % 100 = 0 then at + interval '2 seconds' end,
+       case when step > 0 then 0 end, left_over, 10, case when left_over > 0 then 100 end, left_over * 100, 0, left_over = 0,
+       '{}', at + version * interval '1 second',
+       case when version = 1 and step = 1 and n % 100 = 0 then at + interval '2 seconds' end,
        1000000 + seq, seq, '', ''
   from crowd
 """,

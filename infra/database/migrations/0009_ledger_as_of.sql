@@ -9,7 +9,6 @@ create index execution_actions_replaced_by_position
     where superseded_at is not null and state = 'BOOKED';
 create index execution_actions_replaced_by_time on ledger.execution_actions (book_id, executed_at desc, action_id)
     where superseded_at is not null and state = 'BOOKED';
-create index adjustments_by_recorded on ledger.adjustments (book_id, recorded_at);
 
 -- An action always has its book and its fill (foreign keys), so outer joins say the same as inner ones; but a reader that
 -- asks for no column of theirs does not pay for them.

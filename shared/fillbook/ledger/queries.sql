@@ -333,7 +333,8 @@ select distinct on (m.instrument) m.instrument, m.price, m.marked_at, m.source
 select a.action_id || ' v' || (a.version - 1) as name, to_json(a.recorded_at) #>> '{}' as recorded_at
   from ledger.execution_actions a where a.book_id = :book_id and a.version > 1;
 
--- As of T, known as of K. These read the room's views alone, so that readers of other rooms may run them too.
+-- As of T, known as of K. These read the room's views alone, so that readers of other rooms may run them too. An "offset 0"
+-- keeps a position's condition inside the halves of actions_as_of, where it reaches their indexes; as a join it would not.
 
 -- name: books_as_of
 -- Books with the newest row of their chain that was recorded by K: its seq, and when.
@@ -359,34 +360,65 @@ select b.book_id, b.tenant_id, b.kind, b.lot_method::text as lot_method, b.netti
 
 -- name: positions_as_of
 -- Positions, newest entry first: the last action of each by T, and the sums over its actions by then; bounded by rows_max.
-with chosen as (
+-- What is open is what has no EXIT: few of many, so that all entries are compared with all exits instead of one by one.
+with found as (
     select held.*
       from unnest(:books::text[]) as wanted(book_id)
      cross join lateral (
-         select entry.book_id, entry.position_id, entry.action_id as first_action_id, entry.fill_seq, entry.instrument_id,
-                entry.ticker, entry.direction::text as direction, entry.executed_at as opened_at, entry.meta->>'rank' as rank,
-                entry.meta->>'rr' as rr, entry.meta->>'script_version' as script_version, last.*
-           from ledger.entries_as_of(wanted.book_id, :as_of, :known_as_of) as entry
-          cross join lateral (
-              select l.executed_at as last_action_at, l.price as last_price, l.reason as last_reason, l.position_quantity_after,
-                     l.position_quantity_opened_after, l.position_vwap_after, l.position_cost_basis_after,
-                     l.position_realized_pnl_after
-                from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as l
-               where l.position_id = entry.position_id
-               order by l.executed_at desc, l.venue_order desc, l.fill_id desc, l.leg desc limit 1) as last
-          where (:ticker::text is null or entry.ticker = :ticker::text)
-            and (:instrument::text is null or entry.instrument_id = :instrument::text)
-            and (:direction::text is null or entry.direction::text = :direction::text)
-            and (:status::text = 'all' or (last.position_quantity_after > 0) = (:status::text = 'open'))
-            and ((:since::timestamptz is null and :until::timestamptz is null) or exists (
-                 select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
-                  where x.position_id = entry.position_id
-                    and (:since::timestamptz is null or x.executed_at >= :since::timestamptz)
-                    and (:until::timestamptz is null or x.executed_at < :until::timestamptz)))
-          order by entry.executed_at desc, entry.position_id desc
-          limit :rows_max) as held
-     order by held.opened_at desc, held.position_id desc
-     limit :rows_max)
+           (select e.book_id, e.position_id, e.executed_at
+              from ledger.entries_as_of(wanted.book_id, :as_of, :known_as_of) as e
+             where :status::text <> 'open'
+               and (:status::text = 'all' or exists (
+                    select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
+                     where x.position_id = e.position_id and x.action_type = 'EXIT' offset 0))
+               and (:ticker::text is null or e.ticker = :ticker::text)
+               and (:instrument::text is null or e.instrument_id = :instrument::text)
+               and (:direction::text is null or e.direction::text = :direction::text)
+               and ((:since::timestamptz is null and :until::timestamptz is null) or exists (
+                    select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
+                     where x.position_id = e.position_id
+                       and (:since::timestamptz is null or x.executed_at >= :since::timestamptz)
+                       and (:until::timestamptz is null or x.executed_at < :until::timestamptz)
+                    offset 0))
+             order by e.executed_at desc, e.position_id desc
+             limit :rows_max)
+           union all
+           (select e.book_id, e.position_id, e.executed_at
+              from ledger.entries_as_of(wanted.book_id, :as_of, :known_as_of) as e
+             where :status::text = 'open'
+               and not exists (
+                    select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
+                     where x.position_id = e.position_id and x.action_type = 'EXIT')
+               and (:ticker::text is null or e.ticker = :ticker::text)
+               and (:instrument::text is null or e.instrument_id = :instrument::text)
+               and (:direction::text is null or e.direction::text = :direction::text)
+               and ((:since::timestamptz is null and :until::timestamptz is null) or exists (
+                    select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
+                     where x.position_id = e.position_id
+                       and (:since::timestamptz is null or x.executed_at >= :since::timestamptz)
+                       and (:until::timestamptz is null or x.executed_at < :until::timestamptz)
+                    offset 0))
+             order by e.executed_at desc, e.position_id desc
+             limit :rows_max)) as held
+     order by held.executed_at desc, held.position_id desc
+     limit :rows_max
+), chosen as (
+    select entry.*, last.*
+      from found
+     cross join lateral (
+         select a.book_id, a.position_id, a.action_id as first_action_id, a.fill_seq, a.instrument_id, a.ticker,
+                a.direction::text as direction, a.executed_at as opened_at, a.meta->>'rank' as rank, a.meta->>'rr' as rr,
+                a.meta->>'script_version' as script_version
+           from ledger.actions_as_of(found.book_id, :as_of, :known_as_of) as a
+          where a.position_id = found.position_id and a.action_type = 'ENTRY' offset 0) as entry
+     cross join lateral (
+         select l.executed_at as last_action_at, l.price as last_price, l.reason as last_reason, l.position_quantity_after,
+                l.position_quantity_opened_after, l.position_vwap_after, l.position_cost_basis_after,
+                l.position_realized_pnl_after
+           from ledger.actions_as_of(found.book_id, :as_of, :known_as_of) as l
+          where l.position_id = found.position_id
+          order by l.executed_at desc, l.venue_order desc, l.fill_id desc, l.leg desc limit 1) as last
+)
 select chosen.*, fill.contract_name, fill.cash_style, told.created_at, total.*
   from chosen
   join ledger.v_fill_history fill on fill.book_id = chosen.book_id and fill.seq = chosen.fill_seq
@@ -421,7 +453,7 @@ select a.book_id, a.position_id, a.version, a.known_from, to_json(a) as action, 
   from unnest(:books::text[], :positions::uuid[]) as wanted(book_id, position_id)
  cross join lateral (
      select x.* from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
-      where x.position_id = wanted.position_id) as a
+      where x.position_id = wanted.position_id offset 0) as a
   join ledger.v_fill_history f on f.book_id = a.book_id and f.seq = a.fill_seq
   left join lateral (
       select json_agg(v order by v.ordinal) as closings from ledger.v_closing_history v

@@ -93,9 +93,7 @@ def _stood(tx: Tx, known: Mapping[str, KnownBook], at: Moment, chosen: Selection
         state = mark_state(None if mark is None else mark.marked_at, at.as_of, book.kind, calendar(book.calendar))
         gain = unrealized(held, None if mark is None else mark.price) if held.is_open else None
         one = unfolded[held.place]
-        result.append(
-            Standing(held=held, position=one.position, lots=one.lots, mark=mark, mark_state=state, unrealized_pnl=gain)
-        )
+        result.append(Standing(held=held, position=one.position, lots=one.lots, mark=mark, mark_state=state, unrealized_pnl=gain))
     return result
 
 
@@ -207,8 +205,8 @@ def lines(found: BookAsOf) -> Iterator[str]:
         )
         for lot in one.lots:
             if lot.quantity_open:
-                opened = lot.opened_at.isoformat(timespec="seconds")
-                yield f"  {lot.lot_id}  {opened}  {plain(lot.quantity_open)} @ {plain(lot.price_adjusted)}  {_word(lot.basis_open)}"
+                opened, quantity = lot.opened_at.isoformat(timespec="seconds"), plain(lot.quantity_open)
+                yield f"  {lot.lot_id}  {opened}  {quantity} @ {plain(lot.price_adjusted)}  basis {_word(lot.basis_open)}"
     for amount in found.totals:
         figures = "  ".join(f"{name} {_word(getattr(amount, name))}" for name in _TOTALS)
         unmarked = f"  (no mark: {', '.join(amount.missing_marks)})" if amount.missing_marks else ""

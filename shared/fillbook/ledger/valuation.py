@@ -27,17 +27,34 @@ class Valued(Protocol):
     """What is valued: a position as it stands today, or as it stood."""
 
     @property
-    def instrument(self) -> str: ...
+    def instrument(self) -> str:
+        """Names the mark."""
+        ...
+
     @property
-    def currency(self) -> str: ...
+    def currency(self) -> str:
+        """Of the basis and the result."""
+        ...
+
     @property
-    def direction(self) -> Direction: ...
+    def direction(self) -> Direction:
+        """Which way it profits."""
+        ...
+
     @property
-    def multiplier(self) -> Decimal | None: ...
+    def multiplier(self) -> Decimal | None:
+        """None = contract size unknown."""
+        ...
+
     @property
-    def quantity_open(self) -> Decimal: ...
+    def quantity_open(self) -> Decimal:
+        """In the units of the mark."""
+        ...
+
     @property
-    def cost_basis(self) -> Decimal | None: ...
+    def cost_basis(self) -> Decimal | None:
+        """Fees included; None = unknown."""
+        ...
 
 
 def mark_state(marked_at: datetime | None, now: datetime, kind: str, sessions: TradingCalendar) -> str:

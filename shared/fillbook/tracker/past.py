@@ -30,9 +30,7 @@ CLOSINGS = frozenset({"TRIM", "EXIT"})
 
 
 @contextmanager
-def look(
-    db: Database, key: DeskKey, query: TradeQuery, now: datetime
-) -> Iterator[tuple[Seen, Moment, store.Present | Past]]:
+def look(db: Database, key: DeskKey, query: TradeQuery, now: datetime) -> Iterator[tuple[Seen, Moment, store.Present | Past]]:
     """One look at the desk, its moment, and the source of its rows; raises ``Rejected`` as ``store.look`` and ``moment``.
 
     Where K was not given, it is the newest row that the answer has seen: that moment can be asked for again.
@@ -227,6 +225,7 @@ def _flat_event(book_id: str, tenant_id: str, one: Booked) -> Row:
         delta = rounded(action.quantity / opened) if closes else None
         total = rounded(1 - action.position_quantity_after / opened) if closes else None
     touched = [(part.lot_id, part.quantity, part.lot_price, part.realized_pnl) for part in action.closings]
+    own = [(action.lot_id, action.quantity, action.price, None)]
     return {
         "event_id": UUID(action.action_id),
         "trade_id": UUID(action.position_id),
@@ -243,7 +242,7 @@ def _flat_event(book_id: str, tenant_id: str, one: Booked) -> Row:
         "lot_id": None if action.lot_id is None else UUID(action.lot_id),
         "lots": [
             {"lot_id": lot_id, "qty": plain(quantity), "price": plain(price), "pnl_realized": _plain(gain)}
-            for lot_id, quantity, price, gain in (touched or [(action.lot_id, action.quantity, action.price, None)])
+            for lot_id, quantity, price, gain in touched or own
         ],
         "qty_pct_delta": delta,
         "qty_pct_total": total,
@@ -261,4 +260,3 @@ def _optional_milliseconds(at: datetime | None) -> int | None:
 
 def _plain(amount: Decimal | None) -> str | None:
     return None if amount is None else plain(amount)
-

@@ -132,7 +132,11 @@ def action(row: Mapping[str, Any]) -> Document:
     ]
     message = None
     if "message_state" in row:
-        message = {"state": row["message_state"] or "none", "message_id": row["message_id"], **instants("posted", row["posted_at"])}
+        message = {
+            "state": row["message_state"] or "none",
+            "message_id": row["message_id"],
+            **instants("posted", row["posted_at"]),
+        }
     return {
         "action_id": row["action_id"],
         "version": row["version"],
@@ -160,7 +164,9 @@ def flat_trades(db: Database, key: DeskKey, query: TradeQuery, now: datetime) ->
     for row in rows:
         place = (row["book_id"], row["position_id"])
         parts = {"lots": lots.get(place, []), "execution_actions": events.get(place, [])}
-        found += [plainly(trade) | {name: [plainly(one) for one in part] for name, part in parts.items()} for trade in flat[place]]
+        found += [
+            plainly(trade) | {name: [plainly(one) for one in part] for name, part in parts.items()} for trade in flat[place]
+        ]
     return answer(at, seen.recorded_at, seen.books, count=len(found), has_more=has_more, trades=found)
 
 

@@ -50,7 +50,9 @@ def percent(part: Decimal | None, whole: Decimal | None) -> str | None:
 
 def answer(at: datetime | Moment, data_as_of: datetime | None, books: Mapping[str, int], **content: Any) -> dict[str, Any]:
     """The frame of every answer: as of when, for the ledger known as of when, data as of when, which books at which sequence."""
-    clocks = instants("as_of", at) if isinstance(at, datetime) else exact("as_of", at.as_of) | exact("known_as_of", at.known_as_of)
+    clocks = (
+        instants("as_of", at) if isinstance(at, datetime) else exact("as_of", at.as_of) | exact("known_as_of", at.known_as_of)
+    )
     return {
         "ok": True,
         **clocks,
