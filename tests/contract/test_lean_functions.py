@@ -21,6 +21,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "trade_tracker": {
         "tracker": "answers",
         "ledger": "reads its own history for another moment",
+        "outbox": "ids from content",
         "signal": "words of the reasons",
     },
 }

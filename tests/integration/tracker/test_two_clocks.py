@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from fillbook.ledger import service
+from fillbook.ledger import asof, service
 from fillbook.ledger.model import Adjustment, Mark, Side
 from fillbook.runtime.db import Database
 from tests.support.tracker_desk import BOOKED_AT, KEY, NOW, fill, get
@@ -182,3 +182,15 @@ def test_a_clock_with_microseconds_is_echoed_with_them(client: FlaskClient, book
 def test_a_book_that_was_not_known_yet_is_empty(client: FlaskClient) -> None:
     answer = get(client, "/timed/trades?known_as_of=2026-02-03T14:59:59Z")[1]
     assert (answer["trades"], answer["books"], answer["data_as_of_at"]) == ([], {"live": {"seq": 0}}, None)
+
+
+@pytest.mark.usefixtures("booked")
+def test_lots_of_more_actions_than_may_be_unfolded_are_refused_and_the_positions_alone_are_not(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asof, "UNFOLDED_ACTIONS_MAX", 4)
+    status, answer = get(client, "/timed/trades?as_of=2026-02-03T15:06:00Z&include=lots")
+    assert (status, answer["error"]["code"]) == (400, "too_many_actions")
+    status, answer = get(client, "/timed/trades?as_of=2026-02-03T15:06:00Z")
+    assert (status, answer["count"]) == (200, 2)
+    assert get(client, "/timed/trades?as_of=2026-02-03T15:06:00Z&include=lots&ticker=ZZTA")[0] == 200
