@@ -3,6 +3,7 @@
     audit [--book B] [--json] [--store]       the sixteen invariants; exit 0 clean, 20 + the lowest that failed
     verify [--book B]                         the hash chain; exit 1 and the first rows that are not what they were
     rebuild --check | --write [--accept]      fold the journal again; exit 1 where it differs (--write: maintenance role)
+    show --book B [--instrument I] [--as-of T] [--known-as-of K] [--json]   the book at T, as it was known at K
     methods --book B [--instrument I]         the same journal under all five lot methods, side by side
     fill, bust, split                         what an operator enters: a fact, the end of one, a split
     anchor [--book B]                         store and announce the chain's end for today
@@ -20,9 +21,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from fillbook.ledger import audit, bookstore, breakverbs, operator, rebuild, verification
+from fillbook.ledger import audit, bookstore, breakverbs, operator, rebuild, standing, verification
 from fillbook.ledger.comparison import MethodResult, compare_methods
 from fillbook.ledger.model import LotMethod
+from fillbook.ledger.moment import moment
 from fillbook.ledger.words import EFFECTS
 from fillbook.money import plain
 from fillbook.runtime import logs
@@ -109,6 +111,13 @@ def _rebuild(db: Database, options: argparse.Namespace, _: datetime) -> int:
     return worst
 
 
+def _show(db: Database, options: argparse.Namespace, now: datetime) -> int:
+    given = {name: operator.optional_instant(getattr(options, name), name) for name in ("as_of", "known_as_of")}
+    found = standing.book_as_of(db, options.book, moment(now=now, **given), options.instrument)
+    print(encode(standing.document(found)) if options.json else "\n".join(standing.lines(found)))
+    return CLEAN
+
+
 def _methods(db: Database, options: argparse.Namespace, _: datetime) -> int:
     for method, result in compare_methods(db, options.book, options.instrument).items():
         print(_method_line(method, result))
@@ -163,6 +172,7 @@ _VERBS: Mapping[str, Verb] = {
     "audit": _audit,
     "verify": _verify,
     "rebuild": _rebuild,
+    "show": _show,
     "methods": _methods,
     "fill": _enter,
     "bust": _bust,
@@ -185,6 +195,12 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("--accept", action="store_true", help="with --write: commit even if a hash is another one")
     for verb in (proof, again, verbs.add_parser("verify", help="the hash chain"), verbs.add_parser("anchor", help="today's end")):
         verb.add_argument("--book", help="one book; all when left out")
+    shown = verbs.add_parser("show", help="open positions, lots and totals at any moment, as they were known at any later one")
+    shown.add_argument("--book", required=True)
+    shown.add_argument("--instrument", help="its positions alone, closed ones too")
+    shown.add_argument("--as-of", metavar="T", help="executed by then: ISO with a zone; default: as of K")
+    shown.add_argument("--known-as-of", metavar="K", help="recorded by then; default: now")
+    shown.add_argument("--json", action="store_true", help="one JSON document")
     compared = verbs.add_parser("methods", help="one journal under all five lot methods")
     compared.add_argument("--book", required=True)
     compared.add_argument("--instrument")

@@ -100,6 +100,11 @@ def split(db: Database, adjustment: Adjustment, now: datetime) -> bool:
     return service.run(db, lambda tx: service.adjust(tx, adjustment, now))
 
 
+def optional_instant(text: str | None, name: str) -> datetime | None:
+    """An instant of a verb's argument, or None when it was not given; ``Rejected('instant_invalid')`` naming it."""
+    return None if text is None else _instant(text, name)
+
+
 def _told(outcome: Outcome) -> dict[str, Any]:
     return {
         "fill_id": outcome.fill_id,

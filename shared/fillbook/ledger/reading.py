@@ -142,9 +142,9 @@ def adjustment_version(row: Row) -> AdjustmentVersion:
     )
 
 
-def action_version(row: Row, closings: Iterable[Row] | None) -> ActionVersion:
-    """A row of ``execution_actions`` with its rows of ``closings`` in ordinal order."""
-    action = Action(
+def action(row: Row, closings: Iterable[Row] | None) -> Action:
+    """The content of a row of ``execution_actions``, with its rows of ``closings`` in ordinal order."""
+    return Action(
         action_type=ActionType(row["action_type"]),
         direction=Direction(row["direction"]),
         side=Side(row["side"]),
@@ -153,8 +153,12 @@ def action_version(row: Row, closings: Iterable[Row] | None) -> ActionVersion:
         closings=tuple(Closing(**{name: closing[name] for name in _CLOSING}) for closing in closings or ()),
         **{name: row[name] for name in _ACTION_SAME},
     )
+
+
+def action_version(row: Row, closings: Iterable[Row] | None) -> ActionVersion:
+    """A row of ``execution_actions`` with its rows of ``closings`` in ordinal order."""
     return ActionVersion(
-        action=action,
+        action=action(row, closings),
         version=row["version"],
         state=RowState(row["state"]),
         fill_seq=row["fill_seq"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,10 @@ import pytest
 from fillbook.ledger import store, words
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
-from tests.support.ledger import StoredWorld, make_fill
+from infra.local.postgres import PostgresServer
+from tests.support.ledger import StoredWorld, at, make_book, make_fill
+from tests.support.ledger_crowd import crowd
+from tests.support.servers import TEMPLATE, database_config
 
 Query = Callable[..., list[dict[str, Any]]]
 MIGRATION = Path(words.__file__).parents[3] / "infra" / "database" / "migrations" / "0003_ledger.sql"
@@ -115,6 +118,73 @@ def test_a_statement_that_reads_a_book_in_pages_uses_its_index(full: Database, n
     if name in ("positions_page", "lots_page"):
         values["after"] = VALUES["fill_id"]
     assert PAGED[name] in plan(full, asked.text, **values)
+
+
+AS_OF = {"as_of": at(10_000), "known_as_of": at(20_000)}
+WHICH: dict[str, object] = dict.fromkeys(("ticker", "instrument", "direction", "since", "until"))
+
+
+@pytest.fixture(scope="module")
+def crowded(postgres: PostgresServer) -> Iterator[Database]:
+    """A book of 6,000 positions, every hundredth corrected once, with a database of its own for this module."""
+    name = "crowded_plans"
+    postgres.run("psql", "-qc", f"create database {name} template {TEMPLATE}")
+    db = Database.open(database_config(postgres.url(database=name)), application_name="tests", statement_timeout_seconds=120)
+    crowd(StoredWorld(db, make_book("ibkr:U1")).db, "ibkr:U1", 6_000)
+    yield db
+    db.close()
+    postgres.run("psql", "-qc", f"drop database {name} with (force)")
+
+
+def natural_plan(db: Database, name: str, **params: object) -> str:
+    """The plan of a statement as it is chosen, sequential scans allowed."""
+    with db.transaction(read_only=True) as tx:
+        rows = tx.query(statement("explain (costs off) " + store.QUERIES[name].text), **params)
+    return "\n".join(str(value) for row in rows for value in row.values())
+
+
+@pytest.mark.parametrize("which", [{}, {"status": "closed"}, {"since": at(500)}])
+def test_the_newest_positions_of_a_moment_come_in_the_order_of_an_index(crowded: Database, which: dict[str, object]) -> None:
+    asked = WHICH | {"status": "all", "rows_max": 201} | which
+    text = natural_plan(crowded, "positions_as_of", books=["ibkr:U1"], **asked, **AS_OF)
+    assert not re.search(r"Seq Scan on (execution_actions|fills)", text)
+    assert re.search(r"Merge Append\n\s+Sort Key: [^\n]*executed_at DESC, [^\n]*position_id DESC", text)
+    for index in ("by_time", "replaced_by_time", "by_position", "replaced_by_position"):
+        assert f"using execution_actions_{index} " in text
+    assert "Index Scan using fills_seq_key" in text
+
+
+def test_what_was_open_is_found_by_one_comparison_of_entries_with_exits(crowded: Database) -> None:
+    asked = WHICH | {"status": "open", "rows_max": 201}
+    text = natural_plan(crowded, "positions_as_of", books=["ibkr:U1"], **asked, **AS_OF)
+    assert len(re.findall(r"(?:Hash|Merge)(?: Right)? Anti Join", text)) == 1
+    assert "using execution_actions_by_position " in text
+
+
+def test_the_actions_of_positions_at_a_moment_come_by_the_indexes_of_their_position(crowded: Database, query: Query) -> None:
+    with crowded.transaction(read_only=True) as tx:
+        rows = tx.query(statement("select position_id from ledger.v_positions where book_id = 'ibkr:U1' limit 200"))
+    wanted = {"books": ["ibkr:U1"] * len(rows), "positions": [row["position_id"] for row in rows]}
+    text = natural_plan(crowded, "actions_as_of", **wanted, **AS_OF, rows_max=20_001)
+    assert not re.search(r"Seq Scan on (execution_actions|fills)", text)
+    assert "using execution_actions_by_position " in text
+    assert "using execution_actions_replaced_by_position " in text
+
+
+def test_the_end_of_a_books_chain_at_k_comes_by_when_it_was_recorded(crowded: Database) -> None:
+    text = natural_plan(crowded, "books_as_of", books=["ibkr:U1"], known_as_of=AS_OF["known_as_of"])
+    assert "Backward using fills_by_recorded " in text
+    assert "Backward using execution_actions_by_recorded " in text
+
+
+def test_the_last_mark_of_t_comes_by_the_key_of_marks(full: Database) -> None:
+    text = plan(full, store.QUERIES["marks_as_of"].text, books=["live"], instruments=["T01"], at=at(10))
+    assert "marks_pk" in text
+
+
+def test_a_reader_that_asks_for_no_column_of_the_fill_or_the_book_does_not_read_them(crowded: Database) -> None:
+    text = "select action_id, known_from from ledger.v_action_history where book_id = 'ibkr:U1' and position_id is not null"
+    assert not re.search(r"on (fills|books)", plan(crowded, text))
 
 
 def test_every_statement_of_the_room_is_valid_sql(db: Database) -> None:
