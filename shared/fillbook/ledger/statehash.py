@@ -8,7 +8,7 @@ same journal. Source: ledger specification, 10.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from fillbook.ledger.chain import encode
 from fillbook.ledger.columns import ACTIONS, LOTS, POSITIONS, closing_rows
@@ -19,19 +19,33 @@ _ACTION_COLUMNS = [index for index, name in enumerate(ACTIONS.names) if name not
 
 
 def state_hash(actions: Iterable[ActionVersion], lots: Iterable[Lot], positions: Iterable[Position]) -> str:
-    """SHA-256 (hex) over the canonical lines of the current state, in order."""
-    lines = [_action_line(version) for version in actions if version.state is RowState.BOOKED]
-    lines += [encode(["lot", *LOTS.values("", lot)[1:]]) for lot in lots if lot.status is not PositionStatus.VOID]
-    lines += [
-        encode(["position", *POSITIONS.values("", position)[1:]])
-        for position in positions
-        if position.status is not PositionStatus.VOID
-    ]
+    """SHA-256 (hex) over the canonical lines of the current state, whatever the order they are given in."""
+    return ordered_state_hash(
+        sorted(actions, key=lambda version: version.action.action_id),
+        sorted(lots, key=lambda lot: lot.lot_id),
+        sorted(positions, key=lambda position: position.position_id),
+    )
+
+
+def ordered_state_hash(actions: Iterable[ActionVersion], lots: Iterable[Lot], positions: Iterable[Position]) -> str:
+    """The same of rows that come ordered by their ids, held one at a time: a line begins with its kind and its id."""
     digest = hashlib.sha256()
-    for line in sorted(lines):
+    for line in _lines(actions, lots, positions):
         digest.update(line.encode())
         digest.update(b"\n")
     return digest.hexdigest()
+
+
+def _lines(actions: Iterable[ActionVersion], lots: Iterable[Lot], positions: Iterable[Position]) -> Iterator[str]:
+    for version in actions:
+        if version.state is RowState.BOOKED:
+            yield _action_line(version)
+    for lot in lots:
+        if lot.status is not PositionStatus.VOID:
+            yield encode(["lot", *LOTS.values("", lot)[1:]])
+    for position in positions:
+        if position.status is not PositionStatus.VOID:
+            yield encode(["position", *POSITIONS.values("", position)[1:]])
 
 
 def _action_line(version: ActionVersion) -> str:
