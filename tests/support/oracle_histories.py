@@ -76,6 +76,8 @@ def _fill(
     rng: Random, name: str, side: str, quantity: Decimal, price: Decimal, minute: int, instrument: str, **options: object
 ) -> Fill:
     fees = Decimal(0) if rng.random() < 0.3 else Decimal(rng.randint(-5_000, 30_000)) / 10_000
+    if abs(fees) > quantity * price / 2:
+        fees = Decimal(0)  # beancount holds no lot whose cost is below zero
     given = {**TERMS[instrument], "source": "ibkr", "account_key": "U1", "instrument": instrument, "fees": fees, **options}
     return make_fill(name, side, format(quantity, "f"), format(price, "f"), minute, **given)
 

@@ -174,11 +174,17 @@ def _values(
     book_id: str, table: str, row: Mapping[str, Any], closings: Sequence[Mapping[str, Any]]
 ) -> tuple[Values, list[Values] | None]:
     if table == "fills":
-        return FILLS.values(book_id, reading.fill_version(row)), None
+        return _own_id(FILLS.values(book_id, reading.fill_version(row)), row["fill_id"]), None
     if table == "adjustments":
-        return ADJUSTMENTS.values(book_id, reading.adjustment_version(row)), None
+        return _own_id(ADJUSTMENTS.values(book_id, reading.adjustment_version(row)), row["adjustment_id"]), None
     version = reading.action_version(row, closings)
     return ACTIONS.values(book_id, version), _stored_closings(book_id, version, closings)
+
+
+def _own_id(values: Values, stored: str) -> Values:
+    """The values with the id as stored: a value of ours derives it, and would give an altered one right again."""
+    values[1] = stored
+    return values
 
 
 def _stored_closings(book_id: str, version: ActionVersion, closings: Sequence[Mapping[str, Any]]) -> list[Values]:
