@@ -7,10 +7,10 @@ from datetime import date, datetime
 from heapq import merge
 from typing import Any
 
-from fillbook.ledger import reading
+from fillbook.ledger import reading, stored
 from fillbook.ledger.ids import instant_text
-from fillbook.ledger.model import ActionVersion, AdjustmentVersion, BookHead, FillVersion, Lot, Position
-from fillbook.ledger.statehash import ordered_state_hash
+from fillbook.ledger.model import ActionVersion, AdjustmentVersion, BookHead, FillVersion, Lot, Position, PositionStatus
+from fillbook.ledger.statehash import action_line, hash_of, lot_line, position_line
 from fillbook.ledger.store import QUERIES
 from fillbook.runtime.db import Call, Tx
 from fillbook.runtime.errors import Rejected
@@ -63,15 +63,6 @@ def action_versions(tx: Tx, book_id: str) -> Iterator[ActionVersion]:
         yield reading.action_version(row["row"], row["closings"])
 
 
-def current_actions(tx: Tx, book_id: str) -> Iterator[ActionVersion]:
-    """Current BOOKED actions by action_id, with their closings."""
-    after = _FIRST_ID
-    while rows := tx.query(QUERIES["current_actions_page"], book_id=book_id, after=after, rows_max=PAGE_ROWS):
-        for row in rows:
-            yield reading.action_version(row["row"], row["closings"])
-        after = rows[-1]["row"]["action_id"]
-
-
 def raw_rows(tx: Tx, book_id: str) -> Iterator[RawRow]:
     """(table, row, closings) of every chained row in seq order, as stored, hashes included."""
     return merge(raw_journal(tx, book_id), raw_actions(tx, book_id), key=_raw_seq)
@@ -94,15 +85,25 @@ def _raw_seq(item: RawRow) -> int:
     return seq
 
 
+def raw_positions(tx: Tx, book_id: str) -> Iterator[Mapping[str, Any]]:
+    """All positions by id, as stored."""
+    return _by_id(tx, "positions_page", book_id, "position_id")
+
+
+def raw_lots(tx: Tx, book_id: str) -> Iterator[Mapping[str, Any]]:
+    """All lots by id, as stored."""
+    return _by_id(tx, "lots_page", book_id, "lot_id")
+
+
 def positions(tx: Tx, book_id: str) -> Iterator[tuple[Position, int]]:
     """All positions with their updated_seq."""
-    for row in _by_id(tx, "positions_page", book_id, "position_id"):
+    for row in raw_positions(tx, book_id):
         yield reading.position(row), row["updated_seq"]
 
 
 def lots(tx: Tx, book_id: str) -> Iterator[Lot]:
     """All lots."""
-    for row in _by_id(tx, "lots_page", book_id, "lot_id"):
+    for row in raw_lots(tx, book_id):
         yield reading.lot(row)
 
 
@@ -129,9 +130,22 @@ def current_fill(tx: Tx, book_id: str, fill_id: str) -> FillVersion | None:
 
 
 def book_state_hash(tx: Tx, book_id: str) -> str:
-    """The state hash of what is stored."""
-    held = (position for position, _ in positions(tx, book_id))
-    return ordered_state_hash(current_actions(tx, book_id), lots(tx, book_id), held)
+    """The state hash of what is stored, a page at a time."""
+    return hash_of(_state_lines(tx, book_id))
+
+
+def _state_lines(tx: Tx, book_id: str) -> Iterator[str]:
+    after = _FIRST_ID
+    while rows := tx.query(QUERIES["current_actions_page"], book_id=book_id, after=after, rows_max=PAGE_ROWS):
+        for row in rows:
+            yield action_line(stored.read_action(row["row"]), stored.read_closings(row["closings"]))
+        after = rows[-1]["row"]["action_id"]
+    for lot in raw_lots(tx, book_id):
+        if lot["status"] != PositionStatus.VOID:
+            yield lot_line(stored.read_lot(lot))
+    for position in raw_positions(tx, book_id):
+        if position["status"] != PositionStatus.VOID:
+            yield position_line(stored.read_position(position))
 
 
 def replace_book(tx: Tx, head: BookHead, tables: Mapping[str, list[dict[str, Any]]], *, with_journal: bool) -> None:

@@ -15,11 +15,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fillbook.ledger import beancount, bookstore, pack, reading, rebuild
+from fillbook.ledger import beancount, bookstore, pack, reading, rebuild, stored
 from fillbook.ledger.audit import code_version
 from fillbook.ledger.bookstore import RawRow
 from fillbook.ledger.chain import encode, genesis
-from fillbook.ledger.columns import ACTIONS, FILLS, LOTS, POSITIONS, closing_rows
+from fillbook.ledger.columns import LOTS, POSITIONS
 from fillbook.ledger.csvtext import SHEETS
 from fillbook.ledger.ids import instant_text
 from fillbook.ledger.model import AdjustmentVersion, BookHead, FillVersion, Lot
@@ -123,11 +123,10 @@ def _csv(tx: Tx, head: BookHead, horizon: Horizon, folder: _Folder) -> Export:
     for name, file in files.items():
         file.write(SHEETS[name].header)
     for row in _pages(tx, "export_fills_page", book_id, horizon):
-        files["fills"].write(SHEETS["fills"].line(FILLS.values(book_id, reading.fill_version(row["row"]))))
+        files["fills"].write(SHEETS["fills"].line(stored.read_fill(row["row"])))
     for row in _pages(tx, "export_actions_page", book_id, horizon):
-        version = reading.action_version(row["row"], row["closings"])
-        files["actions"].write(SHEETS["actions"].line(ACTIONS.values(book_id, version)))
-        for values in closing_rows(book_id, version):
+        files["actions"].write(SHEETS["actions"].line(stored.read_action(row["row"])))
+        for values in stored.read_closings(row["closings"]):
             files["closings"].write(SHEETS["closings"].line(values))
     for item in last_forms(walk(tx, head, horizon)):
         if isinstance(item, Lot):
@@ -175,12 +174,12 @@ def _lists(tx: Tx, head: BookHead, horizon: Horizon) -> Iterator[tuple[str, Iter
         "actions",
         map(pack.row_document, (_as_known(row, horizon) for row in _chain_rows(bookstore.raw_actions(tx, book_id), head))),
     )
-    stored = {
+    kept = {
         name: tx.query(QUERIES[f"export_{name}"], book_id=book_id, **known) for name in ("anchors", "reconciliations", "breaks")
     }
-    yield "anchors", [pack.anchor_document(row["row"]) for row in stored["anchors"]]
+    yield "anchors", [pack.anchor_document(row["row"]) for row in kept["anchors"]]
     for name in ("reconciliations", "breaks"):
-        yield name, [_plain_row(row["row"]) for row in stored[name]]
+        yield name, [_plain_row(row["row"]) for row in kept[name]]
 
 
 def _write_list(file: _File, name: str, documents: Iterable[Mapping[str, Any]]) -> None:
@@ -194,7 +193,7 @@ def _write_list(file: _File, name: str, documents: Iterable[Mapping[str, Any]]) 
 def _chain_rows(rows: Iterable[RawRow], head: BookHead) -> Iterator[ChainRow]:
     """The rows up to the head, which come in seq order."""
     for item in takewhile(lambda item: item[1]["seq"] <= head.seq, rows):
-        yield chain_row(head.book.book_id, *item)
+        yield chain_row(*item)
 
 
 def _as_known(row: ChainRow, horizon: Horizon) -> ChainRow:

@@ -11,17 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fillbook.ledger import bookstore, reading, rebuild
+from fillbook.ledger import bookstore, reading, rebuild, stored
 from fillbook.ledger.chain import content_hash, genesis, row_hash
-from fillbook.ledger.columns import (
-    ACTIONS,
-    ADJUSTMENTS,
-    ECONOMIC,
-    FILLS,
-    Values,
-    closing_rows,
-)
-from fillbook.ledger.model import ActionVersion
+from fillbook.ledger.columns import ACTIONS, ADJUSTMENTS, ECONOMIC, FILLS, Values
 from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.errors import FillbookError
 
@@ -115,9 +107,9 @@ def _walk(tx: Tx, book_id: str) -> Iterator[ChainFinding]:
         seq=head.seq,
         head=head.chain_head,
         anchors={seq: (str(day), chain_head) for day, seq, chain_head in bookstore.anchors(tx, book_id)},
-        following={row["name"]: reading.stamp(row["recorded_at"]) for row in bookstore.next_versions(tx, book_id)},
+        following={row["name"]: stored.instant_of(row["recorded_at"]) for row in bookstore.next_versions(tx, book_id)},
     )
-    return walk_chain(chain, (chain_row(book_id, *item) for item in bookstore.raw_rows(tx, book_id)))
+    return walk_chain(chain, (chain_row(*item) for item in bookstore.raw_rows(tx, book_id)))
 
 
 def walk_chain(chain: Chain, rows: Iterable[ChainRow]) -> Iterator[ChainFinding]:
@@ -148,17 +140,16 @@ def walk_chain(chain: Chain, rows: Iterable[ChainRow]) -> Iterator[ChainFinding]
         yield ChainFinding(kind=kind, table="books", row=_span(expected, chain.seq), seq=expected)
 
 
-def chain_row(book_id: str, table: str, row: Mapping[str, Any], closings: Sequence[Mapping[str, Any]]) -> ChainRow:
+def chain_row(table: str, row: Mapping[str, Any], closings: Sequence[Mapping[str, Any]]) -> ChainRow:
     """A stored row of journal or history, with its canonical values."""
-    values, extra = _values(book_id, table, row, closings)
     superseded = row.get("superseded_at")
     return ChainRow(
         table=table,
-        values=values,
-        closings=extra,
+        values=stored.CHAINED[table](row),
+        closings=stored.read_closings(closings) if table == ACTIONS.name else None,
         prev_hash=reading.raw(row["prev_hash"]),
         row_hash=reading.raw(row["row_hash"]),
-        superseded_at=None if superseded is None else reading.stamp(superseded),
+        superseded_at=None if superseded is None else stored.instant_of(superseded),
     )
 
 
@@ -168,31 +159,6 @@ def _economic(values: Values) -> Values:
 
 def _span(first: int, last: int) -> str:
     return f"seq {first}" if first >= last else f"seq {first} to {last}"
-
-
-def _values(
-    book_id: str, table: str, row: Mapping[str, Any], closings: Sequence[Mapping[str, Any]]
-) -> tuple[Values, list[Values] | None]:
-    if table == "fills":
-        return _own_id(FILLS.values(book_id, reading.fill_version(row)), row["fill_id"]), None
-    if table == "adjustments":
-        return _own_id(ADJUSTMENTS.values(book_id, reading.adjustment_version(row)), row["adjustment_id"]), None
-    version = reading.action_version(row, closings)
-    return ACTIONS.values(book_id, version), _stored_closings(book_id, version, closings)
-
-
-def _own_id(values: Values, stored: str) -> Values:
-    """The values with the id as stored: a value of ours derives it, and would give an altered one right again."""
-    values[1] = stored
-    return values
-
-
-def _stored_closings(book_id: str, version: ActionVersion, closings: Sequence[Mapping[str, Any]]) -> list[Values]:
-    """The closings as stored: their own times, not the action's."""
-    rows = closing_rows(book_id, version)
-    for values, closing in zip(rows, closings, strict=True):
-        values[-2:] = [reading.stamp(closing["executed_at"]), reading.stamp(closing["recorded_at"])]
-    return rows
 
 
 def _with_columns(tx: Tx, book_id: str, findings: list[ChainFinding]) -> list[ChainFinding]:
