@@ -23,6 +23,13 @@ from tests.bench.report import RESULTS
 PEERS = RESULTS.parent / "peers"
 VERSIONS = {"beancount": "beancount==3.2.3", "rp2": "rp2==1.7.2"}
 
+PEAK = """
+from pathlib import Path
+def peak_mb():
+    # of this program alone: the maximum that getrusage tells begins with its parent's
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+"""
 BEANCOUNT = """
 import json, sys, time
 from decimal import Decimal
@@ -131,7 +138,7 @@ def peers(fills: Sequence[Fill]) -> dict[str, Peer | None]:
         python = python_of(name)
         if python is not None:
             arguments = write(PEERS, fills)
-            found[name] = Peer(name=name, command=(str(python), "-c", script, *arguments))
+            found[name] = Peer(name=name, command=(str(python), "-c", PEAK + script, *arguments))
     return found
 
 

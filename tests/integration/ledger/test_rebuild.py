@@ -87,7 +87,7 @@ def test_restoring_only_the_journal_is_enough(busy: StoredWorld, open_database: 
 
 def test_rows_read_straight_have_the_canonical_values_of_their_nouns(busy: StoredWorld, db: Database) -> None:
     with db.transaction(read_only=True) as tx:
-        actions = [version for version in bookstore.action_versions(tx, "ibkr:U1")]
+        actions = list(bookstore.action_versions(tx, "ibkr:U1"))
         rows = [(row, closings) for _, row, closings in bookstore.raw_actions(tx, "ibkr:U1")]
         assert [stored.read_action(row) for row, _ in rows] == [ACTIONS.values("ibkr:U1", version) for version in actions]
         straight = [stored.read_closings(closings) for row, closings in rows if row["state"] == "BOOKED"]
