@@ -88,14 +88,17 @@ def write(db: Database, book_id: str, *, accept: bool = False) -> Rebuilt:
     """
     with db.transaction() as tx:
         head = store.lock_book(tx, book_id)
-        pages: list[Sealed] = []
-        memory = replay(head, store.journal(tx, book_id), pages.append)
+        rows = _Rows()
+        memory = replay(head, store.journal(tx, book_id), rows.add)
         before = store.book_state_hash(tx, book_id)
         result = _result(memory, ())
         is_equal = before == result.state_hash and head.chain_head == memory.head.chain_head
         if not is_equal and not accept:
             raise Rejected("rebuild_differs", f"state {before} became {result.state_hash}")
-        store.replace_book(tx, memory.head, _tables(memory, pages), with_journal=not is_equal)
+        if not is_equal:
+            rows = _Rows(with_journal=True)
+            memory = replay(head, store.journal(tx, book_id), rows.add)
+        store.replace_book(tx, memory.head, rows.tables(memory), with_journal=not is_equal)
         return replace(result, is_equal=is_equal)
 
 
@@ -147,28 +150,38 @@ def _result(memory: MemoryBook, differences: tuple[Difference, ...]) -> Rebuilt:
     )
 
 
-def _tables(memory: MemoryBook, pages: Sequence[Sealed]) -> dict[str, list[dict[str, Any]]]:
-    """Every row of the book as a document, by the names that ``ledger.restore`` takes."""
-    book_id = memory.head.book.book_id
-    tables: dict[str, list[dict[str, Any]]] = {"fills": [], "adjustments": [], "actions": [], "closings": []}
-    parked_at: dict[str, str] = {}
-    for sealed in pages:
-        for name, rows in tables.items():
+class _Rows:
+    """The rows of a replay as documents, kept call by call; the journal's own only where they have to be written again."""
+
+    def __init__(self, *, with_journal: bool = False) -> None:
+        names = ("fills", "adjustments") if with_journal else ()
+        self._tables: dict[str, list[dict[str, Any]]] = {name: [] for name in (*names, "actions", "closings")}
+        self._parked_at: dict[str, str] = {}
+
+    def add(self, sealed: Sealed) -> None:
+        """Keep what a call wrote, and nothing of how it came to it."""
+        for name, rows in self._tables.items():
             rows += sealed.rows[name]
-        parked_at |= dict.fromkeys(sealed.plan.parked, instant_text(sealed.head.last_recorded_at))
-    for row in tables["actions"]:
-        following = memory.superseded.get((row["action_id"], row["version"]))
-        if following is not None:
-            row["superseded_at"] = instant_text(following.recorded_at)
-    tables["positions"] = [
-        position_document(book_id, position, memory.updated_seq[position.position_id]) for position in memory.positions.values()
-    ]
-    tables["lots"] = [lot_document(book_id, lot) for lot in memory.lots.values()]
-    tables["parked"] = [
-        parked_document(book_id, fill_id, instrument, reason, parked_at[fill_id])
-        for fill_id, (instrument, reason) in memory.parked.items()
-    ]
-    return tables
+        self._parked_at |= dict.fromkeys(sealed.plan.parked, instant_text(sealed.head.last_recorded_at))
+
+    def tables(self, memory: MemoryBook) -> dict[str, list[dict[str, Any]]]:
+        """Every row of the book, by the names that ``ledger.restore`` takes; ``memory`` is where the replay ended."""
+        book_id = memory.head.book.book_id
+        for row in self._tables["actions"]:
+            following = memory.superseded.get((row["action_id"], row["version"]))
+            if following is not None:
+                row["superseded_at"] = instant_text(following.recorded_at)
+        return self._tables | {
+            "positions": [
+                position_document(book_id, position, memory.updated_seq[position.position_id])
+                for position in memory.positions.values()
+            ],
+            "lots": [lot_document(book_id, lot) for lot in memory.lots.values()],
+            "parked": [
+                parked_document(book_id, fill_id, instrument, reason, self._parked_at[fill_id])
+                for fill_id, (instrument, reason) in memory.parked.items()
+            ],
+        }
 
 
 @dataclass(frozen=True, slots=True)
