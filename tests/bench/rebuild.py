@@ -203,8 +203,7 @@ def proofs(stage: Stage, url: str, checked: dict[str, Any]) -> None:
     stage.add("rebuild --check", [checked["seconds"]], "s")
     stage.add("rebuild --check, peak memory", [checked["mb"]], "MB")
     audited = ours("audit", url)
-    findings = [finding for finding in audited["findings"] if "15" not in finding[:32]]
-    if findings:
-        raise RuntimeError(f"the audit found {findings[:3]}")
+    if audited["findings"]:
+        raise RuntimeError(f"the audit found {audited['findings'][:3]}")
     stage.add("audit of 100,000 actions", [audited["seconds"] * 100_000 / (checked["rows"] / 2)], "s")
     stage.add("audit, peak memory", [audited["mb"]], "MB")
