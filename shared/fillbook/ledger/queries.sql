@@ -672,3 +672,68 @@ select currency, moved.currency is not null as has_moved, moved.cash_effect, mov
        realized.currency is not null as has_realized, realized.realized_pnl
   from moved full join realized using (currency)
  order by currency;
+
+-- name: walk_instruments
+-- Every instrument that a book has fills of.
+select distinct f.instrument collate "C" as instrument from ledger.fills f where f.book_id = :book_id order by 1;
+
+-- name: walk_fills_page
+-- Fills of an instrument after a key, in booking order: of each the version current as of a knowledge, busts left out.
+select to_json(f) as row,
+       (select min(v.seq) from ledger.fills v where v.book_id = f.book_id and v.fill_id = f.fill_id) as first_seq
+  from ledger.fills f
+ where f.book_id = :book_id and f.instrument = :instrument and not f.is_bust
+   and (f.executed_at, f.venue_order, f.fill_id) > (:after_at::timestamptz, :after_order::text, :after_id::uuid)
+   and f.executed_at <= :as_of::timestamptz and f.recorded_at <= :known_as_of::timestamptz
+   and not exists (select from ledger.fills n
+                    where n.book_id = f.book_id and n.fill_id = f.fill_id and n.recorded_at <= :known_as_of::timestamptz
+                      and (n.source_revision, n.is_bust, n.version) > (f.source_revision, f.is_bust, f.version))
+ order by f.executed_at, f.venue_order, f.fill_id limit :rows_max;
+
+-- name: export_fills_page
+-- Facts of a book after a seq: of each the version current as of a knowledge, busts included.
+select to_json(f) as row from ledger.fills f
+ where f.book_id = :book_id and f.seq > :after
+   and f.executed_at <= :as_of::timestamptz and f.recorded_at <= :known_as_of::timestamptz
+   and not exists (select from ledger.fills n
+                    where n.book_id = f.book_id and n.fill_id = f.fill_id and n.recorded_at <= :known_as_of::timestamptz
+                      and (n.source_revision, n.is_bust, n.version) > (f.source_revision, f.is_bust, f.version))
+ order by f.seq limit :rows_max;
+
+-- name: export_actions_page
+-- Booked actions of a book after a seq that were current as of a knowledge, each with its closings in ordinal order.
+select to_json(a) as row,
+       (select json_agg(c order by c.ordinal) from ledger.closings c
+         where c.book_id = a.book_id and c.action_id = a.action_id and c.version = a.version) as closings
+  from ledger.execution_actions a
+ where a.book_id = :book_id and a.seq > :after and a.state = 'BOOKED'
+   and a.executed_at <= :as_of::timestamptz and a.recorded_at <= :known_as_of::timestamptz
+   and (a.superseded_at is null or a.superseded_at > :known_as_of::timestamptz)
+ order by a.seq limit :rows_max;
+
+-- name: current_actions_page
+-- Current booked actions of a book after an id, each with its closings in ordinal order.
+select to_json(a) as row,
+       (select json_agg(c order by c.ordinal) from ledger.closings c
+         where c.book_id = a.book_id and c.action_id = a.action_id and c.version = a.version) as closings
+  from ledger.execution_actions a
+ where a.book_id = :book_id and a.action_id > :after and a.superseded_at is null and a.state = 'BOOKED'
+ order by a.action_id limit :rows_max;
+
+-- name: export_anchors
+-- The anchors of a book recorded until an instant, as they are stored.
+select to_json(c) as row from ledger.chain_anchors c
+ where c.book_id = :book_id and c.recorded_at <= :known_as_of::timestamptz
+ order by c.anchored_on;
+
+-- name: export_reconciliations
+-- The reconciliations of a book recorded until an instant, as they are stored.
+select to_json(r) as row from ledger.reconciliations r
+ where r.book_id = :book_id and r.recorded_at <= :known_as_of::timestamptz
+ order by r.recorded_at, r.source, r.as_of;
+
+-- name: export_breaks
+-- The breaks of a book first seen until an instant, as they are stored.
+select to_json(x) as row from ledger.breaks x
+ where x.book_id = :book_id and x.first_seen_at <= :known_as_of::timestamptz
+ order by x.first_seen_at, x.break_id;

@@ -97,6 +97,13 @@ PAGED = {
     "positions_page": "positions_pk",
     "lots_page": "lots_pk",
     "current_fill": "fills_pk",
+    "walk_fills_page": "fills_by_order",
+    "export_fills_page": "fills_seq_key",
+    "export_actions_page": "execution_actions_seq_key",
+    "current_actions_page": "execution_actions_one_current",
+    "export_anchors": "chain_anchors_pk",
+    "export_reconciliations": "reconciliations_pk",
+    "export_breaks": "breaks_",
     "adjustment_versions": "adjustments_pk",
     "anchors": "chain_anchors_pk",
     "parked": "parked_fills",
@@ -108,6 +115,12 @@ VALUES: dict[str, object] = {
     "rows_max": 10,
     "fill_id": "00000000-0000-0000-0000-000000000000",
     "adjustment_id": "00000000-0000-0000-0000-000000000000",
+    "instrument": "AMD",
+    "as_of": "infinity",
+    "known_as_of": "infinity",
+    "after_at": "-infinity",
+    "after_order": "",
+    "after_id": "00000000-0000-0000-0000-000000000000",
 }
 
 
@@ -115,7 +128,7 @@ VALUES: dict[str, object] = {
 def test_a_statement_that_reads_a_book_in_pages_uses_its_index(full: Database, name: str) -> None:
     asked = store.QUERIES[name]
     values = {key: VALUES[key] for key in asked.parameters}
-    if name in ("positions_page", "lots_page"):
+    if name in ("positions_page", "lots_page", "current_actions_page"):
         values["after"] = VALUES["fill_id"]
     assert PAGED[name] in plan(full, asked.text, **values)
 

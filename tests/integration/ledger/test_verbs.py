@@ -200,3 +200,18 @@ def test_show_refuses_an_instant_without_a_zone_of_nonsense_or_of_the_future(ver
 
 def test_show_of_an_unknown_book_is_refused(verb: Verb) -> None:
     assert verb("show --book live") == (2, "refused: book_unknown\n")
+
+
+def test_a_book_is_exported_in_every_form_and_its_pack_verified(stored: StoredWorld, verb: Verb, tmp_path: Path) -> None:
+    stored.deliver([make_fill("a", "BUY", 10, 100), make_fill("b", "BUY", 5, 10, 1, instrument="NVDA", fees=None)])
+    code, text = verb(f"export --book live --format csv --out {tmp_path}/out")
+    assert (code, len(text.splitlines())) == (0, 5)
+    code, text = verb(f"export --book live --format beancount --out {tmp_path}/out --as-of 2026-02-03T15:30Z")
+    assert (code, "of NVDA: fees unknown" in text) == (0, True)
+    code, text = verb(f"export --book live --format pack --out {tmp_path}/out --known-as-of 2026-02-03T15:30Z")
+    assert (code, text.startswith(f"{tmp_path}/out/pack.json: ")) == (0, True)
+    assert verb(f"verify --pack {tmp_path}/out/pack.json")[0] == 0
+    assert verb(f"export --book live --format pack --out {tmp_path}/out --as-of 2026-02-03T15:30Z")[0] == 2
+    assert "instant_invalid" in verb(f"export --book live --format csv --out {tmp_path}/out --as-of 2026-02-03T15:30")[1]
+    (tmp_path / "file").write_text("")
+    assert verb(f"export --book live --format csv --out {tmp_path}/file") == (2, "refused: cannot write: File exists\n")
