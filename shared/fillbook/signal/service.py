@@ -71,8 +71,8 @@ def process(
 ) -> Processed:
     """Store and, when its time has come, decide one receipt in one transaction; repeated when the server lost a race.
 
-    ``relays``: the caller publishes afterwards, so the events' partitions are leased with the commit. Raises ``Rejected`` (``too_many_tickers``, and what the ledger refuses of a decision) or ``Unavailable``; nothing is
-    stored then.
+    ``relays``: the caller publishes afterwards, so the events' partitions are leased with the commit. Raises ``Rejected``
+    (``too_many_tickers``, and what the ledger refuses of a decision) or ``Unavailable``; nothing is stored then.
     """
     work = _Work(arrived, received_at, strategy, now, relays=relays)
     return ledger.run(db, work.run)
@@ -81,9 +81,7 @@ def process(
 class _Work:
     """One receipt on its way; holds only what was given, so that the transaction may run again."""
 
-    def __init__(
-        self, arrived: ParsedReceipt, received_at: datetime, strategy: Strategy, now: datetime, *, relays: bool
-    ) -> None:
+    def __init__(self, arrived: ParsedReceipt, received_at: datetime, strategy: Strategy, now: datetime, *, relays: bool) -> None:
         self.arrived = arrived
         self.receipt = arrived.receipt
         self.received_at = received_at
