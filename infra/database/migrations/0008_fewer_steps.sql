@@ -82,7 +82,9 @@ begin
                      else outbox.due_rows(token, desk_now, (document->>'rows_max')::integer) end);
 end $$;
 
--- Record what became of published rows, then extend, read on or release (as in 0002_outbox.sql).
+-- Record what became of published rows, then extend, read on or release (as in 0002_outbox.sql). Nothing is acknowledged by
+-- this commit, so nobody waits for its flush: one that a crash of the server takes back is published again, as after a crash
+-- of the relay.
 create or replace function outbox.finish(document jsonb) returns jsonb
 language plpgsql volatile
 set plan_cache_mode = force_generic_plan as $$
@@ -94,6 +96,7 @@ declare
     recorded integer := 0;
     touched  integer;
 begin
+    perform set_config('synchronous_commit', 'off', true);
     perform 1 from outbox.partitions where lease_token = token order by partition_no for no key update;
     held := array(select partition_no from outbox.partitions where lease_token = token);
 
