@@ -94,8 +94,8 @@ def run(argv: list[str]) -> int:
     stage.note(f"{actions:,} executions booked; processes restarted: {sum(one['restarts'] for one in figures.values())}")
     stage.note(f"each burst: the {2 * ENTRIES} receipts of a date; desk clock {SPEED:g} times as fast; schedules paused")
     stage.note(
-        "what ours adds to the null chain: Postgres (receipt, lanes and booking; the relay's lease; inbox and message; the claim"
-        " before the request leaves, each committed durably before the next step), tokens, validation, the delivery log"
+        "what ours adds to the null chain: two transactions before the request leaves (receipt, lanes, booking and the events'"
+        " lease; inbox, message, claim and the delivery log), both flushed, two that record afterwards; tokens, validation"
     )
     publish(stage)
     return 0
