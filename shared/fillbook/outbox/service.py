@@ -10,16 +10,19 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from fillbook.outbox.model import PAYLOAD_BYTES_MAX, Event
 from fillbook.outbox.relay import RelayReport, relay, relay_own, sweep
+from fillbook.outbox.store import Claimed, claim_call, claimed_of
 from fillbook.runtime.db import Call, Tx
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import encode
 
 __all__ = [
+    "Claimed",
     "RelayReport",
+    "commit_claiming",
     "enqueue",
     "event_rows",
     "partitions_of",
@@ -74,6 +77,17 @@ def enqueue(tx: Tx, events: Sequence[Event]) -> None:
     """Queue ``events`` in the caller's transaction, in order; the caller holds a lock on each aggregate."""
     if events:
         tx.send(Call("outbox.enqueue", event_rows(events)))
+
+
+def commit_claiming(tx: Tx, partitions: Sequence[int], now: datetime) -> Claimed:
+    """Commit, and with the commit lease what of ``partitions`` is free for ``relay_own``: data and lease appear together.
+
+    The claim waits for nobody, and nothing of it holds when the commit fails. Who claims relays at once: a lease of a request
+    that died stands in the way for 30 s.
+    """
+    token = uuid4()
+    (answer,) = tx.finish(claim_call(token, now, partitions=partitions))
+    return claimed_of(token, answer)
 
 
 def receive(tx: Tx, consumer: str, event_id: UUID, now: datetime, *, outcome: str = "applied") -> bool:
