@@ -15,7 +15,7 @@ from typing import Final
 from fillbook.ibkr import times
 from fillbook.ibkr.model import Texts
 from fillbook.ibkr.words import Reason, Side
-from fillbook.money import NumberError, parse, to_money, to_price, to_quantity
+from fillbook.money import QUANTITY_STEP, NumberError, parse, quantize, to_money, to_price, to_quantity
 
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _ID: Final = re.compile(r"[0-9]{1,18}")
@@ -154,6 +154,8 @@ def check_value(quantity: Decimal, price: Decimal, multiplier: Decimal | None) -
         if to_quantity(quantity) <= 0:
             raise Refused(Reason.BAD_NUMBER, "quantity")
         to_price(price)
+        if multiplier is not None and quantize(multiplier, QUANTITY_STEP) <= 0:
+            raise Refused(Reason.BAD_NUMBER, "multiplier")
         to_money(quantity * price * (multiplier or 1))
     except NumberError as error:
         raise Refused(Reason.BAD_NUMBER, "value") from error
