@@ -99,9 +99,18 @@ def cancel_raw(quantity: str, price: str = "10.5", **texts: str) -> dict[str, st
     return flex_raw("", quantity, price, **(given | texts))
 
 
-def commission_raw(exec_id: str, commission: str = "1.0", currency: str = "USD", pnl: str = "1.7976931348623157E308") -> dict[str, str]:
+def commission_raw(
+    exec_id: str, commission: str = "1.0", currency: str = "USD", pnl: str = "1.7976931348623157E308"
+) -> dict[str, str]:
     """The texts of a commission frame."""
-    return {"execId": exec_id, "commission": commission, "currency": currency, "realizedPNL": pnl, "yield": "", "yieldRedemptionDate": ""}
+    return {
+        "execId": exec_id,
+        "commission": commission,
+        "currency": currency,
+        "realizedPNL": pnl,
+        "yield": "",
+        "yieldRedemptionDate": "",
+    }
 
 
 def outcome(

@@ -493,8 +493,9 @@ create policy accounts_update on ibkr.accounts for update to ibkr_writer
 
 -- Lock one account and say which texts are new:
 -- {account_id, payloads: [{ib_exec_id, payload_hash (hex), kind, source, transaction_id, observed_at}], events: [event_key]} ->
--- {payloads: [hex], returned: [hex], events: [event_key]}: unknown ones, and known ones that a newer text of the same source,
--- kind and transaction had replaced and that are now seen again after it. Lock first, read in a following statement.
+-- {payloads: [hex], returned: [hex], events: [event_key], unpaid: [ib_exec_id], is_opened}: unknown ones; known ones that a newer
+-- text of the same source, kind and transaction had replaced and that are now seen again after it; rows that count and whose
+-- commission is not known. Lock first, read in following statements.
 create function ibkr.known(document jsonb) returns jsonb
 language plpgsql volatile set enable_seqscan to off as $$
 declare
@@ -518,8 +519,14 @@ begin
     select jsonb_agg(k.key) into events
       from jsonb_array_elements_text(document->'events') as k(key)
      where not exists (select from ibkr.broker_events e where e.account_id = the_account and e.event_key = k.key);
-    return jsonb_build_object('payloads', coalesce(unknown, '[]'), 'returned', coalesce(returned, '[]'),
-                              'events', coalesce(events, '[]'));
+    return jsonb_build_object(
+        'payloads', coalesce(unknown, '[]'), 'returned', coalesce(returned, '[]'), 'events', coalesce(events, '[]'),
+        'unpaid', coalesce((
+            select jsonb_agg(distinct e.ib_exec_id)
+              from jsonb_to_recordset(document->'payloads') as r(ib_exec_id text)
+              join ibkr.trade_executions e on e.account_id = the_account and e.ib_exec_id = r.ib_exec_id
+             where e.is_canonical and e.commission is null), '[]'),
+        'is_opened', (select a.opened_at is not null from ibkr.accounts a where a.id = the_account));
 end
 $$;
 
@@ -944,10 +951,25 @@ begin
 end
 $$;
 
+-- Open anomalies, or again those that were closed: {run_id, now, rows: [{id, account_id, kind, subject, details}]} -> null.
+create function ibkr.open_anomalies(document jsonb) returns jsonb
+language plpgsql volatile as $$
+declare
+    desk_now constant timestamptz := (document->>'now')::timestamptz;
+begin
+    insert into ibkr.anomalies as a (id, account_id, kind, subject, details, opened_at, run_id)
+    select n.id, n.account_id, n.kind, n.subject, n.details, desk_now, (document->>'run_id')::uuid
+      from jsonb_to_recordset(document->'rows') as n(id uuid, account_id bigint, kind text, subject text, details jsonb)
+    on conflict on constraint anomalies_pkey do update
+       set details = excluded.details, closed_at = null, run_id = excluded.run_id, opened_at = excluded.opened_at
+     where a.closed_at is not null;
+    return null;
+end
+$$;
+
 -- End a run: {id, source, state, now, counts, error_class, error_detail, client_version, coverage: [{account_id, covered_from,
--- covered_to, earliest_seen_at, latest_seen_at, is_complete}], unsettled: [{account_id, from_day, to_day}], events} ->
--- {moved, stalled: [{account_id, runs}]}. Only a complete part moves its cursor, never backwards; stalled: accounts whose last
--- three runs of the source did not move it. unsettled: days a complete statement covered, whose socket-only rows are shown.
+-- covered_to, earliest_seen_at, latest_seen_at, is_complete}], anomalies: rows of ibkr.open_anomalies} -> {moved: [account_id]}.
+-- Only a complete part moves its cursor, never backwards.
 create function ibkr.end_run(document jsonb) returns jsonb
 language plpgsql volatile as $$
 declare
@@ -977,12 +999,7 @@ begin
          where c.high_water_at < excluded.high_water_at
         returning account_id)
     select coalesce(jsonb_agg(account_id order by account_id), '[]') into moved from written;
-    insert into ibkr.anomalies as a (id, account_id, kind, subject, details, opened_at, run_id)
-    select n.id, n.account_id, n.kind, n.subject, n.details, desk_now, the_run
-      from jsonb_to_recordset(document->'anomalies') as n(id uuid, account_id bigint, kind text, subject text, details jsonb)
-    on conflict on constraint anomalies_pkey do update
-       set details = excluded.details, closed_at = null, run_id = excluded.run_id, opened_at = excluded.opened_at
-     where a.closed_at is not null;
+    perform ibkr.open_anomalies(jsonb_build_object('run_id', the_run, 'now', desk_now, 'rows', document->'anomalies'));
     return jsonb_build_object('moved', moved);
 end
 $$;
@@ -1084,5 +1101,6 @@ grant select, insert, update on ibkr.accounts, ibkr.account_aliases, ibkr.jobs, 
 grant execute on function
     ibkr.known(jsonb), ibkr.family_rows(bigint, text[], text[], bigint[], bigint[], bigint[]),
     ibkr.kin_rows(bigint, text[], uuid[], bigint[], bigint[], text[], text[], text[], text[]), ibkr.load(jsonb),
-    ibkr.apply(jsonb), ibkr.configure(jsonb), ibkr.put_aside(jsonb), ibkr.begin_run(jsonb), ibkr.end_run(jsonb)
+    ibkr.apply(jsonb), ibkr.configure(jsonb), ibkr.put_aside(jsonb), ibkr.begin_run(jsonb), ibkr.open_anomalies(jsonb),
+    ibkr.end_run(jsonb)
     to ibkr_writer;

@@ -39,7 +39,12 @@ def test_a_revision_that_counts_up_is_a_second_fill():
 def test_the_next_revision_joins_the_group_it_corrects():
     rows = [tws(exec_id(1, 1)), tws(exec_id(1, 2), conId="2"), tws(exec_id(1, 3), conId="2"), tws(exec_id(1, 4))]
     one = settled(*rows)
-    assert one.states == {exec_id(1, 1): "superseded", exec_id(1, 2): "superseded", exec_id(1, 3): "anomaly", exec_id(1, 4): "live"}
+    assert one.states == {
+        exec_id(1, 1): "superseded",
+        exec_id(1, 2): "superseded",
+        exec_id(1, 3): "anomaly",
+        exec_id(1, 4): "live",
+    }
 
 
 def original(transaction="100", name=1, revision=1, **texts):
@@ -120,7 +125,9 @@ def test_fractions_are_cancelled_in_transaction_order():
 
 
 def test_the_statement_speaks_and_the_socket_fills_in():
-    one = settled(tws(exec_id(1), orderId="94", orderRef="FB-1", cumQty="100"), original(ibOrderID="77"), report(exec_id(1), "0.9"))
+    one = settled(
+        tws(exec_id(1), orderId="94", orderRef="FB-1", cumQty="100"), original(ibOrderID="77"), report(exec_id(1), "0.9")
+    )
     row = one.executions[exec_id(1)]
     assert (row.facts.ib_perm_id, row.facts.ib_order_id, row.facts.order_ref) == (1400000001, 94, "FB-1")
     assert (row.facts.transaction_id, row.facts.commission, row.facts.liquidity) == (100, Decimal(1), "2")

@@ -67,7 +67,16 @@ def test_a_commission_without_a_currency_is_unknown():
 
 def test_a_confirmation_is_read_in_its_own_spelling():
     raw = flex_raw("", quantity="1", price="")
-    for gone in ("ibExecID", "ibOrderID", "tradePrice", "ibCommission", "ibCommissionCurrency", "notes", "openCloseIndicator", "taxes"):
+    for gone in (
+        "ibExecID",
+        "ibOrderID",
+        "tradePrice",
+        "ibCommission",
+        "ibCommissionCurrency",
+        "notes",
+        "openCloseIndicator",
+        "taxes",
+    ):
         del raw[gone]
     raw |= {"execID": "a.b.01.01", "orderID": "7", "price": "1.06", "commission": "-0.8453", "commissionCurrency": "USD"}
     raw |= {"code": "O;P", "tax": "0"}
@@ -149,7 +158,9 @@ def test_a_bare_time_is_read_where_the_target_accepts_it():
 
 
 def test_the_socket_names_instruments_by_local_symbol_where_that_says_more():
-    option = tws(exec_id(1), secType="OPT", symbol="CZR", localSymbol="CZR   260821C00030000", right="C", strike="30.0", expiry="20260821")
+    option = tws(
+        exec_id(1), secType="OPT", symbol="CZR", localSymbol="CZR   260821C00030000", right="C", strike="30.0", expiry="20260821"
+    )
     assert (option.facts.symbol, option.facts.underlying_symbol, option.facts.put_call) == ("CZR   260821C00030000", "CZR", "C")
     assert (option.facts.strike, option.facts.expiry) == (30, date(2026, 8, 21))
     assert tws(exec_id(1), secType="CASH", symbol="EUR", localSymbol="EUR.USD").facts.symbol == "EUR.USD"

@@ -90,7 +90,10 @@ def test_one_instrument_in_many_pieces_of_one_combo_order_is_no_combo():
 
 def test_the_summary_gives_quantity_and_price_and_the_legs_the_money():
     bag = tws(exec_id(1), "BOT", "2", "1.92", conId="9", secType="BAG")
-    legs = [tws(exec_id(1, slot=f"0{n}"), side, "2", price, conId=f"1{n}") for n, side, price in ((2, "BOT", "62.12"), (3, "SLD", "60.2"))]
+    legs = [
+        tws(exec_id(1, slot=f"0{n}"), side, "2", price, conId=f"1{n}")
+        for n, side, price in ((2, "BOT", "62.12"), (3, "SLD", "60.2"))
+    ]
     fees = [report(exec_id(1), "0.0"), *(report(one.ib_exec_id, "4.74") for one in legs)]
     for rows in ([bag, *legs, *fees], [*legs, *fees, bag]):
         [trade] = trades(*rows)
