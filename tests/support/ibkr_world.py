@@ -137,7 +137,10 @@ class World:
         return {name: row["state"] for name, row in self.executions(account).items()}
 
     def trades(self, account: str = "U1234567", *, merged: bool = False) -> list[dict[str, Any]]:
-        text = "select * from ibkr.v_trades where account_code = :code and (merged_into is null or :merged) order by keys::text, trade_id"
+        text = (
+            "select * from ibkr.v_trades where account_code = :code and (merged_into is null or :merged) "
+            "order by keys::text, trade_id"
+        )
         return self.query(text, code=account, merged=merged)
 
     def anomalies(self) -> list[tuple[str, str]]:
@@ -163,7 +166,7 @@ class World:
     def export(self) -> str:
         """The canonical export: what may not depend on order, split or repetition of what was told."""
         parts = {
-            "trades": "select to_jsonb(t) - '{created_at,updated_at,fetched_at}'::text[] as r from ibkr.v_trades t "
+            "trades": "select to_jsonb(t) - '{created_at,updated_at,fetched_at,keys}'::text[] as r from ibkr.v_trades t "
             "where merged_into is null order by trade_id",
             "executions": "select to_jsonb(e) - '{created_at,updated_at,fetched_at}'::text[] as r from ibkr.trade_executions e "
             "order by account_id, ib_exec_id",

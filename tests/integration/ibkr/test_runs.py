@@ -13,7 +13,7 @@ from fillbook.ibkr.model import Refusal, SyncMetrics, Window
 from fillbook.ibkr.sources import Span
 from fillbook.ibkr.words import Source
 from fillbook.runtime.db import Database, Tx
-from fillbook.runtime.errors import Conflict, Rejected, Unavailable
+from fillbook.runtime.errors import Conflict, FillbookError, Rejected, Unavailable
 from fillbook.runtime.sql import statement
 from tests.support.ibkr import cancel, exec_id, flex, flex_raw, outcome, tws, tws_raw
 from tests.support.ibkr_world import NOW, Socket, Statement, World
@@ -134,7 +134,7 @@ def test_scenario_33_two_runs_at_once_do_not_lock_each_other_out(world: World) -
     names = list(range(60))
     one = [tws(exec_id(n, 1), "BOT", "100") for n in names] + [tws(exec_id(n, 1), acctNumber="U7654321") for n in names]
     two = [tws(exec_id(n, 2), "BOT", "60") for n in reversed(names)] + [tws(exec_id(n, 1), "BOT", "100") for n in reversed(names)]
-    results: list[SyncMetrics | Exception] = []
+    results: list[SyncMetrics | FillbookError] = []
 
     def work(rows: Any) -> None:
         try:
@@ -143,7 +143,7 @@ def test_scenario_33_two_runs_at_once_do_not_lock_each_other_out(world: World) -
                     world.db, Socket(rows), host="h", port=1, client_id=1, connect_timeout_seconds=1, lookback_days=2, now=NOW
                 )
             )
-        except Exception as error:  # the thread's failure is this test's failure
+        except FillbookError as error:  # the thread's failure is this test's failure
             results.append(error)
 
     threads = [threading.Thread(target=work, args=(rows,)) for rows in (one, two)]
@@ -173,7 +173,10 @@ def test_scenario_40_the_number_of_messages_does_not_grow_with_the_rows(world: W
 
     def messages(count: int, prefix: str) -> int:
         sent.clear()
-        rows = [flex(f"{prefix}.{n}.01.01", ibOrderID=str(n // 7 + 1), conid=str(n % 50 + 1), transactionID=str(n + 1)) for n in range(count)]
+        rows = [
+            flex(f"{prefix}.{n}.01.01", ibOrderID=str(n // 7 + 1), conid=str(n % 50 + 1), transactionID=str(n + 1))
+            for n in range(count)
+        ]
         metrics = world.imported(Statement(rows))
         assert metrics.inserted_executions_count == count
         return len(sent)
@@ -199,7 +202,7 @@ def test_a_failed_chunk_leaves_nothing_of_itself(world: World, monkeypatch: pyte
 
 def test_nobody_may_delete(worker: Database) -> None:
     for table in runs.TABLES:
-        with pytest.raises(Exception, match="permission denied|42501"), worker.transaction() as tx:
+        with pytest.raises(Exception, match=r"permission denied|42501"), worker.transaction() as tx:
             tx.execute(statement(f"delete from ibkr.{table}"))
-    with pytest.raises(Exception, match="permission denied|42501"), worker.transaction() as tx:
+    with pytest.raises(Exception, match=r"permission denied|42501"), worker.transaction() as tx:
         tx.execute(statement("update ibkr.execution_payloads set raw = '{}'"))

@@ -64,13 +64,21 @@ def test_an_opening_is_not_passed_on():
 
 @pytest.mark.parametrize(
     ("sec_type", "multiplier", "expected"),
-    [("STK", "", 1), ("CASH", "", 1), ("OPT", "", None), ("FUT", "", None), ("BOND", "1", None), ("FUT", "50", 50), ("CFD", "", None)],
+    [
+        ("STK", "", 1),
+        ("CASH", "", 1),
+        ("OPT", "", None),
+        ("FUT", "", None),
+        ("BOND", "1", None),
+        ("FUT", "50", 50),
+        ("CFD", "", None),
+    ],
 )
 def test_a_blank_contract_size_is_one_only_where_units_are_traded(sec_type, multiplier, expected):
     assert only(flex(exec_id(1), assetCategory=sec_type, multiplier=multiplier)).multiplier == expected
 
 
-@pytest.mark.parametrize(("sec_type", "style"), [("FUT", "margin"), ("CFD", "margin"), ("CASH", "margin"), ("STK", "full"), ("FOP", "full")])
+@pytest.mark.parametrize(("sec_type", "style"), [("FUT", "margin"), ("CFD", "margin"), ("CASH", "margin"), ("STK", "full")])
 def test_futures_cfds_and_currencies_move_cash_by_margin(sec_type, style):
     assert only(flex(exec_id(1), assetCategory=sec_type)).cash_style == style
 
