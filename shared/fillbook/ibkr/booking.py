@@ -11,7 +11,8 @@ from datetime import datetime
 
 from fillbook.ibkr.allowlist import Account
 from fillbook.ibkr.fills import Booked, Slot, Telling, told
-from fillbook.ibkr.model import Execution, Trade
+from fillbook.ibkr.model import Execution
+from fillbook.ibkr.words import MatchKind
 from fillbook.ledger import service as ledger
 from fillbook.ledger.model import Fill
 from fillbook.ledger.words import FILLS_MAX, INSTRUMENTS_MAX
@@ -24,11 +25,11 @@ def tell(
     before: Sequence[Execution],
     after: Sequence[Execution],
     booked: Mapping[Slot, Booked],
-    trades: Mapping[str, Trade],
+    match_kinds: Mapping[str, MatchKind],
     now: datetime,
 ) -> tuple[Telling, tuple[int, ...]]:
     """Book what changed and return what was told, and the outbox partitions to relay after the commit."""
-    telling = told(account, before, after, booked, trades, now)
+    telling = told(account, before, after, booked, match_kinds, now)
     return telling, book(tx, account, telling.fills, now)
 
 

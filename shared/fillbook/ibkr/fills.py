@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from fillbook.ibkr.allowlist import Account
 from fillbook.ibkr.execid import venue_order
-from fillbook.ibkr.model import Execution, Trade
-from fillbook.ibkr.words import Role
+from fillbook.ibkr.model import Execution
+from fillbook.ibkr.words import MatchKind, Role
 from fillbook.ledger.ids import fill_id
 from fillbook.ledger.model import Fill, Side
 from fillbook.money import ONE, QUANTITY_STEP, RATE_STEP, plain, quantize, to_money, to_price, to_quantity
@@ -88,7 +88,7 @@ def told(
     before: Sequence[Execution],
     after: Sequence[Execution],
     booked: Mapping[Slot, Booked],
-    trades: Mapping[str, Trade],
+    match_kinds: Mapping[str, MatchKind],
     now: datetime,
 ) -> Telling:
     """What to tell of some rows. ``before``: the same rows as they stood; ``booked``: of every slot they were or are in."""
@@ -100,10 +100,10 @@ def told(
     for slot in sorted(former.keys() | current.keys() | booked.keys()):
         known, row = booked.get(slot), current.get(slot)
         if row is not None:
-            fill = _changed(account, row, known, former.get(slot), trades, now, heirs.get(slot))
+            fill = _changed(account, row, known, former.get(slot), match_kinds, now, heirs.get(slot))
         elif known is not None and not known.is_bust:
             gone = former.get(slot) or _stood_for(slot, known, before) or _stood_for(slot, known, after)
-            fill = None if gone is None else _bust(account, gone, known, after, trades, now)
+            fill = None if gone is None else _bust(account, gone, known, after, match_kinds, now)
         else:
             fill = None
         if fill is not None:
@@ -118,7 +118,7 @@ def fill_of(
     account: Account,
     row: Execution,
     *,
-    trade: Trade | None,
+    match_kind: MatchKind | None,
     now: datetime,
     revision: int = 1,
     cause: str = "first",
@@ -153,7 +153,7 @@ def fill_of(
         venue_order=venue_order(row.identity.exec_id_base),
         session_date=facts.trade_day,
         reason="broker_execution",
-        meta=_meta(row, trade),
+        meta=_meta(row, match_kind),
         origin="history" if now - facts.executed_at > HISTORY_AFTER else "live",
         cause=cause,
         replaces_fill_id=replaces,
@@ -183,19 +183,19 @@ def _changed(
     row: Execution,
     known: Booked | None,
     former: Execution | None,
-    trades: Mapping[str, Trade],
+    match_kinds: Mapping[str, MatchKind],
     now: datetime,
     replaces: str | None,
 ) -> Fill | None:
-    trade = trades.get(row.trade_id)
+    match_kind = match_kinds.get(row.trade_id)
     if known is None:
         cause = "first" if replaces is None else "settled"
-        return fill_of(account, row, trade=trade, now=now, cause=cause, replaces=replaces)
-    fill = fill_of(account, row, trade=trade, now=now, revision=known.source_revision + 1)
+        return fill_of(account, row, match_kind=match_kind, now=now, cause=cause, replaces=replaces)
+    fill = fill_of(account, row, match_kind=match_kind, now=now, revision=known.source_revision + 1)
     if not known.is_bust and content_hash(fill) == known.booked_hash:
         return None
     cause = _cause(account, row, known, former, fill, now)
-    return fill_of(account, row, trade=trade, now=now, revision=known.source_revision + 1, cause=cause)
+    return fill_of(account, row, match_kind=match_kind, now=now, revision=known.source_revision + 1, cause=cause)
 
 
 def _cause(account: Account, row: Execution, known: Booked, former: Execution | None, fill: Fill, now: datetime) -> str:
@@ -206,7 +206,7 @@ def _cause(account: Account, row: Execution, known: Booked, former: Execution | 
     transactions = (former.facts.transaction_id, row.facts.transaction_id)
     if None not in transactions and transactions[0] != transactions[1]:
         return "rebook"
-    old = fill_of(account, former, trade=None, now=now)
+    old = fill_of(account, former, match_kind=None, now=now)
     differing = {name for name in _ECONOMIC if getattr(old, name) != getattr(fill, name)}
     if differing <= _FEES:
         return "commission"
@@ -215,15 +215,20 @@ def _cause(account: Account, row: Execution, known: Booked, former: Execution | 
 
 
 def _bust(
-    account: Account, gone: Execution, known: Booked, after: Sequence[Execution], trades: Mapping[str, Trade], now: datetime
+    account: Account,
+    gone: Execution,
+    known: Booked,
+    after: Sequence[Execution],
+    match_kinds: Mapping[str, MatchKind],
+    now: datetime,
 ) -> Fill:
     is_settled = any(
         row.identity.settled_key == gone.identity.settled_key and not row.identity.has_fifth_part and row.is_canonical
         for row in after
     )
     cause = "settled" if gone.identity.has_fifth_part and is_settled else "bust"
-    trade = trades.get(gone.trade_id)
-    return fill_of(account, gone, trade=trade, now=now, revision=known.source_revision, cause=cause, is_bust=True)
+    match_kind = match_kinds.get(gone.trade_id)
+    return fill_of(account, gone, match_kind=match_kind, now=now, revision=known.source_revision, cause=cause, is_bust=True)
 
 
 def _stood_for(slot: Slot, known: Booked, rows: Sequence[Execution]) -> Execution | None:
@@ -290,12 +295,12 @@ def _fees_rate(account: Account, row: Execution, fees_currency: str | None, fx_r
     return fx_rate if fees_currency == row.facts.currency else None
 
 
-def _meta(row: Execution, trade: Trade | None) -> dict[str, Any]:
+def _meta(row: Execution, match_kind: MatchKind | None) -> dict[str, Any]:
     return {
         "ib_exec_id": row.ib_exec_id,
         "trade_id": row.trade_id,
         "role": row.exec_role.value,
         "order_ref": row.facts.order_ref,
-        "match_kind": None if trade is None else trade.match_kind.value,
+        "match_kind": None if match_kind is None else match_kind.value,
         "notes": list(row.facts.notes),
     }

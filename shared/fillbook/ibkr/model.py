@@ -195,7 +195,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositionRow:
-    """One open position as the broker states it; ``quantity`` signed, ``average_cost`` per unit as the source gives it."""
+    """One open position as the broker states it; ``quantity`` signed, ``average_cost`` in units of price.
+
+    The socket's own figure contains the contract size: its adapter divides by ``multiplier``.
+    """
 
     account_id: int
     conid: int

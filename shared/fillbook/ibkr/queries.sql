@@ -57,11 +57,12 @@ update ibkr.anomalies
  where closed_at is null and kind = :kind and subject = :subject and account_id = any (:account_ids::bigint[])
 
 -- name: canonical_executions
--- Every row that counts and that the ledger has not been told of, in booking order, of one account.
-select to_jsonb(e) - 'raw' as execution
+-- Every row of an account that counts, with how sure its trade is, for an account that begins to be booked.
+select to_jsonb(e) - 'raw' as execution, t.match_kind
   from ibkr.trade_executions e
+  join ibkr.trades t on t.id = e.trade_id
  where e.account_id = :account_id and e.is_canonical
- order by e.executed_at, e.exec_id_base
+ order by e.executed_at, e.ib_exec_id
 
 -- name: mark_opened
 -- Note that the opening balance of an account is booked.

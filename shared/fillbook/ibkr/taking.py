@@ -62,8 +62,8 @@ def take_in(
     partitions: tuple[int, ...] = ()
     if found.is_opened:
         before, after = list(around.executions.values()), list(resolved.executions)
-        trades = {trade.trade_id: trade for trade in resolved.trades}
-        telling, partitions = tell(tx, account, before, after, around.booked, trades, now)
+        match_kinds = {trade.trade_id: trade.match_kind for trade in resolved.trades}
+        telling, partitions = tell(tx, account, before, after, around.booked, match_kinds, now)
         document["booked"] = [columns.booked_row(one) for one in telling.booked]
     tx.send(Call("ibkr.apply", document))
     return Taken(

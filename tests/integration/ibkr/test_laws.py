@@ -61,7 +61,7 @@ def check_trades_and_book(world: World, query: Query) -> None:
             assert kept[name] == getattr(trade, name), name
         # keys of trades that were emptied into this one lead here too
         assert set(kept["keys"]) >= set(trade.keys)
-    expected = {source_id(one.slot): fill_of(FIRST, one, trade=None, now=world.now) for one in executions if is_told(one)}
+    expected = {source_id(one.slot): fill_of(FIRST, one, match_kind=None, now=world.now) for one in executions if is_told(one)}
     booked = {name: fill for name, fill in world.fills().items() if not fill["is_bust"]}
     assert set(booked) == set(expected)
     for name, fill in expected.items():

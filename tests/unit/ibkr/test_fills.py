@@ -23,7 +23,7 @@ def rows_of(*rows: Row) -> list[Execution]:
 
 def only(*rows: Row, **options: Any) -> Any:
     [row] = rows_of(*rows)
-    return fill_of(options.pop("account", FIRST), row, trade=None, now=options.pop("now", NOW), **options)
+    return fill_of(options.pop("account", FIRST), row, match_kind=None, now=options.pop("now", NOW), **options)
 
 
 def tell(before: list[Execution], after: list[Execution], booked: Telling | None = None) -> Telling:
