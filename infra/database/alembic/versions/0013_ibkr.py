@@ -11,6 +11,18 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
+DOWN = """
+do $$
+begin
+    if exists (select from ibkr.trade_executions) then
+        raise exception 'ibkr.trade_executions has rows: the broker does not serve them all again';
+    end if;
+end
+$$;
+revoke ibkr_reader from tracker_reader;
+drop schema ibkr cascade
+"""
+
 
 def upgrade() -> None:
     """Run the SQL file in the migration's transaction."""
@@ -19,17 +31,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take the room away; refused while it holds executions, because they cannot all be fetched again."""
-    run_script(
-        op.get_bind(),
-        """
-        do $$
-        begin
-            if exists (select from ibkr.trade_executions) then
-                raise exception 'ibkr.trade_executions has rows: the broker does not serve them all again';
-            end if;
-        end
-        $$;
-        revoke ibkr_reader from tracker_reader;
-        drop schema ibkr cascade
-        """,
-    )
+    run_script(op.get_bind(), DOWN)
