@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import closing
 
 import pytest
 
-from tests.integration.runtime.conftest import run_script
+from fillbook.runtime.db import Settings, driver_connection
 from tests.support.ibkr import exec_id, tws
 from tests.support.ibkr_world import Query, World
+from tests.support.servers import database_config
 
 DOWN: str = importlib.import_module("infra.database.alembic.versions.0013_ibkr").DOWN
+
+
+def run_script(url: str, text: str) -> None:
+    with closing(driver_connection(database_config(url), Settings(application_name="tests"))) as connection:
+        connection.execute_simple(text)
 
 
 def test_a_room_that_holds_executions_is_not_taken_away(world: World, database_url: str) -> None:
