@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import cache
 from importlib.resources import files
-from json.encoder import encode_basestring
+from json.encoder import JSONEncoder, c_make_encoder, encode_basestring
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -67,7 +67,37 @@ def instant_text(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+# JSON's own types; which string enums there are is learned on the way
+_FLAT: set[type] = {str, int, bool, type(None)}
+_NESTED = frozenset({dict, list})
+_KEYS = frozenset({str})
+_compiled: Any = c_make_encoder and c_make_encoder(None, JSONEncoder().default, encode_basestring, None, ":", ",", False, False, False)
+
+
+def _is_native(value: dict[Any, Any] | list[Any]) -> bool:
+    """Whether all there is in ``value`` has a form in JSON itself, so that the compiled encoder writes what we would write.
+
+    It looks at exact types, a whole object at a time: a float, which that encoder would let pass, is found here.
+    """
+    if type(value) is dict:
+        if not _KEYS.issuperset(map(type, value)):
+            return False
+        members: Iterable[Any] = value.values()
+    else:
+        members = value
+    others = {*map(type, members)} - _FLAT
+    if not others:
+        return True
+    for kind in others - _NESTED:
+        if not issubclass(kind, StrEnum):
+            return False
+        _FLAT.add(kind)
+    return all(_is_native(member) for member in members if type(member) in _NESTED)
+
+
 def _object(value: Mapping[str, Any]) -> str:
+    if type(value) is dict and _compiled and _is_native(value):
+        return "".join(_compiled(value, 0))
     encoders, quote = _ENCODERS, encode_basestring
     parts = []
     for key, item in value.items():
@@ -79,6 +109,8 @@ def _object(value: Mapping[str, Any]) -> str:
 
 
 def _array(value: Iterable[Any]) -> str:
+    if type(value) is list and _compiled and _is_native(value):
+        return "".join(_compiled(value, 0))
     encoders = _ENCODERS
     return "[" + ",".join([encoders[type(item)](item) for item in value]) + "]"
 
