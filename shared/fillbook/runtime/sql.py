@@ -17,7 +17,7 @@ from decimal import Decimal
 from enum import Enum, StrEnum
 from functools import cache
 from importlib.resources import files
-from json.encoder import JSONEncoder, c_make_encoder, encode_basestring
+from json.encoder import encode_basestring
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -67,50 +67,17 @@ def instant_text(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-# JSON's own types; which string enums there are is learned on the way
-_FLAT: set[type] = {str, int, bool, type(None)}
-_NESTED = frozenset({dict, list})
-_KEYS = frozenset({str})
-_compiled: Any = c_make_encoder and c_make_encoder(None, JSONEncoder().default, encode_basestring, None, ":", ",", False, False, False)
-
-
-def _is_native(value: dict[Any, Any] | list[Any]) -> bool:
-    """Whether all there is in ``value`` has a form in JSON itself, so that the compiled encoder writes what we would write.
-
-    It looks at exact types, a whole object at a time: a float, which that encoder would let pass, is found here.
-    """
-    if type(value) is dict:
-        if not _KEYS.issuperset(map(type, value)):
-            return False
-        members: Iterable[Any] = value.values()
-    else:
-        members = value
-    others = {*map(type, members)} - _FLAT
-    if not others:
-        return True
-    for kind in others - _NESTED:
-        if not issubclass(kind, StrEnum):
-            return False
-        _FLAT.add(kind)
-    return all(_is_native(member) for member in members if type(member) in _NESTED)
-
-
 def _object(value: Mapping[str, Any]) -> str:
-    if type(value) is dict and _compiled and _is_native(value):
-        return "".join(_compiled(value, 0))
+    # one expression for all members: a booking writes some three hundred of them, most of them texts; a key that is no
+    # text is refused by quote
     encoders, quote = _ENCODERS, encode_basestring
-    parts = []
-    for key, item in value.items():
-        if not isinstance(key, str):
-            raise TypeError(f"the key of a document is text, not {type(key).__name__}")
-        kind = type(item)
-        parts.append(f"{quote(key)}:{quote(item) if kind is str else encoders[kind](item)}")
-    return "{" + ",".join(parts) + "}"
+    members = [
+        f"{quote(key)}:{quote(item) if type(item) is str else encoders[type(item)](item)}" for key, item in value.items()
+    ]
+    return "{" + ",".join(members) + "}"
 
 
 def _array(value: Iterable[Any]) -> str:
-    if type(value) is list and _compiled and _is_native(value):
-        return "".join(_compiled(value, 0))
     encoders = _ENCODERS
     return "[" + ",".join([encoders[type(item)](item) for item in value]) + "]"
 
@@ -119,8 +86,10 @@ class _Encoders(dict[type, Callable[[Any], str]]):
     """Encoder by exact type; subclasses (string enums, mapping proxies) are resolved once and remembered."""
 
     def __missing__(self, kind: type) -> Callable[[Any], str]:
-        if issubclass(kind, Enum):
-            encoder: Callable[[Any], str] = _enum
+        if issubclass(kind, StrEnum):
+            encoder: Callable[[Any], str] = encode_basestring
+        elif issubclass(kind, Enum):
+            encoder = _enum
         elif issubclass(kind, Mapping):
             encoder = _object
         else:
