@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import os
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ from fillbook.runtime.db import Call, Database, Tx
 from fillbook.runtime.sql import encode, statement
 from infra.database.migrate import migrate
 from infra.local.postgres import PostgresServer, binaries
+from tests.bench import limits
 from tests.bench.classic import BOOK, Classic, Step, life
 from tests.bench.report import RESULTS, Stage, alternate, publish
 from tests.support.proxy import Proxy
@@ -187,6 +189,7 @@ def run(argv: list[str]) -> int:
         one_by_one(stage, url, rounds)
         with open_database(url, 1) as db:
             steps = life(db, lambda number: book(db, [fill("TEMPLATE", number)]), "TEMPLATE", len(LIFE))
+        layer_by_layer(stage, url, rounds)
         beside_classic(stage, url, steps, rounds, "loopback", 3)
         in_batches(stage, url, rounds)
         with Proxy("127.0.0.1", urlsplit(url).port or 0) as proxy:
@@ -225,6 +228,30 @@ def one_by_one(stage: Stage, url: str, rounds: int) -> None:
         else:
             stage.add(f"{who}: executions / bare inserts", ratios[0], "×")
             stage.add(f"{who}: executions / TPC-B", ratios[1], "×")
+
+
+def layer_by_layer(stage: Stage, url: str, rounds: int) -> None:
+    """What each layer of a booking adds to a bare insert: the gap to the goal, line by line."""
+    with open_database(url, 1) as db:
+        limits.prepare(db, lambda number: book(db, [fill(limits.INSTRUMENT, number)]), len(LIFE), STARTED_AT)
+        ready = limits.DocumentsReady(db, fill, STARTED_AT)
+        bare, two, rows, documents, ours = alternate(
+            rounds,
+            lambda: per_second(inserts(db)),
+            lambda: per_second(limits.two_messages(db)),
+            lambda: per_second(limits.rows_alone(db, len(LIFE))),
+            lambda: ready.per_second(COUNTED),
+            lambda: per_second(lives(db)),
+        )
+    names = ("two messages, one row", "the rows alone", "documents ready", "executions")
+    for name, found in zip(names, (two, rows, documents, ours), strict=True):
+        stage.add(f"limit: {name} / bare inserts", [a / b for a, b in zip(found, bare, strict=True)], "×")
+    each = [1000 / statistics.median(found) for found in (bare, two, rows, documents, ours)]
+    adds = [f"{name} {after - before:+.2f}" for name, before, after in zip(names, each, each[1:], strict=False)]
+    stage.note(
+        f"from a bare insert ({each[0]:.2f} ms) to a booking ({each[-1]:.2f} ms), in ms: {', '.join(adds)}. The rows alone are written"
+        " from typed values that lie ready in the server (bench/limits.py): no code of ours can be faster than that line"
+    )
 
 
 def beside_classic(stage: Stage, url: str, steps: list[Step], rounds: int, where: str, goal: float) -> None:

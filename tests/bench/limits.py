@@ -1,0 +1,169 @@
+"""What a booking could cost at best, step by step: what each layer adds to a bare insert.
+
+Three works, each a transaction of two messages and one durable commit through the same client as a booking:
+``two messages`` reads nothing and writes one row; ``rows alone`` writes the rows of a booking into the same tables, with
+their indexes, checks and foreign keys, from rows that lie ready as typed values in the server: no document, no rule, no
+hash; ``documents ready`` sends what a booking sends, ``ledger.load`` and the document of ``ledger.apply``, computed
+beforehand. What a booking takes beyond the last is the rules in Python.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+
+from fillbook.ledger import service
+from fillbook.ledger.chain import genesis
+from fillbook.ledger.intake import check_fill
+from fillbook.ledger.journal import classify
+from fillbook.ledger.memory import MemoryBook
+from fillbook.ledger.model import Book, BookHead, Fill
+from fillbook.ledger.rebuild import step
+from fillbook.ledger.sealing import apply_document
+from fillbook.ledger.store import load_call
+from fillbook.outbox.service import event_rows
+from fillbook.runtime.db import Call, Database
+from fillbook.runtime.sql import statement
+
+ROWS_BOOK, DOCUMENTS_BOOK = "ibkr:rows", "ibkr:documents"
+INSTRUMENT = "LIMIT"
+NUMBERS = itertools.count(1)
+
+STAGE = f"""
+insert into bench.steps
+select :step, f, a, array(select c from ledger.closings c where c.book_id = 'live' and c.action_id = a.action_id order by c.ordinal),
+       p, array(select l from ledger.lots l where l.book_id = 'live' and l.position_id = p.position_id order by l.opened_at), e
+  from ledger.fills f
+  join ledger.execution_actions a on a.book_id = f.book_id and a.fill_id = f.fill_id
+  join ledger.positions p on p.book_id = a.book_id and p.position_id = a.position_id
+  join outbox.events e on e.aggregate_key = 'live/{INSTRUMENT}' and e.aggregate_version = a.seq
+ where f.book_id = 'live' and f.instrument = '{INSTRUMENT}' order by f.seq desc limit 1
+"""
+SETUP = (
+    "create function bench.nothing(d jsonb) returns jsonb language sql volatile as $$ select '1'::jsonb $$",
+    """create table bench.steps (step integer primary key, f ledger.fills, a ledger.execution_actions, c ledger.closings[],
+                              p ledger.positions, l ledger.lots[], e outbox.events)""",
+    "create function bench.id(kind text, number bigint) returns uuid language sql immutable as $$ select md5(kind || number)::uuid $$",
+    # {number, steps}: the rows of the number-th booking, each life of a position with ids of its own
+    f"""create function bench.rows(d jsonb) returns jsonb language plpgsql volatile as $$
+declare
+    number constant bigint := (d->>'number')::bigint;
+    life constant bigint := number / (d->>'steps')::bigint;
+    s bench.steps;
+    f ledger.fills; a ledger.execution_actions; p ledger.positions; e outbox.events; l ledger.lots; c ledger.closings;
+begin
+    select * into s from bench.steps x where x.step = number % (d->>'steps')::bigint;
+    f := s.f; a := s.a; p := s.p; e := s.e;
+    update ledger.books b set seq = 2 * number + 2, chain_head = a.row_hash, last_recorded_at = a.recorded_at
+     where b.book_id = '{ROWS_BOOK}';
+    f.book_id := '{ROWS_BOOK}'; f.fill_id := bench.id('fill', number); f.seq := 2 * number + 1;
+    insert into ledger.fills values (f.*);
+    p.book_id := f.book_id; p.position_id := bench.id('position', life); p.instrument := 'L' || life;
+    if p.action_count = 1 then
+        insert into ledger.positions values (p.*);
+    else
+        update ledger.positions x set status = p.status, quantity_open = p.quantity_open, quantity_opened = p.quantity_opened,
+               quantity_closed = p.quantity_closed, closed_at = p.closed_at, vwap = p.vwap, cost_basis = p.cost_basis,
+               last_action_at = p.last_action_at, action_count = p.action_count, updated_seq = f.seq
+         where x.book_id = p.book_id and x.position_id = p.position_id;
+    end if;
+    for turn in 1 .. cardinality(s.l) loop
+        l := s.l[turn];
+        if l.fill_id = (s.f).fill_id then
+            l.book_id := p.book_id; l.position_id := p.position_id; l.lot_id := bench.id('lot', life * 10 + turn);
+            insert into ledger.lots values (l.*);
+        elsif exists (select from unnest(s.c) as x where x.lot_id = l.lot_id) then
+            update ledger.lots x set status = l.status, quantity_open = l.quantity_open, value_open = l.value_open,
+                   basis_open = l.basis_open, fees_base_open = l.fees_base_open
+             where x.book_id = p.book_id and x.lot_id = bench.id('lot', life * 10 + turn);
+        end if;
+    end loop;
+    a.book_id := p.book_id; a.action_id := bench.id('action', number); a.fill_id := f.fill_id; a.fill_seq := f.seq;
+    a.position_id := p.position_id; a.instrument := p.instrument; a.seq := f.seq + 1;
+    insert into ledger.execution_actions values (a.*);
+    foreach c in array s.c loop
+        for turn in 1 .. cardinality(s.l) loop
+            if (s.l[turn]).lot_id = c.lot_id then
+                c.book_id := p.book_id; c.action_id := a.action_id; c.lot_id := bench.id('lot', life * 10 + turn);
+                insert into ledger.closings values (c.*);
+                exit;
+            end if;
+        end loop;
+    end loop;
+    insert into outbox.events (event_id, event_type, schema_version, book_id, aggregate_key, aggregate_version, partition_no, topic,
+                               payload, traceparent, occurred_at, recorded_at, available_at)
+    values (bench.id('event', number), e.event_type, e.schema_version, p.book_id, e.aggregate_key, a.seq, e.partition_no, e.topic,
+            e.payload, e.traceparent, e.occurred_at, e.recorded_at, e.available_at);
+    return '1'::jsonb;
+end $$""",
+)
+
+MakeFill = Callable[[str, int], Fill]
+
+
+def prepare(db: Database, book_one: Callable[[int], None], steps: int, now: datetime) -> None:
+    """Open the books of the limits, book one life of a position in the live book and keep the rows of each step."""
+    with db.transaction() as tx:
+        for text in SETUP:
+            tx.execute(statement(text))
+        for name in (ROWS_BOOK, DOCUMENTS_BOOK):
+            service.open_book(tx, Book(book_id=name), now)
+    for number in range(steps):
+        book_one(number)
+        with db.transaction() as tx:
+            tx.execute(statement(STAGE), step=number)
+
+
+def two_messages(db: Database) -> Callable[[int], None]:
+    """Work that reads nothing and commits one row: what two messages and a commit cost."""
+
+    def work(_thread: int) -> None:
+        with db.transaction() as tx:
+            tx.call(Call("bench.nothing", {}))
+            tx.send(Call("bench.insert", {"n": -next(NUMBERS), "note": "x" * 100}))
+
+    return work
+
+
+def rows_alone(db: Database, steps: int) -> Callable[[int], None]:
+    """Work that commits the rows of one booking, which lie ready in the server."""
+    numbers = itertools.count(next(NUMBERS) * 1_000_000 * steps)
+
+    def work(_thread: int) -> None:
+        with db.transaction() as tx:
+            tx.call(Call("bench.nothing", {}))
+            tx.send(Call("bench.rows", {"number": next(numbers), "steps": steps}))
+
+    return work
+
+
+class DocumentsReady:
+    """Bookings computed beforehand, in the order of the book's chain."""
+
+    def __init__(self, db: Database, make_fill: MakeFill, now: datetime) -> None:
+        """``make_fill(instrument, number)`` gives the fills of the endless life of one instrument."""
+        book = Book(book_id=DOCUMENTS_BOOK)
+        self._db = db
+        self._memory = MemoryBook(BookHead(book=book, seq=0, chain_head=genesis(book.book_id), last_recorded_at=now))
+        self._fills: Iterator[Fill] = (make_fill(INSTRUMENT, number) for number in itertools.count())
+        self._now = now
+
+    def per_second(self, count: int) -> float:
+        """Compute ``count`` bookings, then load and apply them one by one; return how many a second."""
+        ready = [self._document() for _ in range(count)]
+        started = time.perf_counter()
+        for load, apply in ready:
+            with self._db.transaction() as tx:
+                tx.call(load)
+                tx.send(apply)
+        return count / (time.perf_counter() - started)
+
+    def _document(self) -> tuple[Call, Call]:
+        fill = check_fill(next(self._fills), self._memory.head.book)
+        _, changes = classify({fill.fill_id: ()}, [fill], self._now)
+        sealed = step(self._memory, [change.after for change in changes.values()], [], self._now, announce=True)
+        document = apply_document(sealed) | {"events": event_rows(sealed.events)}
+        load = load_call(DOCUMENTS_BOOK, [fill.instrument], book_row=True, fill_keys=[fill.fill_id])
+        return load, Call("ledger.apply", document)
