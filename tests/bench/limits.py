@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from fillbook.ledger import service
@@ -26,6 +27,7 @@ from fillbook.ledger.store import load_call
 from fillbook.outbox.service import event_rows
 from fillbook.runtime.db import Call, Database
 from fillbook.runtime.sql import statement
+from tests.bench.processor import running_seconds
 
 ROWS_BOOK, DOCUMENTS_BOOK = "ibkr:rows", "ibkr:documents"
 INSTRUMENT = "LIMIT"
@@ -33,8 +35,9 @@ NUMBERS = itertools.count(1)
 
 STAGE = f"""
 insert into bench.steps
-select :step, f, a, array(select c from ledger.closings c where c.book_id = 'live' and c.action_id = a.action_id order by c.ordinal),
-       p, array(select l from ledger.lots l where l.book_id = 'live' and l.position_id = p.position_id order by l.opened_at), e
+select :step, f, a,
+       array(select c from ledger.closings c where c.book_id = 'live' and c.action_id = a.action_id order by c.ordinal), p,
+       array(select l from ledger.lots l where l.book_id = 'live' and l.position_id = p.position_id order by l.opened_at), e
   from ledger.fills f
   join ledger.execution_actions a on a.book_id = f.book_id and a.fill_id = f.fill_id
   join ledger.positions p on p.book_id = a.book_id and p.position_id = a.position_id
@@ -45,7 +48,8 @@ SETUP = (
     "create function bench.nothing(d jsonb) returns jsonb language sql volatile as $$ select '1'::jsonb $$",
     """create table bench.steps (step integer primary key, f ledger.fills, a ledger.execution_actions, c ledger.closings[],
                               p ledger.positions, l ledger.lots[], e outbox.events)""",
-    "create function bench.id(kind text, number bigint) returns uuid language sql immutable as $$ select md5(kind || number)::uuid $$",
+    """create function bench.id(kind text, number bigint) returns uuid language sql immutable as
+       $$ select md5(kind || number)::uuid $$""",
     # {number, steps}: the rows of the number-th booking, each life of a position with ids of its own
     f"""create function bench.rows(d jsonb) returns jsonb language plpgsql volatile as $$
 declare
@@ -92,8 +96,8 @@ begin
             end if;
         end loop;
     end loop;
-    insert into outbox.events (event_id, event_type, schema_version, book_id, aggregate_key, aggregate_version, partition_no, topic,
-                               payload, traceparent, occurred_at, recorded_at, available_at)
+    insert into outbox.events (event_id, event_type, schema_version, book_id, aggregate_key, aggregate_version, partition_no,
+                               topic, payload, traceparent, occurred_at, recorded_at, available_at)
     values (bench.id('event', number), e.event_type, e.schema_version, p.book_id, e.aggregate_key, a.seq, e.partition_no, e.topic,
             e.payload, e.traceparent, e.occurred_at, e.recorded_at, e.available_at);
     return '1'::jsonb;
@@ -101,6 +105,28 @@ end $$""",
 )
 
 MakeFill = Callable[[str, int], Fill]
+Work = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one transaction took, in ms: by the clock, and in processor time of the client and of its server process."""
+
+    clock: float
+    client: float
+    server: float
+
+
+def measure(db: Database, work: Work, count: int) -> Cost:
+    """Run ``work`` ``count`` times; ``db`` has one connection, so that one server process did it all."""
+    with db.transaction() as tx:
+        (row,) = tx.query(statement("select pg_backend_pid() as pid"))
+    before = (time.perf_counter(), time.process_time(), running_seconds(row["pid"]))
+    for _ in range(count):
+        work()
+    after = (time.perf_counter(), time.process_time(), running_seconds(row["pid"]))
+    clock, client, server = ((late - early) / count * 1000 for early, late in zip(before, after, strict=True))
+    return Cost(clock=clock, client=client, server=server)
 
 
 def prepare(db: Database, book_one: Callable[[int], None], steps: int, now: datetime) -> None:
@@ -116,10 +142,10 @@ def prepare(db: Database, book_one: Callable[[int], None], steps: int, now: date
             tx.execute(statement(STAGE), step=number)
 
 
-def two_messages(db: Database) -> Callable[[int], None]:
-    """Work that reads nothing and commits one row: what two messages and a commit cost."""
+def two_messages(db: Database) -> Work:
+    """Read nothing and commit one row: what two messages and a commit cost."""
 
-    def work(_thread: int) -> None:
+    def work() -> None:
         with db.transaction() as tx:
             tx.call(Call("bench.nothing", {}))
             tx.send(Call("bench.insert", {"n": -next(NUMBERS), "note": "x" * 100}))
@@ -127,11 +153,11 @@ def two_messages(db: Database) -> Callable[[int], None]:
     return work
 
 
-def rows_alone(db: Database, steps: int) -> Callable[[int], None]:
-    """Work that commits the rows of one booking, which lie ready in the server."""
-    numbers = itertools.count(next(NUMBERS) * 1_000_000 * steps)
+def rows_alone(db: Database, steps: int) -> Work:
+    """Commit the rows of one booking, which lie ready in the server."""
+    numbers = itertools.count()
 
-    def work(_thread: int) -> None:
+    def work() -> None:
         with db.transaction() as tx:
             tx.call(Call("bench.nothing", {}))
             tx.send(Call("bench.rows", {"number": next(numbers), "steps": steps}))
@@ -139,31 +165,25 @@ def rows_alone(db: Database, steps: int) -> Callable[[int], None]:
     return work
 
 
-class DocumentsReady:
-    """Bookings computed beforehand, in the order of the book's chain."""
+def documents_ready(db: Database, make_fill: MakeFill, now: datetime, count: int) -> Work:
+    """Load and apply one of ``count`` bookings that are computed here, beforehand, in the order of the book's chain."""
+    book = Book(book_id=DOCUMENTS_BOOK)
+    memory = MemoryBook(BookHead(book=book, seq=0, chain_head=genesis(book.book_id), last_recorded_at=now))
+    ready = iter([_document(memory, make_fill(INSTRUMENT, number), now) for number in range(count)])
 
-    def __init__(self, db: Database, make_fill: MakeFill, now: datetime) -> None:
-        """``make_fill(instrument, number)`` gives the fills of the endless life of one instrument."""
-        book = Book(book_id=DOCUMENTS_BOOK)
-        self._db = db
-        self._memory = MemoryBook(BookHead(book=book, seq=0, chain_head=genesis(book.book_id), last_recorded_at=now))
-        self._fills: Iterator[Fill] = (make_fill(INSTRUMENT, number) for number in itertools.count())
-        self._now = now
+    def work() -> None:
+        load, apply = next(ready)
+        with db.transaction() as tx:
+            tx.call(load)
+            tx.send(apply)
 
-    def per_second(self, count: int) -> float:
-        """Compute ``count`` bookings, then load and apply them one by one; return how many a second."""
-        ready = [self._document() for _ in range(count)]
-        started = time.perf_counter()
-        for load, apply in ready:
-            with self._db.transaction() as tx:
-                tx.call(load)
-                tx.send(apply)
-        return count / (time.perf_counter() - started)
+    return work
 
-    def _document(self) -> tuple[Call, Call]:
-        fill = check_fill(next(self._fills), self._memory.head.book)
-        _, changes = classify({fill.fill_id: ()}, [fill], self._now)
-        sealed = step(self._memory, [change.after for change in changes.values()], [], self._now, announce=True)
-        document = apply_document(sealed) | {"events": event_rows(sealed.events)}
-        load = load_call(DOCUMENTS_BOOK, [fill.instrument], book_row=True, fill_keys=[fill.fill_id])
-        return load, Call("ledger.apply", document)
+
+def _document(memory: MemoryBook, fill: Fill, now: datetime) -> tuple[Call, Call]:
+    checked = check_fill(fill, memory.head.book)
+    _, changes = classify({checked.fill_id: ()}, [checked], now)
+    sealed = step(memory, [change.after for change in changes.values()], [], now, announce=True)
+    document = apply_document(sealed) | {"events": event_rows(sealed.events)}
+    load = load_call(DOCUMENTS_BOOK, [checked.instrument], book_row=True, fill_keys=[checked.fill_id])
+    return load, Call("ledger.apply", document)

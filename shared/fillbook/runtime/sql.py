@@ -71,9 +71,7 @@ def _object(value: Mapping[str, Any]) -> str:
     # one expression for all members: a booking writes some three hundred of them, most of them texts; a key that is no
     # text is refused by quote
     encoders, quote = _ENCODERS, encode_basestring
-    members = [
-        f"{quote(key)}:{quote(item) if type(item) is str else encoders[type(item)](item)}" for key, item in value.items()
-    ]
+    members = [f"{quote(key)}:{quote(item) if type(item) is str else encoders[type(item)](item)}" for key, item in value.items()]
     return "{" + ",".join(members) + "}"
 
 
