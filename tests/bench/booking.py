@@ -251,9 +251,9 @@ def layer_by_layer(stage: Stage, url: str, rounds: int) -> None:
         stage.add(f"limit: {name}, processor time, client's side", [cost.client for cost in found], "ms")
         stage.add(f"limit: {name}, processor time, server's side", [cost.server for cost in found], "ms")
     stage.note(
-        "limit: each layer adds to the one before it. Two messages: the second round trip. The rows alone: the same rows with"
-        " their indexes, checks and foreign keys, from typed values that lie ready in the server. Documents ready: locks,"
-        " reading, parsing and writing what was computed beforehand. An execution: the rules in Python"
+        "limit: two messages is the second round trip; the rows alone are the same rows with their indexes, checks and foreign"
+        " keys, written one by one from typed values that lie ready in the server; documents ready is locks, reading, parsing and"
+        " writing of what was computed beforehand; an execution adds the rules in Python"
     )
 
 

@@ -51,7 +51,8 @@ SETUP = (
     """create function bench.id(kind text, number bigint) returns uuid language sql immutable as
        $$ select md5(kind || number)::uuid $$""",
     # {number, steps}: the rows of the number-th booking, each life of a position with ids of its own
-    f"""create function bench.rows(d jsonb) returns jsonb language plpgsql volatile as $$
+    f"""create function bench.rows(d jsonb) returns jsonb language plpgsql volatile
+       set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     number constant bigint := (d->>'number')::bigint;
     life constant bigint := number / (d->>'steps')::bigint;
