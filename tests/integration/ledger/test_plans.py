@@ -18,7 +18,7 @@ from tests.support.ledger_crowd import crowd
 from tests.support.servers import TEMPLATE, database_config
 
 Query = Callable[..., list[dict[str, Any]]]
-MIGRATION = Path(words.__file__).parents[3] / "infra" / "database" / "migrations" / "0003_ledger.sql"
+SCHEMA = Path(words.__file__).parents[3] / "infra" / "database" / "schema.sql"
 NOBODY = "'00000000-0000-0000-0000-000000000000'"
 
 HOT = {
@@ -83,11 +83,38 @@ def test_the_open_lots_of_a_position_come_by_an_index_of_the_position(db: Databa
 
 
 def test_load_and_apply_never_scan_a_table_and_keep_one_plan() -> None:
-    text = MIGRATION.read_text("utf-8")
+    text = SCHEMA.read_text("utf-8")
     for name in ("load", "apply"):
-        head = text[text.index(f"create function ledger.{name}(document jsonb)") :].split("$$", 1)[0]
+        head = text[text.rindex(f"function ledger.{name}(document jsonb)") :].split("$$", 1)[0]
         assert "set plan_cache_mode = force_generic_plan" in head
         assert "set enable_seqscan = off" in head
+
+
+REFERRED_TO = ("fills_seq_key", "positions_pk", "lots_pk", "execution_actions_pk")
+
+
+def test_a_foreign_key_reads_the_row_it_names_and_not_the_book_also_before_the_first_analyze(db: Database) -> None:
+    world = StoredWorld(db)
+    names = [f"T{number:02}" for number in range(20)]
+    for turn, (side, quantity) in enumerate((("BUY", 10), ("BUY", 5), ("SELL", 12))):
+        for place, name in enumerate(names):
+            world.deliver([make_fill(f"{name}-{turn}", side, quantity, 100, turn * 20 + place, instrument=name)])
+    with db.transaction() as tx:
+        tx.execute(statement("select pg_stat_force_next_flush()"))
+    with db.transaction() as tx:
+        rows = tx.query(
+            statement(
+                "select indexrelname::text as name, idx_scan, idx_tup_read from pg_stat_user_indexes where schemaname = 'ledger'"
+            )
+        )
+    read = {row["name"]: (row["idx_scan"], row["idx_tup_read"]) for row in rows}
+    bookings = len(names) * 3
+    for name in REFERRED_TO:
+        scans, tuples = read[name]
+        assert scans >= bookings / 3, name
+        assert tuples <= 2 * scans, name
+    for name in ("fills_by_recorded", "execution_actions_by_recorded", "positions_by_opened"):
+        assert read[name] == (0, 0), name
 
 
 PAGED = {
