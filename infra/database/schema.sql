@@ -3777,7 +3777,7 @@ grant execute on function ledger.follow_breaks(jsonb) to ledger_writer;
 grant select on ledger.v_break_history
     to ledger_reader, ledger_writer, replay_writer, tracker_reader, snapshot_reader, notify_reader, replay_reader;
 
--- ==== 0012_notify_proof.sql ==========================================================================================
+-- ==== 0011_notify_proof.sql ==========================================================================================
 
 -- Room notify, proof: what the search for open creates and the question "was X told" need beyond 0005.
 
@@ -3813,7 +3813,7 @@ create or replace view notify.v_delivery_log as
       left join notify.attempt_subjects s on s.channel_id = m.channel_id and s.subject_key = m.subject_key
       left join notify.attempts a on a.attempt_id = s.attempt_id;
 
--- ==== 0013_ibkr.sql ==================================================================================================
+-- ==== 0012_ibkr.sql ==================================================================================================
 
 -- Room ibkr: what the broker reported, word for word; what of it counts; and the trades that follow.
 --

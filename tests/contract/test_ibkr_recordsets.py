@@ -18,7 +18,7 @@ from fillbook.ibkr.store import News
 from tests.support.ibkr import FIRST, cancel, exec_id, flex
 
 ROOM = Path(words.__file__).parent
-SQL = (ROOM.parents[2] / "infra/database/migrations/0013_ibkr.sql").read_text("utf-8")
+SQL = (ROOM.parents[2] / "infra/database/migrations/0012_ibkr.sql").read_text("utf-8")
 NOW = datetime(2026, 1, 6, tzinfo=UTC)
 ROW = flex(exec_id(1), transactionID="5")
 CANCEL = cancel("-1", transactionID="6", origTransactionID="5")

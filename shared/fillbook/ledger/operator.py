@@ -102,7 +102,7 @@ def split(db: Database, adjustment: Adjustment, now: datetime) -> bool:
 
 def optional_instant(text: str | None, name: str) -> datetime | None:
     """An instant of a verb's argument, or None when it was not given; ``Rejected('instant_invalid')`` naming it."""
-    return None if text is None else _instant(text, name)
+    return None if text is None else instant_of(text, name)
 
 
 def _told(outcome: Outcome) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tests.support.ibkr import exec_id, tws
 from tests.support.ibkr_world import Query, World
 from tests.support.servers import database_config
 
-DOWN: str = importlib.import_module("infra.database.alembic.versions.0013_ibkr").DOWN
+DOWN: str = importlib.import_module("infra.database.alembic.versions.0012_ibkr").DOWN
 
 
 def run_script(url: str, text: str) -> None:

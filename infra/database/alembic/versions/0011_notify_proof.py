@@ -1,10 +1,10 @@
-"""Applies ``migrations/0012_notify_proof.sql``: what the search for open creates and the delivery log need."""
+"""Applies ``migrations/0011_notify_proof.sql``: what the search for open creates and the delivery log need."""
 
 from __future__ import annotations
 
 from infra.database.migrate import apply_file
 
-revision = "0012"
+revision = "0011"
 down_revision = "0010"
 branch_labels = None
 depends_on = None
@@ -12,4 +12,4 @@ depends_on = None
 
 def upgrade() -> None:
     """Run the SQL file in the migration's transaction."""
-    apply_file("0012_notify_proof.sql")
+    apply_file("0011_notify_proof.sql")

@@ -1,4 +1,4 @@
-"""Applies ``migrations/0013_ibkr.sql``: broker executions, trades, runs, quarantine."""
+"""Applies ``migrations/0012_ibkr.sql``: broker executions, trades, runs, quarantine."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from alembic import op
 
 from infra.database.migrate import apply_file, run_script
 
-revision = "0013"
-down_revision = "0012"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
@@ -26,7 +26,7 @@ drop schema ibkr cascade
 
 def upgrade() -> None:
     """Run the SQL file in the migration's transaction."""
-    apply_file("0013_ibkr.sql")
+    apply_file("0012_ibkr.sql")
 
 
 def downgrade() -> None:
