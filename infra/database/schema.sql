@@ -2954,6 +2954,691 @@ grant notify_reader, notify_writer to desk_operator;
 grant outbox_reader, ledger_reader, signal_reader, notify_reader to tracker_reader;
 grant tracker_reader to desk_operator;
 
+-- ==== 0007_ledger_speed.sql ==========================================================================================
+
+-- Room ledger, faster: the index behind each key that others refer to is the newest of its table.
+--
+-- A foreign key is checked by a plan that a session makes once, and on a young table every index that begins with book_id
+-- looks equally good. Among equals the planner takes the newest, and that was one on which only book_id narrows: each check
+-- read the whole book until the first ANALYZE. Made again here, the keys themselves are the newest. A later migration that
+-- adds an index to one of these tables has to do the same (a test counts what the checks read).
+
+alter table ledger.closings drop constraint closings_action_fk, drop constraint closings_lot_fk;
+alter table ledger.execution_actions drop constraint execution_actions_fill_fk, drop constraint execution_actions_position_fk;
+alter table ledger.lots drop constraint lots_position_fk;
+
+alter table ledger.fills drop constraint fills_seq_key, add constraint fills_seq_key unique (book_id, seq);
+alter table ledger.positions drop constraint positions_pk, add constraint positions_pk primary key (book_id, position_id);
+alter table ledger.lots drop constraint lots_pk, add constraint lots_pk primary key (book_id, lot_id);
+alter table ledger.execution_actions drop constraint execution_actions_pk,
+    add constraint execution_actions_pk primary key (book_id, action_id, version);
+
+alter table ledger.lots add constraint lots_position_fk foreign key (book_id, position_id) references ledger.positions;
+alter table ledger.execution_actions
+    add constraint execution_actions_fill_fk foreign key (book_id, fill_seq) references ledger.fills (book_id, seq),
+    add constraint execution_actions_position_fk foreign key (book_id, position_id) references ledger.positions;
+alter table ledger.closings
+    add constraint closings_action_fk foreign key (book_id, action_id, version) references ledger.execution_actions,
+    add constraint closings_lot_fk foreign key (book_id, lot_id) references ledger.lots;
+
+-- {book_id, instruments, fill_ids, may_move, book_row, totals, session_date} -> what a booking of these is computed from.
+-- As before, but a position comes with its open lots, so that each is looked up once.
+create or replace function ledger.load(document jsonb) returns json language plpgsql volatile
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+    book constant text := document->>'book_id';
+    named uuid[];
+    wanted text[] := array(select jsonb_array_elements_text(document->'instruments'));
+    head json;
+    known json;
+begin
+    if jsonb_array_length(document->'fill_ids') > 0 then
+        named := array(select jsonb_array_elements_text(document->'fill_ids')::uuid);
+    end if;
+    if (document->>'may_move')::boolean then
+        wanted := array(select unnest(wanted)
+                        union select f.instrument from unnest(named) as one
+                              cross join lateral (
+                                    select * from ledger.fills f where f.book_id = book and f.fill_id = one
+                                     order by f.version offset 0) as f);
+    end if;
+    if cardinality(wanted) = 1 then
+        perform pg_advisory_xact_lock(hashtextextended(book || chr(31) || wanted[1], 7));
+    else
+        perform ledger.lock_instruments(book, wanted);
+    end if;
+    if (document->>'book_row')::boolean then
+        select to_json(b) into head from ledger.books b where b.book_id = book for update;
+    else
+        select to_json(b) into head from ledger.books b where b.book_id = book;
+    end if;
+    if named is not null then
+        select json_agg(f order by f.fill_id, f.version) into known
+          from unnest(named) as one
+         cross join lateral (select * from ledger.fills f where f.book_id = book and f.fill_id = one
+                              order by f.version offset 0) as f;
+    end if;
+    return json_build_object(
+        'book', head,
+        'book_row', document->'book_row',
+        'fill_ids', document->'fill_ids',
+        'fills', known,
+        -- [position, its open lots]: one look-up per instrument and position, whatever the planner thinks of their number:
+        -- offset 0 keeps it so, and the order within names the index, also while the statistics are those of an empty table
+        'positions', (
+            select json_agg(json_build_array(p, (
+                       select json_agg(l)
+                         from (select * from ledger.lots l
+                                where l.book_id = book and l.position_id = p.position_id and l.quantity_open > 0
+                                order by l.opened_at, l.venue_order, l.fill_id offset 0) as l)) order by p.direction)
+              from unnest(wanted) as name
+             cross join lateral (
+                   select * from ledger.positions p
+                    where p.book_id = book and p.instrument = name and p.status = 'OPEN'
+                    order by p.direction offset 0) as p),
+        'tails', (
+            select json_agg(json_build_array(
+                name, tail.executed_at, tail.venue_order, tail.fill_id,
+                (select max(j.effective_at) from ledger.adjustments j where j.book_id = book and j.instrument = name),
+                (select count(*) from ledger.parked_fills k where k.book_id = book and k.instrument = name)))
+              from unnest(wanted) as name
+              left join lateral (
+                  select a.executed_at, a.venue_order, a.fill_id from ledger.execution_actions a
+                   where a.book_id = book and a.instrument = name and a.superseded_at is null and a.state = 'BOOKED'
+                   order by a.executed_at desc, a.venue_order desc, a.fill_id desc, a.leg desc limit 1) as tail on true),
+        'totals', case when (document->>'totals')::boolean
+                       then ledger.totals(book, (document->>'session_date')::date) end);
+end $$;
+
+-- Writes one booking; as before, but only a hedging book pays for the question of the direction.
+create or replace function ledger.apply(document jsonb) returns jsonb language plpgsql volatile
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+    book constant text := document->>'book_id';
+    recorded constant timestamptz := (document->>'recorded_at')::timestamptz;
+    mode text;
+begin
+    update ledger.books b
+       set seq = (document->>'seq')::bigint, chain_head = (document->>'chain_head')::bytea, last_recorded_at = recorded
+     where b.book_id = book and b.seq = (document->>'expected_seq')::bigint
+    returning b.netting into mode;
+    if not found then
+        raise exception 'the book moved on' using errcode = '40001';
+    end if;
+    if mode = 'hedge' then  -- a question of its own: an expression with a query in it is planned for every booking
+        if exists (select from jsonb_to_recordset(document->'fills') as r(direction ledger.direction) where r.direction is null) then
+            raise exception 'a fill of a hedging book needs a direction' using errcode = '23514', constraint = 'fills_hedge_direction';
+        end if;
+    end if;
+    insert into ledger.fills select * from jsonb_populate_recordset(null::ledger.fills, document->'fills');
+    if document ? 'adjustments' then
+        insert into ledger.adjustments select * from jsonb_populate_recordset(null::ledger.adjustments, document->'adjustments');
+    end if;
+    if document ? 'positions_left' then
+        perform ledger.put_positions(document->'positions_left');
+    end if;
+    if document ? 'positions' then
+        perform ledger.put_positions(document->'positions');
+    end if;
+    if document ? 'lots' then
+        insert into ledger.lots select * from jsonb_populate_recordset(null::ledger.lots, document->'lots')
+        on conflict on constraint lots_pk do update set
+            (position_id, fill_id, action_id, lot_ref, opened_at, venue_order, status, quantity, price, multiplier, value, fees,
+             fees_base, basis, fx_rate, split_factor, price_adjusted, quantity_adjusted, quantity_open, value_open, basis_open,
+             fees_base_open)
+          = (excluded.position_id, excluded.fill_id, excluded.action_id, excluded.lot_ref, excluded.opened_at,
+             excluded.venue_order, excluded.status, excluded.quantity, excluded.price, excluded.multiplier, excluded.value,
+             excluded.fees, excluded.fees_base, excluded.basis, excluded.fx_rate, excluded.split_factor,
+             excluded.price_adjusted, excluded.quantity_adjusted, excluded.quantity_open, excluded.value_open,
+             excluded.basis_open, excluded.fees_base_open);
+    end if;
+    if document ? 'superseded' then
+        update ledger.execution_actions a set superseded_at = recorded
+          from jsonb_to_recordset(document->'superseded') as r(action_id uuid, version integer)
+         where a.book_id = book and a.action_id = r.action_id and a.version = r.version;
+    end if;
+    if document ? 'actions' then
+        insert into ledger.execution_actions
+        select * from jsonb_populate_recordset(null::ledger.execution_actions, document->'actions');
+    end if;
+    if document ? 'closings' then
+        insert into ledger.closings select * from jsonb_populate_recordset(null::ledger.closings, document->'closings');
+    end if;
+    if document ? 'unparked' then
+        delete from ledger.parked_fills k
+         using jsonb_to_recordset(document->'unparked') as r(fill_id uuid) where k.book_id = book and k.fill_id = r.fill_id;
+    end if;
+    if document ? 'parked' then
+        insert into ledger.parked_fills select * from jsonb_populate_recordset(null::ledger.parked_fills, document->'parked')
+        on conflict on constraint parked_fills_pk do update
+           set (reason, parked_at, instrument) = (excluded.reason, excluded.parked_at, excluded.instrument);
+    end if;
+    if document ? 'events' then
+        perform outbox.enqueue(document->'events');
+    end if;
+    return document->'seq';
+end $$;
+
+-- ==== 0008_fewer_steps.sql ===========================================================================================
+
+-- Fewer steps from a webhook to Discord (decision 0014).
+--
+-- A request now leases and reads its own events in the transaction that writes them, and a message that finds its channel
+-- idle is claimed in the transaction that stores it. So that neither waits for the other, leases lock rows FOR NO KEY UPDATE:
+-- an insert that refers to a partition or a channel needs only its key. A turn looks at what waits, never at what was posted.
+--
+-- Functions called once a receipt keep one plan a session; what was a function in SQL, planned anew at every call, is plpgsql.
+
+-- Is there a row of this partition that may go out at desk_now? (as in 0002_outbox.sql)
+create or replace function outbox.has_due(partition smallint, desk_now timestamptz) returns boolean
+language plpgsql volatile as $$
+begin
+    return exists (
+        select 1 from outbox.events e
+         where e.partition_no = partition and e.published_at is null and e.parked_at is null
+           and not exists (
+               select 1 from outbox.events b
+                where b.partition_no = partition and b.published_at is null and b.parked_at is null and b.attempts > 0
+                  and b.aggregate_key = e.aggregate_key and b.id <= e.id
+                  and b.available_at > desk_now and b.available_at <= desk_now + interval '300 seconds'));
+end $$;
+
+-- The due rows of every partition held by this token, at most rows_max each, in id order.
+create or replace function outbox.due_rows(token uuid, desk_now timestamptz, rows_max integer) returns jsonb
+language plpgsql volatile as $$
+begin
+    return (select coalesce(jsonb_agg(jsonb_build_object(
+               'id', d.id, 'event_id', d.event_id, 'event_type', d.event_type, 'schema_version', d.schema_version,
+               'aggregate_key', d.aggregate_key, 'aggregate_version', d.aggregate_version::text,
+               'partition_no', d.partition_no, 'topic', d.topic, 'payload', d.payload, 'traceparent', d.traceparent,
+               'attempts', d.attempts) order by d.id), '[]'::jsonb)
+      from outbox.partitions p
+     cross join lateral (
+        select e.* from outbox.events e
+         where e.partition_no = p.partition_no and e.published_at is null and e.parked_at is null
+           and not exists (
+               select 1 from outbox.events b
+                where b.partition_no = p.partition_no and b.published_at is null and b.parked_at is null and b.attempts > 0
+                  and b.aggregate_key = e.aggregate_key and b.id <= e.id
+                  and b.available_at > desk_now and b.available_at <= desk_now + interval '300 seconds')
+         order by e.id limit rows_max) d
+     where p.lease_token = token);
+end $$;
+
+-- Lease free partitions that have due rows and read them: {token, now, lease_seconds, partitions_max, rows_max, partitions?}.
+-- Never waits, so that it may be the last statement of any transaction; the lease appears with its commit.
+create or replace function outbox.claim(document jsonb) returns jsonb
+language plpgsql volatile
+set plan_cache_mode = force_generic_plan as $$
+declare
+    token    constant uuid := (document->>'token')::uuid;
+    desk_now constant timestamptz := (document->>'now')::timestamptz;
+    lease    constant interval := make_interval(secs => (document->>'lease_seconds')::double precision);
+    wanted   smallint[];
+    leased   smallint[];
+    busy     integer := 0;
+begin
+    if jsonb_typeof(document->'partitions') = 'array' then
+        wanted := array(select jsonb_array_elements_text(document->'partitions')::smallint);
+    end if;
+    with free as (
+        select p.partition_no from outbox.partitions p
+         where (wanted is null or p.partition_no = any (wanted))
+           and (p.lease_token is null or p.lease_until <= clock_timestamp() or p.lease_until > clock_timestamp() + lease)
+           and outbox.has_due(p.partition_no, desk_now)
+         order by p.lease_until, p.partition_no
+         limit (document->>'partitions_max')::integer
+           for no key update skip locked
+    ), taken as (
+        update outbox.partitions p set lease_token = token, lease_until = clock_timestamp() + lease
+          from free where p.partition_no = free.partition_no
+        returning p.partition_no
+    )
+    select coalesce(array_agg(partition_no), '{}') into leased from taken;
+    if wanted is not null and cardinality(leased) < cardinality(wanted) then
+        select count(*) into busy from unnest(wanted) w(partition_no)
+         where w.partition_no <> all (leased) and outbox.has_due(w.partition_no, desk_now);
+    end if;
+    return jsonb_build_object(
+        'partitions', to_jsonb(leased), 'busy', busy,
+        'rows', case when cardinality(leased) = 0 then '[]'::jsonb
+                     else outbox.due_rows(token, desk_now, (document->>'rows_max')::integer) end);
+end $$;
+
+-- Record what became of published rows, then extend, read on or release (as in 0002_outbox.sql). Nothing is acknowledged by
+-- this commit, so nobody waits for its flush: one that a crash of the server takes back is published again, as after a crash
+-- of the relay.
+create or replace function outbox.finish(document jsonb) returns jsonb
+language plpgsql volatile
+set plan_cache_mode = force_generic_plan as $$
+declare
+    token    constant uuid := (document->>'token')::uuid;
+    desk_now constant timestamptz := (document->>'now')::timestamptz;
+    step     constant text := document->>'step';
+    held     smallint[];
+    recorded integer := 0;
+    touched  integer;
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    perform 1 from outbox.partitions where lease_token = token order by partition_no for no key update;
+    held := array(select partition_no from outbox.partitions where lease_token = token);
+
+    update outbox.events e set published_at = desk_now, message_id = r.message_id
+      from jsonb_to_recordset(document->'published') as r(id bigint, message_id text)
+     where e.id = r.id and e.partition_no = any (held) and e.published_at is null and e.parked_at is null;
+    get diagnostics recorded = row_count;
+    if jsonb_array_length(document->'failed') > 0 then
+        update outbox.events e
+           set attempts = e.attempts + 1, last_error = r.error,
+               available_at = desk_now + make_interval(secs => least(power(2, least(e.attempts + 1, 9)), 300))
+          from jsonb_to_recordset(document->'failed') as r(id bigint, error text)
+         where e.id = r.id and e.partition_no = any (held) and e.published_at is null and e.parked_at is null;
+        get diagnostics touched = row_count;
+        recorded := recorded + touched;
+    end if;
+    if jsonb_array_length(document->'parked') > 0 then
+        update outbox.events e set parked_at = desk_now, attempts = e.attempts + 1, last_error = r.error
+          from jsonb_to_recordset(document->'parked') as r(id bigint, error text)
+         where e.id = r.id and e.partition_no = any (held) and e.published_at is null and e.parked_at is null;
+        get diagnostics touched = row_count;
+        recorded := recorded + touched;
+    end if;
+
+    update outbox.partitions p
+       set lease_token = null, lease_until = clock_timestamp()
+     where p.lease_token = token
+       and (step = 'release' or (step = 'read' and not outbox.has_due(p.partition_no, desk_now)));
+    update outbox.partitions p
+       set lease_until = clock_timestamp() + make_interval(secs => (document->>'lease_seconds')::double precision)
+     where p.lease_token = token;
+    return jsonb_build_object(
+        'recorded', recorded, 'held', cardinality(held),
+        'rows', case when step = 'read' then outbox.due_rows(token, desk_now, (document->>'rows_max')::integer)
+                     else '[]'::jsonb end);
+end $$;
+
+-- Take a channel for one drainer: {channel_id, lease_token, lease_seconds} -> {leased} (as in 0005_notify.sql).
+create or replace function notify.lease(document jsonb) returns jsonb
+language plpgsql volatile as $$
+declare
+    token constant uuid := (document->>'lease_token')::uuid;
+    span  constant interval := make_interval(secs => (document->>'lease_seconds')::double precision);
+    me    notify.channels;
+begin
+    select * into me from notify.channels c where c.channel_id = document->>'channel_id';
+    perform 1 from notify.channels c
+      where c.channel_id = me.channel_id or c.webhook_id = me.webhook_id or c.discord_channel_id = me.discord_channel_id
+      order by c.channel_id for no key update;
+    if exists (select from notify.channels c
+                where (c.channel_id = me.channel_id or c.webhook_id = me.webhook_id
+                       or c.discord_channel_id = me.discord_channel_id)
+                  and c.lease_token is not null and c.lease_token <> token
+                  and c.lease_until > clock_timestamp() and c.lease_until <= clock_timestamp() + span) then
+        return jsonb_build_object('leased', false);
+    end if;
+    update notify.channels c set lease_token = token, lease_until = clock_timestamp() + span where c.channel_id = me.channel_id;
+    return jsonb_build_object('leased', found);
+end $$;
+
+-- Take a channel in which nothing waits, without waiting for anybody: {channel_id, lease_token, lease_seconds}
+-- -> {leased} or {leased, channel, ops_webhook_id, limits}. Whoever is refused stores, commits and then asks notify.lease.
+create function notify.open(document jsonb) returns jsonb
+language plpgsql volatile
+set plan_cache_mode = force_generic_plan as $$
+declare
+    token   constant uuid := (document->>'lease_token')::uuid;
+    span    constant interval := make_interval(secs => (document->>'lease_seconds')::double precision);
+    me      notify.channels;
+    related text[];
+    free    text[];
+begin
+    select * into me from notify.channels c where c.channel_id = document->>'channel_id';
+    related := array(select c.channel_id from notify.channels c
+                      where c.channel_id = me.channel_id or c.webhook_id = me.webhook_id
+                         or c.discord_channel_id = me.discord_channel_id);
+    free := array(select c.channel_id from notify.channels c
+                   where c.channel_id = any (related)
+                     and (c.lease_token is null or c.lease_until <= clock_timestamp() or c.lease_until > clock_timestamp() + span)
+                   order by c.channel_id for no key update skip locked);
+    if me.channel_id is null or cardinality(free) < cardinality(related) or exists (
+        select from notify.messages m
+         where m.channel_id = me.channel_id and m.state in ('pending', 'sending', 'ambiguous')) then
+        return jsonb_build_object('leased', false);
+    end if;
+    update notify.channels c set lease_token = token, lease_until = clock_timestamp() + span where c.channel_id = me.channel_id
+    returning * into me;
+    return jsonb_build_object(
+        'leased', true,
+        'channel', to_jsonb(me) - 'lease_token' - 'lease_until',
+        'ops_webhook_id', (select c.webhook_id from notify.channels c where c.channel_id = 'ops'),
+        'limits', notify.limits_of(me));
+end $$;
+
+-- Give the channel back when nothing waits in it: {channel_id, lease_token} -> {rested}. The lock on the channel makes a
+-- storer's attempt to lease wait: either its message is seen here, or it gets the lease.
+create function notify.rest(document jsonb) returns jsonb
+language plpgsql volatile
+set plan_cache_mode = force_generic_plan as $$
+begin
+    perform 1 from notify.channels c
+      where c.channel_id = document->>'channel_id' and c.lease_token = (document->>'lease_token')::uuid
+        for no key update;
+    if not found or exists (
+        select from notify.messages m
+         where m.channel_id = document->>'channel_id' and m.state in ('pending', 'sending', 'ambiguous')) then
+        return jsonb_build_object('rested', false);
+    end if;
+    update notify.channels c set lease_token = null, lease_until = null where c.channel_id = document->>'channel_id';
+    return jsonb_build_object('rested', true);
+end $$;
+
+-- What the next step of a leased channel is chosen from (as in 0005_notify.sql). One look at the rows that wait says what
+-- else has to be read; siblings of an edit are found by their message first, so that no posted row is touched otherwise.
+create or replace function notify.turn(document jsonb) returns jsonb language plpgsql volatile as $$
+declare
+    channel   constant text := document->>'channel_id';
+    desk_now  constant timestamptz := (document->>'now')::timestamptz;
+    far       constant timestamptz := (document->>'far')::timestamptz;
+    hold      constant interval := make_interval(secs => (document->>'hold_seconds')::double precision);
+    rows_max  constant integer := (document->>'rows_max')::integer;
+    me        notify.channels;
+    waiting   text[];
+    edits     text[];
+    stuck     text[];
+    expired   text[];
+    siblings  text[];
+    waits     record;
+begin
+    if not notify.hold(document) then
+        return jsonb_build_object('leased', false);
+    end if;
+    select * into me from notify.channels c where c.channel_id = channel;
+    select count(*) filter (where m.message_id is null) as unposted,
+           count(*) filter (where m.state = 'pending' and m.message_id is null) as creates,
+           count(*) filter (where m.state = 'pending' and m.message_id is not null) as edits,
+           count(*) filter (where m.state = 'sending') as stuck,
+           count(*) filter (where m.state = 'pending' and m.attempts = 0
+                              and m.pending_since < (document->>'expire_before')::timestamptz) as expired,
+           least(min(m.next_attempt_at) filter (where m.state <> 'sending' and m.next_attempt_at > desk_now
+                                                  and m.next_attempt_at <= far),
+                 min(m.first_failed_at + hold) filter (where m.state <> 'sending' and m.message_id is null
+                                                         and m.first_failed_at + hold > desk_now)) as next_at
+      into waits from notify.messages m
+     where m.channel_id = channel and m.state in ('pending', 'ambiguous', 'sending');
+    if waits.unposted > 0 then
+        with unposted as (
+            select m.subject_key, m.group_key, m.priority, m.order_at, m.order_seq, m.created_at, m.state, m.first_failed_at,
+                   m.is_created_unknown, m.next_attempt_at is not null and (m.next_attempt_at <= desk_now or m.next_attempt_at > far) as due
+              from notify.messages m
+             where m.channel_id = channel and m.message_id is null and m.state in ('pending', 'ambiguous', 'sending')
+        ), heads as (
+            select distinct on (u.group_key) u.group_key,
+                   u.due or coalesce(u.first_failed_at <= desk_now - hold, false) as is_free
+              from unposted u where not u.is_created_unknown
+             order by u.group_key, u.order_at, u.order_seq, u.subject_key
+        ), groups as (
+            select u.group_key, coalesce(h.is_free, true) as is_free, min(u.priority) filter (where u.state = 'pending') as rank,
+                   min(u.created_at) as oldest, min(u.order_at) as earliest, min(u.order_seq) as foremost
+              from unposted u left join heads h using (group_key)
+             group by u.group_key, h.is_free having bool_or(u.due)
+             order by 2 desc, 3, 4, 5, 6, 1 limit (document->>'groups_max')::integer
+        ), foremost as (
+            select u.subject_key from unposted u join groups g using (group_key)
+             order by g.is_free desc, g.rank, g.oldest, g.earliest, g.foremost, g.group_key, u.order_at, u.order_seq, u.subject_key limit rows_max
+        )
+        select array_agg(subject_key) into waiting from foremost;
+    end if;
+    if waits.edits > 0 then
+        edits := array(
+            select m.subject_key from notify.messages m
+             where m.channel_id = channel and m.state = 'pending' and m.message_id is not null
+               and (m.next_attempt_at <= desk_now or m.next_attempt_at > far)
+             order by m.next_attempt_at, m.subject_key limit (document->>'edits_max')::integer);
+        siblings := array(
+            select m.subject_key from notify.messages s
+              join notify.messages m on m.channel_id = channel and m.message_id = s.message_id
+             where s.channel_id = channel and s.subject_key = any (edits));
+    end if;
+    if waits.stuck > 0 then
+        stuck := array(select m.subject_key from notify.messages m where m.channel_id = channel and m.state = 'sending');
+    end if;
+    if waits.expired > 0 then
+        expired := array(
+            select m.subject_key from notify.messages m
+             where m.channel_id = channel and m.state = 'pending' and m.attempts = 0
+               and m.pending_since < (document->>'expire_before')::timestamptz
+             order by m.subject_key limit rows_max);
+    end if;
+    perform 1 from notify.messages m
+      where m.channel_id = channel and m.subject_key = any (waiting || edits || siblings || stuck || expired)
+      order by m.subject_key for update;
+    return jsonb_build_object(
+        'leased', true,
+        'channel', to_jsonb(me) - 'lease_token' - 'lease_until',
+        'ops_webhook_id', (select c.webhook_id from notify.channels c where c.channel_id = 'ops'),
+        'limits', notify.limits_of(me),
+        'rows', notify.rows_of(channel, waiting || edits),
+        'siblings', notify.rows_of(channel, siblings),
+        'stuck', notify.rows_of(channel, stuck),
+        'expired', notify.rows_of(channel, expired),
+        'answered', case when stuck is null then '[]'::jsonb else (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                       'subject_key', m.subject_key, 'message_id', a.message_id,
+                       'embed_index', array_position(a.subject_keys, m.subject_key) - 1)), '[]'::jsonb)
+              from notify.messages m
+              join notify.attempt_subjects s on s.channel_id = m.channel_id and s.subject_key = m.subject_key
+              join notify.attempts a on a.attempt_id = s.attempt_id
+             where m.channel_id = channel and m.subject_key = any (stuck) and a.operation = 'create'
+               and a.started_at = m.claimed_at and a.http_status = 200 and a.error is null and a.message_id is not null) end,
+        'creates', waits.creates,
+        'next_at', waits.next_at);
+end $$;
+
+-- Where a subject's message went: an action whose place was taken by another (by another, …) is recorded there.
+create or replace function notify.heir(channel text, key text) returns text
+language plpgsql volatile as $$
+declare
+    heir      text := key;
+    successor text;
+begin
+    for step in 1..20 loop
+        select m.replaced_by into successor from notify.messages m where m.channel_id = channel and m.subject_key = heir;
+        exit when successor is null;
+        heir := successor;
+    end loop;
+    return heir;
+end $$;
+
+revoke all on function notify.open(jsonb), notify.rest(jsonb) from public;
+grant execute on function notify.open(jsonb), notify.rest(jsonb) to notify_writer;
+
+-- ==== 0009_ledger_as_of.sql ==========================================================================================
+
+-- Room ledger: as of T, known as of K. What was booked at any instant, as it was known at any later one.
+--
+-- Nothing is stored for it: history keeps every version with when it began and ceased to be known. What is added is a way
+-- to it for readers (views of versions, one function), and two indexes over the few rows that a correction replaced. The
+-- rows that count are in the indexes of 0003 already, so a booking writes nothing more.
+
+create index execution_actions_replaced_by_position
+    on ledger.execution_actions (book_id, position_id, executed_at, venue_order, fill_id, leg)
+    where superseded_at is not null and state = 'BOOKED';
+create index execution_actions_replaced_by_time on ledger.execution_actions (book_id, executed_at desc, action_id)
+    where superseded_at is not null and state = 'BOOKED';
+
+-- An action always has its book and its fill (foreign keys), so outer joins say the same as inner ones; but a reader that
+-- asks for no column of theirs does not pay for them.
+create or replace view ledger.v_actions as
+    select a.book_id, b.tenant_id, a.action_id, a.version, a.fill_id, a.leg, a.position_id, a.lot_id, a.instrument as instrument_id,
+           a.ticker, a.direction, a.action_type, a.side, a.executed_at, a.venue_order, a.session_date, a.recorded_at, a.quantity,
+           a.price, a.value, a.fees, a.cash_effect, a.multiplier, a.currency, a.realized_pnl, a.realized_pnl_gross,
+           a.realized_pnl_base, a.position_quantity_after, a.position_quantity_opened_after, a.position_vwap_after,
+           a.position_cost_basis_after, a.position_realized_pnl_after, a.unrealized_pnl_after, a.is_flat_after, a.reason,
+           f.origin, a.cause, a.meta, a.seq
+      from ledger.execution_actions a
+      left join ledger.books b on b.book_id = a.book_id
+      left join ledger.fills f on f.book_id = a.book_id and f.seq = a.fill_seq
+     where a.superseded_at is null and a.state = 'BOOKED';
+
+create or replace view ledger.v_action_history as
+    select a.book_id, b.tenant_id, a.action_id, a.version, a.state, a.recorded_at as known_from, a.superseded_at as known_to,
+           a.cause, a.cause_seq, a.fill_id, a.leg, a.position_id, a.lot_id, a.instrument as instrument_id, a.ticker, a.direction,
+           a.action_type, a.side, a.executed_at, a.venue_order, a.session_date, a.quantity, a.price, a.value, a.fees,
+           a.cash_effect, a.multiplier, a.currency, a.realized_pnl, a.realized_pnl_gross, a.realized_pnl_base,
+           a.position_quantity_after, a.position_quantity_opened_after, a.position_vwap_after, a.position_cost_basis_after,
+           a.position_realized_pnl_after, a.unrealized_pnl_after, a.is_flat_after, a.reason, f.origin, a.meta, a.seq, a.fill_seq
+      from ledger.execution_actions a
+      left join ledger.books b on b.book_id = a.book_id
+      left join ledger.fills f on f.book_id = a.book_id and f.seq = a.fill_seq;
+comment on view ledger.v_action_history is 'Every version of every action, with when it was known: from known_from on, until known_to.';
+
+create view ledger.v_closing_history as
+    select c.*, b.tenant_id from ledger.closings c join ledger.books b on b.book_id = c.book_id;
+comment on view ledger.v_closing_history is 'The closings of every version of an action, as executed: in the units of their own time.';
+
+create view ledger.v_fill_history as
+    select f.book_id, b.tenant_id, f.fill_id, f.version, f.source, f.account_key, f.source_id, f.source_revision, f.is_bust,
+           f.instrument, f.ticker, f.contract_name, f.side, f.quantity, f.price, f.multiplier, f.currency, f.fx_rate, f.fees,
+           f.fees_currency, f.fees_rate, f.position_effect, f.direction, f.lot_ref, f.lot_picks, f.cash_style, f.executed_at,
+           f.venue_order, f.session_date, f.reason, f.meta, f.origin, f.cause, f.replaces_fill_id, f.received_at, f.recorded_at,
+           f.content_hash, f.seq, f.booking_seq
+      from ledger.fills f left join ledger.books b on b.book_id = f.book_id;
+comment on view ledger.v_fill_history is 'The journal of fills, every version, by the names of its table.';
+
+create view ledger.v_split_history as
+    select j.book_id, b.tenant_id, j.adjustment_id, j.version, j.kind, j.instrument, j.ratio_num, j.ratio_den, j.effective_at,
+           j.is_void, j.entered_by, j.reason, j.recorded_at, j.seq, j.booking_seq,
+           lead(j.recorded_at) over (partition by j.book_id, j.adjustment_id order by j.version) as known_to
+      from ledger.adjustments j left join ledger.books b on b.book_id = j.book_id;
+comment on view ledger.v_split_history is 'The journal of splits, every version, by the names of its table; known from recorded_at on, until known_to.';
+
+create view ledger.v_mark_history as
+    select m.book_id, b.tenant_id, m.instrument as instrument_id, m.bucket_at, m.marked_at, m.recorded_at, m.price, m.bid, m.ask,
+           m.source
+      from ledger.marks m left join ledger.books b on b.book_id = m.book_id;
+comment on view ledger.v_mark_history is 'Marks as they were seen: in the units of their own time, not in today''s as v_marks.';
+
+-- What was booked at T as known at K: executed at or before T, recorded at or before K and not superseded by then.
+-- Two halves, because a row that was never superseded and one that was are in different indexes. A plain SQL function:
+-- it is unfolded into the statement that calls it, whose conditions and order reach both indexes.
+create function ledger.actions_as_of(book text, as_of timestamptz, known_as_of timestamptz)
+returns setof ledger.v_action_history language sql stable as $$
+    select * from ledger.v_action_history
+     where book_id = book and state = 'BOOKED' and known_to is null and known_from <= known_as_of and executed_at <= as_of
+    union all
+    select * from ledger.v_action_history
+     where book_id = book and state = 'BOOKED' and known_to > known_as_of and known_from <= known_as_of and executed_at <= as_of
+$$;
+
+-- The same for the ENTRY of every position, newest first: each half comes in the order of its index, so that whoever wants the
+-- newest positions reads these alone.
+create function ledger.entries_as_of(book text, as_of timestamptz, known_as_of timestamptz)
+returns setof ledger.v_action_history language sql stable as $$
+    (select * from ledger.v_action_history
+      where book_id = book and state = 'BOOKED' and known_to is null and known_from <= known_as_of and executed_at <= as_of
+        and action_type = 'ENTRY'
+      order by executed_at desc, position_id desc)
+    union all
+    (select * from ledger.v_action_history
+      where book_id = book and state = 'BOOKED' and known_to > known_as_of and known_from <= known_as_of and executed_at <= as_of
+        and action_type = 'ENTRY'
+      order by executed_at desc, position_id desc)
+$$;
+
+-- The splits in force at T as known at K.
+create function ledger.splits_as_of(book text, as_of timestamptz, known_as_of timestamptz)
+returns setof ledger.v_split_history language sql stable as $$
+    select * from ledger.v_split_history
+     where book_id = book and not is_void and effective_at <= as_of and recorded_at <= known_as_of
+       and (known_to is null or known_to > known_as_of)
+$$;
+
+-- The fact itself stands under the same name as everywhere else in the journal.
+create or replace view ledger.v_parked_fills as
+    select k.book_id, b.tenant_id, k.fill_id, k.reason, k.parked_at, k.instrument as instrument_id, f.ticker, f.side, f.quantity,
+           f.price, f.currency, f.executed_at, f.position_effect, f.direction, k.instrument
+      from ledger.parked_fills k
+      join ledger.books b using (book_id)
+      join lateral (select * from ledger.fills f where f.book_id = k.book_id and f.fill_id = k.fill_id
+                     order by f.source_revision desc, f.is_bust desc, f.version desc limit 1) as f on true;
+
+-- Fractions are written with 10 decimals, so that whoever computes one elsewhere writes the same digits.
+create or replace view ledger.v_trades as
+    select p.position_id as trade_id, p.book_id, b.tenant_id, p.ticker, p.direction,
+           (extract(epoch from p.opened_at) * 1000)::bigint as entry_ts,
+           (extract(epoch from p.closed_at) * 1000)::bigint as exit_ts,
+           (extract(epoch from trim.executed_at) * 1000)::bigint as trim_ts,
+           (extract(epoch from first.created_at) * 1000)::bigint as created_at,
+           (extract(epoch from latest.updated_at) * 1000)::bigint as updated_at,
+           case when p.status = 'OPEN' then p.vwap else p.entry_vwap end as entry_price,
+           p.quantity_open as total_qty,
+           p.cost_basis,
+           case when p.status = 'OPEN' then case when trim.executed_at is null then 'OPEN' else 'TP_HIT_TRIM' end
+                when p.realized_pnl > 0 then 'WIN' when p.realized_pnl < 0 then 'LOSS' when p.realized_pnl = 0 then 'FLAT'
+                else 'CLOSED' end as status,
+           leaving.price as exit_price, leaving.reason as exit_reason, trim.price as trim_price,
+           round(p.quantity_closed / p.quantity_opened, 10) as trimmed_pct,
+           p.realized_pnl as pnl,
+           round(100 * p.realized_pnl / nullif(opening.basis, 0), 10) as pnl_pct,
+           first.meta->>'rank' as rank, first.meta->>'rr' as rr, first.meta->>'script_version' as script_version
+      from ledger.positions p
+      join ledger.books b using (book_id)
+      left join lateral (
+          select a.executed_at, a.price from ledger.execution_actions a
+           where a.book_id = p.book_id and a.position_id = p.position_id and a.superseded_at is null and a.state = 'BOOKED'
+             and a.action_type = 'TRIM'
+           order by a.executed_at desc, a.venue_order desc, a.fill_id desc limit 1) as trim on true
+      left join lateral (
+          select a.price, a.reason from ledger.execution_actions a
+           where a.book_id = p.book_id and a.position_id = p.position_id and a.superseded_at is null and a.state = 'BOOKED'
+             and a.action_type = 'EXIT'
+           order by a.executed_at desc, a.venue_order desc, a.fill_id desc limit 1) as leaving on true
+      left join lateral (
+          select max(a.recorded_at) as updated_at from ledger.execution_actions a
+           where a.book_id = p.book_id and a.position_id = p.position_id and a.superseded_at is null
+             and a.state = 'BOOKED') as latest on true
+      left join lateral (
+          select case when bool_and(l.basis is not null) then sum(l.basis) end as basis from ledger.lots l
+           where l.book_id = p.book_id and l.position_id = p.position_id and l.status <> 'VOID') as opening on true
+      left join lateral (
+          select min(a.recorded_at) as created_at,
+                 (array_agg(a.meta) filter (where a.superseded_at is null))[1] as meta
+            from ledger.execution_actions a
+           where a.book_id = p.book_id and a.action_id = p.first_action_id) as first on true
+     where p.status <> 'VOID';
+
+create or replace view ledger.v_trade_events as
+    select a.action_id as event_id, a.position_id as trade_id, a.book_id, b.tenant_id,
+           (extract(epoch from a.executed_at) * 1000)::bigint as ts, a.action_type as type, a.price, a.quantity as qty, a.value,
+           a.realized_pnl as pnl_realized, a.reason, a.meta as meta_json, a.lot_id,
+           case when a.action_type in ('TRIM', 'EXIT') then (
+                    select jsonb_agg(jsonb_build_object('lot_id', c.lot_id, 'qty', trim_scale(c.quantity)::text,
+                                                        'price', trim_scale(c.lot_price)::text,
+                                                        'pnl_realized', trim_scale(c.realized_pnl)::text) order by c.ordinal)
+                      from ledger.closings c
+                     where c.book_id = a.book_id and c.action_id = a.action_id and c.version = a.version)
+                else jsonb_build_array(jsonb_build_object('lot_id', a.lot_id, 'qty', trim_scale(a.quantity)::text,
+                                                          'price', trim_scale(a.price)::text, 'pnl_realized', null)) end as lots,
+           case when a.action_type in ('TRIM', 'EXIT')
+                then round(a.quantity / a.position_quantity_opened_after, 10) end as qty_pct_delta,
+           case when a.action_type in ('TRIM', 'EXIT')
+                then round(1 - a.position_quantity_after / a.position_quantity_opened_after, 10) end as qty_pct_total
+      from ledger.execution_actions a join ledger.books b using (book_id)
+     where a.superseded_at is null and a.state = 'BOOKED';
+
+do $$
+declare
+    reader text;
+begin
+    foreach reader in array array['ledger_reader', 'ledger_writer', 'replay_writer', 'tracker_reader', 'snapshot_reader',
+                                  'notify_reader', 'replay_reader'] loop
+        execute format('grant select on ledger.v_closing_history, ledger.v_fill_history, ledger.v_split_history, '
+                       'ledger.v_mark_history to %I', reader);
+        execute format('grant execute on function ledger.actions_as_of(text, timestamptz, timestamptz), '
+                       'ledger.entries_as_of(text, timestamptz, timestamptz), ledger.splits_as_of(text, timestamptz, timestamptz) to %I', reader);
+    end loop;
+end $$;
+
 -- ==== 0010_ledger_breaks.sql =========================================================================================
 
 -- Room ledger: reconciliations as an append-only record, breaks with episodes, ages and a history of their own.
@@ -3091,3 +3776,1148 @@ revoke insert on ledger.breaks, ledger.reconciliations from replay_writer;
 grant execute on function ledger.follow_breaks(jsonb) to ledger_writer;
 grant select on ledger.v_break_history
     to ledger_reader, ledger_writer, replay_writer, tracker_reader, snapshot_reader, notify_reader, replay_reader;
+
+-- ==== 0011_notify_proof.sql ==========================================================================================
+
+-- Room notify, proof: what the search for open creates and the question "was X told" need beyond 0005.
+
+comment on column notify.messages.suspects is
+    'Creates whose fate is open, [claimed, given up] each (desk time): the double-search list. A bare instant is an older row''s claim.';
+
+-- Subjects whose copies have been searched for are no longer doubted: {channel_id, before}.
+create or replace function notify.undoubt(document jsonb) returns jsonb language plpgsql volatile as $$
+declare
+    cleared integer;
+begin
+    update notify.messages m set maybe_created = false, suspects = '[]'
+     where m.channel_id = document->>'channel_id' and m.maybe_created and m.state = 'posted'
+       and not exists (select from jsonb_array_elements(m.suspects) s
+                        where (case jsonb_typeof(s) when 'array' then s->>1 else s#>>'{}' end)::timestamptz
+                              > (document->>'before')::timestamptz);
+    get diagnostics cleared = row_count;
+    return to_jsonb(cleared);
+end $$;
+
+-- An action's message is asked for by its id alone, which is the same in every book.
+drop index notify.messages_by_action;
+create index messages_by_action on notify.messages (action_id, book_id);
+
+create or replace view notify.v_delivery_log as
+    select m.channel_id, m.subject_key, m.subject_kind, m.book_id, m.action_id, m.position_id, m.state, m.wanted_version,
+           m.posted_version, m.message_id, m.embed_index, a.attempt_id, a.operation, a.started_at, a.finished_at, a.http_status,
+           a.discord_code, a.retry_after_seconds, a.message_id as answered_message_id, a.error, a.response_excerpt,
+           m.posted_at, m.proven_at, m.last_finding, m.dead_reason, m.replaced_by, c.guild_id,
+           coalesce(c.thread_id, c.discord_channel_id) as place
+      from notify.messages m
+      join notify.channels c on c.channel_id = m.channel_id
+      left join notify.attempt_subjects s on s.channel_id = m.channel_id and s.subject_key = m.subject_key
+      left join notify.attempts a on a.attempt_id = s.attempt_id;
+
+-- ==== 0012_ibkr.sql ==================================================================================================
+
+-- Room ibkr: what the broker reported, word for word; what of it counts; and the trades that follow.
+--
+-- A chunk of rows costs three messages: ibkr.known locks the account and says which texts are new, ibkr.load reads every
+-- family and every neighbour by key that they touch, ibkr.apply writes one document. Rules live in Python only. Nothing of
+-- the room is ever deleted: payloads are append-only, and nobody is granted DELETE on any table. Sources: ibkr.md 3, 5, 6, 10.
+
+create schema ibkr;
+comment on schema ibkr is 'Broker executions at the finest grain, their corrections, the trades they make, and the runs that fetched them.';
+grant usage on schema ibkr to ibkr_reader, ibkr_writer, desk_operator;
+
+-- ---- accounts ----
+
+create table ibkr.accounts (
+    id                   bigint      not null,
+    code                 text        not null,
+    book_id              text        not null generated always as ('ibkr:' || code) stored,
+    is_enabled           boolean     not null,
+    base_currency        text        not null,
+    flex_time_zone       text        not null,
+    trade_day_zone       text        not null,
+    trusted_ref_prefixes text[]      not null default '{}',
+    opening_run_id       uuid,
+    opened_at            timestamptz,
+    created_at           timestamptz not null,
+    updated_at           timestamptz not null,
+    constraint accounts_pkey primary key (id),
+    constraint accounts_code_key unique (code),
+    constraint accounts_code_check check (code ~ '^[A-Za-z0-9._~-]{1,64}$'),
+    constraint accounts_base_currency_check check (base_currency ~ '^[A-Z]{3}$')
+);
+comment on table ibkr.accounts is 'The allow-list, written from configuration at the start of a run; never from broker data.';
+comment on column ibkr.accounts.opened_at is 'When the opening balance was booked; null: executions are stored and shown, but neither booked nor told.';
+comment on column ibkr.accounts.opening_run_id is 'The positions run whose snapshot the opening balance was computed from; null: declared flat.';
+
+create table ibkr.account_aliases (
+    alias      text   not null,
+    account_id bigint not null,
+    segment    text   not null default '',
+    constraint account_aliases_pkey primary key (alias),
+    constraint account_aliases_account_id_fkey foreign key (account_id) references ibkr.accounts (id)
+);
+comment on table ibkr.account_aliases is 'Other texts the broker uses for an account, as the code of its futures segment.';
+
+-- ---- jobs and runs ----
+
+create table ibkr.jobs (
+    id               uuid        not null,
+    job_type         text        not null,
+    dedupe_key       text        not null,
+    payload          jsonb       not null,
+    state            text        not null,
+    attempts         integer     not null default 0,
+    deferrals        integer     not null default 0,
+    not_before       timestamptz not null,
+    lease_token      uuid,
+    lease_expires_at timestamptz,
+    last_error       text,
+    requested_by     text        not null,
+    created_at       timestamptz not null,
+    updated_at       timestamptz not null,
+    constraint jobs_pkey primary key (id),
+    constraint jobs_job_type_check check (job_type in ('trades.sync', 'positions.sync', 'flex.request', 'flex.fetch')),
+    constraint jobs_state_check check (state in ('queued', 'running', 'succeeded', 'failed')),
+    constraint jobs_lease_check check ((state = 'running') = (lease_token is not null)
+                                       and (state = 'running') = (lease_expires_at is not null))
+);
+comment on table ibkr.jobs is 'Work to be done once per effective payload: at most one queued and one running per key.';
+create unique index jobs_one_queued on ibkr.jobs (job_type, dedupe_key) where state = 'queued';
+create unique index jobs_one_running on ibkr.jobs (job_type, dedupe_key) where state = 'running';
+create index jobs_due_idx on ibkr.jobs (not_before, id) where state = 'queued';
+
+create table ibkr.sync_runs (
+    id             uuid        not null,
+    job_id         uuid,
+    source         text        not null,
+    kind           text        not null,
+    is_backfill    boolean     not null,
+    state          text        not null,
+    requested_from timestamptz not null,
+    requested_to   timestamptz not null,
+    started_at     timestamptz not null,
+    finished_at    timestamptz,
+    counts         jsonb       not null default '{}',
+    error_class    text,
+    error_detail   text,
+    parser_version integer     not null,
+    client_version text        not null default '',
+    constraint sync_runs_pkey primary key (id),
+    constraint sync_runs_job_id_fkey foreign key (job_id) references ibkr.jobs (id),
+    constraint sync_runs_source_check check (source in ('tws', 'flex')),
+    constraint sync_runs_kind_check check (kind in ('executions', 'positions')),
+    constraint sync_runs_state_check check (state in ('running', 'complete', 'partial', 'failed', 'abandoned')),
+    constraint sync_runs_window_check check (requested_from < requested_to),
+    constraint sync_runs_finished_check check ((finished_at is null) = (state = 'running'))
+);
+comment on table ibkr.sync_runs is 'One attempt to fetch, with what came of it.';
+create index sync_runs_started_idx on ibkr.sync_runs (started_at desc);
+
+alter table ibkr.accounts
+    add constraint accounts_opening_run_id_fkey foreign key (opening_run_id) references ibkr.sync_runs (id);
+
+create table ibkr.sync_coverage (
+    account_id       bigint  not null,
+    run_id           uuid    not null,
+    covered_from     timestamptz,
+    covered_to       timestamptz,
+    earliest_seen_at timestamptz,
+    latest_seen_at   timestamptz,
+    is_complete      boolean not null,
+    constraint sync_coverage_pkey primary key (account_id, run_id),
+    constraint sync_coverage_account_id_fkey foreign key (account_id) references ibkr.accounts (id),
+    constraint sync_coverage_run_id_fkey foreign key (run_id) references ibkr.sync_runs (id),
+    constraint sync_coverage_window_check check (covered_from < covered_to)
+);
+comment on table ibkr.sync_coverage is 'What a run really covered of an account, whatever was asked.';
+
+create table ibkr.sync_cursors (
+    account_id    bigint      not null,
+    source        text        not null,
+    high_water_at timestamptz not null,
+    run_id        uuid        not null,
+    constraint sync_cursors_pkey primary key (account_id, source),
+    constraint sync_cursors_account_id_fkey foreign key (account_id) references ibkr.accounts (id),
+    constraint sync_cursors_run_id_fkey foreign key (run_id) references ibkr.sync_runs (id),
+    constraint sync_cursors_source_check check (source in ('tws', 'flex'))
+);
+comment on table ibkr.sync_cursors is 'Up to where complete runs reach; never moves backwards.';
+
+-- ---- what the broker said ----
+
+create table ibkr.execution_payloads (
+    account_id     bigint      not null,
+    ib_exec_id     text        not null,
+    payload_hash   bytea       not null,
+    source         text        not null,
+    kind           text        not null,
+    transaction_id bigint,
+    observed_at    timestamptz not null,
+    run_id         uuid        not null,
+    parser_version integer     not null,
+    raw            jsonb       not null,
+    recorded_at    timestamptz not null,
+    constraint execution_payloads_pkey primary key (account_id, ib_exec_id, payload_hash),
+    constraint execution_payloads_account_id_fkey foreign key (account_id) references ibkr.accounts (id),
+    constraint execution_payloads_run_id_fkey foreign key (run_id) references ibkr.sync_runs (id),
+    constraint execution_payloads_payload_hash_check check (octet_length(payload_hash) = 32),
+    constraint execution_payloads_source_check check (source in ('statement', 'confirmation', 'tws')),
+    constraint execution_payloads_kind_check check (kind in ('execution', 'commission'))
+);
+comment on table ibkr.execution_payloads is 'Append-only: every different text of an execution row, values as text. Everything else can be rebuilt from these and broker_events.';
+create index execution_payloads_transaction_idx on ibkr.execution_payloads (account_id, transaction_id) where transaction_id is not null;
+
+create table ibkr.broker_events (
+    id                  uuid        not null,
+    account_id          bigint      not null,
+    event_key           text        not null,
+    kind                text        not null,
+    source              text        not null,
+    transaction_id      bigint,
+    orig_transaction_id bigint,
+    orig_trade_id       bigint,
+    conid               bigint,
+    signed_quantity     numeric     not null,
+    price               numeric     not null,
+    commission          numeric,
+    executed_at         timestamptz not null,
+    report_date         date,
+    observed_at         timestamptz not null,
+    state               text        not null,
+    ib_exec_id          text,
+    raw                 jsonb       not null,
+    run_id              uuid        not null,
+    created_at          timestamptz not null,
+    updated_at          timestamptz not null,
+    constraint broker_events_pkey primary key (id),
+    constraint broker_events_account_key unique (account_id, event_key),
+    constraint broker_events_account_id_fkey foreign key (account_id) references ibkr.accounts (id),
+    constraint broker_events_run_id_fkey foreign key (run_id) references ibkr.sync_runs (id),
+    constraint broker_events_kind_check check (kind in ('cancel', 'fraction_cancel')),
+    constraint broker_events_source_check check (source in ('statement', 'confirmation', 'tws')),
+    constraint broker_events_state_check check (state in ('parked', 'applied', 'ambiguous')),
+    constraint broker_events_applied_check check ((state = 'applied') = (ib_exec_id is not null))
+);
+comment on table ibkr.broker_events is 'Rows that void another row; parked until that row has come.';
+create index broker_events_orig_transaction_idx on ibkr.broker_events (account_id, orig_transaction_id);
+create index broker_events_orig_trade_idx on ibkr.broker_events (account_id, orig_trade_id) where orig_trade_id is not null;
+create index broker_events_fraction_idx on ibkr.broker_events (account_id, conid) where kind = 'fraction_cancel';
+
+-- ---- trades and executions ----
+
+create table ibkr.trades (
+    id                       uuid        not null,
+    account_id               bigint      not null,
+    match_kind               text        not null,
+    confidence               text        not null,
+    merged_into              uuid,
+    ib_perm_id               bigint,
+    ib_order_id              bigint,
+    flex_order_id            bigint,
+    client_id                bigint,
+    conid                    bigint,
+    order_ref                text,
+    symbol                   text,
+    sec_type                 text,
+    side                     text,
+    exchange                 text,
+    currency                 text,
+    trade_day                date,
+    is_combo                 boolean     not null default false,
+    status                   text        not null,
+    order_quantity           numeric,
+    total_quantity           numeric     not null default 0,
+    total_value              numeric,
+    avg_price                numeric,
+    commission               numeric,
+    commission_currency      text,
+    missing_commission_count integer     not null default 0,
+    execution_count          integer     not null default 0,
+    canonical_count          integer     not null default 0,
+    first_executed_at        timestamptz,
+    last_executed_at         timestamptz,
+    fetched_at               timestamptz not null,
+    created_at               timestamptz not null,
+    updated_at               timestamptz not null,
+    constraint trades_pkey primary key (id),
+    constraint trades_account_id_fkey foreign key (account_id) references ibkr.accounts (id),
+    constraint trades_merged_into_fkey foreign key (merged_into) references ibkr.trades (id) deferrable initially deferred,
+    constraint trades_id_account_key unique (id, account_id),
+    constraint trades_match_kind_check check (
+        match_kind in ('perm_id', 'flex_order_id', 'combo', 'order_ref', 'composite', 'single')),
+    constraint trades_confidence_check check (confidence in ('high', 'medium', 'low')),
+    constraint trades_side_check check (side in ('BUY', 'SELL')),
+    constraint trades_status_check check (
+        status in ('unknown', 'partial', 'filled', 'cancelled', 'expired', 'assigned', 'exercised')),
+    constraint trades_total_quantity_check check (total_quantity >= 0 and total_quantity < 'Infinity'),
+    constraint trades_empty_check check (canonical_count > 0 or (total_quantity = 0 and avg_price is null))
+);
+comment on table ibkr.trades is 'Derived from canonical executions; an emptied trade stays and names its heir.';
+create unique index trades_account_perm_key on ibkr.trades (account_id, ib_perm_id) where ib_perm_id > 0;
+create index trades_account_last_idx on ibkr.trades (account_id, last_executed_at desc);
+create index trades_page_idx on ibkr.trades (last_executed_at desc, id desc) where merged_into is null;
+create index trades_symbol_idx on ibkr.trades (account_id, symbol, last_executed_at desc);
+
+create table ibkr.trade_keys (
+    account_id bigint not null,
+    key        text   not null,
+    trade_id   uuid   not null,
+    constraint trade_keys_pkey primary key (account_id, key),
+    constraint trade_keys_trade_fkey foreign key (trade_id, account_id) references ibkr.trades (id, account_id) deferrable
+);
+comment on table ibkr.trade_keys is 'Every key that leads to a trade; a lookup that can be rebuilt.';
+create index trade_keys_trade_idx on ibkr.trade_keys (trade_id);
+
+create table ibkr.trade_executions (
+    id                      uuid        not null,
+    trade_id                uuid        not null,
+    account_id              bigint      not null,
+    ib_exec_id              text        not null,
+    id_kind                 text        not null,
+    exec_id_base            text        not null,
+    exec_revision           integer     not null default 0,
+    settled_key             text        not null,
+    combo_key               text,
+    correction_group        smallint    not null default 0,
+    is_correctable          boolean     not null,
+    state                   text        not null,
+    is_canonical            boolean     not null generated always as (state in ('live', 'anomaly')) stored,
+    supersedes_execution_id uuid,
+    voided_by_event_id      uuid,
+    transaction_id          bigint,
+    broker_trade_id         bigint,
+    flex_order_id           bigint,
+    ib_perm_id              bigint,
+    ib_order_id             bigint,
+    client_id               bigint,
+    brokerage_order_id      text,
+    order_ref               text,
+    transaction_type        text        not null,
+    exec_role               text        not null,
+    conid                   bigint      not null,
+    symbol                  text        not null,
+    sec_type                text        not null,
+    underlying_symbol       text,
+    fx_rate_to_base         numeric,
+    multiplier              numeric,
+    expiry                  date,
+    strike                  numeric,
+    put_call                text,
+    executed_at             timestamptz not null,
+    executed_at_text        text        not null,
+    is_time_ambiguous       boolean     not null,
+    trade_day               date        not null,
+    report_date             date,
+    side                    text        not null,
+    quantity                numeric     not null,
+    signed_quantity         numeric     not null generated always as (case side when 'BUY' then quantity else -quantity end) stored,
+    price                   numeric     not null,
+    cum_quantity            numeric,
+    exchange                text,
+    liquidity               text,
+    currency                text        not null,
+    commission              numeric,
+    commission_currency     text,
+    taxes                   numeric,
+    broker_realized_pnl     numeric,
+    notes                   text[]      not null default '{}',
+    open_close              text,
+    sources                 text[]      not null,
+    payload_hash            bytea       not null,
+    observed_at             timestamptz not null,
+    raw                     jsonb       not null,
+    fetched_at              timestamptz not null,
+    created_at              timestamptz not null,
+    updated_at              timestamptz not null,
+    constraint trade_executions_pkey primary key (id),
+    constraint trade_executions_account_id_fkey foreign key (account_id) references ibkr.accounts (id),
+    constraint trade_executions_trade_fkey
+        foreign key (trade_id, account_id) references ibkr.trades (id, account_id) deferrable,
+    constraint trade_executions_account_exec_key unique (account_id, ib_exec_id),
+    constraint trade_executions_voided_by_event_id_fkey foreign key (voided_by_event_id) references ibkr.broker_events (id),
+    constraint trade_executions_id_kind_check check (id_kind in ('broker', 'transaction', 'trade')),
+    constraint trade_executions_exec_revision_check check (exec_revision >= 0),
+    constraint trade_executions_state_check check (state in ('live', 'superseded', 'voided', 'anomaly')),
+    constraint trade_executions_voided_check check (state <> 'voided' or voided_by_event_id is not null),
+    constraint trade_executions_exec_role_check check (exec_role in ('standalone', 'leg', 'combo_summary')),
+    constraint trade_executions_multiplier_check check (multiplier > 0 and multiplier < 'Infinity'),
+    constraint trade_executions_side_check check (side in ('BUY', 'SELL')),
+    constraint trade_executions_quantity_check check (quantity > 0 and quantity < 'Infinity'),
+    constraint trade_executions_price_check check (price > '-Infinity' and price < 'Infinity'),
+    constraint trade_executions_commission_check check (commission > '-Infinity' and commission < 'Infinity'),
+    constraint trade_executions_fee_check check (commission is null or commission_currency is not null)
+);
+comment on table ibkr.trade_executions is 'The truth about fills: one row per execution of the broker, superseded and voided ones too.';
+comment on column ibkr.trade_executions.fetched_at is 'When the content that speaks was first fetched.';
+comment on column ibkr.trade_executions.multiplier is 'Null: the contract size is not known.';
+create unique index trade_executions_one_canonical
+    on ibkr.trade_executions (account_id, exec_id_base, correction_group) where is_canonical;
+create index trade_executions_base_idx on ibkr.trade_executions (account_id, exec_id_base, exec_revision desc);
+create index trade_executions_settled_idx on ibkr.trade_executions (account_id, settled_key);
+create index trade_executions_combo_idx on ibkr.trade_executions (account_id, combo_key) where combo_key is not null;
+create index trade_executions_transaction_idx on ibkr.trade_executions (account_id, transaction_id) where transaction_id is not null;
+create index trade_executions_broker_trade_idx on ibkr.trade_executions (account_id, broker_trade_id) where broker_trade_id is not null;
+create index trade_executions_perm_idx on ibkr.trade_executions (account_id, ib_perm_id) where ib_perm_id is not null;
+create index trade_executions_flex_order_idx on ibkr.trade_executions (account_id, flex_order_id) where flex_order_id is not null;
+create index trade_executions_order_idx on ibkr.trade_executions (account_id, ib_order_id) where ib_order_id is not null;
+create index trade_executions_brokerage_idx
+    on ibkr.trade_executions (account_id, brokerage_order_id) where brokerage_order_id is not null;
+create index trade_executions_ref_idx on ibkr.trade_executions (account_id, order_ref) where order_ref is not null;
+create index trade_executions_fraction_idx on ibkr.trade_executions (account_id, conid) where transaction_type = 'FracShare';
+create index trade_executions_trade_idx on ibkr.trade_executions (trade_id, executed_at);
+create index trade_executions_day_idx on ibkr.trade_executions (account_id, trade_day);
+
+create table ibkr.booked_fills (
+    account_id       bigint      not null,
+    exec_id_base     text        not null,
+    correction_group smallint    not null,
+    ib_exec_id       text        not null,
+    source_revision  integer     not null,
+    is_bust          boolean     not null,
+    booked_hash      bytea       not null,
+    created_at       timestamptz not null,
+    updated_at       timestamptz not null,
+    constraint booked_fills_pkey primary key (account_id, exec_id_base, correction_group),
+    constraint booked_fills_account_id_fkey foreign key (account_id) references ibkr.accounts (id),
+    constraint booked_fills_source_revision_check check (source_revision >= 1)
+);
+comment on table ibkr.booked_fills is 'What the ledger was last told of each fill.';
+
+-- ---- what needs a person ----
+
+create table ibkr.anomalies (
+    id         uuid        not null,
+    account_id bigint      not null,
+    kind       text        not null,
+    subject    text        not null,
+    details    jsonb       not null,
+    opened_at  timestamptz not null,
+    closed_at  timestamptz,
+    run_id     uuid        not null,
+    constraint anomalies_pkey primary key (id),
+    constraint anomalies_account_id_fkey foreign key (account_id) references ibkr.accounts (id),
+    constraint anomalies_run_id_fkey foreign key (run_id) references ibkr.sync_runs (id)
+);
+comment on table ibkr.anomalies is 'One row per account, kind and subject, reopened in place; everything it is about keeps counting.';
+create index anomalies_open_idx on ibkr.anomalies (account_id, kind) where closed_at is null;
+
+create table ibkr.quarantine (
+    id            uuid        not null,
+    source        text        not null,
+    account_code  text        not null,
+    reason        text        not null,
+    detail        text        not null,
+    raw           text        not null,
+    state         text        not null default 'open',
+    seen_count    integer     not null default 1,
+    first_seen_at timestamptz not null,
+    last_seen_at  timestamptz not null,
+    run_id        uuid,
+    decided_by    text,
+    decided_at    timestamptz,
+    constraint quarantine_pkey primary key (id),
+    constraint quarantine_run_id_fkey foreign key (run_id) references ibkr.sync_runs (id),
+    constraint quarantine_state_check check (state in ('open', 'resolved', 'accepted')),
+    constraint quarantine_decided_check check ((decided_by is null) = (decided_at is null))
+);
+comment on table ibkr.quarantine is 'Rows that could not be understood, with their text; never dropped and never guessed.';
+comment on column ibkr.quarantine.run_id is 'Null: the row came with a message and not from a run.';
+create index quarantine_open_idx on ibkr.quarantine (source, account_code) where state = 'open';
+
+create table ibkr.order_sizes (
+    account_id     bigint      not null,
+    ib_perm_id     bigint      not null,
+    order_quantity numeric     not null,
+    received_at    timestamptz not null,
+    constraint order_sizes_pkey primary key (account_id, ib_perm_id),
+    constraint order_sizes_account_id_fkey foreign key (account_id) references ibkr.accounts (id),
+    constraint order_sizes_ib_perm_id_check check (ib_perm_id > 0),
+    constraint order_sizes_order_quantity_check check (order_quantity > 0 and order_quantity < 'Infinity')
+);
+comment on table ibkr.order_sizes is 'How much each order was for, told by the desk''s order system.';
+
+-- ---- the web service, positions ----
+
+create table ibkr.flex_tokens (
+    name         text          not null,
+    fingerprint  text          not null,
+    state        text          not null,
+    paused_until timestamptz,
+    reason_code  integer,
+    recent_calls timestamptz[] not null default '{}',
+    updated_at   timestamptz   not null,
+    constraint flex_tokens_pkey primary key (name),
+    constraint flex_tokens_fingerprint_check check (fingerprint ~ '^[0-9a-f]{8}$'),
+    constraint flex_tokens_state_check check (state in ('active', 'paused', 'disabled')),
+    constraint flex_tokens_pause_check check ((state = 'paused') = (paused_until is not null))
+);
+comment on table ibkr.flex_tokens is 'Pacing shared by all instances; a name and a fingerprint, never the token.';
+
+create table ibkr.flex_requests (
+    id             uuid        not null,
+    token_name     text        not null,
+    query_id       text        not null,
+    from_date      date        not null,
+    to_date        date        not null,
+    reference_code text,
+    statement_url  text,
+    state          text        not null,
+    not_before     timestamptz not null,
+    deferrals      integer     not null default 0,
+    error_code     integer,
+    error_body     text,
+    body_sha256    bytea,
+    body_bytes     bigint,
+    run_id         uuid,
+    created_at     timestamptz not null,
+    updated_at     timestamptz not null,
+    constraint flex_requests_pkey primary key (id),
+    constraint flex_requests_token_name_fkey foreign key (token_name) references ibkr.flex_tokens (name),
+    constraint flex_requests_run_id_fkey foreign key (run_id) references ibkr.sync_runs (id),
+    constraint flex_requests_span_check check (to_date - from_date between 0 and 364),
+    constraint flex_requests_state_check check (state in ('new', 'requested', 'fetched', 'failed')),
+    constraint flex_requests_error_body_check check (octet_length(error_body) <= 4096)
+);
+comment on table ibkr.flex_requests is 'Both phases of one statement asked of the web service.';
+
+create table ibkr.broker_positions (
+    account_id   bigint      not null,
+    run_id       uuid        not null,
+    conid        bigint      not null,
+    symbol       text        not null,
+    sec_type     text        not null,
+    currency     text        not null,
+    quantity     numeric     not null,
+    average_cost numeric,
+    as_of        timestamptz not null,
+    raw          jsonb       not null,
+    constraint broker_positions_pkey primary key (account_id, run_id, conid),
+    constraint broker_positions_account_id_fkey foreign key (account_id) references ibkr.accounts (id),
+    constraint broker_positions_run_id_fkey foreign key (run_id) references ibkr.sync_runs (id)
+);
+comment on table ibkr.broker_positions is 'Positions as the broker stated them; comparing is the ledger''s.';
+
+-- ---- row-level security: this room writes the broker's books only ----
+
+alter table ibkr.accounts enable row level security;
+alter table ibkr.accounts force row level security;
+create policy accounts_read on ibkr.accounts for select using (true);
+create policy accounts_insert on ibkr.accounts for insert to ibkr_writer with check (book_id like 'ibkr:%');
+create policy accounts_update on ibkr.accounts for update to ibkr_writer
+    using (book_id like 'ibkr:%') with check (book_id like 'ibkr:%');
+
+-- ---- the hot path ----
+
+-- Lock one account and say which texts are new:
+-- {account_id, payloads: [{ib_exec_id, payload_hash (hex), kind, source, transaction_id, observed_at}], events: [event_key]} ->
+-- {payloads: [hex], returned: [hex], events: [event_key], unpaid: [ib_exec_id], is_opened}: unknown ones; known ones that a newer
+-- text of the same source, kind and transaction had replaced and that are now seen again after it; rows that count and whose
+-- commission is not known. Lock first, read in following statements.
+create function ibkr.known(document jsonb) returns jsonb
+language plpgsql volatile set enable_seqscan to off as $$
+declare
+    the_account constant bigint := (document->>'account_id')::bigint;
+    unknown     jsonb;
+    returned    jsonb;
+    events      jsonb;
+begin
+    perform pg_advisory_xact_lock(hashtextextended('ibkr.account:' || the_account, 0));
+    select jsonb_agg(r.payload_hash) filter (where p.payload_hash is null),
+           jsonb_agg(r.payload_hash) filter (where p.observed_at < r.observed_at and exists (
+               select from ibkr.execution_payloads newer
+                where newer.account_id = the_account and newer.ib_exec_id = r.ib_exec_id and newer.source = r.source
+                  and newer.kind = r.kind and newer.transaction_id is not distinct from r.transaction_id
+                  and newer.observed_at > p.observed_at and newer.observed_at < r.observed_at))
+      into unknown, returned
+      from jsonb_to_recordset(document->'payloads') as r(
+               ib_exec_id text, payload_hash text, kind text, source text, transaction_id bigint, observed_at timestamptz)
+      left join ibkr.execution_payloads p
+        on p.account_id = the_account and p.ib_exec_id = r.ib_exec_id and p.payload_hash = decode(r.payload_hash, 'hex');
+    select jsonb_agg(k.key) into events
+      from jsonb_array_elements_text(document->'events') as k(key)
+     where not exists (select from ibkr.broker_events e where e.account_id = the_account and e.event_key = k.key);
+    return jsonb_build_object(
+        'payloads', coalesce(unknown, '[]'), 'returned', coalesce(returned, '[]'), 'events', coalesce(events, '[]'),
+        'unpaid', coalesce((
+            select jsonb_agg(distinct e.ib_exec_id)
+              from jsonb_to_recordset(document->'payloads') as r(ib_exec_id text)
+              join ibkr.trade_executions e on e.account_id = the_account and e.ib_exec_id = r.ib_exec_id
+             where e.is_canonical and e.commission is null), '[]'),
+        'is_opened', (select a.opened_at is not null from ibkr.accounts a where a.id = the_account));
+end
+$$;
+
+-- Rows that one of the given identities leads to, of one account: the families that corrections and cancels connect.
+create function ibkr.family_rows(
+    the_account bigint, exec_ids text[], settled_keys text[], transaction_ids bigint[], trade_ids bigint[], fractions bigint[])
+returns setof text
+language sql stable set enable_seqscan to off as $$
+    select e.ib_exec_id from unnest(exec_ids) k(v) join ibkr.trade_executions e on e.account_id = the_account and e.ib_exec_id = k.v
+    union
+    select e.ib_exec_id from unnest(settled_keys) k(v)
+      join ibkr.trade_executions e on e.account_id = the_account and e.settled_key = k.v
+    union
+    select e.ib_exec_id from unnest(transaction_ids) k(v)
+      join ibkr.trade_executions e on e.account_id = the_account and e.transaction_id = k.v
+    union
+    select p.ib_exec_id from unnest(transaction_ids) k(v)
+      join ibkr.execution_payloads p on p.account_id = the_account and p.transaction_id = k.v
+    union
+    select e.ib_exec_id from unnest(trade_ids) k(v)
+      join ibkr.trade_executions e on e.account_id = the_account and e.broker_trade_id = k.v
+    union
+    select e.ib_exec_id from unnest(fractions) k(v)
+      join ibkr.trade_executions e on e.account_id = the_account and e.conid = k.v and e.transaction_type = 'FracShare'
+$$;
+
+-- Rows of one account that share a trade or one of the given keys. A composite is the text order:client:order:conid:side:day.
+create function ibkr.kin_rows(
+    the_account bigint, exec_ids text[], trades uuid[], perm_ids bigint[], flex_ids bigint[], combos text[], brokerages text[],
+    refs text[], composites text[])
+returns setof text
+language sql stable set enable_seqscan to off as $$
+    select e.ib_exec_id from unnest(exec_ids) k(v) join ibkr.trade_executions e on e.account_id = the_account and e.ib_exec_id = k.v
+    union
+    select e.ib_exec_id from unnest(trades) k(v) join ibkr.trade_executions e on e.trade_id = k.v and e.account_id = the_account
+    union
+    select e.ib_exec_id from unnest(perm_ids) k(v)
+      join ibkr.trade_executions e on e.account_id = the_account and e.ib_perm_id = k.v
+    union
+    select e.ib_exec_id from unnest(flex_ids) k(v)
+      join ibkr.trade_executions e on e.account_id = the_account and e.flex_order_id = k.v
+    union
+    select e.ib_exec_id from unnest(combos) k(v) join ibkr.trade_executions e on e.account_id = the_account and e.combo_key = k.v
+    union
+    select e.ib_exec_id from unnest(brokerages) k(v)
+      join ibkr.trade_executions e on e.account_id = the_account and e.brokerage_order_id = k.v
+    union
+    select e.ib_exec_id from unnest(refs) k(v) join ibkr.trade_executions e on e.account_id = the_account and e.order_ref = k.v
+    union
+    select e.ib_exec_id from unnest(composites) k(v)
+      join ibkr.trade_executions e on e.account_id = the_account and e.ib_order_id = split_part(k.v, ':', 3)::bigint
+     where k.v = concat_ws(':', 'order', coalesce(e.client_id::text, ''), e.ib_order_id, e.conid, e.side, e.trade_day)
+$$;
+
+-- Read everything that new rows of a locked account touch, until nothing more is touched:
+-- {account_id, exec_ids, settled_keys, transaction_ids, trade_ids, fractions, event_keys, perm_ids, flex_ids, combos,
+--  brokerages, refs, composites, ref_prefixes, bases} ->
+-- {payloads, events, executions (without raw), order_sizes, booked, families: [ib_exec_id]}.
+create function ibkr.load(document jsonb) returns jsonb
+language plpgsql volatile set enable_seqscan to off as $$
+declare
+    the_account constant bigint := (document->>'account_id')::bigint;
+    exec_ids   text[]   := array(select jsonb_array_elements_text(document->'exec_ids'));
+    settled    text[]   := array(select jsonb_array_elements_text(document->'settled_keys'));
+    txs        bigint[] := array(select jsonb_array_elements_text(document->'transaction_ids')::bigint);
+    deals      bigint[] := array(select jsonb_array_elements_text(document->'trade_ids')::bigint);
+    fractions  bigint[] := array(select jsonb_array_elements_text(document->'fractions')::bigint);
+    event_keys text[]   := array(select jsonb_array_elements_text(document->'event_keys'));
+    perms      bigint[] := array(select jsonb_array_elements_text(document->'perm_ids')::bigint);
+    flexes     bigint[] := array(select jsonb_array_elements_text(document->'flex_ids')::bigint);
+    combos     text[]   := array(select jsonb_array_elements_text(document->'combos'));
+    brokerages text[]   := array(select jsonb_array_elements_text(document->'brokerages'));
+    refs       text[]   := array(select jsonb_array_elements_text(document->'refs'));
+    composites text[]   := array(select jsonb_array_elements_text(document->'composites'));
+    prefixes   text[]   := array(select jsonb_array_elements_text(document->'ref_prefixes'));
+    bases      text[]   := array(select jsonb_array_elements_text(document->'bases'));
+    parents    uuid[]   := '{}';
+    families   text[]   := '{}';
+    kin        text[];
+    before     bigint   := -1;
+    size       bigint   := 0;
+begin
+    while size <> before loop
+        before := size;
+        families := array(select ibkr.family_rows(the_account, exec_ids, settled, txs, deals, fractions));
+        select array_cat(settled, array_agg(e.settled_key)), array_cat(deals, array_agg(e.broker_trade_id)),
+               array_cat(fractions, array_agg(e.conid) filter (where e.transaction_type = 'FracShare'))
+          into settled, deals, fractions
+          from unnest(families) k(v) join ibkr.trade_executions e on e.account_id = the_account and e.ib_exec_id = k.v;
+        txs := txs || array(select p.transaction_id from unnest(families) k(v)
+                              join ibkr.execution_payloads p on p.account_id = the_account and p.ib_exec_id = k.v);
+        event_keys := array(
+            select unnest(event_keys)
+            union select e.event_key from unnest(txs) k(v)
+                    join ibkr.broker_events e on e.account_id = the_account and e.orig_transaction_id = k.v
+            union select e.event_key from unnest(deals) k(v)
+                    join ibkr.broker_events e on e.account_id = the_account and e.orig_trade_id = k.v
+            union select e.event_key from unnest(fractions) k(v)
+                    join ibkr.broker_events e on e.account_id = the_account and e.conid = k.v and e.kind = 'fraction_cancel');
+        select array_cat(txs, array_agg(e.orig_transaction_id)), array_cat(deals, array_agg(e.orig_trade_id)),
+               array_cat(fractions, array_agg(e.conid) filter (where e.kind = 'fraction_cancel'))
+          into txs, deals, fractions
+          from unnest(event_keys) k(v) join ibkr.broker_events e on e.account_id = the_account and e.event_key = k.v;
+        settled := array(select distinct v from unnest(settled) k(v) where v is not null);
+        txs := array(select distinct v from unnest(txs) k(v) where v is not null);
+        deals := array(select distinct v from unnest(deals) k(v) where v is not null);
+        fractions := array(select distinct v from unnest(fractions) k(v) where v is not null);
+        size := cardinality(families) + cardinality(event_keys) + cardinality(txs) + cardinality(deals) + cardinality(fractions)
+                + cardinality(settled);
+    end loop;
+
+    kin := families;
+    before := -1;
+    size := 0;
+    while size <> before loop
+        before := size;
+        kin := array(select ibkr.kin_rows(the_account, kin, parents, perms, flexes, combos, brokerages, refs, composites));
+        select array_cat(parents, array_agg(e.trade_id)), array_cat(perms, array_agg(e.ib_perm_id)),
+               array_cat(flexes, array_agg(e.flex_order_id)), array_cat(combos, array_agg(e.combo_key)),
+               array_cat(brokerages, array_agg(e.brokerage_order_id)),
+               array_cat(refs, array_agg(e.order_ref) filter (where exists (
+                   select from unnest(prefixes) as t(prefix) where starts_with(e.order_ref, t.prefix)))),
+               array_cat(composites, array_agg(
+                   concat_ws(':', 'order', coalesce(e.client_id::text, ''), e.ib_order_id, e.conid, e.side, e.trade_day))
+                   filter (where e.ib_order_id > 0))
+          into parents, perms, flexes, combos, brokerages, refs, composites
+          from unnest(kin) k(v) join ibkr.trade_executions e on e.account_id = the_account and e.ib_exec_id = k.v;
+        parents := array(select distinct v from unnest(parents) k(v) where v is not null);
+        perms := array(select distinct v from unnest(perms) k(v) where v > 0);
+        flexes := array(select distinct v from unnest(flexes) k(v) where v is not null);
+        combos := array(select distinct v from unnest(combos) k(v) where v is not null);
+        brokerages := array(select distinct v from unnest(brokerages) k(v) where v is not null);
+        refs := array(select distinct v from unnest(refs) k(v) where v is not null);
+        composites := array(select distinct v from unnest(composites) k(v) where v is not null);
+        size := cardinality(kin) + cardinality(parents) + cardinality(perms) + cardinality(flexes) + cardinality(combos)
+                + cardinality(brokerages) + cardinality(refs) + cardinality(composites);
+    end loop;
+
+    return jsonb_build_object(
+        'families', to_jsonb(families),
+        'payloads', coalesce((
+            select jsonb_agg(jsonb_build_object('ib_exec_id', p.ib_exec_id, 'source', p.source, 'kind', p.kind,
+                                                'observed_at', p.observed_at, 'raw', p.raw))
+              from (select unnest(families) union select unnest(exec_ids)) k(v)
+              join ibkr.execution_payloads p on p.account_id = the_account and p.ib_exec_id = k.v), '[]'),
+        'events', coalesce((
+            select jsonb_agg(jsonb_build_object('event_key', e.event_key, 'source', e.source, 'observed_at', e.observed_at,
+                                                'state', e.state, 'ib_exec_id', e.ib_exec_id, 'raw', e.raw))
+              from unnest(event_keys) k(v)
+              join ibkr.broker_events e on e.account_id = the_account and e.event_key = k.v), '[]'),
+        'executions', coalesce((
+            select jsonb_agg(to_jsonb(e) - 'raw')
+              from unnest(kin) k(v) join ibkr.trade_executions e on e.account_id = the_account and e.ib_exec_id = k.v), '[]'),
+        'order_sizes', coalesce((
+            select jsonb_agg(jsonb_build_object('ib_perm_id', s.ib_perm_id, 'order_quantity', s.order_quantity))
+              from unnest(perms) k(v) join ibkr.order_sizes s on s.account_id = the_account and s.ib_perm_id = k.v), '[]'),
+        'booked', coalesce((
+            select jsonb_agg(to_jsonb(b))
+              from (select unnest(bases)
+                    union select e.exec_id_base from unnest(kin) k(v)
+                            join ibkr.trade_executions e on e.account_id = the_account and e.ib_exec_id = k.v) k(v)
+              join ibkr.booked_fills b on b.account_id = the_account and b.exec_id_base = k.v), '[]'));
+end
+$$;
+
+-- Write what follows from new rows of a locked account, cleared before set, because partial unique indexes are checked row by
+-- row. Every list is given; rows that would not change stay unwritten, so that updated_at only moves with another column.
+-- {account_id, run_id, now, parser_version, payloads, returned, events, event_states, emptied, trades, keys, cleared,
+--  executions, moved, anomalies, examined, booked} -> null.
+create function ibkr.apply(document jsonb) returns jsonb
+language plpgsql volatile as $$
+declare
+    the_account constant bigint := (document->>'account_id')::bigint;
+    the_run     constant uuid := (document->>'run_id')::uuid;
+    desk_now    constant timestamptz := (document->>'now')::timestamptz;
+begin
+    insert into ibkr.execution_payloads (account_id, ib_exec_id, payload_hash, source, kind, transaction_id, observed_at, run_id,
+                                         parser_version, raw, recorded_at)
+    select the_account, r.ib_exec_id, decode(r.payload_hash, 'hex'), r.source, r.kind, r.transaction_id, r.observed_at, the_run,
+           (document->>'parser_version')::integer, r.raw, desk_now
+      from jsonb_to_recordset(document->'payloads') as r(
+               ib_exec_id text, payload_hash text, source text, kind text, transaction_id bigint, observed_at timestamptz,
+               raw jsonb);
+
+    update ibkr.execution_payloads p set observed_at = r.observed_at
+      from jsonb_to_recordset(document->'returned') as r(ib_exec_id text, payload_hash text, observed_at timestamptz)
+     where p.account_id = the_account and p.ib_exec_id = r.ib_exec_id and p.payload_hash = decode(r.payload_hash, 'hex');
+
+    insert into ibkr.broker_events (id, account_id, event_key, kind, source, transaction_id, orig_transaction_id, orig_trade_id,
+                                    conid, signed_quantity, price, commission, executed_at, report_date, observed_at, state,
+                                    raw, run_id, created_at, updated_at)
+    select r.id, the_account, r.event_key, r.kind, r.source, r.transaction_id, r.orig_transaction_id, r.orig_trade_id, r.conid,
+           r.signed_quantity, r.price, r.commission, r.executed_at, r.report_date, r.observed_at, 'parked', r.raw, the_run,
+           desk_now, desk_now
+      from jsonb_to_recordset(document->'events') as r(
+               id uuid, event_key text, kind text, source text, transaction_id bigint, orig_transaction_id bigint,
+               orig_trade_id bigint, conid bigint, signed_quantity numeric, price numeric, commission numeric,
+               executed_at timestamptz, report_date date, observed_at timestamptz, raw jsonb);
+
+    update ibkr.broker_events e set state = r.state, ib_exec_id = r.ib_exec_id, updated_at = desk_now
+      from jsonb_to_recordset(document->'event_states') as r(id uuid, state text, ib_exec_id text)
+     where e.id = r.id and (e.state, e.ib_exec_id) is distinct from (r.state, r.ib_exec_id);
+
+    -- An emptied trade gives up its permanent id before its heir may take it.
+    update ibkr.trades t
+       set merged_into = r.merged_into, ib_perm_id = null, total_quantity = 0, total_value = null, avg_price = null,
+           commission = null, commission_currency = null, missing_commission_count = 0, execution_count = 0,
+           canonical_count = 0, status = 'cancelled', updated_at = desk_now
+      from jsonb_to_recordset(document->'emptied') as r(id uuid, merged_into uuid)
+     where t.id = r.id and t.account_id = the_account;
+
+    insert into ibkr.trades as t (
+               account_id, fetched_at, created_at, updated_at,
+               id, match_kind, confidence, ib_perm_id, ib_order_id, flex_order_id, client_id, conid, order_ref, symbol,
+               sec_type, side, exchange, currency, trade_day, is_combo, status, order_quantity, total_quantity,
+               total_value, avg_price, commission, commission_currency, missing_commission_count, execution_count,
+               canonical_count, first_executed_at, last_executed_at)
+    select the_account, desk_now, desk_now, desk_now,
+           r.id, r.match_kind, r.confidence, r.ib_perm_id, r.ib_order_id, r.flex_order_id, r.client_id, r.conid,
+           r.order_ref, r.symbol, r.sec_type, r.side, r.exchange, r.currency, r.trade_day, r.is_combo, r.status,
+           r.order_quantity, r.total_quantity, r.total_value, r.avg_price, r.commission, r.commission_currency,
+           r.missing_commission_count, r.execution_count, r.canonical_count, r.first_executed_at, r.last_executed_at
+      from jsonb_to_recordset(document->'trades') as r(
+               id uuid, match_kind text, confidence text, ib_perm_id bigint, ib_order_id bigint, flex_order_id bigint,
+               client_id bigint, conid bigint, order_ref text, symbol text, sec_type text, side text, exchange text,
+               currency text, trade_day date, is_combo boolean, status text, order_quantity numeric, total_quantity
+               numeric, total_value numeric, avg_price numeric, commission numeric, commission_currency text,
+               missing_commission_count integer, execution_count integer, canonical_count integer, first_executed_at
+               timestamptz, last_executed_at timestamptz)
+    on conflict on constraint trades_pkey do update
+       set merged_into = null, fetched_at = desk_now, updated_at = desk_now,
+           match_kind = excluded.match_kind, confidence = excluded.confidence, ib_perm_id = excluded.ib_perm_id,
+           ib_order_id = excluded.ib_order_id, flex_order_id = excluded.flex_order_id, client_id = excluded.client_id,
+           conid = excluded.conid, order_ref = excluded.order_ref, symbol = excluded.symbol, sec_type = excluded.sec_type,
+           side = excluded.side, exchange = excluded.exchange, currency = excluded.currency, trade_day =
+           excluded.trade_day, is_combo = excluded.is_combo, status = excluded.status, order_quantity =
+           excluded.order_quantity, total_quantity = excluded.total_quantity, total_value = excluded.total_value,
+           avg_price = excluded.avg_price, commission = excluded.commission, commission_currency =
+           excluded.commission_currency, missing_commission_count = excluded.missing_commission_count, execution_count =
+           excluded.execution_count, canonical_count = excluded.canonical_count, first_executed_at =
+           excluded.first_executed_at, last_executed_at = excluded.last_executed_at
+     where t.merged_into is not null or (
+               t.match_kind, t.confidence, t.ib_perm_id, t.ib_order_id, t.flex_order_id, t.client_id, t.conid,
+               t.order_ref, t.symbol, t.sec_type, t.side, t.exchange, t.currency, t.trade_day, t.is_combo, t.status,
+               t.order_quantity, t.total_quantity, t.total_value, t.avg_price, t.commission, t.commission_currency,
+               t.missing_commission_count, t.execution_count, t.canonical_count, t.first_executed_at, t.last_executed_at)
+           is distinct from (
+               excluded.match_kind, excluded.confidence, excluded.ib_perm_id, excluded.ib_order_id,
+               excluded.flex_order_id, excluded.client_id, excluded.conid, excluded.order_ref, excluded.symbol,
+               excluded.sec_type, excluded.side, excluded.exchange, excluded.currency, excluded.trade_day,
+               excluded.is_combo, excluded.status, excluded.order_quantity, excluded.total_quantity, excluded.total_value,
+               excluded.avg_price, excluded.commission, excluded.commission_currency, excluded.missing_commission_count,
+               excluded.execution_count, excluded.canonical_count, excluded.first_executed_at, excluded.last_executed_at);
+
+    update ibkr.trade_keys k set trade_id = r.merged_into
+      from jsonb_to_recordset(document->'emptied') as r(id uuid, merged_into uuid)
+     where k.trade_id = r.id and k.account_id = the_account;
+
+    insert into ibkr.trade_keys as k (account_id, key, trade_id)
+    select the_account, r.key, r.trade_id from jsonb_to_recordset(document->'keys') as r(key text, trade_id uuid)
+    on conflict on constraint trade_keys_pkey do update set trade_id = excluded.trade_id
+     where k.trade_id is distinct from excluded.trade_id;
+
+    update ibkr.trade_executions e set state = 'superseded'
+      from jsonb_array_elements_text(document->'cleared') as r(id)
+     where e.id = r.id::uuid;
+
+    insert into ibkr.trade_executions as e (
+               account_id, fetched_at, created_at, updated_at,
+               id, trade_id, ib_exec_id, id_kind, exec_id_base, exec_revision, settled_key, combo_key, correction_group,
+               is_correctable, state, supersedes_execution_id, voided_by_event_id, transaction_id, broker_trade_id,
+               flex_order_id, ib_perm_id, ib_order_id, client_id, brokerage_order_id, order_ref, transaction_type,
+               exec_role, conid, symbol, sec_type, underlying_symbol, fx_rate_to_base, multiplier, expiry, strike,
+               put_call, executed_at, executed_at_text, is_time_ambiguous, trade_day, report_date, side, quantity, price,
+               cum_quantity, exchange, liquidity, currency, commission, commission_currency, taxes, broker_realized_pnl,
+               notes, open_close, sources, payload_hash, observed_at, raw)
+    select the_account, desk_now, desk_now, desk_now,
+           r.id, r.trade_id, r.ib_exec_id, r.id_kind, r.exec_id_base, r.exec_revision, r.settled_key, r.combo_key,
+           r.correction_group, r.is_correctable, r.state, r.supersedes_execution_id, r.voided_by_event_id,
+           r.transaction_id, r.broker_trade_id, r.flex_order_id, r.ib_perm_id, r.ib_order_id, r.client_id,
+           r.brokerage_order_id, r.order_ref, r.transaction_type, r.exec_role, r.conid, r.symbol, r.sec_type,
+           r.underlying_symbol, r.fx_rate_to_base, r.multiplier, r.expiry, r.strike, r.put_call, r.executed_at,
+           r.executed_at_text, r.is_time_ambiguous, r.trade_day, r.report_date, r.side, r.quantity, r.price,
+           r.cum_quantity, r.exchange, r.liquidity, r.currency, r.commission, r.commission_currency, r.taxes,
+           r.broker_realized_pnl, r.notes, r.open_close, r.sources, decode(r.payload_hash, 'hex'), r.observed_at, r.raw
+      from jsonb_to_recordset(document->'executions') as r(
+               id uuid, trade_id uuid, ib_exec_id text, id_kind text, exec_id_base text, exec_revision integer,
+               settled_key text, combo_key text, correction_group smallint, is_correctable boolean, state text,
+               supersedes_execution_id uuid, voided_by_event_id uuid, transaction_id bigint, broker_trade_id bigint,
+               flex_order_id bigint, ib_perm_id bigint, ib_order_id bigint, client_id bigint, brokerage_order_id text,
+               order_ref text, transaction_type text, exec_role text, conid bigint, symbol text, sec_type text,
+               underlying_symbol text, fx_rate_to_base numeric, multiplier numeric, expiry date, strike numeric, put_call
+               text, executed_at timestamptz, executed_at_text text, is_time_ambiguous boolean, trade_day date,
+               report_date date, side text, quantity numeric, price numeric, cum_quantity numeric, exchange text,
+               liquidity text, currency text, commission numeric, commission_currency text, taxes numeric,
+               broker_realized_pnl numeric, notes text[], open_close text, sources text[], payload_hash text, observed_at
+               timestamptz, raw jsonb)
+    on conflict on constraint trade_executions_pkey do update
+       set fetched_at = case when e.payload_hash = excluded.payload_hash then e.fetched_at else desk_now end,
+           updated_at = desk_now,
+           trade_id = excluded.trade_id, id_kind = excluded.id_kind, exec_id_base = excluded.exec_id_base, exec_revision =
+           excluded.exec_revision, settled_key = excluded.settled_key, combo_key = excluded.combo_key, correction_group =
+           excluded.correction_group, is_correctable = excluded.is_correctable, state = excluded.state,
+           supersedes_execution_id = excluded.supersedes_execution_id, voided_by_event_id = excluded.voided_by_event_id,
+           transaction_id = excluded.transaction_id, broker_trade_id = excluded.broker_trade_id, flex_order_id =
+           excluded.flex_order_id, ib_perm_id = excluded.ib_perm_id, ib_order_id = excluded.ib_order_id, client_id =
+           excluded.client_id, brokerage_order_id = excluded.brokerage_order_id, order_ref = excluded.order_ref,
+           transaction_type = excluded.transaction_type, exec_role = excluded.exec_role, conid = excluded.conid, symbol =
+           excluded.symbol, sec_type = excluded.sec_type, underlying_symbol = excluded.underlying_symbol, fx_rate_to_base
+           = excluded.fx_rate_to_base, multiplier = excluded.multiplier, expiry = excluded.expiry, strike =
+           excluded.strike, put_call = excluded.put_call, executed_at = excluded.executed_at, executed_at_text =
+           excluded.executed_at_text, is_time_ambiguous = excluded.is_time_ambiguous, trade_day = excluded.trade_day,
+           report_date = excluded.report_date, side = excluded.side, quantity = excluded.quantity, price = excluded.price,
+           cum_quantity = excluded.cum_quantity, exchange = excluded.exchange, liquidity = excluded.liquidity, currency =
+           excluded.currency, commission = excluded.commission, commission_currency = excluded.commission_currency, taxes
+           = excluded.taxes, broker_realized_pnl = excluded.broker_realized_pnl, notes = excluded.notes, open_close =
+           excluded.open_close, sources = excluded.sources, payload_hash = excluded.payload_hash, observed_at =
+           excluded.observed_at, raw = excluded.raw;
+
+    update ibkr.trade_executions e set trade_id = r.trade_id, exec_role = r.exec_role, updated_at = desk_now
+      from jsonb_to_recordset(document->'moved') as r(id uuid, trade_id uuid, exec_role text)
+     where e.id = r.id and (e.trade_id, e.exec_role) is distinct from (r.trade_id, r.exec_role);
+
+    update ibkr.anomalies a set closed_at = desk_now
+      from jsonb_to_recordset(document->'examined') as r(kind text, subjects text[])
+     where a.account_id = the_account and a.closed_at is null and a.kind = r.kind and a.subject = any (r.subjects)
+       and not exists (select from jsonb_to_recordset(document->'anomalies') as o(id uuid) where o.id = a.id);
+
+    insert into ibkr.anomalies as a (id, account_id, kind, subject, details, opened_at, run_id)
+    select r.id, the_account, r.kind, r.subject, r.details, desk_now, the_run
+      from jsonb_to_recordset(document->'anomalies') as r(id uuid, kind text, subject text, details jsonb)
+    on conflict on constraint anomalies_pkey do update
+       set details = excluded.details, closed_at = null, run_id = excluded.run_id,
+           opened_at = case when a.closed_at is null then a.opened_at else excluded.opened_at end
+     where a.closed_at is not null or a.details is distinct from excluded.details;
+
+    insert into ibkr.booked_fills as b (account_id, exec_id_base, correction_group, ib_exec_id, source_revision, is_bust,
+                                        booked_hash, created_at, updated_at)
+    select the_account, r.exec_id_base, r.correction_group, r.ib_exec_id, r.source_revision, r.is_bust,
+           decode(r.booked_hash, 'hex'), desk_now, desk_now
+      from jsonb_to_recordset(document->'booked') as r(
+               exec_id_base text, correction_group smallint, ib_exec_id text, source_revision integer, is_bust boolean,
+               booked_hash text)
+    on conflict on constraint booked_fills_pkey do update
+       set ib_exec_id = excluded.ib_exec_id, source_revision = excluded.source_revision, is_bust = excluded.is_bust,
+           booked_hash = excluded.booked_hash, updated_at = desk_now;
+    return null;
+end
+$$;
+
+-- Write configuration down: {now, accounts: [{id, code, is_enabled, base_currency, flex_time_zone, trade_day_zone,
+-- trusted_ref_prefixes}], aliases: [{alias, account_id, segment}]} -> null. Accounts that are not named are switched off.
+create function ibkr.configure(document jsonb) returns jsonb
+language plpgsql volatile as $$
+declare
+    desk_now constant timestamptz := (document->>'now')::timestamptz;
+begin
+    insert into ibkr.accounts as a (id, code, is_enabled, base_currency, flex_time_zone, trade_day_zone, trusted_ref_prefixes,
+                                    created_at, updated_at)
+    select r.id, r.code, r.is_enabled, r.base_currency, r.flex_time_zone, r.trade_day_zone, r.trusted_ref_prefixes, desk_now,
+           desk_now
+      from jsonb_to_recordset(document->'accounts') as r(
+               id bigint, code text, is_enabled boolean, base_currency text, flex_time_zone text, trade_day_zone text,
+               trusted_ref_prefixes text[])
+     order by r.id
+    on conflict on constraint accounts_pkey do update
+       set is_enabled = excluded.is_enabled, base_currency = excluded.base_currency, flex_time_zone = excluded.flex_time_zone,
+           trade_day_zone = excluded.trade_day_zone, trusted_ref_prefixes = excluded.trusted_ref_prefixes,
+           updated_at = desk_now
+     where (a.is_enabled, a.base_currency, a.flex_time_zone, a.trade_day_zone, a.trusted_ref_prefixes)
+           is distinct from (excluded.is_enabled, excluded.base_currency, excluded.flex_time_zone, excluded.trade_day_zone,
+                             excluded.trusted_ref_prefixes);
+    update ibkr.accounts a set is_enabled = false, updated_at = desk_now
+     where a.is_enabled
+       and not exists (select from jsonb_to_recordset(document->'accounts') as r(id bigint) where r.id = a.id);
+    insert into ibkr.account_aliases as k (alias, account_id, segment)
+    select r.alias, r.account_id, r.segment
+      from jsonb_to_recordset(document->'aliases') as r(alias text, account_id bigint, segment text)
+     order by r.alias
+    on conflict on constraint account_aliases_pkey do update
+       set account_id = excluded.account_id, segment = excluded.segment
+     where (k.account_id, k.segment) is distinct from (excluded.account_id, excluded.segment);
+    return null;
+end
+$$;
+
+-- Keep refused rows or count them: {run_id, now, rows: [{id, source, account_code, reason, detail, raw}]} -> {open}: how many
+-- of them still need a decision, not counting rows of accounts that are left out on purpose.
+create function ibkr.put_aside(document jsonb) returns jsonb
+language plpgsql volatile as $$
+declare
+    desk_now constant timestamptz := (document->>'now')::timestamptz;
+    still_open bigint;
+begin
+    insert into ibkr.quarantine as q (id, source, account_code, reason, detail, raw, first_seen_at, last_seen_at, run_id)
+    select distinct on (r.id) r.id, r.source, r.account_code, r.reason, r.detail, r.raw, desk_now, desk_now,
+           (document->>'run_id')::uuid
+      from jsonb_to_recordset(document->'rows') as r(
+               id uuid, source text, account_code text, reason text, detail text, raw text)
+     order by r.id
+    on conflict on constraint quarantine_pkey do update
+       set seen_count = q.seen_count + 1, last_seen_at = greatest(q.last_seen_at, excluded.last_seen_at);
+    select count(*) into still_open
+      from ibkr.quarantine q
+     where q.state = 'open' and q.reason <> 'account_not_allowed'
+       and q.id in (select r.id from jsonb_to_recordset(document->'rows') as r(id uuid));
+    return jsonb_build_object('open', still_open);
+end
+$$;
+
+-- Begin a run: {id, job_id, source, kind, is_backfill, requested_from, requested_to, now, parser_version} -> null.
+create function ibkr.begin_run(document jsonb) returns jsonb
+language plpgsql volatile as $$
+begin
+    insert into ibkr.sync_runs (id, job_id, source, kind, is_backfill, state, requested_from, requested_to, started_at,
+                                parser_version)
+    values ((document->>'id')::uuid, (document->>'job_id')::uuid, document->>'source', document->>'kind',
+            (document->>'is_backfill')::boolean, 'running', (document->>'requested_from')::timestamptz,
+            (document->>'requested_to')::timestamptz, (document->>'now')::timestamptz,
+            (document->>'parser_version')::integer);
+    return null;
+end
+$$;
+
+-- Open anomalies, or again those that were closed: {run_id, now, rows: [{id, account_id, kind, subject, details}]} -> null.
+create function ibkr.open_anomalies(document jsonb) returns jsonb
+language plpgsql volatile as $$
+declare
+    desk_now constant timestamptz := (document->>'now')::timestamptz;
+begin
+    insert into ibkr.anomalies as a (id, account_id, kind, subject, details, opened_at, run_id)
+    select n.id, n.account_id, n.kind, n.subject, n.details, desk_now, (document->>'run_id')::uuid
+      from jsonb_to_recordset(document->'rows') as n(id uuid, account_id bigint, kind text, subject text, details jsonb)
+    on conflict on constraint anomalies_pkey do update
+       set details = excluded.details, closed_at = null, run_id = excluded.run_id, opened_at = excluded.opened_at
+     where a.closed_at is not null;
+    return null;
+end
+$$;
+
+-- End a run: {id, source, state, now, counts, error_class, error_detail, client_version, coverage: [{account_id, covered_from,
+-- covered_to, earliest_seen_at, latest_seen_at, is_complete}], anomalies: rows of ibkr.open_anomalies} -> {moved: [account_id]}.
+-- Only a complete part moves its cursor, never backwards.
+create function ibkr.end_run(document jsonb) returns jsonb
+language plpgsql volatile as $$
+declare
+    the_run  constant uuid := (document->>'id')::uuid;
+    desk_now constant timestamptz := (document->>'now')::timestamptz;
+    moved    jsonb;
+begin
+    update ibkr.sync_runs
+       set state = document->>'state', finished_at = desk_now, counts = document->'counts',
+           error_class = document->>'error_class', error_detail = document->>'error_detail',
+           client_version = coalesce(document->>'client_version', '')
+     where id = the_run and state = 'running';
+    insert into ibkr.sync_coverage (account_id, run_id, covered_from, covered_to, earliest_seen_at, latest_seen_at, is_complete)
+    select r.account_id, the_run, r.covered_from, r.covered_to, r.earliest_seen_at, r.latest_seen_at, r.is_complete
+      from jsonb_to_recordset(document->'coverage') as r(
+               account_id bigint, covered_from timestamptz, covered_to timestamptz, earliest_seen_at timestamptz,
+               latest_seen_at timestamptz, is_complete boolean)
+     order by r.account_id;
+    with written as (
+        insert into ibkr.sync_cursors as c (account_id, source, high_water_at, run_id)
+        select r.account_id, document->>'source', r.covered_to, the_run
+          from jsonb_to_recordset(document->'coverage') as r(account_id bigint, covered_to timestamptz, is_complete boolean)
+         where r.is_complete and r.covered_to is not null
+         order by r.account_id
+        on conflict on constraint sync_cursors_pkey do update
+           set high_water_at = excluded.high_water_at, run_id = excluded.run_id
+         where c.high_water_at < excluded.high_water_at
+        returning account_id)
+    select coalesce(jsonb_agg(account_id order by account_id), '[]') into moved from written;
+    perform ibkr.open_anomalies(jsonb_build_object('run_id', the_run, 'now', desk_now, 'rows', document->'anomalies'));
+    return jsonb_build_object('moved', moved);
+end
+$$;
+
+-- ---- what others may read ----
+
+create view ibkr.v_accounts as
+    select id as account_id, code, book_id, is_enabled, base_currency, opened_at, created_at, updated_at from ibkr.accounts;
+comment on view ibkr.v_accounts is 'opened_at null: executions are stored and shown, but neither booked nor told.';
+
+create view ibkr.v_trades as
+    select t.id as trade_id, t.account_id, a.code as account_code, a.book_id, t.match_kind, t.confidence, t.merged_into,
+           t.ib_perm_id, t.ib_order_id, t.flex_order_id, t.client_id, t.conid, t.order_ref, t.symbol, t.sec_type, t.side,
+           t.exchange, t.currency, t.trade_day, t.is_combo, t.status, t.order_quantity, t.total_quantity, t.total_value,
+           t.avg_price, t.commission, t.commission_currency, t.missing_commission_count, t.execution_count, t.canonical_count,
+           t.first_executed_at, t.last_executed_at, t.fetched_at, t.created_at, t.updated_at,
+           array(select k.key from ibkr.trade_keys k where k.trade_id = t.id order by k.key collate "C") as keys
+      from ibkr.trades t join ibkr.accounts a on a.id = t.account_id;
+comment on view ibkr.v_trades is 'Trades, emptied ones too (merged_into is set).';
+
+create view ibkr.v_trade_executions as
+    select e.id as execution_id, e.trade_id, e.account_id, a.code as account_code, a.book_id, e.ib_exec_id, e.id_kind,
+           e.exec_id_base, e.exec_revision, e.settled_key, e.combo_key, e.correction_group, e.is_correctable, e.state,
+           e.is_canonical, e.supersedes_execution_id, e.voided_by_event_id, e.transaction_id, e.broker_trade_id,
+           e.flex_order_id, e.ib_perm_id, e.ib_order_id, e.client_id, e.brokerage_order_id, e.order_ref, e.transaction_type,
+           e.exec_role, e.conid, e.symbol, e.sec_type, e.underlying_symbol, e.fx_rate_to_base, e.multiplier, e.expiry, e.strike,
+           e.put_call, e.executed_at, e.executed_at_text, e.is_time_ambiguous, e.trade_day, e.report_date, e.side, e.quantity,
+           e.signed_quantity, e.price, e.cum_quantity, e.exchange, e.liquidity, e.currency, e.commission,
+           e.commission_currency, e.taxes, e.broker_realized_pnl, e.notes, e.open_close, e.sources, e.raw, e.fetched_at,
+           e.created_at, e.updated_at
+      from ibkr.trade_executions e join ibkr.accounts a on a.id = e.account_id;
+
+create view ibkr.v_payloads as
+    select p.account_id, p.ib_exec_id, encode(p.payload_hash, 'hex') as payload_hash, p.source, p.kind, p.transaction_id,
+           p.observed_at, p.run_id, p.parser_version, p.raw, p.recorded_at
+      from ibkr.execution_payloads p;
+comment on view ibkr.v_payloads is 'Every text of an execution: its history.';
+
+create view ibkr.v_sync_runs as
+    select r.id as run_id, r.job_id, r.source, r.kind, r.is_backfill, r.state, r.requested_from, r.requested_to, r.started_at,
+           r.finished_at, r.counts, r.error_class, r.parser_version, r.client_version,
+           coalesce((select jsonb_agg(jsonb_build_object(
+                         'account_id', c.account_id, 'covered_from', c.covered_from, 'covered_to', c.covered_to,
+                         'earliest_seen_at', c.earliest_seen_at, 'latest_seen_at', c.latest_seen_at,
+                         'is_complete', c.is_complete) order by c.account_id)
+                       from ibkr.sync_coverage c where c.run_id = r.id), '[]') as covered
+      from ibkr.sync_runs r;
+
+create view ibkr.v_coverage_days as
+    select d.account_id, d.day,
+           case when d.settled @> tstzrange(d.from_at, d.to_at) then 'settled'
+                when d.reached && tstzrange(d.from_at, d.to_at) then 'provisional'
+                else 'gap' end as state
+      from (select s.account_id, g.day::date as day, s.settled, s.reached,
+                   g.day::timestamp at time zone s.zone as from_at,
+                   (g.day + interval '1 day')::timestamp at time zone s.zone as to_at
+              from (select a.id as account_id, a.flex_time_zone as zone,
+                           min(r.requested_from) as first_at, max(coalesce(c.covered_to, r.requested_to)) as last_at,
+                           coalesce(range_agg(tstzrange(c.covered_from, c.covered_to)) filter (
+                               where r.source = 'flex' and c.is_complete and c.covered_from is not null), '{}') as settled,
+                           coalesce(range_agg(tstzrange(c.covered_from, c.covered_to)) filter (
+                               where c.covered_from is not null), '{}') as reached
+                      from ibkr.sync_coverage c
+                      join ibkr.sync_runs r on r.id = c.run_id and r.kind = 'executions'
+                      join ibkr.accounts a on a.id = c.account_id
+                     group by a.id, a.flex_time_zone) s
+             cross join lateral generate_series(
+                 date_trunc('day', s.first_at at time zone s.zone),
+                 date_trunc('day', (s.last_at - interval '1 microsecond') at time zone s.zone),
+                 interval '1 day') as g(day)) d;
+comment on view ibkr.v_coverage_days is 'Per account and day: settled by a statement, provisional from the socket, or a gap.';
+
+create view ibkr.v_anomalies as
+    select n.id as anomaly_id, n.account_id, a.code as account_code, n.kind, n.subject, n.details, n.opened_at, n.closed_at,
+           n.run_id
+      from ibkr.anomalies n join ibkr.accounts a on a.id = n.account_id;
+
+create view ibkr.v_quarantine as
+    select id as quarantine_id, source, account_code, reason, detail, raw, state, seen_count, first_seen_at, last_seen_at, run_id,
+           decided_by, decided_at
+      from ibkr.quarantine;
+
+-- ---- grants: nobody may delete ----
+
+revoke all on all functions in schema ibkr from public;
+
+grant select on ibkr.v_accounts, ibkr.v_trades, ibkr.v_trade_executions, ibkr.v_payloads, ibkr.v_sync_runs,
+                ibkr.v_coverage_days, ibkr.v_anomalies, ibkr.v_quarantine
+    to ibkr_reader, ibkr_writer, desk_operator;
+grant ibkr_reader to tracker_reader;
+
+grant select, insert on ibkr.execution_payloads to ibkr_writer;
+grant update (observed_at) on ibkr.execution_payloads to ibkr_writer;
+grant select, insert on ibkr.sync_coverage, ibkr.broker_positions to ibkr_writer;
+grant select, insert, update on ibkr.accounts, ibkr.account_aliases, ibkr.jobs, ibkr.sync_runs, ibkr.sync_cursors,
+                                ibkr.broker_events, ibkr.trades, ibkr.trade_keys, ibkr.trade_executions, ibkr.booked_fills,
+                                ibkr.anomalies, ibkr.quarantine, ibkr.order_sizes, ibkr.flex_tokens, ibkr.flex_requests
+    to ibkr_writer;
+grant execute on function
+    ibkr.known(jsonb), ibkr.family_rows(bigint, text[], text[], bigint[], bigint[], bigint[]),
+    ibkr.kin_rows(bigint, text[], uuid[], bigint[], bigint[], text[], text[], text[], text[]), ibkr.load(jsonb),
+    ibkr.apply(jsonb), ibkr.configure(jsonb), ibkr.put_aside(jsonb), ibkr.begin_run(jsonb), ibkr.open_anomalies(jsonb),
+    ibkr.end_run(jsonb)
+    to ibkr_writer;

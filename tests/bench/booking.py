@@ -27,6 +27,7 @@ from fillbook.runtime.db import Call, Database, Tx
 from fillbook.runtime.sql import encode, statement
 from infra.database.migrate import migrate
 from infra.local.postgres import PostgresServer, binaries
+from tests.bench import limits
 from tests.bench.classic import BOOK, Classic, Step, life
 from tests.bench.report import RESULTS, Stage, alternate, publish
 from tests.support.proxy import Proxy
@@ -187,6 +188,7 @@ def run(argv: list[str]) -> int:
         one_by_one(stage, url, rounds)
         with open_database(url, 1) as db:
             steps = life(db, lambda number: book(db, [fill("TEMPLATE", number)]), "TEMPLATE", len(LIFE))
+        layer_by_layer(stage, url, rounds)
         beside_classic(stage, url, steps, rounds, "loopback", 3)
         in_batches(stage, url, rounds)
         with Proxy("127.0.0.1", urlsplit(url).port or 0) as proxy:
@@ -196,8 +198,7 @@ def run(argv: list[str]) -> int:
         check(url)
     stage.note("one execution: position, lot or closings, action, chain hashes and outbox row, committed durably")
     stage.note(
-        "all clients book into one book: its hash chain takes one booking after the other, so more clients wait for each other;"
-        " what lies between a bare insert and a booking is the client's Python and some fifteen index entries in five tables"
+        "all clients book into one book: its hash chain takes one booking after the other, so more clients wait for each other"
     )
     stage.note("afterwards quantities, lots, P&L, chain and outbox of the book agreed (audit exit 0)")
     publish(stage)
@@ -225,6 +226,35 @@ def one_by_one(stage: Stage, url: str, rounds: int) -> None:
         else:
             stage.add(f"{who}: executions / bare inserts", ratios[0], "×")
             stage.add(f"{who}: executions / TPC-B", ratios[1], "×")
+
+
+def layer_by_layer(stage: Stage, url: str, rounds: int) -> None:
+    """What each layer of a booking adds to a bare insert: the gap to the goal, line by line."""
+    with open_database(url, 1) as db:
+        limits.prepare(db, lambda number: book(db, [fill(limits.INSTRUMENT, number)]), len(LIFE), STARTED_AT)
+        insert, execution = inserts(db), lives(db)
+        layers: dict[str, limits.Work] = {
+            "a bare insert": lambda: insert(0),
+            "two messages, one row": limits.two_messages(db),
+            "the rows alone": limits.rows_alone(db, len(LIFE)),
+            "documents ready": limits.documents_ready(db, fill, STARTED_AT, COUNTED * (rounds + 1)),
+            "an execution": lambda: execution(0),
+        }
+        costs: dict[str, list[limits.Cost]] = {name: [] for name in layers}
+        for turn in range(rounds + 1):
+            for name, work in layers.items():
+                cost = limits.measure(db, work, COUNTED)
+                if turn:  # the first is the warm-up
+                    costs[name].append(cost)
+    for name, found in costs.items():
+        stage.add(f"limit: {name}", [cost.clock for cost in found], "ms")
+        stage.add(f"limit: {name}, processor time, client's side", [cost.client for cost in found], "ms")
+        stage.add(f"limit: {name}, processor time, server's side", [cost.server for cost in found], "ms")
+    stage.note(
+        "limit: two messages is the second round trip; the rows alone are the same rows with their indexes, checks and foreign"
+        " keys, written one by one from typed values that lie ready in the server; documents ready is locks, reading, parsing and"
+        " writing of what was computed beforehand; an execution adds the rules in Python"
+    )
 
 
 def beside_classic(stage: Stage, url: str, steps: list[Step], rounds: int, where: str, goal: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -223,6 +224,14 @@ def test_a_header_that_drips_ends_at_the_deadline_too() -> None:
     verdicts = {Failure.TORN: Verdict.CREATED_UNKNOWN, Failure.NO_ANSWER: Verdict.NO_ANSWER}  # was the status line read?
     assert answer.failure is not None
     assert classify(create(), answer).verdict is verdicts[answer.failure]
+
+
+def test_each_of_several_requests_at_once_ends_at_its_own_deadline() -> None:
+    with _Server(lambda _: threading.Event().wait(1.5)) as url, ThreadPoolExecutor(3) as pool:
+        speakers = [_discord(url, total_seconds=seconds) for seconds in (30, 0.2, 0.6)]
+        answers = list(pool.map(lambda speaker: speaker.send(create()).error, speakers))
+    assert answers[1:] == ["deadline", "deadline"]
+    assert answers[0] != "deadline"
 
 
 def test_a_server_that_never_answers_ends_at_the_deadline() -> None:

@@ -18,7 +18,12 @@ NEEDS: dict[str, dict[str, str]] = {
     "outbox_relay": {"outbox": "publishes"},
     "discord_notifier": {"notify": "tells", "outbox": "inbox and quarantine", "signal": "words of the reasons"},
     "desk_keeper": {"ledger": "audits", "signal": "retention", "outbox": "publishes what the audit announced"},
-    "trade_tracker": {"tracker": "answers", "signal": "words of the reasons"},
+    "trade_tracker": {
+        "tracker": "answers",
+        "ledger": "reads its own history for another moment",
+        "outbox": "ids from content",
+        "signal": "words of the reasons",
+    },
 }
 FOUNDATION = {"runtime", "money", "calendar", "values"}
 # loaded on first use, if ever; importing them at the start costs every cold start

@@ -112,6 +112,43 @@ def test_statements_touch_only_tables_of_ledger_and_outbox() -> None:
     assert re.findall(r"\boutbox\.(\w+)", code) == ["v_events"] * len(re.findall(r"\boutbox\.", code))
 
 
+AFTER = (
+    "position_quantity_after position_quantity_opened_after position_vwap_after position_cost_basis_after "
+    "position_realized_pnl_after unrealized_pnl_after"
+)
+PUBLIC = {
+    "v_books": "kind base_currency start_cash lot_method netting seq last_recorded_at",
+    "v_positions": "position_id first_action_id instrument_id symbol contract_name direction status multiplier currency "
+    "quantity_open quantity_opened quantity_closed vwap entry_vwap exit_vwap cost_basis fees_total realized_pnl "
+    "realized_pnl_gross realized_pnl_base opened_at last_action_at closed_at",
+    "v_lots": "lot_id position_id opened_at quantity quantity_open price cost_basis split_factor status",
+    "v_actions": "action_id version position_id lot_id instrument_id ticker direction action_type executed_at session_date "
+    "recorded_at quantity price value fees currency realized_pnl realized_pnl_gross realized_pnl_base "
+    f"{AFTER} reason origin cause meta",
+    "v_closings": "action_id position_id lot_id quantity price lot_price realized_pnl realized_pnl_gross executed_at",
+    "v_marks": "instrument_id as_of recorded_at price bid ask source",
+    "v_book_totals": "currency cash realized_pnl fees market_value unrealized_pnl equity",
+    "v_action_history": f"action_id version known_from known_to cause action_type quantity price realized_pnl {AFTER} state",
+    "v_trades": "trade_id ticker direction entry_ts exit_ts trim_ts created_at updated_at entry_price total_qty cost_basis "
+    "status exit_price exit_reason trim_price trimmed_pct pnl pnl_pct rank rr script_version",
+    "v_trade_events": "event_id trade_id ts type price qty value pnl_realized reason meta_json lot_id lots "
+    "qty_pct_delta qty_pct_total",
+}
+"""The columns that the ledger specification, 12, names; a view may have more."""
+AS_THEIR_TABLES = ("parked_fills", "breaks", "reconciliations", "audits", "chain_anchors")
+
+
+@pytest.mark.parametrize("view", PUBLIC)
+def test_a_public_view_has_every_column_that_readers_were_told_of(query: Query, view: str) -> None:
+    missing = {"book_id", "tenant_id", *PUBLIC[view].split()} - set(table_columns(query, view))
+    assert missing == set()
+
+
+@pytest.mark.parametrize("table", AS_THEIR_TABLES)
+def test_a_public_view_of_a_table_has_its_columns(query: Query, table: str) -> None:
+    assert {"tenant_id", *table_columns(query, table)} - set(table_columns(query, f"v_{table}")) == set()
+
+
 def test_the_pure_core_opens_nothing() -> None:
     pure = [
         "words",
@@ -127,7 +164,7 @@ def test_the_pure_core_opens_nothing() -> None:
         "columns",
         "journal",
     ]
-    pure += ["state", "rebooking", "sealing", "statehash", "events", "intake", "memory", "valuation"]
+    pure += ["state", "rebooking", "sealing", "statehash", "events", "intake", "memory", "valuation", "moment", "unfolding"]
     pure += ["statement", "matching", "causes", "breaks"]
     for name in pure:
         text = (ROOM / f"{name}.py").read_text("utf-8")

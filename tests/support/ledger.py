@@ -102,11 +102,22 @@ class MemoryWorld:
         self.events += sealed.events
         return service._outcomes(arrivals, sealed.plan, sealed)
 
-    def split(self, ratio: tuple[int, int], minute: float, *, is_void: bool = False, instrument: str = "AMD") -> None:
+    def split(
+        self,
+        ratio: tuple[int, int],
+        minute: float,
+        *,
+        is_void: bool = False,
+        instrument: str = "AMD",
+        now: datetime = DAY,
+    ) -> None:
         """Enter or undo a split."""
         adjustment = check_adjustment(make_split(self.book.book_id, ratio, minute, is_void=is_void, instrument=instrument))
         known = self.memory.adjustments.get(adjustment.adjustment_id, [])
-        version = AdjustmentVersion(adjustment=adjustment, version=len(known) + 1, recorded_at=self.memory.head.last_recorded_at)
+        if known and known[-1].adjustment.is_void == is_void:
+            return
+        recorded_at = max(now, self.memory.head.last_recorded_at)
+        version = AdjustmentVersion(adjustment=adjustment, version=len(known) + 1, recorded_at=recorded_at)
         sealed = rebuild.step(self.memory, [], [version], version.recorded_at, announce=True)
         self.events += sealed.events
 
@@ -171,10 +182,18 @@ class StoredWorld:
         """Book in a transaction of its own."""
         return service.run(self.db, lambda tx: service.book_fills(tx, self.book.book_id, fills, now))
 
-    def split(self, ratio: tuple[int, int], minute: float, *, is_void: bool = False, instrument: str = "AMD") -> None:
+    def split(
+        self,
+        ratio: tuple[int, int],
+        minute: float,
+        *,
+        is_void: bool = False,
+        instrument: str = "AMD",
+        now: datetime = DAY,
+    ) -> None:
         """Enter or undo a split."""
         adjustment = make_split(self.book.book_id, ratio, minute, is_void=is_void, instrument=instrument)
-        service.run(self.db, lambda tx: service.adjust(tx, adjustment, DAY))
+        service.run(self.db, lambda tx: service.adjust(tx, adjustment, now))
 
     @property
     def actions(self) -> list[ActionVersion]:

@@ -23,6 +23,7 @@ METHODS = ("FIFO", "LIFO", "HIFO", "AVERAGE", "SPECIFIC")
 # a history is folded several times in each example; FILLBOOK_EXAMPLES raises these with the rest
 half = settings(max_examples=max(10, settings().max_examples // 2))
 quarter = settings(max_examples=max(10, settings().max_examples // 4))
+_FATES = ("plain", "plain", "unknown fees", "late fees", "late multiplier", "revised", "moved", "busted", "both")
 quantities = st.one_of(
     st.integers(1, 20).map(Decimal),
     st.decimals("0.0001", "9", places=4, allow_nan=False, allow_infinity=False),
@@ -73,7 +74,10 @@ def deliveries(draw: st.DrawFn, size: int = 10, *, hedge: bool = False) -> list[
     """Facts with what happens to them: unknown first and known later, corrected, busted, moved to another instrument."""
     result: list[Fill] = []
     for fill in draw(facts(size, hedge=hedge)):
-        fate = draw(st.sampled_from(["plain", "plain", "late fees", "late multiplier", "revised", "moved", "busted", "both"]))
+        fate = draw(st.sampled_from(_FATES))
+        if fate == "unknown fees":
+            result.append(replace(fill, fees=None, fees_currency=None))
+            continue
         if fate == "late fees":
             result.append(replace(fill, fees=None, fees_currency=None))
         if fate == "late multiplier":

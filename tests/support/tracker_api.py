@@ -9,10 +9,13 @@ from fillbook.tracker.lanes import PARAMETERS as LANE_PARAMETERS
 from fillbook.tracker.model import DIRECTIONS, LIMIT_MAX, SOURCES, STATUSES, TICKER_LENGTH_MAX, TRADE_PARAMETERS
 
 INSTANT = {"type": "string", "examples": ["2026-02-03", "2026-02-03T15:16:00Z", "1770131700000"]}
+CLOCK = {"type": "string", "examples": ["2026-02-03T15:16:00Z", "1770131700000"]}
 SCHEMAS: dict[str, dict[str, Any]] = {
     "books": {"type": "string", "examples": ["live", "all", "live,ibkr:U1"]},
     "since": INSTANT,
     "until": INSTANT,
+    "as_of": CLOCK,
+    "known_as_of": CLOCK,
     "ticker": {"type": "string", "minLength": 1, "maxLength": TICKER_LENGTH_MAX},
     "direction": {"enum": list(DIRECTIONS)},
     "status": {"enum": list(STATUSES)},
@@ -35,6 +38,28 @@ ERROR = {
     "additionalProperties": False,
 }
 LISTS = {"/timed/trades": ("trades", TRADE_PARAMETERS), "/timed/ledger/trades": ("trades", TRADE_PARAMETERS)}
+NULLABLE_TEXT = {"type": ["string", "null"]}
+NULLABLE_WHOLE = {"type": ["integer", "null"]}
+FRAME = {
+    "ok": {"const": True},
+    "as_of_ts": {"type": "integer"},
+    "as_of_at": {"type": "string"},
+    "known_as_of_ts": {"type": "integer"},
+    "known_as_of_at": {"type": "string"},
+    "data_as_of_ts": NULLABLE_WHOLE,
+    "data_as_of_at": NULLABLE_TEXT,
+    "books": {
+        "type": "object",
+        "additionalProperties": {
+            "type": "object",
+            "required": ["seq"],
+            "properties": {"seq": {"type": "integer", "minimum": 0}},
+            "additionalProperties": False,
+        },
+    },
+    "count": {"type": "integer", "minimum": 0},
+    "has_more": {"type": "boolean"},
+}
 PATHS = {**LISTS, "/timed/lanes": ("lanes", LANE_PARAMETERS), "/timed/health": ("status", frozenset[str]())}
 
 
@@ -54,7 +79,14 @@ def tracker_document() -> dict[str, Any]:
 
 def _operation(key: str, names: frozenset[str]) -> dict[str, Any]:
     refused = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
-    found = {"type": "object", "required": [key]}
+    found: dict[str, Any] = {"type": "object", "required": [key]}
+    if "known_as_of" in names:
+        found = {
+            "type": "object",
+            "required": [key, *FRAME],
+            "properties": FRAME | {key: {"type": "array", "items": {"type": "object"}}},
+            "additionalProperties": False,
+        }
     return {
         "parameters": [{"name": name, "in": "query", "required": False, "schema": SCHEMAS[name]} for name in sorted(names)],
         "responses": {

@@ -1,8 +1,10 @@
 """Operator verbs of the ledger: ``python3 infra/dev.py op ledger VERB …`` (as ``desk_operator``; ``--help`` of each verb).
 
     audit [--book B] [--json] [--store]       the sixteen invariants; exit 0 clean, 20 + the lowest that failed
-    verify [--book B]                         the hash chain; exit 1 and the first rows that are not what they were
+    verify [--book B | --pack FILE]           the hash chain; exit 1 and the first rows that are not what they were
     rebuild --check | --write [--accept]      fold the journal again; exit 1 where it differs (--write: maintenance role)
+    show --book B [--instrument I] [--as-of T] [--known-as-of K] [--json]   the book at T, as it was known at K
+    export --book B --format F --out DIR      csv, beancount or an evidence pack; [--as-of T] [--known-as-of K]
     methods --book B [--instrument I]         the same journal under all five lot methods, side by side
     fill, bust, split                         what an operator enters: a fact, the end of one, a split
     anchor [--book B]                         store and announce the chain's end for today
@@ -10,7 +12,7 @@
     breaks [--book B] [--all] [--json]        differences to the brokers, with cause and age
     note --book B --break ID --note TEXT      a note on a break
 
-Exit 2 is wrong usage or a refusal, 3 a database that could not be asked.
+Exit 2 is wrong usage or a refusal, 3 a database that could not be asked; a pack is verified without one.
 """
 
 from __future__ import annotations
@@ -19,12 +21,16 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 
-from fillbook.ledger import audit, bookstore, breakverbs, operator, rebuild, verification
+from fillbook.ledger import audit, bookstore, breakverbs, export, operator, pack, rebuild, standing, verification
 from fillbook.ledger.comparison import MethodResult, compare_methods
 from fillbook.ledger.model import LotMethod
+from fillbook.ledger.moment import moment
+from fillbook.ledger.walk import Horizon
 from fillbook.ledger.words import EFFECTS
 from fillbook.money import plain
+from fillbook.runtime import logs
 from fillbook.runtime.clock import clock_for
 from fillbook.runtime.config import ConfigError, DatabaseConfig
 from fillbook.runtime.db import Database
@@ -37,9 +43,12 @@ STATEMENT_SECONDS_MAX = 300
 Verb = Callable[[Database, argparse.Namespace, datetime], int]
 
 
+@logs.quiet()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     options = _parser().parse_args(arguments)
+    if options.verb == "verify" and options.pack is not None:
+        return _verify_pack(options.pack)
     try:
         config = DatabaseConfig.from_environment()
     except ConfigError as error:
@@ -95,6 +104,37 @@ def _verify(db: Database, options: argparse.Namespace, _: datetime) -> int:
     return worst
 
 
+def _verify_pack(path: Path) -> int:
+    try:
+        proof = pack.prove(path)
+    except Rejected as error:
+        print(f"refused: {error}", file=sys.stderr)
+        return USAGE
+    print(f"{proof.book_id}: {proof.findings[0] if proof.findings else 'whole'}")
+    for finding in proof.findings[1:]:
+        print(f"  {finding}")
+    print(f"  seq {proof.seq}, chain {proof.chain_head}, state {proof.state_hash}, {proof.anchors} anchors")
+    return DIFFERS if proof.findings else CLEAN
+
+
+def _export(db: Database, options: argparse.Namespace, _: datetime) -> int:
+    ends = {name: None if text is None else operator.instant_of(text, name) for name, text in _horizon(options).items()}
+    try:
+        done = export.export(db, options.book, options.format, options.out, Horizon(**ends))
+    except OSError as error:
+        print(f"refused: cannot write: {error.strerror}", file=sys.stderr)
+        return USAGE
+    for file in done.files:
+        print(f"{file.path}: {file.size} bytes, sha256 {file.sha256}")
+    for position_id, instrument, reason in done.left_out:
+        print(f"  left out: position {position_id} of {instrument}: {reason}")
+    return CLEAN
+
+
+def _horizon(options: argparse.Namespace) -> dict[str, str | None]:
+    return {"as_of": options.as_of, "known_as_of": options.known_as_of}
+
+
 def _rebuild(db: Database, options: argparse.Namespace, _: datetime) -> int:
     worst = CLEAN
     for book_id in _books(db, options):
@@ -105,6 +145,13 @@ def _rebuild(db: Database, options: argparse.Namespace, _: datetime) -> int:
             print(f"  {difference.table} {difference.row}: {', '.join(difference.columns)}")
         worst = max(worst, CLEAN if result.is_equal or options.write else DIFFERS)
     return worst
+
+
+def _show(db: Database, options: argparse.Namespace, now: datetime) -> int:
+    given = {name: operator.optional_instant(getattr(options, name), name) for name in ("as_of", "known_as_of")}
+    found = standing.book_as_of(db, options.book, moment(now=now, **given), options.instrument)
+    print(encode(standing.document(found)) if options.json else "\n".join(standing.lines(found)))
+    return CLEAN
 
 
 def _methods(db: Database, options: argparse.Namespace, _: datetime) -> int:
@@ -161,6 +208,8 @@ _VERBS: Mapping[str, Verb] = {
     "audit": _audit,
     "verify": _verify,
     "rebuild": _rebuild,
+    "show": _show,
+    "export": _export,
     "methods": _methods,
     "fill": _enter,
     "bust": _bust,
@@ -181,8 +230,22 @@ def _parser() -> argparse.ArgumentParser:
     way.add_argument("--check", action="store_true", help="compare with what is stored; write nothing")
     way.add_argument("--write", action="store_true", help="replace history and projections (role ledger_maintenance)")
     again.add_argument("--accept", action="store_true", help="with --write: commit even if a hash is another one")
-    for verb in (proof, again, verbs.add_parser("verify", help="the hash chain"), verbs.add_parser("anchor", help="today's end")):
+    chain = verbs.add_parser("verify", help="the hash chain")
+    chain.add_argument("--pack", type=Path, metavar="FILE", help="an evidence pack instead of the database")
+    for verb in (proof, again, chain, verbs.add_parser("anchor", help="today's end")):
         verb.add_argument("--book", help="one book; all when left out")
+    shown = verbs.add_parser("show", help="open positions, lots and totals at any moment, as they were known at any later one")
+    shown.add_argument("--book", required=True)
+    shown.add_argument("--instrument", help="its positions alone, closed ones too")
+    shown.add_argument("--as-of", metavar="T", help="executed by then: ISO with a zone; default: as of K")
+    shown.add_argument("--known-as-of", metavar="K", help="recorded by then; default: now")
+    shown.add_argument("--json", action="store_true", help="one JSON document")
+    out = verbs.add_parser("export", help="csv, beancount text or an evidence pack")
+    out.add_argument("--book", required=True)
+    out.add_argument("--format", required=True, choices=tuple(export.FORMS))
+    out.add_argument("--out", required=True, type=Path, metavar="DIR")
+    out.add_argument("--as-of", metavar="T", help="leave out what was executed later")
+    out.add_argument("--known-as-of", metavar="K", help="leave out what was recorded later")
     compared = verbs.add_parser("methods", help="one journal under all five lot methods")
     compared.add_argument("--book", required=True)
     compared.add_argument("--instrument")

@@ -7,16 +7,17 @@ from datetime import date, datetime
 from heapq import merge
 from typing import Any
 
-from fillbook.ledger import reading
+from fillbook.ledger import reading, stored
 from fillbook.ledger.ids import instant_text
-from fillbook.ledger.model import ActionVersion, AdjustmentVersion, BookHead, FillVersion, Lot, Position
-from fillbook.ledger.statehash import state_hash
+from fillbook.ledger.model import ActionVersion, AdjustmentVersion, BookHead, FillVersion, Lot, Position, PositionStatus
+from fillbook.ledger.statehash import action_line, hash_of, lot_line, position_line
 from fillbook.ledger.store import QUERIES
 from fillbook.runtime.db import Call, Tx
 from fillbook.runtime.errors import Rejected
 
 PAGE_ROWS = 2_000
 WRITE_ROWS = 1_000
+RawRow = tuple[str, Mapping[str, Any], Sequence[Mapping[str, Any]]]
 _FIRST_ID = "00000000-0000-0000-0000-000000000000"
 # referenced rows first
 _ORDER = ("fills", "adjustments", "positions", "lots", "actions", "closings", "parked")
@@ -45,10 +46,15 @@ def _head(rows: Sequence[Mapping[str, Any]], *, is_locked: bool) -> BookHead:
 
 def journal(tx: Tx, book_id: str) -> Iterator[FillVersion | AdjustmentVersion]:
     """All journal rows in seq order."""
-    adjustments = [reading.adjustment_version(row["row"]) for row in tx.query(QUERIES["adjustments"], book_id=book_id)]
+    adjustments = adjustment_rows(tx, book_id)
     fills = (reading.fill_version(row["row"]) for row in _by_seq(tx, "fills_page", book_id))
     rows: Iterator[FillVersion | AdjustmentVersion] = merge(fills, adjustments, key=lambda row: row.seq)
     return rows
+
+
+def adjustment_rows(tx: Tx, book_id: str) -> list[AdjustmentVersion]:
+    """All versions of all splits in seq order."""
+    return [reading.adjustment_version(row["row"]) for row in tx.query(QUERIES["adjustments"], book_id=book_id)]
 
 
 def action_versions(tx: Tx, book_id: str) -> Iterator[ActionVersion]:
@@ -57,23 +63,47 @@ def action_versions(tx: Tx, book_id: str) -> Iterator[ActionVersion]:
         yield reading.action_version(row["row"], row["closings"])
 
 
-def raw_rows(tx: Tx, book_id: str) -> Iterator[tuple[str, Mapping[str, Any], Sequence[Mapping[str, Any]]]]:
+def raw_rows(tx: Tx, book_id: str) -> Iterator[RawRow]:
     """(table, row, closings) of every chained row in seq order, as stored, hashes included."""
-    adjustments = [("adjustments", row["row"], ()) for row in tx.query(QUERIES["adjustments"], book_id=book_id)]
-    fills = (("fills", row["row"], ()) for row in _by_seq(tx, "fills_page", book_id))
-    actions = (("execution_actions", row["row"], row["closings"] or ()) for row in _by_seq(tx, "actions_page", book_id))
-    return merge(fills, adjustments, actions, key=lambda item: item[1]["seq"])
+    return merge(raw_journal(tx, book_id), raw_actions(tx, book_id), key=_raw_seq)
+
+
+def raw_journal(tx: Tx, book_id: str) -> Iterator[RawRow]:
+    """The journal's part of ``raw_rows``."""
+    adjustments: list[RawRow] = [("adjustments", row["row"], ()) for row in tx.query(QUERIES["adjustments"], book_id=book_id)]
+    fills: Iterator[RawRow] = (("fills", row["row"], ()) for row in _by_seq(tx, "fills_page", book_id))
+    return merge(fills, adjustments, key=_raw_seq)
+
+
+def raw_actions(tx: Tx, book_id: str) -> Iterator[RawRow]:
+    """The history's part of ``raw_rows``."""
+    return (("execution_actions", row["row"], row["closings"] or ()) for row in _by_seq(tx, "actions_page", book_id))
+
+
+def _raw_seq(item: RawRow) -> int:
+    seq: int = item[1]["seq"]
+    return seq
+
+
+def raw_positions(tx: Tx, book_id: str) -> Iterator[Mapping[str, Any]]:
+    """All positions by id, as stored."""
+    return _by_id(tx, "positions_page", book_id, "position_id")
+
+
+def raw_lots(tx: Tx, book_id: str) -> Iterator[Mapping[str, Any]]:
+    """All lots by id, as stored."""
+    return _by_id(tx, "lots_page", book_id, "lot_id")
 
 
 def positions(tx: Tx, book_id: str) -> Iterator[tuple[Position, int]]:
     """All positions with their updated_seq."""
-    for row in _by_id(tx, "positions_page", book_id, "position_id"):
+    for row in raw_positions(tx, book_id):
         yield reading.position(row), row["updated_seq"]
 
 
 def lots(tx: Tx, book_id: str) -> Iterator[Lot]:
     """All lots."""
-    for row in _by_id(tx, "lots_page", book_id, "lot_id"):
+    for row in raw_lots(tx, book_id):
         yield reading.lot(row)
 
 
@@ -100,9 +130,22 @@ def current_fill(tx: Tx, book_id: str, fill_id: str) -> FillVersion | None:
 
 
 def book_state_hash(tx: Tx, book_id: str) -> str:
-    """The state hash of what is stored."""
-    current = (version for version in action_versions(tx, book_id) if version.superseded_at is None)
-    return state_hash(current, lots(tx, book_id), (position for position, _ in positions(tx, book_id)))
+    """The state hash of what is stored, a page at a time."""
+    return hash_of(_state_lines(tx, book_id))
+
+
+def _state_lines(tx: Tx, book_id: str) -> Iterator[str]:
+    after = _FIRST_ID
+    while rows := tx.query(QUERIES["current_actions_page"], book_id=book_id, after=after, rows_max=PAGE_ROWS):
+        for row in rows:
+            yield action_line(stored.read_action(row["row"]), stored.read_closings(row["closings"]))
+        after = rows[-1]["row"]["action_id"]
+    for lot in raw_lots(tx, book_id):
+        if lot["status"] != PositionStatus.VOID:
+            yield lot_line(stored.read_lot(lot))
+    for position in raw_positions(tx, book_id):
+        if position["status"] != PositionStatus.VOID:
+            yield position_line(stored.read_position(position))
 
 
 def replace_book(tx: Tx, head: BookHead, tables: Mapping[str, list[dict[str, Any]]], *, with_journal: bool) -> None:

@@ -55,14 +55,18 @@ class Table:
         self.name = name
         self.names = ("book_id", *(column for column, _ in pairs))
         self._get = attrgetter(*(column if column in own else prefix + column for column, _ in pairs))
-        self._converts = [_KINDS[kind] for _, kind in pairs]
+        # only what is no JSON value yet is looked at again: (place in the row, how to write it)
+        converts = ((place, _KINDS[kind]) for place, (_, kind) in enumerate(pairs, 1))
+        self._converts = [(place, convert) for place, convert in converts if convert is not None]
 
     def values(self, book_id: str, row: object) -> Values:
         """The row's values in schema order, ``book_id`` first."""
-        return [book_id] + [
-            value if convert is None or value is None else convert(value)
-            for value, convert in zip(self._get(row), self._converts, strict=True)
-        ]
+        values = [book_id, *self._get(row)]
+        for place, convert in self._converts:
+            value = values[place]
+            if value is not None:
+                values[place] = convert(value)
+        return values
 
     def document(self, values: Values) -> dict[str, Any]:
         """The values by column name, for ``jsonb_populate_recordset``."""

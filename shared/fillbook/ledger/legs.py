@@ -140,7 +140,7 @@ def close_leg(
         given_proceeds += lot_proceeds or ZERO
         given_fees += fees_base or ZERO
         notional += taken * lot.price_adjusted
-        left = _less(lot, taken)
+        left = without(lot, taken)
         closings.append(_closing(ordinal, lot, left, taken, close_value, lot_proceeds, fees_base, fill, fx_rate, is_long))
         lots[index] = left
         touched.append(left)
@@ -181,8 +181,8 @@ def _share(whole: Decimal | None, cumulative: Decimal, quantity: Decimal, given:
     return whole - given if is_last else part(whole, cumulative, quantity, given)
 
 
-def _less(lot: Lot, taken: Decimal) -> Lot:
-    """``lot`` without ``taken``; amounts by running difference over the whole lot, so an emptied lot has basis exactly 0."""
+def without(lot: Lot, taken: Decimal) -> Lot:
+    """``lot`` less ``taken`` of it; amounts by running difference over the whole lot: an emptied one has basis exactly 0."""
     left = lot.quantity_open - taken
     if left:
         value, basis, fees = (

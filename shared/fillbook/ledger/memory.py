@@ -10,6 +10,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import localcontext
 
 from fillbook.ledger.ids import action_id
 from fillbook.ledger.journal import Change
@@ -27,6 +28,7 @@ from fillbook.ledger.model import (
 from fillbook.ledger.rebooking import History, Plan
 from fillbook.ledger.sealing import Sealed
 from fillbook.ledger.state import LedgerState, Tail
+from fillbook.money import CONTEXT, ZERO
 
 Order = tuple[datetime, str, str, int]
 
@@ -96,6 +98,9 @@ class MemoryBook:
             self._put_position(position, sealed.head.seq)
         for lot in plan.lots:
             self._put_lot(lot)
+        written = {position.position_id for position in (*plan.left, *plan.positions)}
+        for position_id in {lot.position_id for lot in plan.lots} - written:
+            self._hold_lots(position_id)
         for row in sealed.actions:
             self._put_action(row)
         for fill_id in plan.unparked:
@@ -204,6 +209,18 @@ class MemoryBook:
             self._lots_of[before.position_id].pop(lot.lot_id, None)
         self.lots[lot.lot_id] = lot
         self._lots_of.setdefault(lot.position_id, {})[lot.lot_id] = None
+
+    def _hold_lots(self, position_id: str) -> None:
+        """A position whose own columns did not change still holds its lots as they are now, in booking order."""
+        position = self.positions[position_id]
+        held = (self.lots[lot_id] for lot_id in self._lots_of[position_id])
+        lots = sorted(
+            (lot for lot in held if lot.status is PositionStatus.OPEN),
+            key=lambda lot: (lot.opened_at, lot.venue_order, lot.fill_id),
+        )
+        with localcontext(CONTEXT):
+            notional = sum((lot.quantity_open * lot.price_adjusted for lot in lots), ZERO)
+        self.positions[position_id] = replace(position, lots=tuple(lots), notional_open=notional)
 
     def _put_action(self, row: ActionVersion) -> None:
         before = self.current.get(row.action.action_id)

@@ -25,7 +25,7 @@ _RATIO = re.compile(r"([1-9]\d{0,5}):([1-9]\d{0,5})")
 
 def fill_of(given: Mapping[str, Any], now: datetime) -> Fill:
     """A fill of ``source=operator`` from texts by name; raises ``Rejected`` naming the field."""
-    executed_at = _instant(given["executed_at"], "executed_at")
+    executed_at = instant_of(given["executed_at"], "executed_at")
     fees = _number(given, "fees")
     try:
         return Fill(
@@ -88,7 +88,7 @@ def split_of(given: Mapping[str, Any], _now: datetime) -> Adjustment:
         instrument=given["instrument"],
         ratio_num=int(ratio[1]),
         ratio_den=int(ratio[2]),
-        effective_at=_instant(given["effective"], "effective"),
+        effective_at=instant_of(given["effective"], "effective"),
         is_void=given["void"],
         entered_by=given["by"],
         reason=given["reason"],
@@ -98,6 +98,11 @@ def split_of(given: Mapping[str, Any], _now: datetime) -> Adjustment:
 def split(db: Database, adjustment: Adjustment, now: datetime) -> bool:
     """Enter or undo a split; False when it stands like that already."""
     return service.run(db, lambda tx: service.adjust(tx, adjustment, now))
+
+
+def optional_instant(text: str | None, name: str) -> datetime | None:
+    """An instant of a verb's argument, or None when it was not given; ``Rejected('instant_invalid')`` naming it."""
+    return None if text is None else instant_of(text, name)
 
 
 def _told(outcome: Outcome) -> dict[str, Any]:
@@ -137,7 +142,8 @@ def _required(given: Mapping[str, Any], name: str) -> Decimal:
     return number
 
 
-def _instant(text: str, name: str) -> datetime:
+def instant_of(text: str, name: str) -> datetime:
+    """An ISO instant with its zone, in UTC; ``Rejected('instant_invalid')``."""
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:

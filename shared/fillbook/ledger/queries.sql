@@ -508,3 +508,232 @@ select r.kind, a.instrument, a.direction::text as direction, a.side::text as sid
           and a.executed_at <= :as_of and (:since::timestamptz is null or a.executed_at > :since::timestamptz)
           and abs(case r.kind when 'cash' then a.cash_effect else a.realized_pnl end - r.amount) <= :tolerance
         order by a.executed_at desc limit 1) as a;
+
+-- As of T, known as of K. These read the room's views alone, so that readers of other rooms may run them too. An "offset 0"
+-- keeps a position's condition inside the halves of actions_as_of, where it reaches their indexes; as a join it would not.
+
+-- name: books_as_of
+-- Books with the newest row of their chain that was recorded by K: its seq, and when.
+select b.book_id, b.tenant_id, b.kind, b.lot_method::text as lot_method, b.netting, b.base_currency, b.start_cash, b.calendar,
+       coalesce(known.seq, 0) as seq,
+       coalesce(known.recorded_at, case when b.created_at <= :known_as_of::timestamptz then b.created_at end) as recorded_at
+  from ledger.v_books b
+  left join lateral (
+      select max(newest.recorded_at) as recorded_at, max(newest.seq) as seq
+        from ((select f.recorded_at, f.seq from ledger.v_fill_history f
+                where f.book_id = b.book_id and f.recorded_at <= :known_as_of::timestamptz
+                order by f.recorded_at desc, f.seq desc limit 1)
+              union all
+              (select a.known_from, a.seq from ledger.v_action_history a
+                where a.book_id = b.book_id and a.known_from <= :known_as_of::timestamptz
+                order by a.known_from desc, a.seq desc limit 1)
+              union all
+              (select j.recorded_at, j.seq from ledger.v_split_history j
+                where j.book_id = b.book_id and j.recorded_at <= :known_as_of::timestamptz
+                order by j.recorded_at desc, j.seq desc limit 1)) as newest) as known on true
+ where b.book_id = any(:books::text[])
+ order by b.book_id;
+
+-- name: positions_as_of
+-- Positions, newest entry first: the last action of each by T, and the sums over its actions by then; bounded by rows_max.
+-- What is open is what has no EXIT: few of many, so that all entries are compared with all exits instead of one by one.
+with found as (
+    select held.*
+      from unnest(:books::text[]) as wanted(book_id)
+     cross join lateral (
+           (select e.book_id, e.position_id, e.executed_at
+              from ledger.entries_as_of(wanted.book_id, :as_of, :known_as_of) as e
+             where :status::text <> 'open'
+               and (:status::text = 'all' or exists (
+                    select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
+                     where x.position_id = e.position_id and x.action_type = 'EXIT' offset 0))
+               and (:ticker::text is null or e.ticker = :ticker::text)
+               and (:instrument::text is null or e.instrument_id = :instrument::text)
+               and (:direction::text is null or e.direction::text = :direction::text)
+               and ((:since::timestamptz is null and :until::timestamptz is null) or exists (
+                    select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
+                     where x.position_id = e.position_id
+                       and (:since::timestamptz is null or x.executed_at >= :since::timestamptz)
+                       and (:until::timestamptz is null or x.executed_at < :until::timestamptz)
+                    offset 0))
+             order by e.executed_at desc, e.position_id desc
+             limit :rows_max)
+           union all
+           (select e.book_id, e.position_id, e.executed_at
+              from ledger.entries_as_of(wanted.book_id, :as_of, :known_as_of) as e
+             where :status::text = 'open'
+               and not exists (
+                    select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
+                     where x.position_id = e.position_id and x.action_type = 'EXIT')
+               and (:ticker::text is null or e.ticker = :ticker::text)
+               and (:instrument::text is null or e.instrument_id = :instrument::text)
+               and (:direction::text is null or e.direction::text = :direction::text)
+               and ((:since::timestamptz is null and :until::timestamptz is null) or exists (
+                    select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
+                     where x.position_id = e.position_id
+                       and (:since::timestamptz is null or x.executed_at >= :since::timestamptz)
+                       and (:until::timestamptz is null or x.executed_at < :until::timestamptz)
+                    offset 0))
+             order by e.executed_at desc, e.position_id desc
+             limit :rows_max)) as held
+     order by held.executed_at desc, held.position_id desc
+     limit :rows_max
+), chosen as (
+    select entry.*, last.*
+      from found
+     cross join lateral (
+         select a.book_id, a.position_id, a.action_id as first_action_id, a.fill_seq, a.instrument_id, a.ticker,
+                a.direction::text as direction, a.executed_at as opened_at, a.meta->>'rank' as rank, a.meta->>'rr' as rr,
+                a.meta->>'script_version' as script_version
+           from ledger.actions_as_of(found.book_id, :as_of, :known_as_of) as a
+          where a.position_id = found.position_id and a.action_type = 'ENTRY' offset 0) as entry
+     cross join lateral (
+         select l.executed_at as last_action_at, l.price as last_price, l.reason as last_reason, l.position_quantity_after,
+                l.position_quantity_opened_after, l.position_vwap_after, l.position_cost_basis_after,
+                l.position_realized_pnl_after
+           from ledger.actions_as_of(found.book_id, :as_of, :known_as_of) as l
+          where l.position_id = found.position_id
+          order by l.executed_at desc, l.venue_order desc, l.fill_id desc, l.leg desc limit 1) as last
+)
+select chosen.*, fill.contract_name, fill.cash_style, told.created_at, total.*
+  from chosen
+  join ledger.v_fill_history fill on fill.book_id = chosen.book_id and fill.seq = chosen.fill_seq
+ cross join lateral (
+     select min(v.known_from) as created_at from ledger.v_action_history v
+      where v.book_id = chosen.book_id and v.action_id = chosen.first_action_id and v.known_from <= :known_as_of) as told
+ cross join lateral (
+     select count(*) as action_count, max(a.known_from) as updated_at,
+            coalesce(max(a.currency) filter (where a.currency <> 'XXX'), 'XXX') as currency, max(a.multiplier) as multiplier,
+            max(a.executed_at) filter (where k.opens) as last_opened_at,
+            sum(a.quantity * a.price) filter (where k.opens) as entry_notional,
+            sum(a.quantity * a.price) filter (where not k.opens) as exit_notional,
+            case when bool_and(a.value is not null and a.fees is not null) filter (where k.opens)
+                 then sum(a.value + k.sign * a.fees) filter (where k.opens) end as opening_basis,
+            case when bool_and(a.fees is not null) then sum(a.fees) end as fees_total,
+            case when bool_and(a.realized_pnl_gross is not null) filter (where not k.opens) is not false
+                 then coalesce(sum(a.realized_pnl_gross), 0) end as realized_pnl_gross,
+            case when bool_and(a.realized_pnl_base is not null) filter (where not k.opens) is not false
+                 then coalesce(sum(a.realized_pnl_base), 0) end as realized_pnl_base,
+            max(a.executed_at) filter (where a.action_type = 'TRIM') as trimmed_at,
+            (array_agg(a.price order by a.executed_at desc, a.venue_order desc, a.fill_id desc)
+             filter (where a.action_type = 'TRIM'))[1] as trim_price
+       from ledger.actions_as_of(chosen.book_id, :as_of, :known_as_of) as a
+      cross join lateral (select a.action_type in ('ENTRY', 'ADD_ENTRY') as opens,
+                                 case when a.direction = 'LONG' then 1 else -1 end as sign) as k
+      where a.position_id = chosen.position_id) as total
+ order by chosen.opened_at desc, chosen.position_id desc;
+
+-- name: actions_as_of
+-- The actions of some positions (pairs of book and position) in booking order, with their fills and closings.
+select a.book_id, a.position_id, a.version, a.known_from, to_json(a) as action, to_json(f) as fill, c.closings
+  from unnest(:books::text[], :positions::uuid[]) as wanted(book_id, position_id)
+ cross join lateral (
+     select x.* from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
+      where x.position_id = wanted.position_id offset 0) as a
+  join ledger.v_fill_history f on f.book_id = a.book_id and f.seq = a.fill_seq
+  left join lateral (
+      select json_agg(v order by v.ordinal) as closings from ledger.v_closing_history v
+       where v.book_id = a.book_id and v.action_id = a.action_id and v.version = a.version) as c on true
+ order by a.book_id, a.position_id, a.executed_at, a.venue_order, a.fill_id, a.leg
+ limit :rows_max;
+
+-- name: splits_as_of
+-- The splits of a book in force by T.
+select to_json(j) as row from ledger.splits_as_of(:book_id, :as_of, :known_as_of) as j order by j.effective_at, j.adjustment_id;
+
+-- name: marks_as_of
+-- The last mark of each instrument (pairs of book and instrument) at or before an instant, as it was seen.
+select wanted.book_id, wanted.instrument, m.price, m.marked_at, m.source
+  from unnest(:books::text[], :instruments::text[]) as wanted(book_id, instrument)
+ cross join lateral (
+     select v.price, v.marked_at, v.source from ledger.v_mark_history v
+      where v.book_id = wanted.book_id and v.instrument_id = wanted.instrument
+        and v.bucket_at <= :at::timestamptz and v.marked_at <= :at::timestamptz
+      order by v.bucket_at desc limit 1) as m;
+
+-- name: totals_as_of
+-- What was moved, paid and realized in a book by T, per currency; a position realizes in its own, known or unknown.
+with booked as (
+    select * from ledger.actions_as_of(:book_id, :as_of, :known_as_of)
+), moved as (
+    select currency, case when bool_and(cash_effect is not null) then sum(cash_effect) end as cash_effect,
+           case when bool_and(fees is not null) then sum(fees) end as fees
+      from booked group by currency
+), earned as (
+    select coalesce(max(currency) filter (where currency <> 'XXX'), 'XXX') as currency,
+           case when bool_and(realized_pnl is not null) filter (where action_type in ('TRIM', 'EXIT')) is not false
+                then coalesce(sum(realized_pnl), 0) end as realized_pnl
+      from booked group by position_id
+), realized as (
+    select currency, case when bool_and(realized_pnl is not null) then sum(realized_pnl) end as realized_pnl
+      from earned group by currency
+)
+select currency, moved.currency is not null as has_moved, moved.cash_effect, moved.fees,
+       realized.currency is not null as has_realized, realized.realized_pnl
+  from moved full join realized using (currency)
+ order by currency;
+
+-- name: walk_instruments
+-- Every instrument that a book has fills of.
+select distinct f.instrument collate "C" as instrument from ledger.fills f where f.book_id = :book_id order by 1;
+
+-- name: walk_fills_page
+-- Fills of an instrument after a key, in booking order: of each the version current as of a knowledge, busts left out.
+select to_json(f) as row,
+       (select min(v.seq) from ledger.fills v where v.book_id = f.book_id and v.fill_id = f.fill_id) as first_seq
+  from ledger.fills f
+ where f.book_id = :book_id and f.instrument = :instrument and not f.is_bust
+   and (f.executed_at, f.venue_order, f.fill_id) > (:after_at::timestamptz, :after_order::text, :after_id::uuid)
+   and f.executed_at <= :as_of::timestamptz and f.recorded_at <= :known_as_of::timestamptz
+   and not exists (select from ledger.fills n
+                    where n.book_id = f.book_id and n.fill_id = f.fill_id and n.recorded_at <= :known_as_of::timestamptz
+                      and (n.source_revision, n.is_bust, n.version) > (f.source_revision, f.is_bust, f.version))
+ order by f.executed_at, f.venue_order, f.fill_id limit :rows_max;
+
+-- name: export_fills_page
+-- Facts of a book after a seq: of each the version current as of a knowledge, busts included.
+select to_json(f) as row from ledger.fills f
+ where f.book_id = :book_id and f.seq > :after
+   and f.executed_at <= :as_of::timestamptz and f.recorded_at <= :known_as_of::timestamptz
+   and not exists (select from ledger.fills n
+                    where n.book_id = f.book_id and n.fill_id = f.fill_id and n.recorded_at <= :known_as_of::timestamptz
+                      and (n.source_revision, n.is_bust, n.version) > (f.source_revision, f.is_bust, f.version))
+ order by f.seq limit :rows_max;
+
+-- name: export_actions_page
+-- Booked actions of a book after a seq that were current as of a knowledge, each with its closings in ordinal order.
+select to_json(a) as row,
+       (select json_agg(c order by c.ordinal) from ledger.closings c
+         where c.book_id = a.book_id and c.action_id = a.action_id and c.version = a.version) as closings
+  from ledger.execution_actions a
+ where a.book_id = :book_id and a.seq > :after and a.state = 'BOOKED'
+   and a.executed_at <= :as_of::timestamptz and a.recorded_at <= :known_as_of::timestamptz
+   and (a.superseded_at is null or a.superseded_at > :known_as_of::timestamptz)
+ order by a.seq limit :rows_max;
+
+-- name: current_actions_page
+-- Current booked actions of a book after an id, each with its closings in ordinal order.
+select to_json(a) as row,
+       (select json_agg(c order by c.ordinal) from ledger.closings c
+         where c.book_id = a.book_id and c.action_id = a.action_id and c.version = a.version) as closings
+  from ledger.execution_actions a
+ where a.book_id = :book_id and a.action_id > :after and a.superseded_at is null and a.state = 'BOOKED'
+ order by a.action_id limit :rows_max;
+
+-- name: export_anchors
+-- The anchors of a book recorded until an instant, as they are stored.
+select to_json(c) as row from ledger.chain_anchors c
+ where c.book_id = :book_id and c.recorded_at <= :known_as_of::timestamptz
+ order by c.anchored_on;
+
+-- name: export_reconciliations
+-- The reconciliations of a book recorded until an instant, as they are stored.
+select to_json(r) as row from ledger.reconciliations r
+ where r.book_id = :book_id and r.recorded_at <= :known_as_of::timestamptz
+ order by r.recorded_at, r.source, r.as_of;
+
+-- name: export_breaks
+-- The breaks of a book first seen until an instant, as they are stored.
+select to_json(x) as row from ledger.breaks x
+ where x.book_id = :book_id and x.first_seen_at <= :known_as_of::timestamptz
+ order by x.first_seen_at, x.break_id;

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from fillbook.ledger.ids import instant_text
@@ -32,6 +34,8 @@ from fillbook.ledger.model import (
 from fillbook.money import ZERO
 
 Row = Mapping[str, Any]
+
+_BOOKS_KEPT = 256
 
 _FILL_SAME = (
     "source account_key source_id source_revision is_bust instrument ticker contract_name quantity price multiplier currency "
@@ -79,19 +83,29 @@ def raw(text: str) -> bytes:
     return bytes.fromhex(text[2:])
 
 
+_BOOK_SAME = itemgetter("book_id", "tenant_id", "lot_method", "netting", "base_currency", "start_cash", "calendar")
+
+
+@lru_cache(_BOOKS_KEPT)
+def _book(
+    book_id: str, tenant_id: str, lot_method: str, netting: str, base_currency: str, start_cash: Decimal, calendar: str
+) -> Book:
+    """What a book is for life; only its chain moves on."""
+    return Book(
+        book_id=book_id,
+        tenant_id=tenant_id,
+        lot_method=LotMethod(lot_method),
+        netting=Netting(netting),
+        base_currency=base_currency,
+        start_cash=start_cash,
+        calendar=calendar,
+    )
+
+
 def book_head(row: Row, *, is_locked: bool) -> BookHead:
     """A row of ``books``."""
-    book = Book(
-        book_id=row["book_id"],
-        tenant_id=row["tenant_id"],
-        lot_method=LotMethod(row["lot_method"]),
-        netting=Netting(row["netting"]),
-        base_currency=row["base_currency"],
-        start_cash=row["start_cash"],
-        calendar=row["calendar"],
-    )
     return BookHead(
-        book=book,
+        book=_book(*_BOOK_SAME(row)),
         seq=row["seq"],
         chain_head=raw(row["chain_head"]),
         last_recorded_at=instant(row["last_recorded_at"]),
@@ -142,9 +156,9 @@ def adjustment_version(row: Row) -> AdjustmentVersion:
     )
 
 
-def action_version(row: Row, closings: Iterable[Row] | None) -> ActionVersion:
-    """A row of ``execution_actions`` with its rows of ``closings`` in ordinal order."""
-    action = Action(
+def action(row: Row, closings: Iterable[Row] | None) -> Action:
+    """The content of a row of ``execution_actions``, with its rows of ``closings`` in ordinal order."""
+    return Action(
         action_type=ActionType(row["action_type"]),
         direction=Direction(row["direction"]),
         side=Side(row["side"]),
@@ -153,8 +167,12 @@ def action_version(row: Row, closings: Iterable[Row] | None) -> ActionVersion:
         closings=tuple(Closing(**{name: closing[name] for name in _CLOSING}) for closing in closings or ()),
         **{name: row[name] for name in _ACTION_SAME},
     )
+
+
+def action_version(row: Row, closings: Iterable[Row] | None) -> ActionVersion:
+    """A row of ``execution_actions`` with its rows of ``closings`` in ordinal order."""
     return ActionVersion(
-        action=action,
+        action=action(row, closings),
         version=row["version"],
         state=RowState(row["state"]),
         fill_seq=row["fill_seq"],

@@ -8,20 +8,20 @@ unless told to accept it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
 from fillbook.ledger import bookstore as store
-from fillbook.ledger import rebooking
+from fillbook.ledger import rebooking, stored
 from fillbook.ledger.chain import genesis
 from fillbook.ledger.columns import ACTIONS, LOTS, POSITIONS, Values, closing_rows
 from fillbook.ledger.ids import instant_text
 from fillbook.ledger.journal import changes_of
 from fillbook.ledger.memory import MemoryBook
-from fillbook.ledger.model import AdjustmentVersion, BookHead, FillVersion
+from fillbook.ledger.model import ActionVersion, AdjustmentVersion, BookHead, FillVersion, Position
 from fillbook.ledger.sealing import Sealed, lot_document, parked_document, position_document, seal
 from fillbook.ledger.statehash import state_hash
 from fillbook.runtime.db import Database, Tx
@@ -70,13 +70,14 @@ def check_in(tx: Tx, book_id: str) -> Rebuilt:
 def differing_columns(tx: Tx, book_id: str, rows: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Of the action versions named ("<action_id> v<version>"), the columns that are not what the journal says."""
     memory = replay(store.book_head(tx, book_id), store.journal(tx, book_id))
-    wanted = {row: (names, values) for table, row, names, values in _rows(memory) if table == "execution_actions" and row in rows}
-    found: dict[str, tuple[str, ...]] = {}
-    for row, values in next(iter(_stored(tx, book_id)))[1]:
-        if row in wanted:
-            names, expected = wanted[row]
-            found[row] = tuple(name for name, left, right in zip(names, expected, values, strict=True) if left != right)
-    return found
+    expected = _expected(memory)["execution_actions"]
+    differing: dict[str, tuple[str, ...]] = {}
+    for _, stored_row, closings in store.raw_actions(tx, book_id):
+        row, values = _stored_action(stored_row, closings)
+        if row in rows and row in expected.rows:
+            right = expected.values(expected.rows[row])
+            differing[row] = tuple(name for name, one, other in zip(expected.names, right, values, strict=True) if one != other)
+    return differing
 
 
 def write(db: Database, book_id: str, *, accept: bool = False) -> Rebuilt:
@@ -87,14 +88,17 @@ def write(db: Database, book_id: str, *, accept: bool = False) -> Rebuilt:
     """
     with db.transaction() as tx:
         head = store.lock_book(tx, book_id)
-        pages: list[Sealed] = []
-        memory = replay(head, store.journal(tx, book_id), pages.append)
+        rows = _Rows()
+        memory = replay(head, store.journal(tx, book_id), rows.add)
         before = store.book_state_hash(tx, book_id)
         result = _result(memory, ())
         is_equal = before == result.state_hash and head.chain_head == memory.head.chain_head
         if not is_equal and not accept:
             raise Rejected("rebuild_differs", f"state {before} became {result.state_hash}")
-        store.replace_book(tx, memory.head, _tables(memory, pages), with_journal=not is_equal)
+        if not is_equal:
+            rows = _Rows(with_journal=True)
+            memory = replay(head, store.journal(tx, book_id), rows.add)
+        store.replace_book(tx, memory.head, rows.tables(memory), with_journal=not is_equal)
         return replace(result, is_equal=is_equal)
 
 
@@ -146,87 +150,99 @@ def _result(memory: MemoryBook, differences: tuple[Difference, ...]) -> Rebuilt:
     )
 
 
-def _tables(memory: MemoryBook, pages: Sequence[Sealed]) -> dict[str, list[dict[str, Any]]]:
-    """Every row of the book as a document, by the names that ``ledger.restore`` takes."""
-    book_id = memory.head.book.book_id
-    tables: dict[str, list[dict[str, Any]]] = {"fills": [], "adjustments": [], "actions": [], "closings": []}
-    parked_at: dict[str, str] = {}
-    for sealed in pages:
-        for name, rows in tables.items():
+class _Rows:
+    """The rows of a replay as documents, kept call by call; the journal's own only where they have to be written again."""
+
+    def __init__(self, *, with_journal: bool = False) -> None:
+        names = ("fills", "adjustments") if with_journal else ()
+        self._tables: dict[str, list[dict[str, Any]]] = {name: [] for name in (*names, "actions", "closings")}
+        self._parked_at: dict[str, str] = {}
+
+    def add(self, sealed: Sealed) -> None:
+        """Keep what a call wrote, and nothing of how it came to it."""
+        for name, rows in self._tables.items():
             rows += sealed.rows[name]
-        parked_at |= dict.fromkeys(sealed.plan.parked, instant_text(sealed.head.last_recorded_at))
-    for row in tables["actions"]:
-        following = memory.superseded.get((row["action_id"], row["version"]))
-        if following is not None:
-            row["superseded_at"] = instant_text(following.recorded_at)
-    tables["positions"] = [
-        position_document(book_id, position, memory.updated_seq[position.position_id]) for position in memory.positions.values()
-    ]
-    tables["lots"] = [lot_document(book_id, lot) for lot in memory.lots.values()]
-    tables["parked"] = [
-        parked_document(book_id, fill_id, instrument, reason, parked_at[fill_id])
-        for fill_id, (instrument, reason) in memory.parked.items()
-    ]
-    return tables
+        self._parked_at |= dict.fromkeys(sealed.plan.parked, instant_text(sealed.head.last_recorded_at))
+
+    def tables(self, memory: MemoryBook) -> dict[str, list[dict[str, Any]]]:
+        """Every row of the book, by the names that ``ledger.restore`` takes; ``memory`` is where the replay ended."""
+        book_id = memory.head.book.book_id
+        for row in self._tables["actions"]:
+            following = memory.superseded.get((row["action_id"], row["version"]))
+            if following is not None:
+                row["superseded_at"] = instant_text(following.recorded_at)
+        return self._tables | {
+            "positions": [
+                position_document(book_id, position, memory.updated_seq[position.position_id])
+                for position in memory.positions.values()
+            ],
+            "lots": [lot_document(book_id, lot) for lot in memory.lots.values()],
+            "parked": [
+                parked_document(book_id, fill_id, instrument, reason, self._parked_at[fill_id])
+                for fill_id, (instrument, reason) in memory.parked.items()
+            ],
+        }
 
 
-def _rows(memory: MemoryBook) -> Iterator[tuple[str, str, tuple[str, ...], Values]]:
-    """(table, row name, column names, values) of everything derived, as it should be stored."""
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """A derived table as it should be stored: its rows by name, and what a row's values are, made when they are asked for."""
+
+    names: tuple[str, ...]
+    rows: dict[str, Any]
+    values: Callable[[Any], Values]
+
+
+def _expected(memory: MemoryBook) -> dict[str, _Expected]:
     book_id = memory.head.book.book_id
-    for version in memory.versions:
+
+    def action(version: ActionVersion) -> Values:
         following = memory.superseded.get((version.action.action_id, version.version))
-        yield (
-            "execution_actions",
-            f"{version.action.action_id} v{version.version}",
-            (*ACTIONS.names, "superseded_at", "closings"),
-            [*ACTIONS.values(book_id, version), following and following.recorded_at, closing_rows(book_id, version)],
-        )
-    for position in memory.positions.values():
-        seq = memory.updated_seq[position.position_id]
-        yield "positions", position.position_id, (*POSITIONS.names, "updated_seq"), [*POSITIONS.values(book_id, position), seq]
-    for lot in memory.lots.values():
-        yield "lots", lot.lot_id, LOTS.names, LOTS.values(book_id, lot)
-    for fill_id, (instrument, reason) in memory.parked.items():
-        yield "parked_fills", fill_id, ("instrument", "reason"), [instrument, reason]
+        superseded = None if following is None else instant_text(following.recorded_at)
+        return [*ACTIONS.values(book_id, version), superseded, closing_rows(book_id, version)]
+
+    def position(one: Position) -> Values:
+        return [*POSITIONS.values(book_id, one), memory.updated_seq[one.position_id]]
+
+    versions = {f"{version.action.action_id} v{version.version}": version for version in memory.versions}
+    return {
+        "execution_actions": _Expected((*ACTIONS.names, "superseded_at", "closings"), versions, action),
+        "positions": _Expected((*POSITIONS.names, "updated_seq"), dict(memory.positions), position),
+        "lots": _Expected(LOTS.names, dict(memory.lots), lambda lot: LOTS.values(book_id, lot)),
+        "parked_fills": _Expected(("instrument", "reason"), memory.parked, list),
+    }
 
 
 def _differences(tx: Tx, memory: MemoryBook) -> Iterator[Difference]:
-    book_id = memory.head.book.book_id
-    expected: dict[str, dict[str, tuple[tuple[str, ...], Values]]] = {
-        name: {} for name in ("execution_actions", "positions", "lots", "parked_fills")
-    }
-    for table, row, names, values in _rows(memory):
-        expected[table][row] = (names, values)
-    for table, stored in _stored(tx, book_id):
-        for row, values in stored:
-            names, wanted = expected[table].pop(row, ((), None))
-            if wanted is None:
+    expected = _expected(memory)
+    for table, found in _stored(tx, memory.head.book.book_id):
+        wanted = expected[table]
+        for row, values in found:
+            if row not in wanted.rows:
                 yield Difference(table=table, row=row, columns=("not in the journal",))
                 break
-            if wanted != values:
-                wrong = tuple(name for name, left, right in zip(names, wanted, values, strict=True) if left != right)
+            right = wanted.values(wanted.rows.pop(row))
+            if right != values:
+                wrong = tuple(name for name, one, other in zip(wanted.names, right, values, strict=True) if one != other)
                 yield Difference(table=table, row=row, columns=wrong)
                 break
         else:
-            for row in expected[table]:
+            for row in wanted.rows:
                 yield Difference(table=table, row=row, columns=("missing",))
                 break
 
 
 def _stored(tx: Tx, book_id: str) -> Iterator[tuple[str, Iterator[tuple[str, Values]]]]:
-    yield (
-        "execution_actions",
-        (
-            (
-                f"{version.action.action_id} v{version.version}",
-                [*ACTIONS.values(book_id, version), version.superseded_at, closing_rows(book_id, version)],
-            )
-            for version in store.action_versions(tx, book_id)
-        ),
-    )
+    yield "execution_actions", (_stored_action(row, closings) for _, row, closings in store.raw_actions(tx, book_id))
     yield (
         "positions",
-        ((position.position_id, [*POSITIONS.values(book_id, position), seq]) for position, seq in store.positions(tx, book_id)),
+        ((row["position_id"], [*stored.read_position(row), row["updated_seq"]]) for row in store.raw_positions(tx, book_id)),
     )
-    yield "lots", ((lot.lot_id, LOTS.values(book_id, lot)) for lot in store.lots(tx, book_id))
+    yield "lots", ((row["lot_id"], stored.read_lot(row)) for row in store.raw_lots(tx, book_id))
     yield "parked_fills", ((fill_id, [instrument, reason]) for fill_id, instrument, reason in store.parked(tx, book_id))
+
+
+def _stored_action(row: Mapping[str, Any], closings: Sequence[Mapping[str, Any]]) -> tuple[str, Values]:
+    superseded = None if row["superseded_at"] is None else stored.instant_of(row["superseded_at"])
+    values = [*stored.read_action(row), superseded, stored.read_closings(closings)]
+    return f"{row['action_id']} v{row['version']}", values

@@ -13,7 +13,7 @@ from typing import Any
 
 from fillbook.ledger import reading
 from fillbook.ledger.ids import instant_text
-from fillbook.ledger.model import AdjustmentVersion, FillVersion, Key, Lot, Position, Totals
+from fillbook.ledger.model import AdjustmentVersion, FillVersion, Key, Position, Totals
 from fillbook.ledger.rebooking import History
 from fillbook.ledger.state import LedgerState, Tail
 from fillbook.money import CONTEXT
@@ -119,13 +119,10 @@ def _tail(row: Sequence[Any]) -> Tail:
 
 
 def _positions(document: Mapping[str, Any], tails: Mapping[str, Tail]) -> dict[str, tuple[Position, ...]]:
-    lots: dict[str, list[Lot]] = {}
-    for row in document["lots"] or ():
-        lots.setdefault(row["position_id"], []).append(reading.lot(row))
     found: dict[str, tuple[Position, ...]] = dict.fromkeys(tails, ())
     with localcontext(CONTEXT):
-        for row in document["positions"] or ():
-            position = reading.position(row, tuple(lots.get(row["position_id"], ())))
+        for row, lots in document["positions"] or ():
+            position = reading.position(row, tuple(map(reading.lot, lots or ())))
             found[position.instrument] += (position,)
     return found
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
+from typing import Protocol
 
 from fillbook.calendar import TradingCalendar
 from fillbook.ledger.amounts import money, total
-from fillbook.ledger.model import Direction, Position
+from fillbook.ledger.model import Direction
 from fillbook.ledger.words import DECISION_KINDS
 from fillbook.money import CONTEXT
 
@@ -20,6 +21,40 @@ FRESH, STALE, MISSING = "fresh", "stale", "missing"
 LIVE_MARK_AGE_MAX = timedelta(minutes=15)
 BROKER_MARK_AGE_MAX = timedelta(minutes=30)
 CLOSING_MARK_AGE_MAX = timedelta(minutes=15)
+
+
+class Valued(Protocol):
+    """What is valued: a position as it stands today, or as it stood."""
+
+    @property
+    def instrument(self) -> str:
+        """Names the mark."""
+        ...
+
+    @property
+    def currency(self) -> str:
+        """Of the basis and the result."""
+        ...
+
+    @property
+    def direction(self) -> Direction:
+        """Which way it profits."""
+        ...
+
+    @property
+    def multiplier(self) -> Decimal | None:
+        """None = contract size unknown."""
+        ...
+
+    @property
+    def quantity_open(self) -> Decimal:
+        """In the units of the mark."""
+        ...
+
+    @property
+    def cost_basis(self) -> Decimal | None:
+        """Fees included; None = unknown."""
+        ...
 
 
 def mark_state(marked_at: datetime | None, now: datetime, kind: str, sessions: TradingCalendar) -> str:
@@ -33,7 +68,7 @@ def mark_state(marked_at: datetime | None, now: datetime, kind: str, sessions: T
     return FRESH if marked_at >= close - CLOSING_MARK_AGE_MAX else STALE
 
 
-def unrealized(position: Position, mark: Decimal | None) -> Decimal | None:
+def unrealized(position: Valued, mark: Decimal | None) -> Decimal | None:
     """s·(quantity_open × mark × multiplier - cost_basis) in the position's currency; None when any of them is unknown."""
     if mark is None or position.multiplier is None or position.cost_basis is None:
         return None
@@ -43,7 +78,7 @@ def unrealized(position: Position, mark: Decimal | None) -> Decimal | None:
 
 
 def unrealized_total(
-    positions: Iterable[tuple[Position, Decimal | None]],
+    positions: Iterable[tuple[Valued, Decimal | None]],
 ) -> tuple[dict[str, Decimal | None], tuple[str, ...]]:
     """Unrealized per currency of (position, mark) pairs, and the instruments without a mark, which leave a total unknown."""
     parts: dict[str, list[Decimal | None]] = {}

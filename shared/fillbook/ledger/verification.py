@@ -7,25 +7,20 @@ content hash. A chain can be recomputed to the end by who may write; the anchors
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fillbook.ledger import bookstore, reading, rebuild
+from fillbook.ledger import bookstore, reading, rebuild, stored
 from fillbook.ledger.chain import content_hash, genesis, row_hash
-from fillbook.ledger.columns import (
-    ACTIONS,
-    ADJUSTMENTS,
-    FILLS,
-    Values,
-    closing_rows,
-    economic_values,
-)
-from fillbook.ledger.model import ActionVersion
+from fillbook.ledger.columns import ACTIONS, ADJUSTMENTS, ECONOMIC, FILLS, Values
 from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.errors import FillbookError
 
 FINDINGS_MAX = 100
+_SEQ = {table.name: table.names.index("seq") for table in (FILLS, ADJUSTMENTS, ACTIONS)}
+_CONTENT_HASH = FILLS.names.index("content_hash")
+_ECONOMIC = [FILLS.names.index(name) for name in ECONOMIC.names[1:]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +37,51 @@ class ChainFinding:
         """One line for people."""
         columns = f" ({', '.join(self.columns)})" if self.columns else ""
         return f"{self.kind} seq {self.seq}: {self.table} {self.row}{columns}".rstrip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """What a chain has to come to: its length and head, the anchors as seq -> (day, head), and ``following``, which says
+    when the version after ``<action_id> v<version>`` was recorded.
+    """
+
+    book_id: str
+    seq: int
+    head: bytes
+    anchors: Mapping[int, tuple[str, bytes]]
+    following: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainRow:
+    """A row of journal or history: its canonical values (an action's closings too), and the hashes it carries."""
+
+    table: str
+    values: Values
+    closings: list[Values] | None
+    prev_hash: bytes
+    row_hash: bytes
+    superseded_at: str | None = None
+
+    @property
+    def seq(self) -> int:
+        """Its place in the chain."""
+        found: int = self.values[_SEQ[self.table]]
+        return found
+
+    @property
+    def name(self) -> str:
+        """``<id> v<version>``."""
+        return f"{self.values[1]} v{self.values[2]}"
+
+    @property
+    def hashed(self) -> Values:
+        """What its hash covers besides the hash before it."""
+        return self.values if self.closings is None else [*self.values, self.closings]
+
+    def finding(self, kind: str, *columns: str) -> ChainFinding:
+        """This row, found wanting."""
+        return ChainFinding(kind=kind, table=self.table, row=self.name, seq=self.seq, columns=columns)
 
 
 def verify(db: Database, book_id: str) -> list[ChainFinding]:
@@ -62,68 +102,63 @@ def verify_in(tx: Tx, book_id: str) -> list[ChainFinding]:
 
 def _walk(tx: Tx, book_id: str) -> Iterator[ChainFinding]:
     head = bookstore.book_head(tx, book_id)
-    anchors = {seq: (day, chain_head) for day, seq, chain_head in bookstore.anchors(tx, book_id)}
-    following: dict[str, str] = _next_recorded(tx, book_id)
-    previous, expected, good_anchor = genesis(book_id), 1, 0
-    for table, row, closings in bookstore.raw_rows(tx, book_id):
-        seq, name = row["seq"], _name(table, row)
-        if seq != expected:
-            kind, last = ("missing", seq - 1) if seq > expected else ("doubled", seq)
+    chain = Chain(
+        book_id=book_id,
+        seq=head.seq,
+        head=head.chain_head,
+        anchors={seq: (str(day), chain_head) for day, seq, chain_head in bookstore.anchors(tx, book_id)},
+        following={row["name"]: stored.instant_of(row["recorded_at"]) for row in bookstore.next_versions(tx, book_id)},
+    )
+    return walk_chain(chain, (chain_row(*item) for item in bookstore.raw_rows(tx, book_id)))
+
+
+def walk_chain(chain: Chain, rows: Iterable[ChainRow]) -> Iterator[ChainFinding]:
+    """Follow the rows, which come in seq order, from the genesis to the head; yield what breaks the chain."""
+    previous, expected, good_anchor = genesis(chain.book_id), 1, 0
+    for row in rows:
+        if row.seq != expected:
+            kind, last = ("missing", row.seq - 1) if row.seq > expected else ("doubled", row.seq)
             yield ChainFinding(kind=kind, table="journal or history", row=_span(expected, last), seq=expected)
-        values, extra = _values(book_id, table, row, closings)
-        stored_previous, stored = reading.raw(row["prev_hash"]), reading.raw(row["row_hash"])
-        if row_hash(stored_previous, values if extra is None else [*values, extra]) != stored:
-            yield ChainFinding(kind="altered", table=table, row=name, seq=seq)
-        elif stored_previous != previous and seq == expected:
-            yield ChainFinding(kind="relinked", table=table, row=name, seq=seq)
-        if table == "fills" and content_hash(economic_values(reading.fill_version(row).fill)) != reading.raw(row["content_hash"]):
-            yield ChainFinding(kind="content", table=table, row=name, seq=seq, columns=("content_hash",))
-        if table == "execution_actions" and row["superseded_at"] != following.get(f"{row['action_id']} v{row['version']}"):
-            yield ChainFinding(kind="altered", table=table, row=name, seq=seq, columns=("superseded_at",))
-        if seq in anchors:
-            day, anchored = anchors[seq]
-            if anchored == stored:
-                good_anchor = seq
+        if row_hash(row.prev_hash, row.hashed) != row.row_hash:
+            yield row.finding("altered")
+        elif row.prev_hash != previous and row.seq == expected:
+            yield row.finding("relinked")
+        if row.table == FILLS.name and content_hash(_economic(row.values)) != bytes.fromhex(row.values[_CONTENT_HASH]):
+            yield row.finding("content", "content_hash")
+        if row.table == ACTIONS.name and row.superseded_at != chain.following.get(row.name):
+            yield row.finding("altered", "superseded_at")
+        if row.seq in chain.anchors:
+            day, anchored = chain.anchors[row.seq]
+            if anchored == row.row_hash:
+                good_anchor = row.seq
             else:
-                span = f"{_span(good_anchor + 1, seq)}, anchor of {day}"
-                yield ChainFinding(kind="relinked", table="chain_anchors", row=span, seq=seq)
-        previous, expected = stored, max(seq, expected - 1) + 1
-    if (head.seq, head.chain_head) != (expected - 1, previous):
-        kind = "missing" if head.seq >= expected else "relinked"
-        yield ChainFinding(kind=kind, table="books", row=_span(expected, head.seq), seq=expected)
+                span = f"{_span(good_anchor + 1, row.seq)}, anchor of {day}"
+                yield ChainFinding(kind="relinked", table="chain_anchors", row=span, seq=row.seq)
+        previous, expected = row.row_hash, max(row.seq, expected - 1) + 1
+    if (chain.seq, chain.head) != (expected - 1, previous):
+        kind = "missing" if chain.seq >= expected else "relinked"
+        yield ChainFinding(kind=kind, table="books", row=_span(expected, chain.seq), seq=expected)
 
 
-def _next_recorded(tx: Tx, book_id: str) -> dict[str, str]:
-    """When the version after ``<action_id> v<version>`` was recorded: what superseded_at has to say."""
-    return {row["name"]: row["recorded_at"] for row in bookstore.next_versions(tx, book_id)}
+def chain_row(table: str, row: Mapping[str, Any], closings: Sequence[Mapping[str, Any]]) -> ChainRow:
+    """A stored row of journal or history, with its canonical values."""
+    superseded = row.get("superseded_at")
+    return ChainRow(
+        table=table,
+        values=stored.CHAINED[table](row),
+        closings=stored.read_closings(closings) if table == ACTIONS.name else None,
+        prev_hash=reading.raw(row["prev_hash"]),
+        row_hash=reading.raw(row["row_hash"]),
+        superseded_at=None if superseded is None else stored.instant_of(superseded),
+    )
+
+
+def _economic(values: Values) -> Values:
+    return [values[index] for index in _ECONOMIC]
 
 
 def _span(first: int, last: int) -> str:
     return f"seq {first}" if first >= last else f"seq {first} to {last}"
-
-
-def _name(table: str, row: Mapping[str, Any]) -> str:
-    key = {"fills": "fill_id", "adjustments": "adjustment_id"}.get(table, "action_id")
-    return f"{row[key]} v{row['version']}"
-
-
-def _values(
-    book_id: str, table: str, row: Mapping[str, Any], closings: Sequence[Mapping[str, Any]]
-) -> tuple[Values, list[Values] | None]:
-    if table == "fills":
-        return FILLS.values(book_id, reading.fill_version(row)), None
-    if table == "adjustments":
-        return ADJUSTMENTS.values(book_id, reading.adjustment_version(row)), None
-    version = reading.action_version(row, closings)
-    return ACTIONS.values(book_id, version), _stored_closings(book_id, version, closings)
-
-
-def _stored_closings(book_id: str, version: ActionVersion, closings: Sequence[Mapping[str, Any]]) -> list[Values]:
-    """The closings as stored: their own times, not the action's."""
-    rows = closing_rows(book_id, version)
-    for values, closing in zip(rows, closings, strict=True):
-        values[-2:] = [reading.stamp(closing["executed_at"]), reading.stamp(closing["recorded_at"])]
-    return rows
 
 
 def _with_columns(tx: Tx, book_id: str, findings: list[ChainFinding]) -> list[ChainFinding]:

@@ -8,19 +8,23 @@ python3 infra/dev.py op notify enable --channel C     ask the webhook, then send
 python3 infra/dev.py op notify pause --channel C      send nothing until enable
 python3 infra/dev.py op notify adopt --link LINK [--channel C]     put a message a person found on record
 python3 infra/dev.py op notify test-send --channel C  send one message that says it is a test
+python3 infra/dev.py op notify told ACTION_ID [--book B] [--json]      was it told, when, as which message, what did Discord say
 
 Times are ISO with a zone. Exit of reconcile: 0 proven, 1 all repaired, 4 findings open, 3 could not run; of the others:
-0 done, 1 refused (the reason is printed), 2 usage, 3 the database or Discord is away.
+0 done, 1 refused (the reason is printed) or, of told, not told, 2 usage, 3 the database or Discord is away.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from random import randint
 from typing import Any
+from uuid import UUID
 
 from fillbook.notify import operator, reconcile, runs, service
 from fillbook.notify.config import NotifierConfig
@@ -29,6 +33,7 @@ from fillbook.notify.model import Channel
 from fillbook.notify.pacing import DICE_MAX
 from fillbook.notify.patience import Budget
 from fillbook.notify.talk import Desk
+from fillbook.runtime import logs
 from fillbook.runtime.clock import clock_for
 from fillbook.runtime.config import ConfigError
 from fillbook.runtime.db import Database
@@ -36,12 +41,14 @@ from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.sql import encode
 
 REFUSED, USAGE, AWAY, FINDINGS_OPEN = 1, 2, 3, 4
+NOT_TOLD = 1
 RUN_SECONDS = 1800
 SEND_SECONDS = 60
 FINDINGS_SHOWN_MAX = 500
 STATUS_EXITS: Mapping[str, int] = {runs.PROVEN: 0, runs.REPAIRED: 1, runs.OPEN: FINDINGS_OPEN}
 
 
+@logs.quiet()
 def main(arguments: Sequence[str]) -> int:
     """Run one verb and return its exit code."""
     asked = _parser().parse_args(arguments)
@@ -92,6 +99,10 @@ def _parser() -> argparse.ArgumentParser:
         ("test-send", _test_send, "send a test message"),
     ):
         _verb(verbs, name, verb, words).add_argument("--channel", required=True, choices=[channel.value for channel in Channel])
+    asked = _verb(verbs, "told", _told, "the delivery log of one action")
+    asked.add_argument("action_id", type=UUID)
+    asked.add_argument("--book", help="one book; all when left out (live and replayed actions share their ids)")
+    asked.add_argument("--json", action="store_true", help="one JSON object a request")
     found = _verb(verbs, "adopt", _adopt, "put a found message on record")
     found.add_argument("--link", required=True)
     found.add_argument("--channel", choices=[channel.value for channel in Channel], default=Channel.EXECUTIONS.value)
@@ -193,6 +204,45 @@ def _test_send(asked: argparse.Namespace, desk: Desk) -> int:
     report = drain(desk, asked.channel, Budget(desk.clock, SEND_SECONDS))
     print(f"{subject}: {report.requests} requests sent, {report.reason}")
     return 0
+
+
+def _told(asked: argparse.Namespace, desk: Desk) -> int:
+    rows = operator.told(desk.db, asked.action_id, asked.book)
+    for line in map(encode, rows) if asked.json else told_lines(rows):
+        print(line)
+    if not rows:
+        print("not told: no channel has heard of this action", file=sys.stderr)
+    return 0 if any(row["message_id"] for row in rows) else NOT_TOLD
+
+
+def told_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say per subject what it is and as which message, then each request with what Discord answered."""
+    for _, group in groupby(rows, key=itemgetter("channel_id", "subject_key")):
+        requests = list(group)
+        yield _standing(requests[0])
+        for row in requests:
+            if row["started_at"] is not None:
+                wait = f", wait {row['retry_after_seconds']} s" if row["retry_after_seconds"] else ""
+                code = f" code {row['discord_code']}" if row["discord_code"] else ""
+                said = row["http_status"] or "no answer"
+                as_message = f", message {row['answered_message_id']}" if row["answered_message_id"] else ""
+                error = f", {row['error']}" if row["error"] else ""
+                yield f"  {row['started_at'].isoformat()} {row['operation']}: {said}{code}{as_message}{wait}{error}"
+
+
+def _standing(row: Mapping[str, Any]) -> str:
+    parts = [
+        f"{row['channel_id']} {row['subject_key']}: {row['state']}, version {row['posted_version']} of {row['wanted_version']}"
+    ]
+    if row["message_id"]:
+        link = f"https://discord.com/channels/{row['guild_id'] or '@me'}/{row['place']}/{row['message_id']}"
+        parts.append(f"{link} since {row['posted_at'].isoformat()}")
+    for name, words in (("dead_reason", "dead"), ("replaced_by", "now told as"), ("last_finding", "last finding")):
+        if row[name]:
+            parts.append(f"{words}: {row[name]}")
+    if row["proven_at"]:
+        parts.append(f"proven {row['proven_at'].isoformat()}")
+    return "; ".join(parts)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from fillbook.notify.search import (
     oldest_id,
     snowflake,
     subject_of,
+    window_of,
 )
 from fillbook.notify.store import Settled
 from fillbook.notify.talk import Talk
@@ -54,8 +55,9 @@ def settle(worker: Prover) -> None:
     if not can_list:
         _name(worker, [row for row in doubtful if row.message_id is not None])
         return
-    since = min([worker.run.since, *(instant for row in doubtful for instant in row.suspects)]) - BEFORE_CLAIM
-    window = Window(after=snowflake(since) - 1, before=snowflake(begun + timedelta(seconds=1)))
+    doubts = [window_of(suspect) for row in doubtful for suspect in row.suspects]
+    after = min([snowflake(worker.run.since - BEFORE_CLAIM) - 1, *(doubt.after for doubt in doubts)])
+    window = Window(after=after, before=snowflake(begun + timedelta(seconds=1)))
     about = [row.subject_key for row in doubtful]
     before: int | None = int(worker.run.cursor_key) if worker.run.cursor_key else window.before
     while before is not None:
@@ -71,7 +73,7 @@ def _name(worker: Prover, doubtful: Sequence[Row]) -> None:
             book_id=row.book_id,
             action_id=row.action_id,
             message_id=row.message_id,
-            note=f"may stand twice: sent at {', '.join(instant.isoformat() for instant in row.suspects)}, "
+            note=f"may stand twice: sent at {', '.join(suspect.since.isoformat() for suspect in row.suspects)}, "
             f"footer {row.wanted.footer}",
         )
         for row in doubtful

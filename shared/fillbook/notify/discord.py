@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 import requests
@@ -93,23 +94,66 @@ class _WatchedAdapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTlsPool}
 
 
+class _Watchman:
+    """One thread for all requests of the process, started by the first: it ends what outlives its total.
+
+    A request must not wait for a thread of its own to come up, so a watch is a line in a set; the watchman is woken only for
+    one that ends earlier than he would look again.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._watches: set[_Watchdog] = set()
+        self._looks_at = inf
+        self._thread: threading.Thread | None = None
+
+    def add(self, watch: _Watchdog) -> None:
+        """Begin a watch."""
+        with self._changed:
+            self._watches.add(watch)
+            if self._thread is None or not self._thread.is_alive():  # the first one, or the first after a fork
+                self._looks_at = inf
+                self._thread = threading.Thread(target=self._stand, name="discord-watchman", daemon=True)
+                self._thread.start()
+            elif watch.ends_at < self._looks_at:
+                self._changed.notify()
+
+    def remove(self, watch: _Watchdog) -> None:
+        """End a watch in peace."""
+        with self._changed:
+            self._watches.discard(watch)
+
+    def _stand(self) -> None:
+        with self._changed:
+            while True:
+                now = clock.monotonic()
+                for watch in [one for one in self._watches if one.ends_at <= now]:
+                    self._watches.discard(watch)
+                    watch.bite()
+                self._looks_at = min((one.ends_at for one in self._watches), default=inf)
+                self._changed.wait(None if self._looks_at == inf else self._looks_at - now)
+
+
+_WATCHMAN = _Watchman()
+
+
 class _Watchdog:
     """Ends a request that outlives its total: shuts the socket down, so that whatever read waits returns."""
 
     def __init__(self, seconds: float) -> None:
         self._call = _CALL.__dict__  # of the thread that makes the request
-        self._timer = threading.Timer(seconds, self._bite)
-        self._timer.daemon = True
+        self.ends_at = clock.monotonic() + seconds
         self.has_bitten = False
 
     def __enter__(self) -> _Watchdog:
-        self._timer.start()
+        _WATCHMAN.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
+        _WATCHMAN.remove(self)
 
-    def _bite(self) -> None:
+    def bite(self) -> None:
+        """Shut down what the request uses."""
         self.has_bitten = True
         connection = self._call.get("connection")
         for sock in (self._call.get("sock"), getattr(connection, "sock", None)):

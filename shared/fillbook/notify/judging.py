@@ -18,7 +18,7 @@ from fillbook.notify.outcomes import UNSEEN
 from fillbook.notify.pacing import priority_of
 from fillbook.notify.proof import Difference, compare, expected_embed
 from fillbook.notify.render import Style
-from fillbook.notify.search import footer_key
+from fillbook.notify.search import footer_key, found_in
 from fillbook.notify.wishes import at_rest, execution_key
 from fillbook.notify.wording import BUSTED_MARK, CORRECTED_MARK, MERGED_MARK
 
@@ -120,13 +120,17 @@ def unverifiable(subject: Subject, note: str) -> Finding:
 def with_message(subject: Subject, message: Mapping[str, Any], style: Style, place: str | None) -> Finding | None:
     """Judge a subject whose message was read, against the ledger's row."""
     found = embed_of(subject, message)
-    if subject.current is None:
-        is_shown = found is not None and found.title.startswith((BUSTED_MARK, MERGED_MARK))
-        note = "the action is void" if subject.void is not None else "the action is unknown"
-        return None if is_shown and subject.void is not None else _finding(subject, ORPHAN, note=note)
+    execution = subject.current or subject.void
+    if execution is None:
+        return _finding(subject, ORPHAN, note="the action is unknown")
+    if subject.current is None and (found is None or not found.title.startswith((BUSTED_MARK, MERGED_MARK))):
+        return _finding(subject, ORPHAN, note="the action is void")
     if found is None:
         return _finding(subject, WRONG, (Difference(field="footer", expected=subject.key, found="no embed of this action"),))
-    differences = compare(_expected(subject.current, subject.row, style), found)
+    differences = compare(_expected(execution, subject.row, style), found)
+    embeds = message.get("embeds") or ()
+    if len(embeds) > 1 and len(found_in(message)) == 1:
+        differences.append(Difference(field="embeds", expected="1", found=str(len(embeds))))
     if message.get("content"):
         differences.append(Difference(field="content", expected="", found=str(message["content"])[:100]))
     if place is not None and message.get("channel_id") not in (None, place):
@@ -180,6 +184,10 @@ def repaired(subject: Subject, finding: Finding, style: Style, now: datetime) ->
     embed = _expected(execution, row, style)
     wish = replace(
         row,
+        group_key=str(execution.position_id),
+        position_id=execution.position_id,
+        priority=priority_of(execution.action_type),
+        order_at=execution.executed_at,
         wanted=embed,
         wanted_hash=embed.content_hash(),
         wanted_version=execution.version,

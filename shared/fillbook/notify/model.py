@@ -140,6 +140,18 @@ def timestamp_text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="microseconds" if instant.microsecond else "seconds").replace("+00:00", "Z")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """One create whose fate is open: claimed at ``since``, given up at ``until``; the message was made in between, if at all.
+
+    Both are desk time. In real time a request ends within seconds; an accelerated desk clock may leap by minutes meanwhile,
+    or be set back, so the end is kept and never guessed.
+    """
+
+    since: datetime
+    until: datetime
+
+
 # --- one subject in one channel ---------------------------------------------------------------------------------------
 
 
@@ -150,8 +162,8 @@ class Row:
     Times are aware UTC, desk time. ``wanted_version`` orders the events of a subject; ``wanted_seq`` is the event's
     aggregate version, which also orders events of two actions of one aggregate. ``group_key`` is the position (or the
     subject itself): inside a group messages keep their order. ``memory`` is what an ops message remembers between
-    events. The transport: ``first_failed_at`` starts the hold of the group, ``suspects`` are the instants at which a copy
-    may have been made, ``looked_at`` when they were last searched for, ``is_created_unknown`` an accepted create whose
+    events. The transport: ``first_failed_at`` starts the hold of the group, ``suspects`` are the creates that may
+    have made a copy, ``looked_at`` when they were last searched for, ``is_created_unknown`` an accepted create whose
     id is not known, ``is_solo`` keeps it out of digests, ``deaths`` counts dead letters.
     """
 
@@ -188,7 +200,7 @@ class Row:
     claimed_at: datetime | None = None
     maybe_created: bool = False
     is_created_unknown: bool = False
-    suspects: tuple[datetime, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
     looked_at: datetime | None = None
     blind_resends: int = 0
     is_solo: bool = False

@@ -20,8 +20,8 @@ from fillbook.notify.pacing import DICE_MAX
 from fillbook.notify.patience import Budget, Impatient, Patience
 from fillbook.notify.routing import Settings
 from fillbook.notify.talk import Desk
+from fillbook.notify.telling import tell
 from fillbook.outbox.model import derived_id
-from fillbook.runtime import logs
 from fillbook.runtime.bodies import parse_json_object
 from fillbook.runtime.clock import Clock
 from fillbook.runtime.db import Database
@@ -39,8 +39,6 @@ HOURS_MAX = 31 * 24
 DAY_HOURS = 24
 UNDER_WAY = timedelta(seconds=60)
 
-log = logs.get(NAME)
-
 
 class Notifier:
     """The function's use cases over one database, one adapter and one clock."""
@@ -55,9 +53,7 @@ class Notifier:
 
     def receive(self, message: PushMessage) -> None:
         """Store a pushed event and send what waits in its channels; raises ``Rejected`` for what is quarantined."""
-        stored = service.take(self.desk.db, message.data, self.desk.settings, self._now())
-        if stored.channels:
-            self._drain_all(stored.channels, Budget(self.desk.clock, PUSH_SECONDS))
+        tell(self.desk, message.data, Budget(self.desk.clock, PUSH_SECONDS))
 
     def bury(self, message: PushMessage) -> None:
         """Keep an event that Pub/Sub gave up."""
@@ -117,13 +113,6 @@ class Notifier:
             waits = [report.until for report in reports if report.until is not None]
             if budget.is_over() or not waits or not budget.wait(min(waits)):
                 return {report.channel_id: report.reason for report in reports}
-
-    def _drain_all(self, channels: Sequence[str], budget: Patience) -> None:
-        for channel in channels:
-            try:
-                drain(self.desk, channel, budget)
-            except Exception as error:  # noqa: BLE001 -- the event is stored: its push is acknowledged whatever happens here
-                log.failed("drain_failed", error, channel=channel)
 
     def _now(self) -> datetime:
         return self.desk.clock.now()

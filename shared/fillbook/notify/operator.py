@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from fillbook.notify import accounts
 from fillbook.notify.answers import Verdict
@@ -81,16 +81,27 @@ def pause(db: Database, channel_id: str, now: datetime) -> None:
 def enable(desk: Desk, channel_id: str) -> Mapping[str, Any]:
     """Ask the webhook whether it answers, and only then let the channel send again.
 
-    Raises ``Rejected('webhook_refused')`` when Discord still refuses it, ``Unavailable`` when it could not be asked.
+    Asked like everything else: logged, and not before a pause is over. Raises ``Rejected('webhook_refused')`` when Discord
+    still refuses it, ``Unavailable``: ``discord_unavailable`` when it could not be asked, ``channel_busy`` while another sends.
     """
-    request = Request(operation=Operation.HOOK, channel_id=channel_id)
-    answer = desk.speaker.send(request)
-    if answer.status != 200 or not isinstance(answer.document, Mapping):
-        if answer.status is None or answer.status >= 500 or answer.status == 429:
-            raise Unavailable("discord_unavailable", f"status {answer.status}")
-        raise Rejected("webhook_refused", f"status {answer.status}", status=409)
-    learned = {name: answer.document.get(key) for name, key in (("guild_id", "guild_id"), ("discord_channel_id", "channel_id"))}
-    return _switch(desk.db, channel_id, {"status": accounts.ACTIVE, "status_reason": None, **learned}, desk.clock.now())
+    with leased(desk, channel_id, _Once()) as talk:
+        said = talk.say(Request(operation=Operation.HOOK, channel_id=channel_id))
+    if said is None:
+        raise Unavailable("discord_unavailable", "paused")
+    if said.judgement.verdict is Verdict.DONE:
+        return _switch(desk.db, channel_id, {"status": accounts.ACTIVE, "status_reason": None}, desk.clock.now())
+    if said.judgement.verdict in (Verdict.CHANNEL_GONE, Verdict.REJECTED):
+        raise Rejected("webhook_refused", said.judgement.reason, status=409)
+    raise Unavailable("discord_unavailable", said.judgement.reason)
+
+
+def told(db: Database, action_id: UUID, book_id: str | None = None) -> list[dict[str, Any]]:
+    """Return what the delivery log knows of an action, one row a request, oldest first; one row without request when unsent.
+
+    Was it told, when, as which message, what did Discord say: one query. Empty when no channel has heard of the action.
+    """
+    with db.transaction(read_only=True) as tx:
+        return tx.query(_QUERIES["told"], action_id=action_id, book_id=book_id, rows_max=ROWS_MAX)
 
 
 def _switch(db: Database, channel_id: str, status: Mapping[str, Any], now: datetime) -> Mapping[str, Any]:

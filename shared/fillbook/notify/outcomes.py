@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fillbook.notify.answers import Judgement, Verdict
-from fillbook.notify.model import Operation, Request, Row, State
+from fillbook.notify.model import Operation, Request, Row, State, Suspect
 from fillbook.notify.pacing import EXPIRES_AFTER, LOOK_AFTER, OUT_OF_ORDER, RESEND_AFTER, RESENT, next_try
 from fillbook.notify.wishes import FOR_A_PERSON
 
@@ -184,7 +184,7 @@ def _failed(row: Row, moment: Moment) -> Row:
 
 def _open(row: Row, claimed_at: datetime, moment: Moment) -> Row:
     tried = replace(
-        _suspected(row, claimed_at),
+        _suspected(row, claimed_at, moment),
         state=State.AMBIGUOUS,
         attempts=row.attempts + 1,
         first_failed_at=row.first_failed_at or moment.now,
@@ -195,8 +195,9 @@ def _open(row: Row, claimed_at: datetime, moment: Moment) -> Row:
     return replace(tried, next_attempt_at=claimed_at + (LOOK_AFTER if moment.can_look else RESEND_AFTER))
 
 
-def _suspected(row: Row, claimed_at: datetime) -> Row:
-    return replace(row, maybe_created=True, suspects=(*row.suspects, claimed_at)[-SUSPECTS_MAX:])
+def _suspected(row: Row, claimed_at: datetime, moment: Moment) -> Row:
+    suspect = Suspect(since=claimed_at, until=moment.now)
+    return replace(row, maybe_created=True, suspects=(*row.suspects, suspect)[-SUSPECTS_MAX:])
 
 
 def _unknown_id(row: Row, case: _Case) -> Row:
@@ -209,7 +210,7 @@ def _no_answer(row: Row, case: _Case) -> Row:
 
 
 def _failed_create(row: Row, case: _Case) -> Row:
-    return _failed(_suspected(row, case.sending.claimed_at), case.moment)
+    return _failed(_suspected(row, case.sending.claimed_at, case.moment), case.moment)
 
 
 def _not_sent(row: Row, case: _Case) -> Row:

@@ -13,23 +13,29 @@ select channel_id, dead_reason, count(*)::int as count, min(occurred_at) as olde
 select book_id, seq from ledger.v_books where book_id not like 'replay:%' order by book_id
 
 -- name: page
--- The next subjects of a proof: current actions of told books in the window, and messages that stand there or are due.
+-- The next subjects of a proof, each once: current actions of told books in the window, and messages without one that stand there or are due.
+with acts as (
+    select a.executed_at as at, (a.book_id || '/' || a.action_id) collate "C" as subject_key, a.book_id, a.action_id
+      from ledger.v_actions a
+     where a.book_id = any (:books::text[]) and a.executed_at >= :since and a.executed_at < :until
+       and a.executed_at >= coalesce(:cursor_at::timestamptz, '-infinity')
+       and (:cursor_at::timestamptz is null
+            or (a.executed_at, (a.book_id || '/' || a.action_id) collate "C") > (:cursor_at::timestamptz, :cursor_key::text))
+     order by 1, 2 limit :rows_max::int)
 select at, subject_key, book_id, action_id
   from (
-    (select a.executed_at as at, (a.book_id || '/' || a.action_id) collate "C" as subject_key, a.book_id, a.action_id
-       from ledger.v_actions a
-      where a.book_id = any (:books::text[]) and a.executed_at >= :since and a.executed_at < :until
-        and a.executed_at >= coalesce(:cursor_at::timestamptz, '-infinity')
-        and (:cursor_at::timestamptz is null
-             or (a.executed_at, (a.book_id || '/' || a.action_id) collate "C") > (:cursor_at::timestamptz, :cursor_key::text))
-      order by 1, 2 limit :rows_max::int)
-    union
+    select at, subject_key, book_id, action_id from acts
+    union all
     (select m.occurred_at, m.subject_key, m.book_id, m.action_id
        from notify.v_messages m
       where m.channel_id = :channel_id and m.subject_kind = 'execution' and m.message_id is not null
         and (m.verify_due or (m.occurred_at >= :since and m.occurred_at < :until))
+        and m.occurred_at <= (select case when count(*) = :rows_max::int then max(at) else 'infinity' end from acts)
         and (:cursor_at::timestamptz is null
              or (m.occurred_at, m.subject_key) > (:cursor_at::timestamptz, :cursor_key::text collate "C"))
+        and not exists (select from ledger.v_actions a
+                         where a.book_id = m.book_id and a.action_id = m.action_id and a.book_id = any (:books::text[])
+                           and a.executed_at >= :since and a.executed_at < :until)
       order by 1, 2 limit :rows_max::int)) both_sides
  order by 1, 2 limit :rows_max::int
 
@@ -72,3 +78,12 @@ select ordinal, kind, subject_key, message_id, differences, note, found_at, repa
 -- name: in_message
 -- The subjects that stand in one message.
 select subject_key from notify.v_messages where channel_id = :channel_id and message_id = :message_id order by embed_index
+
+-- name: told
+-- Was an action told, when, as which message, what did Discord say: every request about it, oldest first.
+select channel_id, subject_key, book_id, action_id, state, wanted_version, posted_version, message_id, embed_index, posted_at,
+       proven_at, last_finding, dead_reason, replaced_by, guild_id, place, operation, started_at, finished_at, http_status,
+       discord_code, retry_after_seconds, answered_message_id, error, response_excerpt
+  from notify.v_delivery_log
+ where action_id = :action_id::uuid and (:book_id::text is null or book_id = :book_id::text)
+ order by channel_id, subject_key, started_at, attempt_id limit :rows_max::int

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from fillbook.notify.limits import Limit, Sent
-from fillbook.notify.model import ChannelRow, Embed, Priority, Row, State, SubjectKind
+from fillbook.notify.model import ChannelRow, Embed, Priority, Row, State, SubjectKind, Suspect
 
 MESSAGE_COLUMNS = tuple(field.name for field in fields(Row))
 _INSTANTS = (
@@ -46,10 +46,16 @@ def row_of(document: Mapping[str, Any]) -> Row:
             "priority": Priority(document["priority"]),
             "state": State(document["state"]),
             "wanted": Embed.from_json(document["wanted"]),
-            "suspects": tuple(datetime.fromisoformat(text).astimezone(UTC) for text in document["suspects"]),
+            "suspects": tuple(map(suspect_of, document["suspects"])),
             "notes": tuple(document["notes"]),
         }
     )
+
+
+def suspect_of(document: Any) -> Suspect:
+    """Read one open create: ``[since, until]``, or the claim alone as it was written before the end was kept."""
+    since, until = document if isinstance(document, list) else (document, document)
+    return Suspect(since=datetime.fromisoformat(since).astimezone(UTC), until=datetime.fromisoformat(until).astimezone(UTC))
 
 
 def rows_of(documents: Sequence[Mapping[str, Any]] | None) -> tuple[Row, ...]:
@@ -60,7 +66,8 @@ def rows_of(documents: Sequence[Mapping[str, Any]] | None) -> tuple[Row, ...]:
 def row_document(row: Row) -> dict[str, Any]:
     """Write one row of ``notify.messages``."""
     document = {name: getattr(row, name) for name in MESSAGE_COLUMNS}
-    return {**document, "wanted": row.wanted.to_json(), "suspects": list(row.suspects), "notes": list(row.notes)}
+    suspects = [[suspect.since, suspect.until] for suspect in row.suspects]
+    return {**document, "wanted": row.wanted.to_json(), "suspects": suspects, "notes": list(row.notes)}
 
 
 def limit_of(document: Mapping[str, Any]) -> Limit:

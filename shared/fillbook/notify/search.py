@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fillbook.notify.model import Embed, Row
+from fillbook.notify.model import Embed, Row, Suspect
 from fillbook.notify.pacing import OUT_OF_ORDER, RESENT
 from fillbook.notify.text import unescape
 
@@ -51,12 +51,20 @@ class Window:
     before: int
 
 
+def window_of(suspect: Suspect) -> Window:
+    """Return the ids that a message of this create can have."""
+    first, last = sorted((suspect.since, suspect.until))
+    return Window(after=snowflake(first - BEFORE_CLAIM) - 1, before=snowflake(last + AFTER_CLAIM))
+
+
 def windows(rows: Iterable[Row]) -> tuple[Window, ...]:
-    """Return the id windows of all suspected creates of ``rows``, overlapping ones merged, oldest first."""
-    instants = sorted({instant for row in rows for instant in row.suspects})
+    """Return the id windows of all suspected creates of ``rows``, overlapping ones merged, oldest first.
+
+    Each reaches from shortly before the claim to shortly after the request was given up, whichever way the desk clock went.
+    """
+    found = sorted({window_of(suspect) for row in rows for suspect in row.suspects}, key=lambda window: window.after)
     merged: list[Window] = []
-    for instant in instants:
-        window = Window(after=snowflake(instant - BEFORE_CLAIM) - 1, before=snowflake(instant + AFTER_CLAIM))
+    for window in found:
         if merged and window.after <= merged[-1].before:
             merged[-1] = Window(after=merged[-1].after, before=max(merged[-1].before, window.before))
         else:

@@ -1,7 +1,7 @@
 """Use cases of the room: store an event, keep a channel configured, let silent failures fade, forget old requests.
 
 Storing is one transaction: inbox, subject, delivery. Its commit is what a push is acknowledged for; Discord's mood never
-decides that. Sending is ``drain``; proving is ``reconcile``.
+decides that. Sending is ``drain`` (``telling`` begins it with the storing); proving is ``reconcile``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from fillbook.notify import accounts
 from fillbook.notify.envelope import Envelope, parse_envelope
-from fillbook.notify.intake import decide, faded, question
-from fillbook.notify.model import CONSUMER, Channel
+from fillbook.notify.intake import Intake, decide, faded, question
+from fillbook.notify.model import CONSUMER, Channel, Row
 from fillbook.notify.routing import Settings
 from fillbook.notify.rows import rows_of
 from fillbook.notify.store import apply_call, load_call, stored_of
@@ -39,29 +39,63 @@ class Stored:
     channels: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What an event makes of its subjects, before it is written."""
+
+    event: Envelope
+    intake: Intake
+    at: datetime
+
+    @property
+    def stored(self) -> Stored:
+        """How the event is taken."""
+        channels = tuple(dict.fromkeys(row.channel_id for row in self.intake.rows))
+        return Stored(is_new=True, outcome=self.intake.outcome, channels=channels)
+
+    def call(self, rows: Sequence[Row] | None = None) -> Call:
+        """Return the write; ``rows`` stand in for those of the intake when they go further at once."""
+        events = accounts.dead_events(self.intake.dead, self.at)
+        return apply_call(self.intake, self.event, self.intake.rows if rows is None else rows, events, self.at)
+
+
+def store_calls(event: Envelope, now: datetime) -> tuple[Call, Call]:
+    """Return the calls that ask whether ``event`` is new, and lock and read its subjects; raises as ``store``."""
+    return receive_call(CONSUMER, event.event_id, now), load_call(question(event, now))
+
+
+def judge(event: Envelope, documents: Sequence[Mapping[str, Any]], settings: Settings, now: datetime) -> Judged:
+    """Judge a new event against what is stored; raises as ``store``."""
+    intake = decide(event, stored_of(documents), settings, now)
+    for row in intake.dead:
+        log.error("message_dead", channel=row.channel_id, subject_key=row.subject_key, reason=row.dead_reason)
+    return Judged(event=event, intake=intake, at=now)
+
+
 def store(tx: Tx, event: Envelope, settings: Settings, now: datetime) -> Stored:
     """Store one event in the caller's transaction: one round trip to read, the write rides with the commit.
 
     Raises ``Rejected`` for what can never be told (malformed data, a replay book, an unknown type).
     """
-    asked = question(event, now)
-    is_new, documents = tx.call(receive_call(CONSUMER, event.event_id, now), load_call(asked))
+    is_new, documents = tx.call(*store_calls(event, now))
     if not is_new:
         return Stored(is_new=False)
-    intake = decide(event, stored_of(documents), settings, now)
-    events = accounts.dead_events(intake.dead, now)
-    for row in intake.dead:
-        log.error("message_dead", channel=row.channel_id, subject_key=row.subject_key, reason=row.dead_reason)
-    tx.send(apply_call(intake, event, intake.rows, events, now))
-    return Stored(is_new=True, outcome=intake.outcome, channels=tuple(dict.fromkeys(row.channel_id for row in intake.rows)))
+    judged = judge(event, documents, settings, now)
+    tx.send(judged.call())
+    return judged.stored
 
 
 def take(db: Database, body: bytes, settings: Settings, now: datetime) -> Stored:
     """Parse and store one event as it was pushed; raises ``Rejected`` for what belongs into quarantine."""
     event = parse_envelope(body)
     stored = db.run(lambda tx: store(tx, event, settings, now))
-    log.info("event_stored", event_id=str(event.event_id), event_type=event.event_type, outcome=stored.outcome)
+    say_stored(event, stored)
     return stored
+
+
+def say_stored(event: Envelope, stored: Stored) -> None:
+    """Log how an event was taken."""
+    log.info("event_stored", event_id=str(event.event_id), event_type=event.event_type, outcome=stored.outcome)
 
 
 def quarantine(db: Database, reason: str, body: bytes, now: datetime) -> None:

@@ -1,13 +1,14 @@
 """This room's tables through its database functions: one document in, one document out.
 
 A drainer's turn is two messages: the record of the last answer with the read for the next step, and the claim with the
-commit. Nothing here decides.
+commit. A message that is alone needs neither: it is claimed with its storing, and its record gives the channel back.
+Nothing here decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -109,10 +110,10 @@ class Turn:
     channel: ChannelRow
     ops_webhook_id: str | None
     limits: Mapping[str, Limit]
-    queue: Queue
-    stuck: tuple[Row, ...]
-    expired: tuple[Row, ...]
-    answered: Mapping[str, tuple[str, int]]
+    queue: Queue = field(default_factory=Queue)
+    stuck: tuple[Row, ...] = ()
+    expired: tuple[Row, ...] = ()
+    answered: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,28 @@ class Settled:
 def lease_call(lease: Lease, now: datetime) -> Call:
     """Return the call that takes the channel when nobody else holds it."""
     return Call("notify.lease", lease.document(now))
+
+
+def open_call(lease: Lease, now: datetime) -> Call:
+    """Return the call that takes the channel only when nobody holds it and nothing waits in it; it waits for nobody."""
+    return Call("notify.open", lease.document(now))
+
+
+def idle_of(document: Mapping[str, Any]) -> Turn | None:
+    """Read the answer of ``open_call``: a leased channel in which nothing waits; None when it was not taken."""
+    if not document["leased"]:
+        return None
+    limits = [limit_of(item) for item in document["limits"]]
+    return Turn(
+        channel=channel_of_document(document["channel"]),
+        ops_webhook_id=document["ops_webhook_id"],
+        limits={limit.scope: limit for limit in limits},
+    )
+
+
+def rest_call(lease: Lease, now: datetime) -> Call:
+    """Return the call that gives the channel back when nothing waits in it."""
+    return Call("notify.rest", lease.document(now))
 
 
 def release_call(lease: Lease, now: datetime) -> Call:

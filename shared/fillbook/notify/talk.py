@@ -210,7 +210,9 @@ class Talk:
             now = self.desk.clock.now()
             at = earliest(now, self.limits, self.channel, operation, creates_waiting=self.creates_waiting, is_old=is_old)
             if at <= now:
-                return not self.patience.is_over() and self.channel.status != accounts.DISABLED
+                # whether a disabled channel's webhook answers again is the one thing that may be asked of it
+                is_open = self.channel.status != accounts.DISABLED or operation is Operation.HOOK
+                return is_open and not self.patience.is_over()
             if self.patience.is_over() or not self.patience.wait(at):
                 return False
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from uuid import UUID
 
 from fillbook.outbox import store
+from fillbook.runtime import logs
 from fillbook.runtime.clock import Clock, clock_for
 from fillbook.runtime.config import ConfigError, DatabaseConfig
 from fillbook.runtime.db import Database, Tx
@@ -22,6 +23,7 @@ from fillbook.runtime.sql import encode
 DONE, NOTHING, USAGE, UNAVAILABLE = 0, 1, 2, 3
 
 
+@logs.quiet()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     options = _parser().parse_args(arguments)

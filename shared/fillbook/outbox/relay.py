@@ -19,7 +19,7 @@ from typing import Self
 from uuid import UUID, uuid4
 
 from fillbook.outbox import store
-from fillbook.outbox.store import Failed, Outcome, Parked, Published, Row
+from fillbook.outbox.store import Claimed, Failed, Outcome, Parked, Published, Row
 from fillbook.runtime import clock, logs
 from fillbook.runtime.clock import Clock
 from fillbook.runtime.db import Database
@@ -71,19 +71,22 @@ def relay(
     now_from: Clock,
     budget_seconds: float,
     partitions: Sequence[int] | None = None,
+    claimed: Claimed | None = None,
 ) -> RelayReport:
     """Publish due events until none is left or ``budget_seconds`` of real time are over.
 
     With ``partitions`` only those are looked at, and one that another relay holds is asked for again every 50 ms; without,
-    held partitions are left to their holder. Raises ``Unavailable`` when the database is.
+    held partitions are left to their holder. ``claimed`` is what the caller leased already. Raises ``Unavailable`` when the
+    database is.
     """
     with _Run(db, publish, now_from, clock.monotonic() + budget_seconds) as run:
-        return _loop(run, partitions)
+        return _loop(run, partitions, claimed)
 
 
-def _loop(run: _Run, partitions: Sequence[int] | None) -> RelayReport:
+def _loop(run: _Run, partitions: Sequence[int] | None, claimed: Claimed | None) -> RelayReport:
     while run.has_time:
-        run.claim(partitions)
+        run.take(run.claim(partitions) if claimed is None else claimed)
+        claimed = None
         if run.rows:
             run.drain()
         elif run.busy == 0 or partitions is None:
@@ -95,15 +98,19 @@ def _loop(run: _Run, partitions: Sequence[int] | None) -> RelayReport:
     return replace(run.report, is_drained=False)
 
 
-def relay_own(db: Database, publish: Publish, partitions: Sequence[int], *, now_from: Clock) -> None:
+def relay_own(
+    db: Database, publish: Publish, partitions: Sequence[int], *, now_from: Clock, claimed: Claimed | None = None
+) -> None:
     """Publish what this request has just committed, in at most 2 s; whatever goes wrong, the sweeper will do it.
 
-    Nothing is raised: the data is committed, and the caller's answer must not depend on Pub/Sub.
+    ``claimed`` is the answer of the claim that rode with the commit: what it leased goes out at once. What it did not get
+    (another relay held the partition) is asked for as without it. Nothing is raised: the data is committed, and the caller's
+    answer must not depend on Pub/Sub.
     """
     if not partitions:
         return
     try:
-        relay(db, publish, now_from=now_from, budget_seconds=OWN_BUDGET_SECONDS, partitions=partitions)
+        relay(db, publish, now_from=now_from, budget_seconds=OWN_BUDGET_SECONDS, partitions=partitions, claimed=claimed)
     except Exception as error:  # noqa: BLE001 -- by design: after the commit no failure may reach the caller
         _log.warning("outbox_relay_inline_failed", error=type(error).__name__)
 
@@ -161,10 +168,13 @@ class _Run:
     def has_time(self) -> bool:
         return clock.monotonic() < self.deadline
 
-    def claim(self, partitions: Sequence[int] | None) -> None:
-        """Lease partitions and take their rows in hand."""
-        self._token = uuid4()
-        claimed = store.claim(self._db, self._token, self._now_from.now(), partitions=partitions)
+    def claim(self, partitions: Sequence[int] | None) -> Claimed:
+        """Lease partitions and read their rows."""
+        return store.claim(self._db, uuid4(), self._now_from.now(), partitions=partitions)
+
+    def take(self, claimed: Claimed) -> None:
+        """Take the rows of leased partitions in hand."""
+        self._token = claimed.token
         self.rows, self.busy = claimed.rows, claimed.busy
         self.took_all = bool(claimed.rows) and claimed.busy == 0 and len(claimed.partitions) < store.PARTITIONS_MAX
         if claimed.partitions and not claimed.rows:  # published by its former holder between the lease and the read

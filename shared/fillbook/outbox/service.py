@@ -10,16 +10,19 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from fillbook.outbox.model import PAYLOAD_BYTES_MAX, Event
 from fillbook.outbox.relay import RelayReport, relay, relay_own, sweep
+from fillbook.outbox.store import Claimed, claim_call, claimed_of
 from fillbook.runtime.db import Call, Tx
 from fillbook.runtime.errors import Rejected
-from fillbook.runtime.sql import encode
+from fillbook.runtime.sql import encode, instant_text
 
 __all__ = [
+    "Claimed",
     "RelayReport",
+    "commit_claiming",
     "enqueue",
     "event_rows",
     "partitions_of",
@@ -35,7 +38,7 @@ QUARANTINE_BODY_BYTES_MAX = 64 * 1024
 
 
 def event_rows(events: Iterable[Event]) -> list[dict[str, Any]]:
-    """Return the rows that ``outbox.enqueue`` takes, for rooms whose own ``apply`` calls it in SQL.
+    """Return the rows that ``outbox.enqueue`` takes, for rooms whose own ``apply`` calls it in SQL; texts and integers only.
 
     Raises ``Rejected``: ``event_type_unknown``, ``event_of_replay_book``, ``event_too_large`` (envelope over 64 KiB),
     and what ``runtime.sql.encode`` refuses (NUL, lone surrogates).
@@ -50,7 +53,7 @@ def _row(event: Event) -> dict[str, Any]:
     if len(payload.encode("utf-8")) > PAYLOAD_BYTES_MAX:
         raise Rejected("event_too_large", f"{event.event_type} {event.event_id}")
     return {
-        "event_id": event.event_id,
+        "event_id": str(event.event_id),
         "event_type": event.event_type,
         "schema_version": event.schema_version,
         "book_id": event.book_id,
@@ -60,8 +63,8 @@ def _row(event: Event) -> dict[str, Any]:
         "topic": event.topic,
         "payload": payload,
         "traceparent": event.traceparent,
-        "occurred_at": event.occurred_at,
-        "recorded_at": event.recorded_at,
+        "occurred_at": instant_text(event.occurred_at),
+        "recorded_at": instant_text(event.recorded_at),
     }
 
 
@@ -74,6 +77,17 @@ def enqueue(tx: Tx, events: Sequence[Event]) -> None:
     """Queue ``events`` in the caller's transaction, in order; the caller holds a lock on each aggregate."""
     if events:
         tx.send(Call("outbox.enqueue", event_rows(events)))
+
+
+def commit_claiming(tx: Tx, partitions: Sequence[int], now: datetime) -> Claimed:
+    """Commit, and with the commit lease what of ``partitions`` is free for ``relay_own``: data and lease appear together.
+
+    The claim waits for nobody, and nothing of it holds when the commit fails. Who claims relays at once: a lease of a request
+    that died stands in the way for 30 s.
+    """
+    token = uuid4()
+    (answer,) = tx.finish(claim_call(token, now, partitions=partitions))
+    return claimed_of(token, answer)
 
 
 def receive(tx: Tx, consumer: str, event_id: UUID, now: datetime, *, outcome: str = "applied") -> bool:

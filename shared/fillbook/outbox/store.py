@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -39,8 +39,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """Partitions now leased with their due rows; ``busy`` wanted partitions with due rows belong to another relay."""
+    """Partitions leased by ``token`` with their due rows; ``busy`` wanted partitions with due rows belong to another relay."""
 
+    token: UUID
     rows: tuple[Row, ...]
     partitions: tuple[int, ...]
     busy: int
@@ -84,6 +85,12 @@ class Backlog:
 
 def claim(db: Database, token: UUID, now: datetime, *, partitions: Sequence[int] | None) -> Claimed:
     """Lease ≤ 8 free partitions with due rows (of ``partitions``, or of all) and read ≤ 100 rows of each."""
+    (answer,) = db.call(claim_call(token, now, partitions=partitions))
+    return claimed_of(token, answer)
+
+
+def claim_call(token: UUID, now: datetime, *, partitions: Sequence[int] | None) -> Call:
+    """Return the claim as a call that never waits: a writer sends it with its commit, so that the lease begins with the data."""
     document = {
         "token": token,
         "now": now,
@@ -92,8 +99,12 @@ def claim(db: Database, token: UUID, now: datetime, *, partitions: Sequence[int]
         "rows_max": ROWS_MAX,
         "partitions": None if partitions is None else list(partitions),
     }
-    (answer,) = db.call(Call("outbox.claim", document))
-    return Claimed(rows=_rows(answer["rows"]), partitions=tuple(answer["partitions"]), busy=answer["busy"])
+    return Call("outbox.claim", document)
+
+
+def claimed_of(token: UUID, answer: Mapping[str, Any]) -> Claimed:
+    """Read the answer of ``claim_call``."""
+    return Claimed(token=token, rows=_rows(answer["rows"]), partitions=tuple(answer["partitions"]), busy=answer["busy"])
 
 
 def finish(db: Database, token: UUID, now: datetime, outcomes: Sequence[Outcome], step: str) -> tuple[int, tuple[Row, ...]]:

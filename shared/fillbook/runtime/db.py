@@ -84,7 +84,7 @@ class Database:
         """Run ``calls`` in a transaction of their own, begin and commit included, in one round trip; raises as ``Tx.call``."""
         tx = Tx(self._pool, begin_texts(read_only, "read committed", tenant_id), read_only=read_only)
         try:
-            return tx.alone(calls) if calls else ()
+            return tx.finish(*calls) if calls else ()
         finally:
             tx.end()
 

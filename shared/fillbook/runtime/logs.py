@@ -2,7 +2,8 @@
 
 Secrets never reach a line: values of ``SecretStr`` fields are masked, every secret the configuration read is replaced
 wherever it appears, and so is what looks like a bearer token, a webhook path or a password in a URL. An exception is
-logged as types and places; the text of a validation error, which repeats its input, is left out.
+logged as types and places; the text of a validation error, which repeats its input, is left out. At a person's console
+(``quiet``) only warnings and errors are written, on stderr; a function writes everything.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import re
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -40,6 +43,20 @@ class _Settings:
 
     project = ""
     secrets: tuple[str, ...] = ()
+    is_quiet = False
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Decorate an operator's ``main``: only warnings and errors are logged, and stdout belongs to what the verb prints.
+
+    The delivery log, the outbox and the runs keep in the database what an operator's verb did; a function never uses this.
+    """
+    before, _Settings.is_quiet = _Settings.is_quiet, True
+    try:
+        yield
+    finally:
+        _Settings.is_quiet = before
 
 
 def remember(*, secrets: tuple[str, ...] = (), project: str = "") -> None:
@@ -123,6 +140,8 @@ class Logger:
         self._write("ERROR", event, {**fields, "error": error, "frames": _frames(error), "causes": causes})
 
     def _write(self, severity: str, event: str, fields: dict[str, object]) -> None:
+        if _Settings.is_quiet and severity == "INFO":
+            return
         line: dict[str, object] = {"severity": severity, "message": event, "logger": self.name}
         line["time"] = clock.SystemClock().now()
         trace = _trace.get()
@@ -130,8 +149,9 @@ class Logger:
             project = _Settings.project
             line["logging.googleapis.com/trace"] = f"projects/{project}/traces/{trace}" if project else trace
         line.update({name: _plain(name, value) for name, value in fields.items()})
-        sys.stdout.write(f"{masked(_text(line))}\n")
-        sys.stdout.flush()
+        out = sys.stderr if _Settings.is_quiet else sys.stdout
+        out.write(f"{masked(_text(line))}\n")
+        out.flush()
 
 
 def _text(line: dict[str, object]) -> str:

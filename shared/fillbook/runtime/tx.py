@@ -32,12 +32,13 @@ class Call:
 class Tx:
     """One transaction on one connection, used by the thread that opened it. Made by ``Database.transaction`` only."""
 
-    __slots__ = ("_begin", "_begun", "_owner", "_pool", "_queue", "_read_only", "_reused", "_wire")
+    __slots__ = ("_begin", "_begun", "_finished", "_owner", "_pool", "_queue", "_read_only", "_reused", "_wire")
 
     def __init__(self, pool: Pool, begin: tuple[str, ...], *, read_only: bool) -> None:
         self._pool: Pool | None = pool
         self._begin = begin
         self._begun = False
+        self._finished = False
         self._queue: list[str] = []
         self._wire: Wire | None = None
         self._reused = False
@@ -83,16 +84,18 @@ class Tx:
         except WireBroken as broken:
             raise connection_lost(broken) from broken
 
-    def alone(self, calls: tuple[Call, ...]) -> tuple[Any, ...]:
-        """Begin, run ``calls`` and commit in one message: a whole transaction without a decision in between."""
+    def finish(self, *calls: Call) -> tuple[Any, ...]:
+        """Run queued sends and ``calls`` and commit, all in one message; return the documents of ``calls``.
+
+        As the first message of a transaction it is the whole of it. Nothing can follow. Raises as ``call``; a commit whose
+        answer was lost is ``Unavailable``.
+        """
         texts = [call_text(call.function, call.document) for call in calls]
-        results = self._exchange(query_message("; ".join((*self._begin, *texts, "commit"))), 1, is_final=True)
-        if results[-1].tag != "COMMIT":
-            raise DatabaseFailed("25P02", f"commit answered {results[-1].tag}")
-        return tuple(rows.document(_single(result)) for result in results[-1 - len(calls) : -1])
+        results = self._committed(texts)
+        return tuple(rows.document(_single(result)) for result in results[len(results) - 1 - len(calls) : -1])
 
     def _check(self) -> Pool:
-        if self._pool is None:
+        if self._pool is None or self._finished:
             raise RuntimeError("this transaction is over")
         if get_ident() != self._owner:
             raise RuntimeError("a transaction belongs to the thread that opened it")
@@ -143,14 +146,20 @@ class Tx:
 
     def commit(self) -> None:
         """Send queued calls and commit as one message; nothing at all when nothing was ever sent or queued."""
-        if not self._begun and not self._queue:
-            return
+        if not self._finished and (self._begun or self._queue):
+            self._committed([])
+
+    def _committed(self, texts: list[str]) -> list[Result]:
+        """Send begin when due, the queue, ``texts`` and commit as one message; return the results of all its statements."""
+        self._check()
         if self._wire is not None and self._wire.status == FAILED:
             raise DatabaseFailed("25P02", "the transaction had failed before its commit")
-        statements = (*self._queue, "commit") if self._begun else (*self._begin, *self._queue, "commit")
-        results = self._exchange(query_message("; ".join(statements)), 1, is_final=True)
+        ahead = () if self._begun else self._begin
+        results = self._exchange(query_message("; ".join((*ahead, *self._queue, *texts, "commit"))), 1, is_final=True)
         if results[-1].tag != "COMMIT":
             raise DatabaseFailed("25P02", f"commit answered {results[-1].tag}")
+        self._finished = True
+        return results
 
     def end(self) -> None:
         """Roll back what is open and return the connection; a broken one is thrown away by the pool."""

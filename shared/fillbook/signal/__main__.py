@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from fillbook.runtime import logs
 from fillbook.runtime.clock import clock_for
 from fillbook.runtime.config import ConfigError, DatabaseConfig, PubSubConfig
 from fillbook.runtime.db import Database
@@ -36,6 +37,7 @@ class SignalOperatorConfig(DatabaseConfig, PubSubConfig):
     signals_topic: str = "signals"
 
 
+@logs.quiet()
 def main(arguments: Sequence[str]) -> int:
     """Run one verb and return its exit code."""
     asked = _parser().parse_args(arguments)

@@ -17,7 +17,7 @@ from typing import Final
 from fillbook.ledger import service as ledger
 from fillbook.ledger.model import Book, Mark
 from fillbook.ledger.state import LedgerState
-from fillbook.outbox.service import event_rows, partitions_of
+from fillbook.outbox.service import Claimed, commit_claiming, event_rows, partitions_of
 from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.errors import Rejected
 from fillbook.signal import intents, store
@@ -54,34 +54,41 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processed:
-    """What became of a receipt: its result, the lane shown, the actions booked, the outbox partitions to relay."""
+    """What became of a receipt: its result, the lane shown, the actions booked, the outbox partitions to relay.
+
+    ``claimed`` is what of those partitions the transaction leased for its own relay.
+    """
 
     result: str
     lane: str | None = None
     action_ids: tuple[str, ...] = ()
     partitions: tuple[int, ...] = ()
+    claimed: Claimed | None = None
 
 
-def process(db: Database, arrived: ParsedReceipt, *, received_at: datetime, strategy: Strategy, now: datetime) -> Processed:
+def process(
+    db: Database, arrived: ParsedReceipt, *, received_at: datetime, strategy: Strategy, now: datetime, relays: bool = False
+) -> Processed:
     """Store and, when its time has come, decide one receipt in one transaction; repeated when the server lost a race.
 
-    Raises ``Rejected`` (``too_many_tickers``, and what the ledger refuses of a decision) or ``Unavailable``; nothing is
-    stored then.
+    ``relays``: the caller publishes afterwards, so the events' partitions are leased with the commit. Raises ``Rejected``
+    (``too_many_tickers``, and what the ledger refuses of a decision) or ``Unavailable``; nothing is stored then.
     """
-    work = _Work(arrived, received_at, strategy, now)
+    work = _Work(arrived, received_at, strategy, now, relays=relays)
     return ledger.run(db, work.run)
 
 
 class _Work:
     """One receipt on its way; holds only what was given, so that the transaction may run again."""
 
-    def __init__(self, arrived: ParsedReceipt, received_at: datetime, strategy: Strategy, now: datetime) -> None:
+    def __init__(self, arrived: ParsedReceipt, received_at: datetime, strategy: Strategy, now: datetime, *, relays: bool) -> None:
         self.arrived = arrived
         self.receipt = arrived.receipt
         self.received_at = received_at
         self.strategy = strategy
         self.profile = strategy.profile
         self.now = now
+        self.relays = relays
         self.session_date = session_date(self.receipt.ts, self.profile.trading)
         self.facts_document = store.facts_document(strategy.book_id, self.receipt.sector, strategy.vix_ticker)
 
@@ -140,7 +147,8 @@ class _Work:
             rows["events"] = event_rows(events)
         tx.send(store.apply_call(rows))
         told = tuple(sorted({*partitions, *partitions_of(events)}))
-        return Processed(result=DECIDED, lane=final.lane, action_ids=final.action_ids, partitions=told)
+        claimed = commit_claiming(tx, told, self.now) if told and self.relays else None
+        return Processed(result=DECIDED, lane=final.lane, action_ids=final.action_ids, partitions=told, claimed=claimed)
 
     def _book(self, tx: Tx, decision: Decision, *, asks: bool) -> tuple[list[Admission], list[Booked], tuple[int, ...]]:
         """Lock the book, admit under the lock, book what is granted."""

@@ -42,7 +42,10 @@ class Worker:
     def receive(self, message: PushMessage) -> Processed:
         """Decide one receipt; raises ``Rejected`` for a message that is none, and what ``process`` raises."""
         arrived, received_at = read_message(message)
-        processed = process(self.db, arrived, received_at=received_at, strategy=self.strategy, now=self.clock.now())
+        now = self.clock.now()
+        processed = process(self.db, arrived, received_at=received_at, strategy=self.strategy, now=now, relays=True)
+        if processed.partitions:
+            relay_own(self.db, self.publisher, processed.partitions, now_from=self.clock, claimed=processed.claimed)
         self.log.info(
             "receipt_processed",
             receipt_id=arrived.receipt.receipt_id,
@@ -51,8 +54,6 @@ class Worker:
             lane=processed.lane,
             action_ids=list(processed.action_ids),
         )
-        if processed.partitions:
-            relay_own(self.db, self.publisher, processed.partitions, now_from=self.clock)
         return processed
 
     def keep_refused(self, message: PushMessage) -> None:

@@ -19,7 +19,8 @@ STATUSES = ("all", "open", "closed")
 DIRECTIONS = ("LONG", "SHORT")
 PARTS = frozenset({"lots", "actions"})
 SOURCES = frozenset({"d1", "positions", "ledger"})  # accepted and ignored: there is one source
-TRADE_PARAMETERS = frozenset({"books", "since", "until", "ticker", "direction", "status", "include", "limit", "source"})
+CLOCKS = frozenset({"as_of", "known_as_of"})
+TRADE_PARAMETERS = CLOCKS | {"books", "since", "until", "ticker", "direction", "status", "include", "limit", "source"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,10 @@ def _desk_key(entry: Mapping[str, object]) -> DeskKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradeQuery:
-    """Which positions: books wanted, half-open range of activity, filters, how many and with which parts."""
+    """Which positions: books wanted, half-open range of activity, filters, how many and with which parts.
+
+    ``as_of`` and ``known_as_of`` ask how they stood, and how they were known; None is now.
+    """
 
     books: tuple[str, ...] | None
     since: datetime | None
@@ -80,6 +84,13 @@ class TradeQuery:
     status: str
     parts: frozenset[str]
     limit: int
+    as_of: datetime | None = None
+    known_as_of: datetime | None = None
+
+    @property
+    def is_past(self) -> bool:
+        """Whether another moment than now was asked for."""
+        return self.as_of is not None or self.known_as_of is not None
 
 
 def trade_query(given: Mapping[str, list[str]]) -> TradeQuery:
@@ -102,6 +113,8 @@ def trade_query(given: Mapping[str, list[str]]) -> TradeQuery:
         status=choice(one, "status", STATUSES) or "all",
         parts=parts,
         limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
+        as_of=clock(one, "as_of"),
+        known_as_of=clock(one, "known_as_of"),
     )
 
 
@@ -141,6 +154,14 @@ def whole(text: str, name: str, largest: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= largest):
         raise refused(name)
     return int(text)
+
+
+def clock(one: Mapping[str, str], name: str) -> datetime | None:
+    """One of the two clocks: ISO with zone or epoch milliseconds, never a date, which names no instant of its day."""
+    text = one.get(name)
+    if text is not None and len(text) == 10 and not text.isdigit():
+        raise refused(name)
+    return None if text is None else instant(text, name)
 
 
 def instant(text: str, name: str) -> datetime:

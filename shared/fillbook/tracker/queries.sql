@@ -12,8 +12,10 @@ select book_id, seq, last_recorded_at
 select p.position_id, p.book_id, p.symbol, p.contract_name, p.direction::text as direction, p.status::text as status,
        p.currency, p.multiplier, p.quantity_open, p.quantity_opened, p.quantity_closed, p.vwap, p.entry_vwap, p.cost_basis,
        p.realized_pnl, p.fees_total, p.opened_at, p.last_action_at, p.closed_at, p.action_count,
-       m.price as mark, m.as_of as marked_at, d.price as mark_before, s.lane, s.badges
+       o.opening_basis, m.price as mark, m.as_of as marked_at, d.price as mark_before, s.lane, s.badges
   from ledger.v_positions p
+  left join lateral (select case when bool_and(l.cost_basis is not null) then sum(l.cost_basis) end as opening_basis
+                       from ledger.v_lots l where l.book_id = p.book_id and l.position_id = p.position_id) o on true
   left join lateral (select v.price, v.as_of from ledger.v_marks v
                       where v.book_id = p.book_id and v.instrument_id = p.instrument_id
                       order by v.as_of desc limit 1) m on true

@@ -1,4 +1,8 @@
-"""Trades for a screen: one per position, with lots, executions and the state of each execution's message."""
+"""Trades for a screen: one per position, with lots, executions and the state of each execution's message.
+
+``as_of`` and ``known_as_of`` ask for another moment (``past.py``). What other rooms say now, a lane or a message, is not
+part of such an answer and null in it.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,14 @@ from fillbook import money
 from fillbook.calendar import NEW_YORK, Session, TradingCalendar, calendar
 from fillbook.runtime.db import Database
 from fillbook.signal.rules import reason_words
-from fillbook.tracker import store
+from fillbook.tracker import past
 from fillbook.tracker.model import DeskKey, TradeQuery
 from fillbook.tracker.prices import day_direction, price_state, unrealized
 from fillbook.tracker.wire import answer, instants, percent, text
 
 Document = dict[str, Any]
+NOT_THEN: Document = {"lane": None, "is_defend": None}
+"""What a position of another moment does not say: lanes are known as they are, not as they were."""
 
 
 def day_of(now: datetime, exchange: TradingCalendar) -> Session:
@@ -33,30 +39,30 @@ def day_start(session: Session) -> datetime:
 def trades(db: Database, key: DeskKey, query: TradeQuery, now: datetime) -> Document:
     """The positions of a query; money and quantities as text, unknown as null."""
     exchange = calendar()
-    with store.look(db, key, query.books) as seen:
-        rows, has_more = store.positions(seen, query, day_start(day_of(now, exchange)))
-        ids = [row["position_id"] for row in rows]
-        lots = store.by_position(seen.rows("lots", positions=ids))
-        actions = store.by_position(seen.rows("actions", positions=ids)) if "actions" in query.parts else {}
+    with past.look(db, key, query, now) as (seen, at, source):
+        rows, has_more = source.positions(query, day_start(day_of(at.as_of, exchange)))
+        lots = source.lots(rows) if "lots" in query.parts else {}
+        actions = source.actions(rows) if "actions" in query.parts else {}
     found = []
     for row in rows:
         place = (row["book_id"], row["position_id"])
-        trade = position(row, lots.get(place, []), price_state(row["marked_at"], now, row["book_id"], exchange))
+        trade = position(row, price_state(row["marked_at"], at.as_of, row["book_id"], exchange))
+        if query.is_past:
+            trade |= NOT_THEN
         if "lots" in query.parts:
             trade["lots"] = [lot(one, row) for one in lots.get(place, [])]
         if "actions" in query.parts:
             trade["execution_actions"] = [action(one) for one in actions.get(place, [])]
         found.append(trade)
-    return answer(now, seen.recorded_at, seen.books, count=len(found), has_more=has_more, trades=found)
+    return answer(at, seen.recorded_at, seen.books, count=len(found), has_more=has_more, trades=found)
 
 
-def position(row: Mapping[str, Any], lots: list[dict[str, Any]], state: str) -> Document:
+def position(row: Mapping[str, Any], state: str) -> Document:
     """One position as a card shows it."""
     mark = row["mark"]
     gain = unrealized(row["direction"], row["quantity_open"], mark, row["multiplier"], row["cost_basis"])
     is_open = row["status"] == "OPEN"
     result = money.total([row["realized_pnl"], gain if is_open else money.ZERO])
-    paid = money.total([one["cost_basis"] for one in lots])
     before = row["mark_before"]
     change = None if mark is None or before is None else mark - before
     return {
@@ -79,7 +85,7 @@ def position(row: Mapping[str, Any], lots: list[dict[str, Any]], state: str) -> 
         "unrealized_pnl": text(gain) if is_open else None,
         "realized_pnl": text(row["realized_pnl"]),
         "fees": text(row["fees_total"]),
-        "return_percent": percent(result, paid),
+        "return_percent": percent(result, row["opening_basis"]),
         "day_change_percent": percent(change, before),
         "day_direction": day_direction(mark, before),
         "trimmed_percent": percent(row["quantity_closed"], row["quantity_opened"]),
@@ -124,7 +130,13 @@ def action(row: Mapping[str, Any]) -> Document:
         }
         for closing in row["closings"] or ()
     ]
-    message = {"state": row["message_state"] or "none", "message_id": row["message_id"], **instants("posted", row["posted_at"])}
+    message = None
+    if "message_state" in row:
+        message = {
+            "state": row["message_state"] or "none",
+            "message_id": row["message_id"],
+            **instants("posted", row["posted_at"]),
+        }
     return {
         "action_id": row["action_id"],
         "version": row["version"],
@@ -145,15 +157,19 @@ def action(row: Mapping[str, Any]) -> Document:
 
 def flat_trades(db: Database, key: DeskKey, query: TradeQuery, now: datetime) -> Document:
     """The flat shape: exactly the columns of ``ledger.v_trades``, each trade with its lots and execution actions."""
-    with store.look(db, key, query.books) as seen:
-        rows, has_more = store.positions(seen, query, day_start(day_of(now, calendar())))
-        ids = [row["position_id"] for row in rows]
-        flat = {(row["book_id"], row["trade_id"]): row for row in seen.rows("flat_trades", positions=ids)}
-        lots = store.by_position(seen.rows("lots", positions=ids))
-        events = store.by_position(seen.rows("flat_events", positions=ids), "trade_id")
-    found = [
-        flat[place] | {"lots": lots.get(place, []), "execution_actions": events.get(place, [])}
-        for row in rows
-        if (place := (row["book_id"], row["position_id"])) in flat
-    ]
-    return answer(now, seen.recorded_at, seen.books, count=len(found), has_more=has_more, trades=found)
+    with past.look(db, key, query, now) as (seen, at, source):
+        rows, has_more = source.positions(query, day_start(day_of(at.as_of, calendar())))
+        flat, lots, events = source.flat_trades(rows), source.lots(rows), source.flat_events(rows)
+    found = []
+    for row in rows:
+        place = (row["book_id"], row["position_id"])
+        parts = {"lots": lots.get(place, []), "execution_actions": events.get(place, [])}
+        found += [
+            plainly(trade) | {name: [plainly(one) for one in part] for name, part in parts.items()} for trade in flat[place]
+        ]
+    return answer(at, seen.recorded_at, seen.books, count=len(found), has_more=has_more, trades=found)
+
+
+def plainly(row: Mapping[str, Any]) -> Document:
+    """A row of a view as it goes on the wire: decimals as plain text, whatever their column's scale."""
+    return {name: text(value) if isinstance(value, Decimal) else value for name, value in row.items()}

@@ -8,6 +8,7 @@ from decimal import Decimal, localcontext
 from typing import Any
 
 from fillbook import money
+from fillbook.ledger.moment import Moment
 
 MONEY_DECIMALS = Decimal("0.01")
 
@@ -31,6 +32,14 @@ def instants(name: str, at: datetime | None) -> dict[str, Any]:
     return {f"{prefix}ts": milliseconds(at), f"{prefix}at": written}
 
 
+def exact(name: str, at: datetime) -> dict[str, Any]:
+    """The pair of one of the two clocks. With microseconds where there are any: an answer can be asked for again by it."""
+    pair = instants(name, at)
+    if at.microsecond % 1000:
+        pair[f"{name}_at"] = at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return pair
+
+
 def percent(part: Decimal | None, whole: Decimal | None) -> str | None:
     """``part`` of ``whole`` in points with two decimals, null when unknown or of nothing."""
     if part is None or not whole:
@@ -39,11 +48,14 @@ def percent(part: Decimal | None, whole: Decimal | None) -> str | None:
         return str((100 * part / whole).quantize(MONEY_DECIMALS) + 0)
 
 
-def answer(now: datetime, data_as_of: datetime | None, books: Mapping[str, int], **content: Any) -> dict[str, Any]:
-    """The frame of every answer: asked for when, data as of when, which books at which sequence."""
+def answer(at: datetime | Moment, data_as_of: datetime | None, books: Mapping[str, int], **content: Any) -> dict[str, Any]:
+    """The frame of every answer: as of when, for the ledger known as of when, data as of when, which books at which sequence."""
+    clocks = (
+        instants("as_of", at) if isinstance(at, datetime) else exact("as_of", at.as_of) | exact("known_as_of", at.known_as_of)
+    )
     return {
         "ok": True,
-        **instants("as_of", now),
+        **clocks,
         **instants("data_as_of", data_as_of),
         "books": {book_id: {"seq": seq} for book_id, seq in books.items()},
         **content,

@@ -10,7 +10,7 @@ import pytest
 
 from fillbook.ledger import audit, bookstore
 from fillbook.ledger.chain import genesis, row_hash
-from fillbook.ledger.verification import _values, verify
+from fillbook.ledger.verification import chain_row, verify
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
 from tests.support.ledger import StoredWorld, at, make_fill
@@ -114,8 +114,7 @@ def rewrite_chain(db: Database, *statements: str) -> None:
             tx.execute(statement(text))
         previous = genesis("live")
         for table, row, closings in list(bookstore.raw_rows(tx, "live")):
-            values, extra = _values("live", table, row, closings)
-            own = row_hash(previous, values if extra is None else [*values, extra])
+            own = row_hash(previous, chain_row(table, row, closings).hashed)
             tx.execute(
                 statement(f"update ledger.{table} set prev_hash = :prev, row_hash = :own where seq = :seq"),
                 prev=previous,

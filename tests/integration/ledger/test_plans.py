@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,13 @@ import pytest
 from fillbook.ledger import store, words
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
-from tests.support.ledger import StoredWorld, make_fill
+from infra.local.postgres import PostgresServer
+from tests.support.ledger import StoredWorld, at, make_book, make_fill
+from tests.support.ledger_crowd import crowd
+from tests.support.servers import TEMPLATE, database_config
 
 Query = Callable[..., list[dict[str, Any]]]
-MIGRATION = Path(words.__file__).parents[3] / "infra" / "database" / "migrations" / "0003_ledger.sql"
+SCHEMA = Path(words.__file__).parents[3] / "infra" / "database" / "schema.sql"
 NOBODY = "'00000000-0000-0000-0000-000000000000'"
 
 HOT = {
@@ -80,11 +83,38 @@ def test_the_open_lots_of_a_position_come_by_an_index_of_the_position(db: Databa
 
 
 def test_load_and_apply_never_scan_a_table_and_keep_one_plan() -> None:
-    text = MIGRATION.read_text("utf-8")
+    text = SCHEMA.read_text("utf-8")
     for name in ("load", "apply"):
-        head = text[text.index(f"create function ledger.{name}(document jsonb)") :].split("$$", 1)[0]
+        head = text[text.rindex(f"function ledger.{name}(document jsonb)") :].split("$$", 1)[0]
         assert "set plan_cache_mode = force_generic_plan" in head
         assert "set enable_seqscan = off" in head
+
+
+REFERRED_TO = ("fills_seq_key", "positions_pk", "lots_pk", "execution_actions_pk")
+
+
+def test_a_foreign_key_reads_the_row_it_names_and_not_the_book_also_before_the_first_analyze(db: Database) -> None:
+    world = StoredWorld(db)
+    names = [f"T{number:02}" for number in range(20)]
+    for turn, (side, quantity) in enumerate((("BUY", 10), ("BUY", 5), ("SELL", 12))):
+        for place, name in enumerate(names):
+            world.deliver([make_fill(f"{name}-{turn}", side, quantity, 100, turn * 20 + place, instrument=name)])
+    with db.transaction() as tx:
+        tx.execute(statement("select pg_stat_force_next_flush()"))
+    with db.transaction() as tx:
+        rows = tx.query(
+            statement(
+                "select indexrelname::text as name, idx_scan, idx_tup_read from pg_stat_user_indexes where schemaname = 'ledger'"
+            )
+        )
+    read = {row["name"]: (row["idx_scan"], row["idx_tup_read"]) for row in rows}
+    bookings = len(names) * 3
+    for name in REFERRED_TO:
+        scans, tuples = read[name]
+        assert scans >= bookings / 3, name
+        assert tuples <= 2 * scans, name
+    for name in ("fills_by_recorded", "execution_actions_by_recorded", "positions_by_opened"):
+        assert read[name] == (0, 0), name
 
 
 PAGED = {
@@ -94,6 +124,13 @@ PAGED = {
     "positions_page": "positions_pk",
     "lots_page": "lots_pk",
     "current_fill": "fills_pk",
+    "walk_fills_page": "fills_by_order",
+    "export_fills_page": "fills_seq_key",
+    "export_actions_page": "execution_actions_seq_key",
+    "current_actions_page": "execution_actions_one_current",
+    "export_anchors": "chain_anchors_pk",
+    "export_reconciliations": "reconciliations_pk",
+    "export_breaks": "breaks_",
     "adjustment_versions": "adjustments_pk",
     "anchors": "chain_anchors_pk",
     "parked": "parked_fills",
@@ -105,6 +142,12 @@ VALUES: dict[str, object] = {
     "rows_max": 10,
     "fill_id": "00000000-0000-0000-0000-000000000000",
     "adjustment_id": "00000000-0000-0000-0000-000000000000",
+    "instrument": "AMD",
+    "as_of": "infinity",
+    "known_as_of": "infinity",
+    "after_at": "-infinity",
+    "after_order": "",
+    "after_id": "00000000-0000-0000-0000-000000000000",
 }
 
 
@@ -112,9 +155,76 @@ VALUES: dict[str, object] = {
 def test_a_statement_that_reads_a_book_in_pages_uses_its_index(full: Database, name: str) -> None:
     asked = store.QUERIES[name]
     values = {key: VALUES[key] for key in asked.parameters}
-    if name in ("positions_page", "lots_page"):
+    if name in ("positions_page", "lots_page", "current_actions_page"):
         values["after"] = VALUES["fill_id"]
     assert PAGED[name] in plan(full, asked.text, **values)
+
+
+AS_OF = {"as_of": at(10_000), "known_as_of": at(20_000)}
+WHICH: dict[str, object] = dict.fromkeys(("ticker", "instrument", "direction", "since", "until"))
+
+
+@pytest.fixture(scope="module")
+def crowded(postgres: PostgresServer) -> Iterator[Database]:
+    """A book of 6,000 positions, every hundredth corrected once, with a database of its own for this module."""
+    name = "crowded_plans"
+    postgres.run("psql", "-qc", f"create database {name} template {TEMPLATE}")
+    db = Database.open(database_config(postgres.url(database=name)), application_name="tests", statement_timeout_seconds=120)
+    crowd(StoredWorld(db, make_book("ibkr:U1")).db, "ibkr:U1", 6_000)
+    yield db
+    db.close()
+    postgres.run("psql", "-qc", f"drop database {name} with (force)")
+
+
+def natural_plan(db: Database, name: str, **params: object) -> str:
+    """The plan of a statement as it is chosen, sequential scans allowed."""
+    with db.transaction(read_only=True) as tx:
+        rows = tx.query(statement("explain (costs off) " + store.QUERIES[name].text), **params)
+    return "\n".join(str(value) for row in rows for value in row.values())
+
+
+@pytest.mark.parametrize("which", [{}, {"status": "closed"}, {"since": at(500)}])
+def test_the_newest_positions_of_a_moment_come_in_the_order_of_an_index(crowded: Database, which: dict[str, object]) -> None:
+    asked = WHICH | {"status": "all", "rows_max": 201} | which
+    text = natural_plan(crowded, "positions_as_of", books=["ibkr:U1"], **asked, **AS_OF)
+    assert not re.search(r"Seq Scan on (execution_actions|fills)", text)
+    assert re.search(r"Merge Append\n\s+Sort Key: [^\n]*executed_at DESC, [^\n]*position_id DESC", text)
+    for index in ("by_time", "replaced_by_time", "by_position", "replaced_by_position"):
+        assert f"using execution_actions_{index} " in text
+    assert "Index Scan using fills_seq_key" in text
+
+
+def test_what_was_open_is_found_by_one_comparison_of_entries_with_exits(crowded: Database) -> None:
+    asked = WHICH | {"status": "open", "rows_max": 201}
+    text = natural_plan(crowded, "positions_as_of", books=["ibkr:U1"], **asked, **AS_OF)
+    assert len(re.findall(r"(?:Hash|Merge)(?: Right)? Anti Join", text)) == 1
+    assert "using execution_actions_by_position " in text
+
+
+def test_the_actions_of_positions_at_a_moment_come_by_the_indexes_of_their_position(crowded: Database, query: Query) -> None:
+    with crowded.transaction(read_only=True) as tx:
+        rows = tx.query(statement("select position_id from ledger.v_positions where book_id = 'ibkr:U1' limit 200"))
+    wanted = {"books": ["ibkr:U1"] * len(rows), "positions": [row["position_id"] for row in rows]}
+    text = natural_plan(crowded, "actions_as_of", **wanted, **AS_OF, rows_max=20_001)
+    assert not re.search(r"Seq Scan on (execution_actions|fills)", text)
+    assert "using execution_actions_by_position " in text
+    assert "using execution_actions_replaced_by_position " in text
+
+
+def test_the_end_of_a_books_chain_at_k_comes_by_when_it_was_recorded(crowded: Database) -> None:
+    text = natural_plan(crowded, "books_as_of", books=["ibkr:U1"], known_as_of=AS_OF["known_as_of"])
+    assert "Backward using fills_by_recorded " in text
+    assert "Backward using execution_actions_by_recorded " in text
+
+
+def test_the_last_mark_of_t_comes_by_the_key_of_marks(full: Database) -> None:
+    text = plan(full, store.QUERIES["marks_as_of"].text, books=["live"], instruments=["T01"], at=at(10))
+    assert "marks_pk" in text
+
+
+def test_a_reader_that_asks_for_no_column_of_the_fill_or_the_book_does_not_read_them(crowded: Database) -> None:
+    text = "select action_id, known_from from ledger.v_action_history where book_id = 'ibkr:U1' and position_id is not null"
+    assert not re.search(r"on (fills|books)", plan(crowded, text))
 
 
 def test_every_statement_of_the_room_is_valid_sql(db: Database) -> None:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fillbook.ledger import audit, rebuild
+from fillbook.ledger import audit, bookstore, rebuild, stored
+from fillbook.ledger.columns import ACTIONS, ADJUSTMENTS, FILLS, LOTS, POSITIONS, closing_rows
 from fillbook.runtime.db import Database, DatabaseFailed
 from fillbook.runtime.errors import Rejected
 from tests.conftest import OpenDatabase
@@ -59,6 +60,19 @@ def test_a_check_finds_what_is_stored_equal(busy: StoredWorld) -> None:
     assert (result.state_hash, result.chain_head) == (busy.state_hash, busy.chain_head)
 
 
+def test_a_lot_that_changed_in_a_position_whose_row_did_not_is_what_the_next_fill_meets(db: Database) -> None:
+    """Two fees unknown, one of them found: the position's sums stay unknown, so its row stays, but its lot does not."""
+    stored, memory = StoredWorld(db, make_book("ibkr:U1")), MemoryWorld(make_book("ibkr:U1"))
+    first, second = (make_fill(name, "SELL", 7, 100, minute, source="ibkr", fees=None) for minute, name in enumerate("ab"))
+    found = replace(first, source_revision=2, fees=Decimal("0.70"), cause="commission")
+    for world in (stored, memory):
+        for fill in (first, second, found, make_fill("c", "BUY", 5, 92, 4, source="ibkr", fees="0.35")):
+            world.deliver([fill])
+    assert stored.actions[-1].action.realized_pnl == Decimal("39.15")
+    assert (memory.state_hash, memory.chain_head) == (stored.state_hash, stored.chain_head)
+    assert rebuild.check(db, "ibkr:U1").differences == ()
+
+
 def test_writing_a_rebuild_gives_every_row_again(busy: StoredWorld, open_database: OpenDatabase, query: Query) -> None:
     before = export(query)
     result = rebuild.write(open_database("ledger_maintenance"), "ibkr:U1")
@@ -82,6 +96,23 @@ def test_restoring_only_the_journal_is_enough(busy: StoredWorld, open_database: 
     assert (result.state_hash, result.chain_head) == hashes
     assert export(query) == before
     assert audit.audit(db, "ibkr:U1", at(60)).exit == 0
+
+
+def test_rows_read_straight_have_the_canonical_values_of_their_nouns(busy: StoredWorld, db: Database) -> None:
+    with db.transaction(read_only=True) as tx:
+        actions = list(bookstore.action_versions(tx, "ibkr:U1"))
+        rows = [(row, closings) for _, row, closings in bookstore.raw_actions(tx, "ibkr:U1")]
+        assert [stored.read_action(row) for row, _ in rows] == [ACTIONS.values("ibkr:U1", version) for version in actions]
+        straight = [stored.read_closings(closings) for row, closings in rows if row["state"] == "BOOKED"]
+        assert straight == [closing_rows("ibkr:U1", version) for version in actions if version.state == "BOOKED"]
+        told = {"fills": FILLS, "adjustments": ADJUSTMENTS}
+        for (table, row, _), version in zip(bookstore.raw_journal(tx, "ibkr:U1"), bookstore.journal(tx, "ibkr:U1"), strict=True):
+            assert stored.CHAINED[table](row) == told[table].values("ibkr:U1", version)
+        lots, positions = bookstore.lots(tx, "ibkr:U1"), bookstore.positions(tx, "ibkr:U1")
+        assert [*map(stored.read_lot, bookstore.raw_lots(tx, "ibkr:U1"))] == [LOTS.values("ibkr:U1", lot) for lot in lots]
+        assert [*map(stored.read_position, bookstore.raw_positions(tx, "ibkr:U1"))] == [
+            POSITIONS.values("ibkr:U1", position) for position, _ in positions
+        ]
 
 
 def test_a_difference_names_the_row_and_the_columns(busy: StoredWorld, db: Database, query: Query) -> None:

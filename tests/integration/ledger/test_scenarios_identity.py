@@ -7,10 +7,11 @@ from decimal import Decimal
 
 import pytest
 
+from fillbook.ledger import bookstore
 from fillbook.ledger.model import Fill
 from fillbook.runtime.errors import Conflict, Rejected
 from tests.integration.ledger.conftest import MakeWorld, World
-from tests.support.ledger import make_fill
+from tests.support.ledger import MemoryWorld, make_fill
 
 
 def fact(name: str, side: str, quantity: object, price: object, minute: float = 0, **options: object) -> Fill:
@@ -19,6 +20,20 @@ def fact(name: str, side: str, quantity: object, price: object, minute: float = 
 
 def types(world: World) -> list[tuple[str, str, int]]:
     return [(v.action.action_type.value, v.action.direction.value, v.version) for v in world.actions]
+
+
+def void_of(world: World, position_id: str, lot_id: str) -> tuple[list[str], list[str]]:
+    """Status of a position and of a lot as they stand, VOID ones included."""
+    if isinstance(world, MemoryWorld):
+        positions, lots = list(world.memory.positions.values()), list(world.memory.lots.values())
+    else:
+        with world.db.transaction(read_only=True) as tx:
+            positions = [position for position, _ in bookstore.positions(tx, world.book.book_id)]
+            lots = list(bookstore.lots(tx, world.book.book_id))
+    return (
+        [position.status.value for position in positions if position.position_id == position_id],
+        [lot.status.value for lot in lots if lot.lot_id == lot_id],
+    )
 
 
 def told(world: World) -> list[str]:
@@ -112,6 +127,8 @@ def test_scenario_19_in_a_net_auto_book_the_late_entry_turns_the_short_into_an_e
     assert world.actions[1].action.action_id == sold.action.action_id
     assert [position.direction for position in world.positions] == ["LONG"]
     assert (world.actions[1].cause, world.actions[1].cause_seq) == ("late_fill", 3)
+    short = sold.action
+    assert void_of(world, short.position_id, str(short.lot_id)) == (["VOID"], ["VOID"])
 
 
 def test_scenario_20_a_late_fill_changes_only_the_actions_whose_content_differs(make_world: MakeWorld) -> None:
@@ -137,6 +154,7 @@ def test_scenario_21_a_late_fill_before_the_first_makes_another_position(make_wo
     assert types(world) == [("ENTRY", "LONG", 1), ("ADD_ENTRY", "LONG", 2)]
     assert [position.position_id for position in world.positions] == [world.actions[0].action.position_id]
     assert world.positions[0].position_id != old
+    assert void_of(world, old, "")[0] == ["VOID"]
 
 
 def test_scenario_22_a_late_original_under_a_known_revision_changes_nothing(make_world: MakeWorld) -> None:
@@ -175,14 +193,16 @@ def test_scenario_24_a_bust_of_the_only_entry_parks_the_close(make_world: MakeWo
 
 def test_scenario_25_a_correction_of_2000_tells_200_and_one_restatement(make_world: MakeWorld) -> None:
     world = make_world("ibkr:U1")
-    fills = [fact(f"f{n:04}", "BUY", 1, 100 + n % 7, n / 100) for n in range(600)]
+    fills = [fact(f"f{n:04}", "BUY" if n % 4 else "SELL", 1, 100 + n % 7, n / 100) for n in range(2000)]
     world.deliver(fills)
     world.deliver([replace(fills[2], source_revision=2, price=Decimal(50), cause="revision")])
-    kinds = told(world)[600:]
+    kinds = told(world)[2000:]
     assert kinds == ["execution_corrected"] * 201 + ["book_restated"]
     _, data = world.told[-1]
-    assert (data["count"], data["instrument_id"]) == (600 - 3 - 200, "AMD")
-    assert [data["is_direct"] for _, data in world.told[600:602]] == [True, False]
+    assert data["instrument_id"] == "AMD"
+    changed = [version for version in world.actions if version.version == 2]
+    assert data["count"] == len(changed) - 1 - 200 > 1000
+    assert [data["is_direct"] for _, data in world.told[2000:2002]] == [True, False]
 
 
 def test_scenario_26_a_close_above_the_open_quantity_is_refused_whole(make_world: MakeWorld) -> None:

@@ -149,3 +149,69 @@ def test_a_fact_of_a_hedging_book_needs_its_direction(verb: Verb, db: Any) -> No
     assert verb(given)[0] == 2
     code, text = verb(f"{given} --direction LONG --lot-ref 7 --multiplier 100 --cash-style margin")
     assert (code, json.loads(text)["status"]) == (0, "booked")
+
+
+def test_show_prints_a_book_at_a_moment_and_as_json(stored: StoredWorld, verb: Verb) -> None:
+    desk: dict[str, Any] = {"source": "operator", "account_key": "ann"}
+    stored.deliver([make_fill("a", "BUY", 10, 100, fees="1", **desk), make_fill("b", "SELL", 4, 120, 10, **desk)], at(11))
+    stored.deliver([make_fill("a", "BUY", 10, 101, fees="1", source_revision=2, cause="revision", **desk)], at(30))
+    service.run(
+        stored.db,
+        lambda tx: service.mark(
+            tx, "live", [Mark(instrument="AMD", price=Decimal(121), marked_at=at(10), source="signal")], at(10)
+        ),
+    )
+    code, text = verb("show --book live --as-of 2026-02-03T15:12Z --known-as-of 2026-02-03T15:29:59Z")
+    lines = text.splitlines()
+    assert code == 0
+    assert lines[0] == "live as of 2026-02-03T15:12:00.000000Z, known as of 2026-02-03T15:29:59.000000Z, seq 4"
+    assert lines[1] == (
+        "AMD      LONG  OPEN   6 of 10 @ 100  basis 600.6  realized 79.6  "
+        "unrealized 125.4 at 121 (fresh, signal, 2026-02-03T15:10:00+00:00)"
+    )
+    assert lines[2].endswith("  2026-02-03T15:00:00+00:00  6 @ 100  basis 600.6")
+    assert lines[3:] == [
+        "USD  cash -521  realized_pnl 79.6  fees 1  market_value 726  unrealized_pnl 125.4  equity 205",
+    ]
+    code, text = verb("show --book live --instrument AMD --json")
+    found = json.loads(text)
+    assert (code, found["seq"], found["as_of"], found["known_as_of"]) == (0, 7, *["2026-02-03T16:00:00.000000+00:00"] * 2)
+    (position,) = found["positions"]
+    assert (position["quantity_open"], position["vwap"], position["cost_basis"], position["mark_state"]) == (
+        "6", "101", "606.6", "stale",
+    )  # fmt: skip
+    assert [(lot["quantity"], lot["quantity_open"], lot["cost_basis"]) for lot in position["lots"]] == [("10", "6", "1011")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--as-of 2026-02-03T15:00", "instant_invalid"),
+        ("--known-as-of yesterday", "instant_invalid"),
+        ("--as-of 2026-02-03T16:00:01Z", "instant_in_future"),
+        ("--known-as-of 2026-02-03T16:00:01Z", "instant_in_future"),
+    ],
+)
+@pytest.mark.usefixtures("stored")
+def test_show_refuses_an_instant_without_a_zone_of_nonsense_or_of_the_future(verb: Verb, arguments: str, said: str) -> None:
+    code, text = verb(f"show --book live {arguments}")
+    assert (code, said in text) == (2, True)
+
+
+def test_show_of_an_unknown_book_is_refused(verb: Verb) -> None:
+    assert verb("show --book live") == (2, "refused: book_unknown\n")
+
+
+def test_a_book_is_exported_in_every_form_and_its_pack_verified(stored: StoredWorld, verb: Verb, tmp_path: Path) -> None:
+    stored.deliver([make_fill("a", "BUY", 10, 100), make_fill("b", "BUY", 5, 10, 1, instrument="NVDA", fees=None)])
+    code, text = verb(f"export --book live --format csv --out {tmp_path}/out")
+    assert (code, len(text.splitlines())) == (0, 5)
+    code, text = verb(f"export --book live --format beancount --out {tmp_path}/out --as-of 2026-02-03T15:30Z")
+    assert (code, "of NVDA: fees unknown" in text) == (0, True)
+    code, text = verb(f"export --book live --format pack --out {tmp_path}/out --known-as-of 2026-02-03T15:30Z")
+    assert (code, text.startswith(f"{tmp_path}/out/pack.json: ")) == (0, True)
+    assert verb(f"verify --pack {tmp_path}/out/pack.json")[0] == 0
+    assert verb(f"export --book live --format pack --out {tmp_path}/out --as-of 2026-02-03T15:30Z")[0] == 2
+    assert "instant_invalid" in verb(f"export --book live --format csv --out {tmp_path}/out --as-of 2026-02-03T15:30")[1]
+    (tmp_path / "file").write_text("")
+    assert verb(f"export --book live --format csv --out {tmp_path}/file") == (2, "refused: cannot write: File exists\n")

@@ -14,7 +14,7 @@ from fillbook.notify import operator, service
 from fillbook.notify.model import Priority
 from fillbook.notify.routing import Settings
 from fillbook.runtime.db import ConstraintViolated, DatabaseFailed
-from fillbook.runtime.errors import Rejected
+from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.sql import statement
 from tests.support.notify_desk import NotifyDesk, envelope, executed
 
@@ -108,13 +108,18 @@ def test_20_a_refusal_of_a_known_channel_disables_it_after_one_post(desk: Notify
     assert desk.states() == {"posted": 1, "pending": 2}
 
 
-def test_21_a_deleted_ops_webhook_tells_nobody_and_does_not_loop(desk: NotifyDesk) -> None:
+def test_21_a_deleted_ops_webhook_tells_nobody_and_does_not_loop(desk: NotifyDesk, capsys: pytest.CaptureFixture[str]) -> None:
     desk.discord.set_state("ops", "deleted")
     desk.push(envelope("fill_parked", {"fill_id": "f1", "instrument": "AMD", "reason": "nothing_to_close"}))
     for _ in range(3):
         desk.drain("ops", allowance=100)
     assert desk.events("channel_disabled") == []
     assert len([one for one in desk.discord.requests() if one["webhook"] == "ops"]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (error,) = [line for line in lines if line["severity"] == "ERROR"]
+    assert (error["message"], error["channel"], error["reason"]) == ("discord_channel_disabled", "ops", "discord_10015")
+    shown = desk.rows("select status, status_reason, pending from notify.v_channels where channel_id = 'ops'")
+    assert shown == [{"status": "disabled", "status_reason": "discord_10015", "pending": 1}]
 
 
 def test_21_a_dead_letter_of_ops_is_not_told_on_ops(desk: NotifyDesk) -> None:
@@ -132,6 +137,22 @@ def test_a_paused_channel_sends_nothing_until_it_is_enabled(desk: NotifyDesk) ->
     operator.enable(desk.desk, "executions")
     desk.drain()
     assert len(desk.posts()) == 1
+
+
+def test_enabling_asks_with_a_row_in_the_log_and_not_before_a_ban_is_over(desk: NotifyDesk) -> None:
+    desk.discord.set_state("executions", "deleted")
+    desk.tell(executed())
+    desk.discord.set_state("executions", "ok")
+    desk.discord.fault("rate_limit.ban", route="create")
+    desk.push(envelope("fill_parked", {"fill_id": "f1", "instrument": "AMD"}))
+    desk.drain("ops")
+    asked = len(desk.discord.requests())
+    with pytest.raises(Unavailable, match="discord_unavailable"):
+        operator.enable(desk.desk, "executions")
+    assert len(desk.discord.requests()) == asked
+    desk.clock.step(901)
+    operator.enable(desk.desk, "executions")
+    assert len(desk.rows("select 1 from notify.attempts")) == len(desk.discord.requests()) == asked + 1
 
 
 def lane(lane: str = "trim", badges: tuple[str, ...] = (), **changes: Any) -> bytes:
@@ -188,6 +209,7 @@ def test_38_no_secret_stands_in_a_table_an_event_or_a_log(desk: NotifyDesk, caps
     desk.push(executed(), executed("x", kind="EXIT", position="q"))
     for _ in range(3):
         desk.drain(allowance=3000)
+        desk.clock.step(3000)
         operator.enable(desk.desk, "executions")
     desk.relay()
     desk.drain("ops", allowance=100)

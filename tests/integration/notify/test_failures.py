@@ -349,3 +349,47 @@ def test_a_late_record_without_the_lease_changes_no_row_but_is_not_lost(desk: No
     desk.drain(allowance=60)
     assert len(desk.posts()) == 1
     assert desk.message()["message_id"] == desk.posts()[0]["id"]
+
+
+@dataclass
+class Leaping:
+    """A speaker on whose way the desk clock leaps, as an accelerated day's does between a claim and its acceptance."""
+
+    inner: Any
+    step: Any
+    sent: list[Request] = field(default_factory=list)
+
+    @property
+    def can_read(self) -> bool:
+        return bool(self.inner.can_read)
+
+    def send(self, request: Request) -> Answer:
+        if request.operation is Operation.CREATE and not self.sent:
+            self.sent.append(request)
+            self.step()
+        answer: Answer = self.inner.send(request)
+        return answer
+
+
+@pytest.mark.parametrize("seconds", [60, 3600, -90 * 86400, 90 * 86400])
+def test_17_a_clock_that_leaps_between_claim_and_acceptance_hides_no_message_from_the_search(
+    desk: NotifyDesk, seconds: float
+) -> None:
+    desk.push(executed())
+    desk.speaker = Leaping(desk.speaker, lambda: desk.clock.step(seconds))  # type: ignore[assignment]
+    killed_while_sending(desk)
+    desk.drain(allowance=120)
+    assert len(desk.posts()) == 1
+    assert len(creates(desk)) == 1
+    assert desk.message()["message_id"] == desk.posts()[0]["id"]
+
+
+@pytest.mark.parametrize("fault", ["network.reset_after_accept", "body.empty_200", "server_error.502"])
+def test_17_an_answer_that_took_desk_minutes_is_searched_for_up_to_its_end(desk: NotifyDesk, fault: str) -> None:
+    desk.tell(executed("first"))  # the webhook is known
+    desk.discord.fault(fault, route="create", applied=True)
+    desk.push(executed("second", position="q"))
+    desk.speaker = Leaping(desk.speaker, lambda: desk.clock.step(600))  # type: ignore[assignment]
+    desk.drain(allowance=720)
+    assert len(desk.posts()) == 2
+    assert desk.message("second")["state"] == "posted"

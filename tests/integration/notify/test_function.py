@@ -15,7 +15,7 @@ from fillbook.notify import __main__ as verbs
 from fillbook.runtime.clock import DeskClock, real_epoch_seconds
 from infra.local.discord import DiscordFake
 from tests.support.functions import FunctionApps, _environment
-from tests.support.notify_desk import START, envelope, executed
+from tests.support.notify_desk import START, action_id, envelope, executed
 from tests.support.signer import Signer
 from tests.support.topics import Topics, topics
 from tests.support.topics import envelope as pushed
@@ -190,7 +190,8 @@ def op(env: dict[str, str], database_url: str, capsys: pytest.CaptureFixture[str
         with _environment({**env, "FILLBOOK_DATABASE_URL": f"{database_url}?role=desk_operator"}):
             code = verbs.main(arguments)
         printed = capsys.readouterr()
-        return code, "\n".join(line for line in (printed.out + printed.err).splitlines() if not line.startswith("{"))
+        told = [line for line in printed.err.splitlines() if not line.startswith("{")]  # warnings are logged there
+        return code, "\n".join([*printed.out.splitlines(), *told])
 
     return run
 
@@ -212,7 +213,36 @@ def test_the_verbs_tell_dead_letters_replay_them_and_switch_channels(
     assert op("adopt", "--link", "https://example.com/")[1].startswith("refused: link_invalid")
     discord.set_state("ops", "deleted")
     assert op("enable", "--channel", "ops")[0] == 1
-    assert query("select status from notify.channels where channel_id = 'ops'") == [{"status": "active"}]
+    assert query("select status from notify.channels where channel_id = 'ops'") == [{"status": "disabled"}]
+
+
+def test_told_says_when_as_which_message_and_what_discord_said(
+    app: FlaskClient, discord: DiscordFake, op: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    set_clock(tmp_path, speed=200, paused=False)
+    discord.fault("server_error.503", route="create")
+    discord.fault("rate_limit.normal", route="create", retry_after=7)
+    push(app, executed("a"))
+    push(app, executed("h", origin="history", position="h"))
+    (message,) = discord.messages("executions")
+    code, printed = op("told", str(action_id("a")))
+    head, *requests = printed.splitlines()
+    first, second, third = (line for line in requests if " create: " in line)
+    assert code == 0
+    assert head.startswith(f"executions live/{action_id('a')}: posted, version 1 of 1; https://discord.com/channels/")
+    assert f"/{message['channel_id']}/{message['id']} since 2026-02-03T15:" in head
+    assert all(line.endswith(" get: 200") for line in requests if " create: " not in line)  # looking for a copy
+    assert first.endswith("create: 503, status_503")
+    assert second.endswith("create: 429, wait 7.000 s, rate_limited")
+    assert third.endswith(f"create: 200, message {message['id']}")
+    code, printed = op("told", str(action_id("a")), "--json", "--book", "live")
+    rows = [json.loads(line) for line in printed.splitlines()]
+    assert [row["http_status"] for row in rows if row["operation"] == "create"] == [503, 429, 200]
+    assert rows[-1]["answered_message_id"] == rows[-1]["message_id"] == message["id"]
+    assert op("told", str(action_id("a")), "--book", "ibkr:U1")[0] == 1
+    code, printed = op("told", str(action_id("h")))
+    assert (code, printed) == (1, f"executions live/{action_id('h')}: suppressed, version None of 1")
+    assert op("told", str(action_id("nobody"))) == (1, "not told: no channel has heard of this action")
 
 
 def test_the_exit_of_a_proof_says_how_it_ended(

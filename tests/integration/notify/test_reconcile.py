@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import settings
 from pydantic import SecretStr
 
 from fillbook.ledger import service as ledger
@@ -21,6 +22,8 @@ from tests.support.ledger import at, make_book, make_fill
 from tests.support.notify_desk import NotifyDesk, Stepping, envelope, executed
 
 MakeDesk = Callable[..., NotifyDesk]
+HISTORY = 5000 if settings().max_examples >= 1000 else 500
+"""Executions of a backfill: the scenario's 5,000 in a nightly run, a tenth of them otherwise."""
 
 
 def book(desk: NotifyDesk, *fills: Fill, book_id: str = "live") -> None:
@@ -106,7 +109,7 @@ def test_31_a_deleted_an_edited_and_a_doubled_message_are_found_and_mended(desk:
 
 
 @pytest.mark.slow
-def test_31_a_hundred_seeded_faults_are_a_hundred_findings_and_repairs(desk: NotifyDesk) -> None:
+def test_31_a_hundred_embeds_spoiled_inside_digests_are_a_hundred_findings_and_repairs(desk: NotifyDesk) -> None:
     book(desk, *trades(120))
     desk.drain(allowance=600)
     assert desk.states() == {"posted": 120}
@@ -138,6 +141,36 @@ def _tamper(desk: NotifyDesk, key: str, how: str) -> None:
         embed["color"] = 1
     embeds[row["embed_index"]] = embed
     desk.discord.meddle("edited", post["id"], {"embeds": embeds})
+
+
+def test_31_a_struck_message_that_somebody_edited_is_wrong_and_struck_again(desk: NotifyDesk) -> None:
+    book(desk, *trades(4))
+    desk.drain(allowance=60)
+    book(desk, make_fill("AMD3", "SELL", "3", "102", minute=3, fees="0.5", is_bust=True, cause="bust"))
+    desk.drain(allowance=60)
+    (post,) = [one for one in desk.posts() if one["embeds"][0]["title"].startswith("BUSTED: ")]
+    embed = post["embeds"][0]
+    fields = [{**item, "value": "999.00"} if item["name"] == "price" else item for item in embed["fields"]]
+    desk.discord.meddle("edited", post["id"], {"embeds": [{**embed, "fields": fields}]})
+    run = prove(desk)
+    assert (run["wrong"], run["orphan"], run["status"]) == (1, 0, "repaired")
+    (finding,) = findings(desk, run)
+    assert finding["differences"] == [{"field": "price", "expected": "~~102.00~~", "found": "999.00"}]
+    (mended,) = [one for one in desk.posts() if one["id"] == post["id"]]
+    assert mended["embeds"] == [embed]
+    assert prove(desk)["status"] == "proven"
+
+
+def test_31_an_execution_whose_time_was_corrected_unheard_is_judged_once(desk: NotifyDesk) -> None:
+    book(desk, *trades(2))
+    desk.drain(allowance=60)
+    later = make_fill("AMD1", "BUY", "5", "101", minute=9, fees="0.5", source_revision=2, cause="revision")
+    with desk.admin.transaction() as tx:
+        ledger.book_fills(tx, "live", [later], desk.clock.now())
+    run = prove(desk)
+    assert (run["actions"], run["messages"], run["wrong"], run["repaired"]) == (2, 2, 1, 1)
+    moved_out = prove(desk, since=at(0.5), until=at(2))
+    assert (moved_out["messages"], moved_out["status"]) == (0, "proven")
 
 
 def test_32_a_ledger_row_changed_behind_an_equal_message_is_wrong(desk: NotifyDesk) -> None:
@@ -192,14 +225,19 @@ def test_an_embed_of_an_unknown_action_leaves_its_digest(desk: NotifyDesk) -> No
     assert prove(desk)["status"] == "proven"
 
 
-def test_11_five_hundred_executions_of_history_are_silent_and_proven(desk: NotifyDesk) -> None:
-    fills = [make_fill(f"h{number}", "BUY", 1, 100, minute=number / 60, origin="history", source="ibkr", account_key="U1")
-             for number in range(500)]  # fmt: skip
+@pytest.mark.slow
+def test_11_executions_of_history_are_silent_one_line_an_hour_and_proven(desk: NotifyDesk) -> None:
+    fills = [make_fill(f"h{number}", "SELL" if number % 2 else "BUY", 1, 100, minute=number / 60, origin="history",
+                       source="ibkr", account_key="U1") for number in range(HISTORY)]  # fmt: skip
     book(desk, *fills, book_id="ibkr:U1")
     desk.drain(allowance=60)
+    desk.drain("ops", allowance=4000)
     assert desk.posts() == []
+    assert desk.requests("create", webhook="executions") == []
+    (line,) = desk.embeds("ops")
+    assert line["description"].startswith(f"backfill: {HISTORY} executions, first 2026-02-03T15:00:00Z")
     run = prove(desk)
-    assert (run["status"], run["actions"], run["messages"]) == ("proven", 500, 0)
+    assert (run["status"], run["actions"], run["messages"]) == ("proven", HISTORY, 0)
 
 
 def test_book_restated_marks_its_range_for_the_next_proof(desk: NotifyDesk) -> None:

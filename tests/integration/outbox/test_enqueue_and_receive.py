@@ -14,7 +14,7 @@ from fillbook.outbox import store
 from fillbook.outbox.model import partition_of
 from fillbook.outbox.service import enqueue, event_rows, quarantine, receive
 from fillbook.runtime.db import Call, ConstraintViolated, Database, DatabaseFailed
-from fillbook.runtime.sql import statement
+from fillbook.runtime.sql import encode, statement
 from tests.support.outbox import NOON, commit, event, state
 
 Query = Callable[..., list[dict[str, Any]]]
@@ -30,7 +30,7 @@ def test_events_are_stored_in_the_order_given_and_keep_every_column(db: Database
     rows = query("select * from outbox.events order by id")
     assert [row["aggregate_version"] for row in rows] == list(range(50, 0, -1))
     for row, sent in zip(rows, event_rows(events), strict=True):
-        assert {name: row[name] for name in sent} == sent
+        assert encode({name: row[name] for name in sent}) == encode(sent)
         assert row["available_at"] == row["recorded_at"]
         assert None not in [row[name] for name in sent]
 

@@ -35,6 +35,29 @@ def test_sends_ride_with_the_commit(room, query):
     assert kept(query) == [(1, "a"), (2, "b")]
 
 
+def test_what_a_finish_answers_is_committed_in_one_message_and_nothing_can_follow(through, proxy, query):
+    with through.transaction() as tx:
+        tx.call(Call("room.echo", {}))
+        proxy.reset()
+        tx.send(Call("room.keep", {"id": 1, "amount": 5}))
+        assert tx.finish(Call("room.bump", {"id": 1}), Call("room.echo", "b")) == ({"amount": "6"}, "b")
+        assert proxy.trips == 1
+        assert kept(query) == [(1, None)]
+        with pytest.raises(RuntimeError, match="over"):
+            tx.call(Call("room.echo", {}))
+    assert proxy.trips == 1
+
+
+def test_a_finish_that_fails_leaves_nothing(room, query):
+    def work(tx):
+        tx.send(Call("room.keep", {"id": 1}))
+        tx.finish(Call("room.keep", {"id": 1}))
+
+    with pytest.raises(ConstraintViolated):
+        room.run(work)
+    assert kept(query) == []
+
+
 def test_read_decide_write_costs_two_round_trips(through, proxy):
     with through.transaction() as tx:
         tx.call(Call("room.echo", {}))

@@ -2,103 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from fillbook.ledger import service
-from fillbook.ledger.model import Book, Fill, Mark, Side
 from fillbook.runtime.db import Database
-from infra.door.page import build
-
-BOOKED_AT = datetime(2026, 2, 3, 15, 0, tzinfo=UTC)
-NOW = datetime(2026, 2, 3, 15, 10, tzinfo=UTC)
-KEY, BROKER_KEY, OLD_KEY = "desk-key", "broker-key", "old-key"
-
-
-def entry(name: str, key: str, **more: object) -> dict[str, object]:
-    return {
-        "id": name,
-        "sha256": hashlib.sha256(key.encode()).hexdigest(),
-        "scopes": ["read"],
-        "tenant_id": "desk",
-        "books": ["live"],
-        **more,
-    }
-
-
-KEYS = json.dumps(
-    [
-        entry("desk", KEY),
-        entry("broker", BROKER_KEY, books=["ibkr:*"]),
-        entry("old", OLD_KEY, expires_at="2026-01-01T00:00:00Z"),
-    ]
-)
-
-
-def fill(ticker: str, number: int, side: Side, quantity: str, price: str) -> Fill:
-    return Fill(
-        source="signal",
-        source_id=f"{ticker}#{number}",
-        instrument=ticker,
-        ticker=ticker,
-        contract_name=ticker,
-        side=side,
-        quantity=Decimal(quantity),
-        price=Decimal(price),
-        fx_rate=Decimal(1),
-        fees=Decimal("0.50"),
-        fees_currency="USD",
-        fees_rate=Decimal(1),
-        executed_at=BOOKED_AT + timedelta(minutes=number),
-        session_date=date(2026, 2, 3),
-        received_at=BOOKED_AT,
-        reason="tp_hit" if side is Side.SELL else "corridor_momentum",
-    )
-
-
-@pytest.fixture
-def booked(db: Database) -> Database:
-    """One position open (two lots, one trim), one closed, one mark."""
-    fills = [
-        fill("ZZTA", 1, Side.BUY, "10", "100"),
-        fill("ZZTA", 2, Side.BUY, "10", "110"),
-        fill("ZZTA", 3, Side.SELL, "5", "120"),
-        fill("ZZTB", 4, Side.BUY, "1", "50"),
-        fill("ZZTB", 5, Side.SELL, "1", "40"),
-    ]
-    with db.transaction() as tx:
-        service.open_book(tx, Book(book_id="live", start_cash=Decimal(100000)), BOOKED_AT)
-        service.book_fills(tx, "live", fills, BOOKED_AT)
-        mark = Mark(instrument="ZZTA", price=Decimal("115.00"), bid=None, ask=None, marked_at=NOW, source="signal")
-        service.mark(tx, "live", [mark], NOW)
-    return db
-
-
-@pytest.fixture
-def client(database_url: str, function_app: Callable[..., FlaskClient], tmp_path: Path) -> FlaskClient:
-    clock = tmp_path / "clock.json"
-    clock.write_text(json.dumps({"desk_at": NOW.isoformat(), "real_at": 0, "speed": 1.0, "paused": True}))
-    build(Path(__file__).resolve().parents[3])
-    settings = {
-        "FILLBOOK_ENV": "local",
-        "FILLBOOK_DATABASE_URL": f"{database_url}?role=tracker_reader",
-        "FILLBOOK_DESK_CLOCK": str(clock),
-        "DESK_KEYS": KEYS,
-    }
-    return function_app("trade_tracker", settings)
-
-
-def get(client: FlaskClient, path: str, key: str | None = KEY) -> tuple[int, Any]:
-    answer = client.get(path, headers={} if key is None else {"Authorization": f"Bearer {key}"})
-    return answer.status_code, answer.get_json()
+from tests.support.tracker_desk import BROKER_KEY, KEY, OLD_KEY, get
 
 
 @pytest.mark.usefixtures("booked")

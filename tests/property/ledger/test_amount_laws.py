@@ -165,3 +165,47 @@ def test_p11_lots_keep_their_bounds_and_one_position_is_open(history: list[Fill]
         held = [lot for lot in world.memory.lots.values() if lot.position_id == position.position_id and lot.status == "OPEN"]
         assert sum((lot.quantity_open for lot in held), ZERO) == position.quantity_open
         assert position.status != "OPEN" or total(lot.basis_open for lot in held) == position.cost_basis
+
+
+@half
+@given(history=deliveries(), method=st.sampled_from(METHODS))
+def test_check_11_what_lots_gained_is_what_positions_and_totals_gained(history: list[Fill], method: str) -> None:
+    world = delivered(history, method)
+    for name in ("realized_pnl", "realized_pnl_gross", "realized_pnl_base"):
+        of_lots: dict[str, list[Decimal | None]] = {}
+        totals: dict[str, list[Decimal | None]] = {}
+        for version in world.actions:
+            for part in version.action.closings:
+                home = world.memory.lots[part.lot_id].position_id
+                assert home == version.action.position_id
+                of_lots.setdefault(home, []).append(getattr(part, name))
+            if version.action.closings:
+                totals.setdefault(version.action.currency, []).append(getattr(version.action, name))
+        gained = {position.position_id: getattr(position, name) for position in world.positions}
+        assert {home: total(parts) for home, parts in of_lots.items()} == {home: gained[home] for home in of_lots}
+        assert all(gained[home] == 0 for home in gained.keys() - of_lots.keys())
+        for currency, parts in totals.items():
+            positions = [position for position in world.positions if position.currency == currency]
+            closed = [getattr(position, name) for position in positions if position.position_id in of_lots]
+            assert total(parts) == total(closed)
+
+
+@half
+@given(history=deliveries(), method=st.sampled_from(METHODS))
+def test_check_11_cash_and_quantity_are_conserved_whether_flat_or_not(history: list[Fill], method: str) -> None:
+    """Cash that moved = realized - basis still tied up (long) or + basis received (short), exactly."""
+    world = delivered(history, method)
+    for position in world.positions:
+        own = [version.action for version in world.actions if version.action.position_id == position.position_id]
+        moved, gained, tied = total(action.cash_effect for action in own), position.realized_pnl, position.cost_basis
+        if moved is None or gained is None or tied is None:
+            continue
+        sign = 1 if position.direction is Direction.LONG else -1
+        assert moved == gained - sign * tied
+        opened = sum((action.quantity for action in own if not action.closings), ZERO)
+        closed = sum((action.quantity for action in own if action.closings), ZERO)
+        assert (opened, closed, opened - closed) == (
+            position.quantity_opened,
+            position.quantity_closed,
+            position.quantity_open,
+        )

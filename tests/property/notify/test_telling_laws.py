@@ -22,6 +22,7 @@ from fillbook.notify.proof import compare
 from fillbook.notify.render import Style, render_execution
 from fillbook.notify.routing import Settings
 from fillbook.notify.talk import Desk
+from fillbook.notify.telling import tell
 from fillbook.runtime.clock import FixedClock
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
@@ -84,8 +85,19 @@ class World:
         service.configure(db, self.speaker.inner.channels(), self.clock.now())
 
     def push(self, body: bytes) -> None:
-        event = json.loads(body)
         service.take(self.db, body, self.settings, self.clock.now())
+        self.remember(body)
+
+    def tell(self, body: bytes, allowance: float = 0) -> None:
+        """As the function does: store, and send at once what may go."""
+        self.remember(body)
+        try:
+            tell(self.desk, body, Stepping(self.clock, allowance))
+        except Killed:
+            self.lose_leases()
+
+    def remember(self, body: bytes) -> None:
+        event = json.loads(body)
         key = (event["book_id"], event["data"]["action_id"])
         if key not in self.latest or self.latest[key][0] < event["data"]["version"]:
             self.latest[key] = (event["data"]["version"], body)
@@ -94,10 +106,13 @@ class World:
         try:
             return drain(self.desk, "executions", Stepping(self.clock, allowance)).reason
         except Killed:
-            with self.admin.transaction() as tx:
-                tx.execute(statement("update notify.channels set lease_until = clock_timestamp() - interval '1 s' "
-                                     "where lease_token is not null"))  # fmt: skip
+            self.lose_leases()
             return "killed"
+
+    def lose_leases(self) -> None:
+        with self.admin.transaction() as tx:
+            tx.execute(statement("update notify.channels set lease_until = clock_timestamp() - interval '1 s' "
+                                 "where lease_token is not null"))  # fmt: skip
 
     def settle(self) -> None:
         """No more faults: everything that can be told is told."""
@@ -141,6 +156,7 @@ EVENTS = st.tuples(
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("push"), EVENTS),
+        st.tuples(st.just("tell"), EVENTS),
         st.tuples(st.just("drain"), st.integers(0, 90)),
         st.tuples(
             st.just("fault"), st.tuples(st.sampled_from(FAULTS), st.sampled_from(["create", "edit", "get", "list", "any"]))
@@ -168,12 +184,12 @@ def play(world: World, steps: list[tuple[str, Any]]) -> set[str]:
     pushed: list[bytes] = []
     faults: set[str] = set()
     for number, (step, given_) in enumerate(steps):
-        if step == "push":
+        if step in ("push", "tell"):
             name, event_type, version, book, kind = given_
             body = body_of(name, event_type, version, book, kind, number)
             known = next((one for one in pushed if _same(one, body)), None)
             pushed.append(known or body)
-            world.push(pushed[-1])
+            world.push(pushed[-1]) if step == "push" else world.tell(pushed[-1])
             world.push(pushed[0])
         elif step == "drain":
             world.drain(allowance=given_)

@@ -1,6 +1,7 @@
 """A log line is one JSON object, holds no secret, and never breaks the work it tells about."""
 
 import json
+import sys
 from decimal import Decimal
 
 import pytest
@@ -103,3 +104,31 @@ def test_a_value_nobody_can_write_does_not_break_the_line(lines):
 def test_a_long_text_is_cut(lines):
     log.info("long", text="x" * 10_000)
     assert len(lines()[0]["text"]) == 2_000
+
+
+def test_at_a_persons_console_only_warnings_and_errors_are_told_and_not_among_the_output(capsys):
+    @logs.quiet()
+    def verb():
+        log.info("request_sent")
+        sys.stdout.write("what was asked for\n")
+        log.warning("request_refused")
+        log.error("message_dead")
+        log.failed("drain_failed", RuntimeError("x"))
+
+    verb()
+    log.info("after")
+    told = capsys.readouterr()
+    assert told.out.splitlines()[0] == "what was asked for"
+    assert [json.loads(line)["message"] for line in told.out.splitlines()[1:]] == ["after"]
+    assert [json.loads(line)["message"] for line in told.err.splitlines()] == ["request_refused", "message_dead", "drain_failed"]
+
+
+def test_a_verb_that_fails_leaves_the_logs_as_they_were(capsys):
+    @logs.quiet()
+    def verb():
+        raise SystemExit(2)
+
+    with pytest.raises(SystemExit):
+        verb()
+    log.info("heard")
+    assert json.loads(capsys.readouterr().out)["message"] == "heard"

@@ -1,0 +1,68 @@
+"""Rows of the ledger as CSV (RFC 4180): one line a row, the columns of its table, text that no spreadsheet runs as a formula.
+
+Numbers, instants and ids are written as they are. A text that starts with ``= + - @``, TAB or CR gets a leading ``'``, and so
+does one that has it already, so that taking one away gives every text back. Unknown is an empty cell, an empty text ``""``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from fillbook.ledger.chain import encode
+from fillbook.ledger.columns import ACTIONS, CLOSING_NAMES, FILLS, LOTS, POSITIONS
+from fillbook.ledger.model import Action, Closing, Fill, Lot, Position
+
+_DANGEROUS = re.compile(r"'*[=+\-@\t\r]")
+_QUOTED = re.compile(r'[",\r\n]')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """One file: its name, its columns in order, and which of them hold numbers."""
+
+    name: str
+    columns: tuple[str, ...]
+    numbers: frozenset[str]
+
+    @property
+    def header(self) -> str:
+        """The first line."""
+        return ",".join(self.columns) + "\r\n"
+
+    def line(self, values: Sequence[Any]) -> str:
+        """One row, its values canonical (``columns.py``) and in the order of the columns."""
+        cells = (_cell(value, name in self.numbers) for name, value in zip(self.columns, values, strict=True))
+        return ",".join(cells) + "\r\n"
+
+
+def _numbers(*nouns: type) -> frozenset[str]:
+    """Columns that hold Decimals, which are canonical texts by now."""
+    return frozenset(field.name for noun in nouns for field in fields(noun) if "Decimal" in str(field.type))
+
+
+SHEETS = {
+    sheet.name: sheet
+    for sheet in (
+        Sheet(name="fills", columns=FILLS.names, numbers=_numbers(Fill)),
+        Sheet(name="actions", columns=ACTIONS.names, numbers=_numbers(Action)),
+        Sheet(name="closings", columns=CLOSING_NAMES, numbers=_numbers(Closing)),
+        Sheet(name="lots", columns=LOTS.names, numbers=_numbers(Lot)),
+        Sheet(name="positions", columns=POSITIONS.names, numbers=_numbers(Position)),
+    )
+}
+
+
+def _cell(value: object, is_number: bool) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    text = value if isinstance(value, str) else encode(value)
+    if not is_number and _DANGEROUS.match(text):
+        text = f"'{text}"
+    return '"' + text.replace('"', '""') + '"' if not text or _QUOTED.search(text) else text

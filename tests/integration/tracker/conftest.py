@@ -1,0 +1,50 @@
+"""The Trade Tracker over a real database with a few known figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from fillbook.ledger import service
+from fillbook.ledger.model import Book, Mark, Side
+from fillbook.runtime.db import Database
+from infra.door.page import build
+from tests.support.tracker_desk import BOOKED_AT, KEYS, NOW, fill
+
+
+@pytest.fixture
+def booked(db: Database) -> Database:
+    """One position open (two lots, one trim), one closed, one mark."""
+    fills = [
+        fill("ZZTA", 1, Side.BUY, "10", "100"),
+        fill("ZZTA", 2, Side.BUY, "10", "110"),
+        fill("ZZTA", 3, Side.SELL, "5", "120"),
+        fill("ZZTB", 4, Side.BUY, "1", "50"),
+        fill("ZZTB", 5, Side.SELL, "1", "40"),
+    ]
+    with db.transaction() as tx:
+        service.open_book(tx, Book(book_id="live", start_cash=Decimal(100000)), BOOKED_AT)
+        service.book_fills(tx, "live", fills, BOOKED_AT)
+        mark = Mark(instrument="ZZTA", price=Decimal("115.00"), bid=None, ask=None, marked_at=NOW, source="signal")
+        service.mark(tx, "live", [mark], NOW)
+    return db
+
+
+@pytest.fixture
+def client(database_url: str, function_app: Callable[..., FlaskClient], tmp_path: Path) -> FlaskClient:
+    """The function on a paused clock, ten minutes after the desk's start, reading with the tracker's own rights."""
+    clock = tmp_path / "clock.json"
+    clock.write_text(json.dumps({"desk_at": NOW.isoformat(), "real_at": 0, "speed": 1.0, "paused": True}))
+    build(Path(__file__).resolve().parents[3])
+    settings = {
+        "FILLBOOK_ENV": "local",
+        "FILLBOOK_DATABASE_URL": f"{database_url}?role=tracker_reader",
+        "FILLBOOK_DESK_CLOCK": str(clock),
+        "DESK_KEYS": KEYS,
+    }
+    return function_app("trade_tracker", settings)
