@@ -62,7 +62,7 @@ def {name}(request: Request) -> Response:
     """The entry point."""
     return edge(request)
 '''
-REQUIREMENTS = "cryptography\nfunctions-framework\ngoogle-auth\nrequests\n"
+REQUIREMENTS = "cryptography\nfunctions-framework\ngoogle-auth\npydantic\nrequests\n"
 FUNCTION_ENTRY = """\
   {name}:
     purpose: Says in one sentence what {name} is for.

@@ -6,10 +6,11 @@ Knows the shape of an address and nothing of speaking to it; ``discord.py`` spea
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
+
+from fillbook.values import frozen
 
 API_BASE = "https://discord.com/api/v10"
 HOSTS = frozenset(f"{stage}{host}" for stage in ("", "ptb.", "canary.") for host in ("discord.com", "discordapp.com"))
@@ -17,7 +18,7 @@ HOSTS = frozenset(f"{stage}{host}" for stage in ("", "ptb.", "canary.") for host
 _WEBHOOK_PATH = re.compile(r"/webhooks/(\d{17,20})/([\w-]{60,90})$")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Webhook:
     """One configured webhook: id and token of its URL, the thread it posts to, and the name of its secret."""
 
