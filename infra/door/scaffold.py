@@ -93,10 +93,10 @@ ROOM_FILES = {
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from fillbook.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class {title}:
     """The first noun; its fields carry units in their names."""
 

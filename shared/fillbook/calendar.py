@@ -8,11 +8,12 @@ comes with its instant, timezone-aware. It refuses to guess about days the table
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
+
+from fillbook.values import frozen
 
 NEW_YORK = ZoneInfo("America/New_York")
 BUCKET_MINUTES = 5
@@ -28,7 +29,7 @@ class CalendarError(LookupError):
     """A day outside the session table was asked for; the text names the range that is known."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Session:
     """One trading session; ``open_at`` and ``close_at`` are UTC instants, the close itself is outside."""
 

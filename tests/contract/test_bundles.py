@@ -83,4 +83,9 @@ def test_an_import_of_something_that_does_not_exist_is_an_error(tmp_path: Path) 
 
 def test_an_import_inside_a_function_is_followed_and_a_name_is_not_taken_for_a_module(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("def f():\n    from fillbook.calendar import calendar\n    from fillbook import money\n")
-    assert set(bundles.reached(tmp_path / "main.py", ROOT / "shared")) == {"fillbook", "fillbook.calendar", "fillbook.money"}
+    assert set(bundles.reached(tmp_path / "main.py", ROOT / "shared")) == {
+        "fillbook",
+        "fillbook.calendar",
+        "fillbook.money",
+        "fillbook.values",
+    }

@@ -16,8 +16,9 @@ import pytest
 from pydantic import SecretStr
 
 from fillbook.notify.answers import Verdict, classify
-from fillbook.notify.discord import API_BASE, Discord, Webhook, parse_webhook
+from fillbook.notify.discord import Discord
 from fillbook.notify.model import Failure, Operation, Request, Speaker
+from fillbook.notify.webhook import API_BASE, Webhook, parse_webhook
 from fillbook.runtime import clock
 from fillbook.runtime.clock import FixedClock
 from infra.local.discord import DiscordFake

@@ -17,10 +17,11 @@ from uuid import UUID, uuid5
 from pydantic import SecretStr
 
 from fillbook.notify import service
-from fillbook.notify.discord import Discord, Webhook, parse_webhook
+from fillbook.notify.discord import Discord
 from fillbook.notify.drain import Report, drain
 from fillbook.notify.routing import Settings
 from fillbook.notify.talk import Desk
+from fillbook.notify.webhook import Webhook, parse_webhook
 from fillbook.outbox.model import NAMESPACE, derived_id
 from fillbook.runtime.clock import FixedClock
 from fillbook.runtime.db import Database

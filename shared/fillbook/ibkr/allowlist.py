@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from fillbook.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Account:
     """One account of the desk. ``account_id`` is ours and comes from configuration, never from broker data."""
 
@@ -23,7 +25,7 @@ class Account:
         return f"ibkr:{self.code}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AccountConfig:
     """An entry of ``IBKR_ACCOUNTS``. ``aliases``: other text the broker uses for it -> segment (``''``: the account itself)."""
 
@@ -33,7 +35,7 @@ class AccountConfig:
     lot_method: str = "FIFO"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class AllowList:
     """The texts that name an enabled account or one of its aliases; nothing else is let in."""
 

@@ -8,13 +8,13 @@ could be meant: ambiguous, and nothing is voided. Source: ibkr.md 5.2.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from fillbook.ibkr import ids
 from fillbook.ibkr.model import Cancel, EventState, Sighting
 from fillbook.ibkr.words import SOURCE_RANK, CancelKind, CancelState, Source
+from fillbook.values import frozen
 
 FRACTION_TYPE: Final = "FracShare"
 _LAST: Final = 2**63
@@ -33,7 +33,7 @@ def rank(sighting: Sighting) -> tuple[int, datetime, bytes]:
     return (-1 if transaction_id is None else transaction_id, sighting.observed_at, sighting.payload_hash)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Matched:
     """``voided``: cancelled sightings -> the event key that did it (the last one where there are several)."""
 

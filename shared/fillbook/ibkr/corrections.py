@@ -10,7 +10,7 @@ asks a person. Source: ibkr.md 5.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 
 from fillbook.ibkr import ids
@@ -20,9 +20,10 @@ from fillbook.ibkr.model import Anomaly, Cancel, CommissionReport, EventState, E
 from fillbook.ibkr.speaking import Spoken, spoken
 from fillbook.ibkr.words import SOURCE_RANK, AnomalyKind, State
 from fillbook.money import ZERO
+from fillbook.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Settlement:
     """The rows of the families given, what became of the cancels, and what needs a person.
 

@@ -7,7 +7,7 @@ complete run of the account announces that it is over. Source: ibkr.md 10.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
@@ -19,13 +19,14 @@ from fillbook.ibkr.words import AnomalyKind
 from fillbook.outbox.model import Event, event_id
 from fillbook.outbox.service import enqueue, partitions_of
 from fillbook.runtime.db import Call, Database, Tx
+from fillbook.values import frozen
 
 STALLED_RUNS: Final = 3
 CURSOR_STALLED: Final = "cursor_stalled"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Ending:
     """What the end of a run needs beyond its figures. ``settles``: (account id, first day, last day) a statement covers."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -22,6 +21,7 @@ from fillbook.ibkr.words import MatchKind, Role
 from fillbook.ledger.ids import fill_id
 from fillbook.ledger.model import Fill, Side
 from fillbook.money import ONE, QUANTITY_STEP, RATE_STEP, plain, quantize, to_money, to_price, to_quantity
+from fillbook.values import frozen
 
 SOURCE: Final = "ibkr"
 HISTORY_AFTER: Final = timedelta(days=3)
@@ -53,7 +53,7 @@ _ECONOMIC: Final = (
 Slot = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Booked:
     """What the ledger was last told of a slot; ``source_revision`` counts what it was told of it."""
 
@@ -70,7 +70,7 @@ class Booked:
         return (self.exec_id_base, self.correction_group)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Telling:
     """Fills in booking order, and what is then the last told of each slot."""
 

@@ -7,7 +7,7 @@ adapter knows one outside system and hands over these values; it decides nothing
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -28,13 +28,14 @@ from fillbook.ibkr.words import (
     State,
     TradeStatus,
 )
+from fillbook.values import frozen
 
 Texts = Mapping[str, str]
 
 # --- what the broker said ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RawRow:
     """One row as an adapter read it: names to texts, nothing interpreted. ``intake.read`` makes a value or a refusal of it.
 
@@ -51,7 +52,7 @@ class RawRow:
     account_text: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Facts:
     """What one execution row says. ``quantity`` > 0, ``commission`` and ``taxes`` positive = cost, never converted.
 
@@ -101,7 +102,7 @@ class Facts:
         return self.quantity if self.side is Side.BUY else -self.quantity
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Sighting:
     """One execution row as parsed. ``payload_hash`` = sha256 over the sorted ``raw``: the same text is one sighting."""
 
@@ -121,7 +122,7 @@ class Sighting:
         return self.facts.transaction_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CommissionReport:
     """Frame 59: names an execution, no account. ``account_id`` is filled in by ``intake.assign_commissions``.
 
@@ -138,7 +139,7 @@ class CommissionReport:
     account_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Cancel:
     """A row that voids another (``broker_events``): opposite quantity, blank exec id. Its own commission stays here."""
 
@@ -160,7 +161,7 @@ class Cancel:
     raw: Texts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Refusal:
     """A row that could not be understood; kept in quarantine with its text, never dropped and never guessed.
 
@@ -185,7 +186,7 @@ Row = Sighting | Cancel | CommissionReport
 # --- spans and positions ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Window:
     """A span of time that is asked for or covered, from inclusive, to exclusive; both aware UTC, from < to."""
 
@@ -193,7 +194,7 @@ class Window:
     to_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PositionRow:
     """One open position as the broker states it; ``quantity`` signed, ``average_cost`` in units of price.
 
@@ -215,7 +216,7 @@ class PositionRow:
 # --- what follows from it ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ExecIdentity:
     """What an execution id says about itself (``execid.parse``)."""
 
@@ -228,7 +229,7 @@ class ExecIdentity:
     has_fifth_part: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Execution:
     """One row of ``trade_executions``: who it is, what it says, and whether it counts.
 
@@ -268,7 +269,7 @@ class Execution:
         return (self.identity.exec_id_base, self.correction_group)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EventState:
     """What became of a cancel; ``ib_exec_id`` is the row it was applied to."""
 
@@ -278,7 +279,7 @@ class EventState:
     ib_exec_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Anomaly:
     """Something that needs a person; one per account, kind and subject, reopened in place."""
 
@@ -288,7 +289,7 @@ class Anomaly:
     details: Mapping[str, str | int | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Trade:
     """What the canonical executions of one order come to. ``total_value`` exact, ``avg_price`` rounded to 12 decimals.
 
@@ -327,7 +328,7 @@ class Trade:
     last_executed_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Coverage:
     """What a run covered of one account; ``earliest_seen_at`` and ``latest_seen_at`` are of the executions it saw."""
 
@@ -338,7 +339,7 @@ class Coverage:
     is_complete: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SyncMetrics:
     """What one run did. fetched = inserted + updated + unchanged + merged + cancel rows + quarantined, always.
 

@@ -9,7 +9,7 @@ like and an anomaly says so. Everything is decided from all rows that share a ke
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
@@ -18,6 +18,7 @@ from fillbook.ibkr.allowlist import Account
 from fillbook.ibkr.model import Anomaly, Execution, Trade
 from fillbook.ibkr.trades import summarize
 from fillbook.ibkr.words import ORDER_ID_UNSET, AnomalyKind, MatchKind
+from fillbook.values import frozen
 
 ACTIVITY_TYPES: Final = frozenset({"BookTrade", "FracShare"})
 """Rows of no order: expiries, assignments, exercises, fractions."""
@@ -28,7 +29,7 @@ Key = tuple[int, int, str]
 _KINDS: Final = tuple(MatchKind)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Resolution:
     """Trades of the rows given, the rows with their trade and role, and old trades that gave all their rows away.
 

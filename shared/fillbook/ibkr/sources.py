@@ -7,16 +7,16 @@ says what its answer really covers. ``main.py`` makes the adapter and hands it i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
 from fillbook.ibkr.allowlist import AllowList
 from fillbook.ibkr.model import PositionRow, Refusal, Row, Window
 from fillbook.ibkr.words import Source
+from fillbook.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Span:
     """What an answer really covers for one account, whatever was asked."""
 
@@ -24,7 +24,7 @@ class Span:
     covered: Window
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Target:
     """Where a socket run dials. The adapter adds what its configuration knows of (host, port): zone, reach, client id pool."""
 
@@ -35,7 +35,7 @@ class Target:
     allow_list: AllowList
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Fetched:
     """What one socket fetch brought. ``fetched_count``: execDetails frames tapped, the unreadable ones included.
 
@@ -64,7 +64,7 @@ class ExecutionSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StatementSpan:
     """The days one FlexStatement covers, both inclusive, and when the broker wrote it."""
 
@@ -74,7 +74,7 @@ class StatementSpan:
     generated_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StatementHead:
     """What pass 1 found in a sound document."""
 
@@ -84,7 +84,7 @@ class StatementHead:
     byte_count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Chunk:
     """At most ``CHUNK_ROWS_MAX`` rows of a document. ``fetched_count``: EXECUTION rows (rows + refusals); skipped: the others."""
 
@@ -107,7 +107,7 @@ class StatementDocument(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PositionsSnapshot:
     """All positions at ``as_of``. No end, or an error, is no answer, which is not flat: then ``is_end_seen`` is False."""
 

@@ -8,13 +8,14 @@ ibkr.md 5.1.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
 
 from fillbook.ibkr.cancels import SightingKey, key_of, rank, speaking
 from fillbook.ibkr.model import Anomaly, CommissionReport, Facts, Sighting
 from fillbook.ibkr.words import SOURCE_RANK, AnomalyKind, Source
+from fillbook.values import frozen
 
 _FILLED_IN: Final = (
     "broker_trade_id",
@@ -43,7 +44,7 @@ _TIME_TOLERANCE: Final = timedelta(seconds=60)
 _FOLD: Final = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Spoken:
     """A row as it stands: its facts, the sighting that speaks, the event key when every text of the source is cancelled."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -16,13 +16,14 @@ from fillbook.ibkr.model import Anomaly, Cancel, CommissionReport, Execution, Ra
 from fillbook.ibkr.words import PARSER_VERSION, AnomalyKind, CancelKind, PayloadKind, Source
 from fillbook.runtime.db import Call, Tx
 from fillbook.runtime.sql import load_queries
+from fillbook.values import frozen
 
 QUERIES = load_queries("fillbook.ibkr")
 
 Payload = Sighting | CommissionReport
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class News:
     """What of a batch is new. ``returned``: known texts that speak again; ``unpaid``: rows whose commission is not known."""
 
@@ -38,7 +39,7 @@ class News:
         return not (self.payloads or self.returned or self.cancels)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Surroundings:
     """What the new rows touch: every text and cancel of their families, every row that shares a key with one of them.
 

@@ -8,7 +8,7 @@ Source: ibkr.md 10.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -22,9 +22,10 @@ from fillbook.ibkr.parents import Resolution, resolve
 from fillbook.ibkr.store import Payload, Surroundings
 from fillbook.ibkr.words import State
 from fillbook.runtime.db import Call, Tx
+from fillbook.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Taken:
     """What one batch changed. ``inserted``, ``updated``: rows sighted in it, by ib_exec_id; ``partitions``: to relay."""
 

@@ -8,13 +8,13 @@ refused with its reason: a time is never guessed. Source: ibkr.md 7.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fillbook.ibkr.words import Reason
+from fillbook.values import frozen
 
 _TEXT: Final = re.compile(
     r"(\d{4})-?(\d{2})-?(\d{2})(?:[ ]*([;,T-])[ ]*|[ ]+)(\d{2}):?(\d{2}):?(\d{2})(?:\.(\d+))?(?:[ ]+(\S+))?", re.ASCII
@@ -56,7 +56,7 @@ class TimeRefused(ValueError):
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Moment:
     """An instant (UTC); ``is_ambiguous``: the local time occurs twice and the text does not say which, the first was taken."""
 

@@ -9,7 +9,6 @@ complete. Source: ibkr.md 6.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from math import gcd
 from typing import Any, Final
@@ -17,6 +16,7 @@ from typing import Any, Final
 from fillbook.ibkr.model import Anomaly, Execution, Trade
 from fillbook.ibkr.words import AnomalyKind, Confidence, MatchKind, Role, TradeStatus
 from fillbook.money import CONTEXT, ZERO
+from fillbook.values import frozen
 
 PRICE_STEP: Final = Decimal("1e-12")
 _CONFIDENCE: Final = {
@@ -32,7 +32,7 @@ _COMMON: Final = ("conid", "symbol", "sec_type", "side", "exchange", "currency",
 _BAG: Final = "BAG"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Summary:
     """A trade, the role of each of its rows by ib_exec_id, and what about it needs a person."""
 
@@ -41,7 +41,7 @@ class Summary:
     anomalies: tuple[Anomaly, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Totals:
     quantity: Decimal
     value: Decimal | None

@@ -10,7 +10,7 @@ minutes is kept. Reads views alone, in the caller's snapshot. Source: ledger spe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Any
@@ -24,6 +24,7 @@ from fillbook.money import CONTEXT, ONE, PRICE_STEP, QUANTITY_STEP
 from fillbook.runtime.db import Tx
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import load_queries
+from fillbook.values import frozen
 
 QUERIES = load_queries("fillbook.ledger")
 UNFOLDED_ACTIONS_MAX = 20_000
@@ -33,7 +34,7 @@ Place = tuple[str, str]
 """Book and position."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class KnownBook:
     """A book with the newest row of its chain recorded by K; ``recorded_at`` is None when it was not opened yet."""
 
@@ -42,7 +43,7 @@ class KnownBook:
     recorded_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Selection:
     """Which positions, newest entry first: filters of the ENTRY, status by T, half-open range in which one was active."""
 
@@ -55,7 +56,7 @@ class Selection:
     rows_max: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Held:
     """A position at a moment: amounts in ``currency``, quantities and vwap in the split-adjusted units of T.
 
@@ -114,7 +115,7 @@ class Held:
         return self.status is PositionStatus.OPEN
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Seen:
     """The last mark at or before an instant, in the units of that instant."""
 

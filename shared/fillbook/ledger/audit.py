@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
 from importlib.resources import files
@@ -26,6 +25,7 @@ from fillbook.outbox.service import enqueue
 from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.errors import FillbookError, Unavailable
 from fillbook.runtime.sql import encode
+from fillbook.values import frozen
 
 STATEMENTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15)
 CHAIN, CONTENT, ANNOUNCED, REBUILD = 13, 14, 15, 16
@@ -54,7 +54,7 @@ INVARIANTS: Mapping[int, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Finding:
     """One violation: the invariant's number, the ids it names, and what is wrong."""
 
@@ -63,7 +63,7 @@ class Finding:
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Audit:
     """What an audit of one book found. ``warnings`` (kind, ids, detail) change no exit code."""
 

@@ -33,6 +33,7 @@ from fillbook.ledger.splits import adjust
 from fillbook.ledger.words import OPEN_LOTS_MAX, UNKNOWN_CURRENCY
 from fillbook.money import CONTEXT, ONE, ZERO, NumberError
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 MISFITS = frozenset(
     {
@@ -48,7 +49,7 @@ MISFITS = frozenset(
 """Reasons why a well-formed fill cannot be booked: a decision is refused with them, a fact is parked."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class InstrumentState:
     """The OPEN positions of one instrument of a book: net at most one, hedge at most one per direction."""
 
@@ -64,7 +65,7 @@ class InstrumentState:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Booked:
     """What one fill became: its legs in order, and the state after."""
 
@@ -92,7 +93,7 @@ class Folded:
     splits: list[tuple[Adjustment, tuple[Position, ...], tuple[Position, ...]]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Revision:
     """One action that needs a new version: ``action`` to be stored with ``state``; ``previous`` is the current version."""
 

@@ -8,12 +8,13 @@ announces. Nothing here reads, writes or books. Source: ledger specification, 11
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from fillbook.calendar import CalendarError, TradingCalendar, calendar
 from fillbook.ledger.matching import Comparison, Finding, subject_of
 from fillbook.ledger.statement import Break, BreakKey, Statement
+from fillbook.values import frozen
 
 ANNOUNCED_AGES = (2, 5)
 """A break is told when it is found, and again when it is this many sessions old."""
@@ -22,7 +23,7 @@ FOUND, RESOLVED = "break_found", "break_resolved"
 _NEWS = ("expected", "actual", "difference", "cause")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Step:
     """The next version of a break. ``event`` is what it announces; not ``is_news``: only seen again, or a day older."""
 

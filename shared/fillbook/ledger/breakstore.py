@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import Any
@@ -38,6 +37,7 @@ from fillbook.outbox.service import event_rows
 from fillbook.runtime.db import Call, Tx
 from fillbook.runtime.errors import Unavailable
 from fillbook.runtime.sql import encode
+from fillbook.values import frozen
 
 NEAR = timedelta(minutes=10)
 CANDIDATES_MAX = 5_000
@@ -46,7 +46,7 @@ _FIGURES = ("expected", "actual", "difference")
 _SAME = ("ticker", "cause", "note", "source", "version", "episode", "sessions", "announced")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Compared:
     """The last comparison of a statement as it is stored."""
 

@@ -7,7 +7,6 @@ nothing. Pure: evidence comes in as values, the difference looked for is ``Findi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, localcontext
 from fractions import Fraction
@@ -16,6 +15,7 @@ from fillbook.ledger.matching import MONEY_TOLERANCE, Finding
 from fillbook.ledger.model import Direction
 from fillbook.ledger.statement import EVERYTHING, POSITION_KINDS, BreakKind
 from fillbook.money import CONTEXT, ZERO
+from fillbook.values import frozen
 
 _WHOLE_RATIOS = (2, 3, 4, 5, 10, 15, 20, 25, 50)
 SPLIT_RATIOS = frozenset(ratio for whole in (*_WHOLE_RATIOS, Fraction(3, 2)) for ratio in (Fraction(whole), 1 / Fraction(whole)))
@@ -39,7 +39,7 @@ CAUSES: Mapping[str, str] = {
 """Every cause of ours in plain words; the runbook says what to do. A room's own slugs are kept as they come."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Candidate:
     """A fill as an explanation: signed quantity and the money it moved (None: unknown). ``is_revision``: not its first."""
 
@@ -82,7 +82,7 @@ class Candidates:
 NO_CANDIDATES = Candidates()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Evidence:
     """What the book holds that may explain a finding: parked facts, executions around ``as_of``, booked twins."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 
 from fillbook.ledger import bookstore, rebuild
@@ -13,11 +13,12 @@ from fillbook.ledger.valuation import unrealized_total
 from fillbook.money import ZERO
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 JournalRow = FillVersion | AdjustmentVersion
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class MethodResult:
     """One method's figures; amounts are per currency, None where a part is unknown. ``None`` as a whole: not applicable."""
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 from fillbook.ledger.chain import encode
 from fillbook.ledger.columns import ACTIONS, CLOSING_NAMES, FILLS, LOTS, POSITIONS
 from fillbook.ledger.model import Action, Closing, Fill, Lot, Position
+from fillbook.values import frozen
 
 _DANGEROUS = re.compile(r"'*[=+\-@\t\r]")
 _QUOTED = re.compile(r'[",\r\n]')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Sheet:
     """One file: its name, its columns in order, and which of them hold numbers."""
 

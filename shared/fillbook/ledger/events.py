@@ -7,7 +7,6 @@ compared with what is stored. A replay book announces nothing. Source: ledger sp
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,6 +17,7 @@ from fillbook.ledger.model import Action, ActionVersion, FillVersion, Position, 
 from fillbook.ledger.words import EVENT_LOTS_MAX, KNOCK_ON_EVENTS_MAX
 from fillbook.money import plain
 from fillbook.outbox.model import Event
+from fillbook.values import frozen
 
 _LEFT_OUT = frozenset({"book_id", "meta", "state", "fill_seq", "cause_seq", "booking_seq", "multiplier"})
 # the view calls the exact key instrument_id; elsewhere in the ledger it is the instrument
@@ -25,7 +25,7 @@ _NAMES = tuple("instrument_id" if name == "instrument" else name for name in ACT
 _NOT_COMPARED = _LEFT_OUT | {"version", "cause", "recorded_at", "seq", "lots", "lot_count"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Told:
     """One new action version with what its event needs: its canonical ``values``, the version it follows, its fill's origin."""
 

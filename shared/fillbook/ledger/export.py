@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,12 +31,13 @@ from fillbook.ledger.walk import Horizon, walk
 from fillbook.money import plain
 from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 PAGE_ROWS = 2_000
 ALL = Horizon()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Written:
     """A file that was written: its path, its length, the SHA-256 of its bytes."""
 
@@ -45,7 +46,7 @@ class Written:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Export:
     """The files of one export, and what was left out: (position_id, instrument, reason)."""
 

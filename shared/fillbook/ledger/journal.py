@@ -8,7 +8,7 @@ the greatest (source_revision, is_bust, version), whatever the order of arrival.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from fillbook.ledger.chain import content_hash
 from fillbook.ledger.columns import economic_values
 from fillbook.ledger.model import Fill, FillVersion, Key, OutcomeStatus
 from fillbook.ledger.words import UNKNOWN_CURRENCY
+from fillbook.values import frozen
 
 _MAY_BECOME_KNOWN = ("fx_rate", "fees", "fees_currency", "fees_rate", "multiplier")
 _MUST_EQUAL = (
@@ -36,7 +37,7 @@ _MUST_EQUAL = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Arrival:
     """One fill of a call: what it is, and the journal row it becomes (None: nothing is stored)."""
 
@@ -45,7 +46,7 @@ class Arrival:
     row: FillVersion | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Change:
     """A fill whose current version changed in this call: ``before`` is None for a fill never seen."""
 

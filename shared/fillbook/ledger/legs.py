@@ -7,7 +7,6 @@ Callers run under ``money.CONTEXT``; ``NumberError`` means that a figure does no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 
 from fillbook.ledger.amounts import minus, money, part, plus, total
@@ -26,9 +25,10 @@ from fillbook.ledger.model import (
 )
 from fillbook.ledger.positions import added, entered, reduced
 from fillbook.money import ONE, ZERO
+from fillbook.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Charge:
     """Fees of a fill or of one of its legs: in the trade's currency and in base; None = unknown."""
 
@@ -47,7 +47,7 @@ class Charge:
         return Charge(minus(self.fees, given.fees), minus(self.fees_base, given.fees_base))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Leg:
     """One action, the position right after it, and the lots it opened or took from."""
 

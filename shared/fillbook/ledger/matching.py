@@ -8,7 +8,7 @@ the specification, 11.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
 
@@ -26,6 +26,7 @@ from fillbook.ledger.statement import (
 )
 from fillbook.ledger.words import UNKNOWN_CURRENCY
 from fillbook.money import CONTEXT, ZERO
+from fillbook.values import frozen
 
 STATEMENT_AGE_MAX = timedelta(hours=24)
 CLOCK_SKEW_MAX = timedelta(minutes=5)
@@ -34,7 +35,7 @@ MONEY_TOLERANCE = Decimal("0.01")
 POSITIONS = "positions"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Held:
     """A position of the book at the statement's instant; ``quantity`` is signed."""
 
@@ -55,7 +56,7 @@ class Held:
         return self.cost_basis / (abs(self.quantity) * self.multiplier)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Moved:
     """What executions of a period did to one amount: without fees (None: a contract size is unknown), the known fees."""
 
@@ -68,7 +69,7 @@ class Moved:
 NOTHING = Moved(gross=ZERO)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BookAt:
     """The book as a statement meets it: what it held at ``as_of``, what moved in the period, where its history begins.
 
@@ -82,7 +83,7 @@ class BookAt:
     overtaken: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Finding:
     """One comparison that failed. ``gap`` is the difference as far as it is known, for finding the cause."""
 
@@ -102,7 +103,7 @@ class Finding:
         return None if self.expected is None else self.gap
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Comparison:
     """What came of a comparison: findings by key, and what was looked at, so that silence is not taken for agreement."""
 

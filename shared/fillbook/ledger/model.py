@@ -7,23 +7,15 @@ instants aware UTC. Booking order inside a book and instrument is ``Fill.key``: 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 from fillbook.ledger.ids import adjustment_id, fill_id
-from fillbook.ledger.words import (
-    ActionType,
-    Direction,
-    LotMethod,
-    Netting,
-    OutcomeStatus,
-    PositionStatus,
-    RowState,
-    Side,
-)
+from fillbook.ledger.words import ActionType, Direction, LotMethod, Netting, OutcomeStatus, PositionStatus, RowState, Side
 from fillbook.money import ONE, ZERO
+from fillbook.values import frozen
 
 __all__ = [
     "Action",
@@ -55,7 +47,7 @@ __all__ = [
 Key = tuple[datetime, str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Book:
     """A ledger of its own; ``calendar`` names the sessions that decide when its marks are stale."""
 
@@ -73,7 +65,7 @@ class Book:
         return self.book_id.partition(":")[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BookHead:
     """A book with the end of its chain: ``seq`` and ``chain_head`` of the last row, and when that was recorded.
 
@@ -93,7 +85,7 @@ class BookHead:
         return self.closed_seq is not None and self.seq >= self.closed_seq
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LotPick:
     """For SPECIFIC: how much to take of a lot, named by its lot_id or by the lot_ref it was opened with."""
 
@@ -101,7 +93,7 @@ class LotPick:
     quantity: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Fill:
     """The broker-neutral fact that is booked. ``fees`` are signed (cost > 0) in ``fees_currency``; None = not known yet.
 
@@ -156,7 +148,7 @@ class Fill:
         return (self.source_revision, self.is_bust)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FillVersion:
     """A fill as the journal holds it; ``booking_seq`` is the first seq of the call that wrote it."""
 
@@ -173,7 +165,7 @@ class FillVersion:
         return (self.fill.source_revision, self.fill.is_bust, self.version)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Adjustment:
     """A split ``ratio_num:ratio_den`` of an instrument, entered by an operator, never inferred; ``is_void`` undoes it."""
 
@@ -193,7 +185,7 @@ class Adjustment:
         object.__setattr__(self, "adjustment_id", text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class AdjustmentVersion:
     """An adjustment as the journal holds it."""
 
@@ -204,7 +196,7 @@ class AdjustmentVersion:
     booking_seq: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Lot:
     """What one opening fill holds: as executed (quantity … fx_rate), and today, split-adjusted (split_factor …).
 
@@ -236,7 +228,7 @@ class Lot:
     fees_base_open: Decimal | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Position:
     """One position, amounts in ``currency``, quantities and vwap in today's split-adjusted units.
 
@@ -283,7 +275,7 @@ class Position:
     notional_open: Decimal = ZERO
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Closing:
     """The part of a lot matched to a closing action: the only place where realized P&L is born."""
 
@@ -301,7 +293,7 @@ class Closing:
     realized_pnl_base: Decimal | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Action:
     """What a fill's leg was booked as, with the state of the position right after. As executed, never split-adjusted."""
 
@@ -345,7 +337,7 @@ class Action:
         return (self.executed_at, self.venue_order, self.fill_id, self.leg)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ActionVersion:
     """One version of an action; ``cause_seq`` is the journal row that made it, ``fill_seq`` its fill's version."""
 
@@ -361,7 +353,7 @@ class ActionVersion:
     booking_seq: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Mark:
     """A price an instrument was seen at; one per 5-minute bucket is kept, the latest ``marked_at`` wins."""
 
@@ -373,7 +365,7 @@ class Mark:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Outcome:
     """What became of one fill: its new action versions (closings and ``*_after`` inside), and outbox partitions to relay."""
 
@@ -384,7 +376,7 @@ class Outcome:
     partitions: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Totals:
     """Book-wide facts for admission: amounts keyed by currency (None: a part is unknown), counts of open positions.
 

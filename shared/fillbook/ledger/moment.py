@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Moment:
     """``as_of`` T on the clock of the venue, ``known_as_of`` K on the clock of the book."""
 

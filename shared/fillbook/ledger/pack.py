@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from heapq import merge
@@ -25,6 +24,7 @@ from fillbook.ledger.statehash import state_hash
 from fillbook.ledger.verification import FINDINGS_MAX, Chain, ChainFinding, ChainRow, walk_chain
 from fillbook.money import plain
 from fillbook.runtime.errors import FillbookError, Rejected
+from fillbook.values import frozen
 
 FORMAT = "fillbook-evidence/1"
 BYTES_MAX = 4 * 1024**3
@@ -40,7 +40,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 JournalRow = FillVersion | AdjustmentVersion
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Proof:
     """What a pack came to; it holds when there are no findings. ``anchors`` counts those it was checked against."""
 

@@ -28,11 +28,12 @@ from fillbook.ledger.model import (
 from fillbook.ledger.state import LedgerState
 from fillbook.money import ZERO
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 BOOK_CLOSED = "book_closed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class History:
     """What is stored of one instrument from a flat point on: current fills and splits after it, and what they became.
 

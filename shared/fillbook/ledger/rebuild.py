@@ -9,7 +9,7 @@ unless told to accept it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -26,11 +26,12 @@ from fillbook.ledger.sealing import Sealed, lot_document, parked_document, posit
 from fillbook.ledger.statehash import state_hash
 from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 JournalRow = FillVersion | AdjustmentVersion
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Difference:
     """The first row of a table that is not what the journal says: its ids, and the columns that disagree."""
 
@@ -39,7 +40,7 @@ class Difference:
     columns: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Rebuilt:
     """What a rebuild found; ``is_equal`` when nothing differs and both hashes are the stored ones."""
 
@@ -184,7 +185,7 @@ class _Rows:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Expected:
     """A derived table as it should be stored: its rows by name, and what a row's values are, made when they are asked for."""
 

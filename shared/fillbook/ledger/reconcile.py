@@ -9,7 +9,6 @@ what it spoke of. The same statement on a book that moved since is compared agai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -24,12 +23,13 @@ from fillbook.ledger.store import QUERIES
 from fillbook.outbox.service import partitions_of
 from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.errors import Conflict, Rejected
+from fillbook.values import frozen
 
 MATCHED, BREAKS, INCONCLUSIVE = "matched", "breaks", "inconclusive"
 LISTED_MAX = 1_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Reconciled:
     """What came of a statement. ``breaks`` are the open ones of its book afterwards, ``partitions`` the outbox's to relay.
 

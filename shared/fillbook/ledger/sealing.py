@@ -30,6 +30,7 @@ from fillbook.ledger.model import (
 )
 from fillbook.ledger.rebooking import History, Plan
 from fillbook.outbox.model import Event
+from fillbook.values import frozen
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,7 +50,7 @@ class Sealed:
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class _Trigger:
     """The earliest journal row of the call that touched an instrument: what its knock-on changes are due to."""
 

@@ -7,7 +7,6 @@ figure is unknown (None) as soon as a part of it is, a missing mark included; th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -22,13 +21,14 @@ from fillbook.ledger.valuation import mark_state, unrealized
 from fillbook.money import CONTEXT, ONE, ZERO, plain
 from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 OPEN_POSITIONS_MAX = 5_000
 
 Amount = Decimal | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Standing:
     """A position with all its lots and its mark; ``unrealized_pnl`` is None without one, and for what is closed."""
 
@@ -40,7 +40,7 @@ class Standing:
     unrealized_pnl: Amount
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Total:
     """One currency of a book: what ``v_book_totals`` says, at another moment."""
 
@@ -54,7 +54,7 @@ class Total:
     missing_marks: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BookAsOf:
     """A book at a moment. ``positions`` newest entry first: the open ones, or all of one instrument that was asked for."""
 

@@ -8,12 +8,12 @@ not asked: a missing instrument is a ``KeyError``, not a flat position.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from fillbook.ledger.model import BookHead, FillVersion, Key, Position, Totals
+from fillbook.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Tail:
     """Where an instrument's booking ends: the last booked key, the last adjustment, how many fills are parked."""
 
@@ -30,7 +30,7 @@ class Tail:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LedgerState:
     """``positions``: instrument -> its OPEN positions (net: at most one; hedge: LONG before SHORT), lots inside.
 

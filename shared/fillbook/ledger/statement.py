@@ -8,7 +8,7 @@ Source: ledger specification, 3 (breaks) and 11.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -20,6 +20,7 @@ from fillbook.ledger.model import Book, Direction, Netting
 from fillbook.ledger.words import REASON_FORM
 from fillbook.money import NumberError, parse, plain
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 LINES_MAX = 5_000
 CURRENCIES_MAX = 100
@@ -46,7 +47,7 @@ Slot = tuple[str, Direction | None]
 """Where a position stands: the instrument, in hedging books with its direction."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StatedPosition:
     """A position as the broker states it: signed quantity, in hedging books its direction, what one unit cost on average.
 
@@ -67,7 +68,7 @@ class StatedPosition:
         return self.instrument, self.direction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StatedCash:
     """Cash of one currency over the statement's period: at its start, at its end, and what moved that is no execution."""
 
@@ -77,7 +78,7 @@ class StatedCash:
     other_movements: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StatedRealized:
     """Realized P&L of the statement's period, of one instrument (and direction), or of a whole currency (empty instrument)."""
 
@@ -87,7 +88,7 @@ class StatedRealized:
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Statement:
     """What a broker says an account holds at ``as_of``; ``since`` begins the period of cash and realized (None: the book's).
 
@@ -110,7 +111,7 @@ class Statement:
     known_causes: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class BreakKey:
     """What a break is about; ``direction`` in hedging books only, ``instrument`` empty for cash."""
 
@@ -124,7 +125,7 @@ class BreakKey:
         return derived("break", book_id, self.kind.value, self.instrument, self.direction and self.direction.value, self.currency)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Break:
     """A difference between book and broker as it stands: ``difference`` = actual (broker) − expected (book).
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from decimal import localcontext
 
 from fillbook.ledger.booking import MISFITS, InstrumentState
@@ -13,9 +12,10 @@ from fillbook.ledger.model import Adjustment, Book, Fill, Lot, Position, Positio
 from fillbook.ledger.splits import adjust
 from fillbook.money import CONTEXT
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Execution:
     """A fill that was booked: its legs, one action each."""
 
@@ -23,7 +23,7 @@ class Execution:
     legs: tuple[Leg, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class SplitStep:
     """A split with the open positions before and after it, in the same order."""
 

@@ -8,7 +8,6 @@ closings name, so this holds for every lot method, and each step is the one that
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, localcontext
 
@@ -18,9 +17,10 @@ from fillbook.ledger.model import Action, Adjustment, Book, Fill, Lot, Netting, 
 from fillbook.ledger.positions import reduced
 from fillbook.ledger.splits import adjust
 from fillbook.money import CONTEXT, ONE, ZERO
+from fillbook.values import frozen
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Booked:
     """One version of an action, its closings inside, with the version of the fill it was booked from."""
 
@@ -30,7 +30,7 @@ class Booked:
     known_from: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Unfolded:
     """A position after its last action and split; ``lots`` are all it ever had, closed ones too, in booking order."""
 

@@ -8,7 +8,6 @@ content hash. A chain can be recomputed to the end by who may write; the anchors
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from fillbook.ledger import bookstore, reading, rebuild, stored
@@ -16,6 +15,7 @@ from fillbook.ledger.chain import content_hash, genesis, row_hash
 from fillbook.ledger.columns import ACTIONS, ADJUSTMENTS, ECONOMIC, FILLS, Values
 from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.errors import FillbookError
+from fillbook.values import frozen
 
 FINDINGS_MAX = 100
 _SEQ = {table.name: table.names.index("seq") for table in (FILLS, ADJUSTMENTS, ACTIONS)}
@@ -23,7 +23,7 @@ _CONTENT_HASH = FILLS.names.index("content_hash")
 _ECONOMIC = [FILLS.names.index(name) for name in ECONOMIC.names[1:]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ChainFinding:
     """One row that breaks the chain; ``columns`` are those that disagree with the rebuild, as far as it can tell."""
 
@@ -39,7 +39,7 @@ class ChainFinding:
         return f"{self.kind} seq {self.seq}: {self.table} {self.row}{columns}".rstrip()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Chain:
     """What a chain has to come to: its length and head, the anchors as seq -> (day, head), and ``following``, which says
     when the version after ``<action_id> v<version>`` was recorded.
@@ -52,7 +52,7 @@ class Chain:
     following: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ChainRow:
     """A row of journal or history: its canonical values (an action's closings too), and the hashes it carries."""
 

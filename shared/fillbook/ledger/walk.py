@@ -8,7 +8,6 @@ P12): facts that do not fit, or came after the book was closed, are parked and h
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 from fillbook.ledger import bookstore, reading
@@ -17,13 +16,14 @@ from fillbook.ledger.model import Adjustment, AdjustmentVersion, BookHead, Fill
 from fillbook.ledger.steps import Step, instrument_steps
 from fillbook.ledger.store import QUERIES
 from fillbook.runtime.db import Tx
+from fillbook.values import frozen
 
 PAGE_ROWS = 2_000
 _ALWAYS, _NEVER = "infinity", "-infinity"
 _FIRST_ID = "00000000-0000-0000-0000-000000000000"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Horizon:
     """``as_of`` ends what happened (executed_at), ``known_as_of`` what had been recorded; None = all there is."""
 

@@ -7,7 +7,7 @@ a success takes back only counters, never a pause.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from fillbook.notify.answers import Judgement, Verdict, seconds_of
@@ -26,6 +26,7 @@ from fillbook.notify.limits import (
 )
 from fillbook.notify.model import Answer, Channel, ChannelRow, Operation, Request, Row, State
 from fillbook.outbox.model import Event, derived_id
+from fillbook.values import frozen
 
 JITTER_MILLISECONDS_MAX = 250
 SHOWN_AS_PAUSED = timedelta(minutes=15)
@@ -60,7 +61,7 @@ def counted(limits: Known, channel: ChannelRow, operation: Operation, at: dateti
     return {scope: remember(known_limit(limits, scope, at), sent) for scope in window_scopes(channel, operation)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Accounts:
     """The limits that changed, and the channel as it is."""
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
 from fillbook.notify.model import Answer, Failure, Operation, Request
+from fillbook.values import frozen
 
 UNREADABLE_FIRST = timedelta(seconds=5)
 UNREADABLE_MAX = timedelta(seconds=60)
@@ -46,7 +46,7 @@ class Verdict(StrEnum):
     ASK_WEBHOOK = "ask_webhook"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Judgement:
     """A verdict with what it carries: the message id, the wait, the slug for the log and the dead letter."""
 

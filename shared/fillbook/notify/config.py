@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from fillbook.notify.discord import API_BASE, Discord, Webhook, parse_webhook
 from fillbook.notify.routing import Settings
+from fillbook.notify.webhook import API_BASE, Webhook, parse_webhook
 from fillbook.runtime.config import LOOPBACK, DatabaseConfig, OidcConfig
+
+if TYPE_CHECKING:
+    from fillbook.notify.discord import Discord
 
 
 class NotifierConfig(DatabaseConfig, OidcConfig):
@@ -69,7 +72,9 @@ class NotifierConfig(DatabaseConfig, OidcConfig):
         )
 
     def discord(self) -> Discord:
-        """Return the adapter for the configured webhooks."""
+        """Return the adapter for the configured webhooks; its HTTP client is imported here, by whoever is about to speak."""
+        from fillbook.notify.discord import Discord
+
         given = {
             "executions": (self.discord_executions_webhook, self.discord_executions_thread_id),
             "ops": (self.discord_ops_webhook, self.discord_ops_thread_id),

@@ -13,10 +13,8 @@ import socket
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from math import inf
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 from pydantic import SecretStr
@@ -28,11 +26,10 @@ from urllib3.util.retry import Retry
 
 from fillbook.notify.model import Answer, Failure, Operation, Request
 from fillbook.notify.text import clean
+from fillbook.notify.webhook import API_BASE, Webhook
 from fillbook.runtime import clock
 
-API_BASE = "https://discord.com/api/v10"
 USER_AGENT = "DiscordBot (https://fillbook.example, 0.1.0)"
-HOSTS = frozenset(f"{stage}{host}" for stage in ("", "ptb.", "canary.") for host in ("discord.com", "discordapp.com"))
 CONNECT_SECONDS = 3.0
 TOTAL_SECONDS = 15.0
 ANSWER_BYTES_MAX = 256 * 1024
@@ -41,32 +38,8 @@ EXCERPT_CHARACTERS_MAX = 500
 IDLE_SECONDS_MAX = 20.0
 """A kept connection idle for longer may be gone without a word; sending on it would leave the fate of a message open."""
 
-_WEBHOOK_PATH = re.compile(r"/webhooks/(\d{17,20})/([\w-]{60,90})$")
 _SNOWFLAKE = re.compile(r"\d{15,20}")
 _METHODS = {Operation.CREATE: "POST", Operation.EDIT: "PATCH", Operation.DELETE: "DELETE"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Webhook:
-    """One configured webhook: id and token of its URL, the thread it posts to, and the name of its secret."""
-
-    webhook_id: str
-    token: SecretStr
-    secret_name: str
-    thread_id: str | None = None
-
-
-def parse_webhook(url: str) -> tuple[str, str]:
-    """Return (id, token) of a copied webhook URL; raises ``ValueError`` that repeats nothing of it."""
-    try:
-        parts = urlsplit(url.strip())
-        is_discord = parts.hostname in HOSTS and parts.scheme == "https" and not parts.query
-    except ValueError:
-        raise ValueError("is not a Discord webhook URL") from None
-    found = _WEBHOOK_PATH.search(parts.path)
-    if found is None or not is_discord:
-        raise ValueError("is not a Discord webhook URL")
-    return found[1], found[2]
 
 
 # --- connections that a watchdog can end ------------------------------------------------------------------------------

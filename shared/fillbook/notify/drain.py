@@ -11,7 +11,7 @@ the one that records its answer gives the channel back when nothing came meanwhi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -39,6 +39,7 @@ from fillbook.notify.talk import Desk, Notices, Talk, log, pace_of, speak
 from fillbook.runtime import clock
 from fillbook.runtime.db import Call, Tx
 from fillbook.runtime.errors import Unavailable
+from fillbook.values import frozen
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ RECORD_PAUSES_MILLISECONDS = (200, 1000, 3000)
 """Real time between tries to record an answer while the database is away; all within the lease."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Report:
     """How a drain ended: ``idle``, ``waiting``, ``budget``, ``busy``, ``paused`` or ``disabled``; ``until`` = next due."""
 
@@ -56,7 +57,7 @@ class Report:
     until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Decision:
     """What a turn decided: an end, a claimed request, a search, a settlement without request, or a wait.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -17,11 +16,12 @@ from uuid import UUID
 from fillbook.notify.text import require_storable
 from fillbook.outbox.model import EVENT_TYPES, EVENTS_TOPIC, SCHEMA_VERSION
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 BODY_BYTES_MAX = 128 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Envelope:
     """One event as consumed. Times are aware UTC; ``data`` is what the writer stored, numbers as text."""
 

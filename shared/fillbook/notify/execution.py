@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -17,6 +16,7 @@ from uuid import UUID
 
 from fillbook.money import NumberError, parse
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 BOOK_ID = re.compile(
     r"(live|replay:[A-Za-z0-9._~-]{1,64}|ibkr:[A-Za-z0-9._~-]{1,64}|mt5:[A-Za-z0-9._~-]{1,64}:[A-Za-z0-9._~-]{1,64})"
@@ -33,7 +33,7 @@ class Telling(StrEnum):
     BUSTED = "execution_busted"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class LotPart:
     """The part of one lot that a closing action took."""
 
@@ -42,7 +42,7 @@ class LotPart:
     realized_pnl: Decimal | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Change:
     """One column that a correction changed; values as the event gives them."""
 
@@ -51,7 +51,7 @@ class Change:
     after: Any
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Execution:
     """The columns of ``ledger.v_actions`` that a message tells. NULL is ``None``; amounts are in ``currency``.
 

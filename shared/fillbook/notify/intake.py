@@ -8,7 +8,7 @@ the message is edited and not doubled. A row that is being sent keeps its transp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -33,6 +33,7 @@ from fillbook.notify.wishes import (
     take_over,
 )
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 BACKFILL_QUIET = timedelta(seconds=60)
 
@@ -41,7 +42,7 @@ RANGE_NAMES = (("first_executed_at", "first_at", "first"), ("last_executed_at", 
 Key = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Question:
     """What must be read and locked before an event can be judged: exact rows and prefixes of subjects."""
 
@@ -49,7 +50,7 @@ class Question:
     prefixes: tuple[Key, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Verify:
     """A range of a book whose messages have to be proven again."""
 
@@ -58,7 +59,7 @@ class Verify:
     last_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Intake:
     """What to store: rows as they become, how the event was taken, a range to prove, rows that died on arrival."""
 

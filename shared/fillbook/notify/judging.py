@@ -7,7 +7,7 @@ order, pacing and the delivery log hold for repairs as for everything else. Only
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ from fillbook.notify.render import Style
 from fillbook.notify.search import footer_key, found_in
 from fillbook.notify.wishes import at_rest, execution_key
 from fillbook.notify.wording import BUSTED_MARK, CORRECTED_MARK, MERGED_MARK
+from fillbook.values import frozen
 
 MISSING = "missing"
 WRONG = "wrong"
@@ -30,7 +31,7 @@ UNVERIFIABLE = "unverifiable"
 SILENT = frozenset({State.SUPPRESSED, State.MUTED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Subject:
     """One action with everything known of it: the current row, its last void version, the stored message."""
 
@@ -48,7 +49,7 @@ class Subject:
         return execution_key(self.book_id, self.action_id)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Finding:
     """One thing that is not as it must be."""
 

@@ -8,10 +8,11 @@ window allows. The state is stored, so it holds on every instance; a channel's l
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from fillbook.notify.model import ChannelRow, Operation
+from fillbook.values import frozen
 
 WEBHOOK_WINDOW = (5, timedelta(seconds=2))
 CHANNEL_WINDOW = (30, timedelta(seconds=60))
@@ -27,7 +28,7 @@ STEPPED_BACK = timedelta(hours=1)
 GLOBAL_SCOPE = "global"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Sent:
     """One request of the recent past: when its answer was there, and whether it created."""
 
@@ -35,7 +36,7 @@ class Sent:
     operation: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Limit:
     """One row of ``notify.limits``; times are desk time."""
 

@@ -7,7 +7,6 @@ used; a message that Discord accepted for sure is never sent again because a sea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fillbook.notify import accounts, outcomes
 from fillbook.notify.answers import Verdict
@@ -20,13 +19,14 @@ from fillbook.notify.store import Settled, load_call
 from fillbook.notify.talk import Talk
 from fillbook.runtime import logs
 from fillbook.runtime.db import Call
+from fillbook.values import frozen
 
 WAITING = frozenset({State.PENDING, State.AMBIGUOUS, State.DEAD})
 
 log = logs.get("notify")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Sight:
     """What a search saw: embeds of ours that are on nobody's record; ``is_complete``: nothing was left out."""
 
@@ -100,7 +100,7 @@ def search(talk: Talk, rows: Sequence[Row]) -> Sight | None:
     return Sight(found=tuple(found), is_complete=is_complete)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Ids:
     ids: tuple[str, ...]
     is_complete: bool

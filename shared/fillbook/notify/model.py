@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import Any, Protocol, Self
 from uuid import UUID
+
+from fillbook.values import frozen
 
 CONSUMER = "discord_notifier"
 """The name under which the inbox and the quarantine know this consumer."""
@@ -80,7 +82,7 @@ class Operation(StrEnum):
 # --- content ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Field:
     """One named value of an embed."""
 
@@ -89,7 +91,7 @@ class Field:
     is_inline: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Embed:
     """The whole content of one message of ours; ``timestamp`` is when it happened, never when it was sent."""
 
@@ -140,7 +142,7 @@ def timestamp_text(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat(timespec="microseconds" if instant.microsecond else "seconds").replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Suspect:
     """One create whose fate is open: claimed at ``since``, given up at ``until``; the message was made in between, if at all.
 
@@ -155,7 +157,7 @@ class Suspect:
 # --- one subject in one channel ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Row:
     """One stored message: what a channel should show about a subject, and how far the sending has come.
 
@@ -214,7 +216,7 @@ class Row:
         return self.message_id is None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ChannelRow:
     """A channel as stored; ``discord_channel_id`` is learned from Discord's answers."""
 
@@ -238,7 +240,7 @@ class ChannelRow:
 # --- one request and its answer ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Request:
     """One request to Discord in our words; the adapter knows URL, token and headers.
 
@@ -268,7 +270,7 @@ class Failure(StrEnum):
     TORN = "torn"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Answer:
     """What came back: status, headers in lower case and parsed JSON, or how it failed. ``excerpt`` holds no token."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +18,7 @@ from fillbook.notify.fit import fit
 from fillbook.notify.model import Embed, Field, timestamp_text
 from fillbook.notify.text import cut, escape, instant
 from fillbook.notify.wording import Color
+from fillbook.values import frozen
 
 REPOST_AFTER = timedelta(minutes=60)
 QUIET_AFTER = timedelta(hours=24)
@@ -33,7 +33,7 @@ TOLD = "told"
 Subject = Callable[[Envelope], str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OpsRule:
     """How one event type is told. ``title`` gets ``{whom}``; ``repeats``: counted, reposted and faded out.
 

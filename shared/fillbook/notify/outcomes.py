@@ -8,13 +8,14 @@ digest) goes back to where it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from fillbook.notify.answers import Judgement, Verdict
 from fillbook.notify.model import Operation, Request, Row, State, Suspect
 from fillbook.notify.pacing import EXPIRES_AFTER, LOOK_AFTER, OUT_OF_ORDER, RESEND_AFTER, RESENT, next_try
 from fillbook.notify.wishes import FOR_A_PERSON
+from fillbook.values import frozen
 
 SUSPECTS_MAX = 8
 EXHAUSTED = "exhausted"
@@ -23,7 +24,7 @@ UNSEEN = "unseen"
 """The posted hash of a message whose id is known but not its content: it is edited to what is wanted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Sending:
     """One request and the rows it carries, as they were when it was claimed (before they became ``sending``)."""
 
@@ -33,7 +34,7 @@ class Sending:
     webhook_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Moment:
     """When the answer was there, one throw of the dice (0..1000) for jitter, and whether messages can be listed."""
 
@@ -42,7 +43,7 @@ class Moment:
     can_look: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class _Case:
     sending: Sending
     judgement: Judgement

@@ -7,13 +7,13 @@ step respects ``limits``; nothing here sends, stores or reads a clock.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fillbook.notify.fit import TOTAL_UNITS_MAX, embed_units
 from fillbook.notify.limits import Limit, earliest
 from fillbook.notify.model import ChannelRow, Operation, Priority, Row, State
+from fillbook.values import frozen
 
 DIGEST_EMBEDS_MAX = 8
 DIGEST_UNTIL = 3
@@ -63,7 +63,7 @@ class Kind(StrEnum):
     IDLE = "idle"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Queue:
     """What waits in one channel. ``rows`` are the unposted rows of the foremost positions and the foremost edits.
 
@@ -76,7 +76,7 @@ class Queue:
     next_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Step:
     """One step: rows to send with their operation, rows to look for, or an instant to wait for."""
 
@@ -88,7 +88,7 @@ class Step:
     is_digest: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Pace:
     """The knobs and abilities a plan depends on; ``can_look``: the messages of the channel can be listed."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -20,6 +19,7 @@ from fillbook.notify.render import Style, render_execution
 from fillbook.notify.search import EXECUTION_FOOTER, bare_footer
 from fillbook.notify.text import UNKNOWN, unescape
 from fillbook.notify.wording import BUSTED_MARK, CORRECTED_MARK, MERGED_MARK
+from fillbook.values import frozen
 
 PROVEN_NUMBERS = (
     "quantity",
@@ -39,7 +39,7 @@ ABSENT = "absent"
 _STRUCK = re.compile(r"~~(.*)~~", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Difference:
     """One thing that is told otherwise than it is; both sides as text."""
 
@@ -48,7 +48,7 @@ class Difference:
     found: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Told:
     """What an execution's message says: identity from the footer, figures from the fields. Missing figures are absent keys."""
 

@@ -6,7 +6,7 @@ Only reads and the deletion of copies happen here, each through ``talk`` and so 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ from fillbook.notify.runs import Run
 from fillbook.notify.talk import Talk
 from fillbook.runtime.db import Call, Database, Tx
 from fillbook.runtime.sql import load_queries
+from fillbook.values import frozen
 
 PAGE_ROWS = 40
 READ_WAITS = (timedelta(0), timedelta(seconds=5), timedelta(seconds=30))
@@ -33,7 +34,7 @@ class Postponed(Exception):
     """Patience or the reads of a tick are used up; the run continues at its cursor."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Fetched:
     """What reading a message gave: the document, or that it is gone, or why it could not be read."""
 

@@ -7,7 +7,7 @@ renders the ledger's row with the same function and compares. Nothing is rounded
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,7 @@ from fillbook.notify.fit import fit
 from fillbook.notify.model import Embed, Field
 from fillbook.notify.text import UNKNOWN, amount, cut, escape, instant, number, signed, wall_time, with_currency
 from fillbook.notify.wording import Color, marked, reason_words, title_and_color, verb
+from fillbook.values import frozen
 
 LOTS_SHOWN_MAX = 8
 CHANGES_SHOWN_MAX = 10
@@ -28,7 +29,7 @@ SACRIFICE = ("description", "lots", "reason", "corrected", "cause")
 """What may be cut when a message is too long, first first; identity and money never."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Style:
     """What rendering needs besides the row: the time zone of the sentence for people."""
 

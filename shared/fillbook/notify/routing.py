@@ -7,7 +7,6 @@ there are three walls (the ledger, this router, a check constraint).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from zoneinfo import ZoneInfo
 
@@ -16,6 +15,7 @@ from fillbook.notify.envelope import Envelope
 from fillbook.notify.model import Channel
 from fillbook.notify.ops import OPS_RULES
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 EXECUTION_TYPES = frozenset({"execution_booked", "execution_corrected", "execution_busted"})
 RESTATED_TYPE = "book_restated"
@@ -23,7 +23,7 @@ LANE_TYPE = "lane_changed"
 REPLAY_PREFIX = "replay:"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Settings:
     """What the room needs to know of its configuration; ``books`` are patterns, first match wins, ``!`` mutes."""
 

@@ -15,6 +15,7 @@ from fillbook.outbox.model import Event, derived_id
 from fillbook.outbox.service import event_rows
 from fillbook.runtime.db import Call, Database
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 LEASE_SECONDS = 60
 RANGE_MAX = timedelta(days=31)
@@ -63,7 +64,7 @@ class Run:
         self.phase, self.cursor_at, self.cursor_key = phase, None, None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Progress:
     """What one step adds to a run: findings, ordinals seen repaired, subjects proven or not (their finding's words)."""
 

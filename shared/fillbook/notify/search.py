@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fillbook.notify.model import Embed, Row, Suspect
 from fillbook.notify.pacing import OUT_OF_ORDER, RESENT
 from fillbook.notify.text import unescape
+from fillbook.values import frozen
 
 DISCORD_EPOCH_MILLISECONDS = 1_420_070_400_000
 SNOWFLAKE_SHIFT = 22
@@ -43,7 +43,7 @@ def instant_of_snowflake(message_id: str) -> datetime:
     return _EPOCH + timedelta(milliseconds=(int(message_id) >> SNOWFLAKE_SHIFT) + DISCORD_EPOCH_MILLISECONDS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Window:
     """The ids between which a copy can be: ``after`` < id < ``before``."""
 
@@ -95,7 +95,7 @@ def row_key(row: Row) -> str:
     return footer_key(row.wanted.footer) or row.subject_key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Found:
     """One embed of ours as it stands in the channel."""
 

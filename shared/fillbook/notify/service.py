@@ -7,7 +7,6 @@ decides that. Sending is ``drain`` (``telling`` begins it with the storing); pro
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +21,7 @@ from fillbook.outbox.service import quarantine as put_aside
 from fillbook.outbox.service import receive_call
 from fillbook.runtime import logs
 from fillbook.runtime.db import Call, Database, Tx
+from fillbook.values import frozen
 
 QUIET_ROWS_MAX = 100
 LOG_KEPT = timedelta(days=90)
@@ -30,7 +30,7 @@ PURGE_ROWS_MAX = 5000
 log = logs.get("notify")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Stored:
     """How an event was taken; ``channels`` are those with something new to send."""
 
@@ -39,7 +39,7 @@ class Stored:
     channels: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Judged:
     """What an event makes of its subjects, before it is written."""
 

@@ -8,7 +8,7 @@ Nothing here decides.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -31,6 +31,7 @@ from fillbook.notify.rows import (
 from fillbook.outbox.model import Event
 from fillbook.outbox.service import event_rows
 from fillbook.runtime.db import Call
+from fillbook.values import frozen
 
 LEASE_SECONDS = 30
 GROUPS_MAX = 24
@@ -87,7 +88,7 @@ def apply_call(
 # --- the drainer's calls ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Lease:
     """Who drains: the channel and the token that proves it."""
 
@@ -99,7 +100,7 @@ class Lease:
         return {"channel_id": self.channel_id, "lease_token": self.token, "lease_seconds": LEASE_SECONDS, "now": now}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Turn:
     """What the next step of a leased channel is chosen from.
 
@@ -116,7 +117,7 @@ class Turn:
     answered: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Settled:
     """What a settlement writes; ``channel`` only when it changed, ``attempt_id`` only after a request."""
 

@@ -7,7 +7,7 @@ lease; what Discord said is kept in the log in any case. Drain, search and recon
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
@@ -24,11 +24,12 @@ from fillbook.notify.store import Lease, Settled, Turn, claim_call, settle_call
 from fillbook.runtime import logs
 from fillbook.runtime.clock import Clock
 from fillbook.runtime.db import Call, Database
+from fillbook.values import frozen
 
 log = logs.get("notify")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Desk:
     """What the sending side works with; ``dice`` throws 0..1000."""
 
@@ -39,7 +40,7 @@ class Desk:
     dice: Callable[[], int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Spoken:
     """What came of one request: the judgement, what has to be written, and limits and channel as they are now."""
 
@@ -66,7 +67,7 @@ def speak(
     return conclude(desk, attempt_id, sending, answer, None, channel, limits, notices=notices)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Notices:
     """What events may be written about a channel: none about ops itself, nor when ops shares the broken webhook."""
 

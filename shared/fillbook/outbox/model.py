@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 NAMESPACE = uuid5(NAMESPACE_URL, "https://fillbook/ids/1")
 """The one namespace of all business ids (ledger specification, section 4)."""
@@ -29,7 +30,7 @@ IBKR_JOBS_TOPIC = "ibkr-jobs"
 MT5_SHARDS_TOPIC = "mt5-shards"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class EventType:
     """Who may write an event of this type, and the topic it is published on."""
 
@@ -99,7 +100,7 @@ def partition_of(aggregate_key: str) -> int:
     return hashlib.sha256(aggregate_key.encode("utf-8")).digest()[0] % PARTITIONS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Event:
     """One event. Times are aware UTC; ``data`` holds text, integers, lists, Decimals and times, never floats.
 

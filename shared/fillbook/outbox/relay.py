@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from typing import Self
 from uuid import UUID, uuid4
@@ -25,6 +25,7 @@ from fillbook.runtime.clock import Clock
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.pubsub import OutMessage, Publish
+from fillbook.values import frozen
 
 REQUESTS_MAX = 8
 PUBLISH_SECONDS_MAX = 10.0
@@ -36,7 +37,7 @@ SWEEP_BUDGET_SECONDS = 50.0
 _log = logs.get("outbox")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RelayReport:
     """What one run did; ``is_drained`` is False when rows were left because the budget ended or others held them."""
 

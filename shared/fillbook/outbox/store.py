@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from fillbook.runtime.db import Call, Database, Tx
 from fillbook.runtime.sql import load_queries
+from fillbook.values import frozen
 
 LEASE_SECONDS = 30
 PARTITIONS_MAX = 8
@@ -20,7 +20,7 @@ LIST_ROWS_MAX = 1_000
 _QUERIES = load_queries("fillbook.outbox")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Row:
     """One due event as the relay reads it; ``payload`` is the envelope as it goes out."""
 
@@ -37,7 +37,7 @@ class Row:
     attempts: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Claimed:
     """Partitions leased by ``token`` with their due rows; ``busy`` wanted partitions with due rows belong to another relay."""
 
@@ -47,7 +47,7 @@ class Claimed:
     busy: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Published:
     """Pub/Sub has taken the row."""
 
@@ -55,7 +55,7 @@ class Published:
     message_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Failed:
     """The row could not be published now; its aggregate waits."""
 
@@ -63,7 +63,7 @@ class Failed:
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Parked:
     """The row was refused for good; its aggregate moves on without it."""
 
@@ -74,7 +74,7 @@ class Parked:
 Outcome = Published | Failed | Parked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Backlog:
     """What stands still: due and parked rows, age in desk seconds of the oldest unpublished one (0 when none)."""
 

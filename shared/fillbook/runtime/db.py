@@ -17,7 +17,6 @@ import ssl
 import weakref
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fillbook.runtime import clock
@@ -28,6 +27,7 @@ from fillbook.runtime.pool import Pool
 from fillbook.runtime.target import Target, parse_target
 from fillbook.runtime.tx import Call, Isolation, Tx, begin_texts
 from fillbook.runtime.wire import Wire
+from fillbook.values import frozen
 
 __all__ = ["Call", "ConstraintViolated", "Contended", "Database", "DatabaseFailed", "Settings", "Tx", "driver_connection"]
 
@@ -129,7 +129,7 @@ class Database:
 # --- connecting -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Settings:
     """What every session is told at its start; 0 seconds means no limit (migrations)."""
 

@@ -50,7 +50,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,6 +61,7 @@ from fillbook.runtime.bodies import leave_nothing_to_read, parse_json_object, re
 from fillbook.runtime.errors import Conflict, FillbookError, Rejected, Unavailable
 from fillbook.runtime.pubsub import PUSH_BYTES_MAX, PushMessage
 from fillbook.runtime.sql import encode
+from fillbook.values import frozen
 
 __all__ = ["CronCall", "Refusal", "Refused", "answer", "cron", "http_edge", "oidc", "push", "push_edge", "read_body"]
 
@@ -83,7 +83,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Refusal:
     """What an error answer may say; ``reason`` is a slug, ``request_id`` finds the log line."""
 
@@ -93,7 +93,7 @@ class Refusal:
     field: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Refused:
     """A delivery that stays wrong, on its way into quarantine; ``message`` is None when not even the envelope could be read."""
 
@@ -103,7 +103,7 @@ class Refused:
     message: PushMessage | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class CronCall:
     """A scheduled call, or the same call by hand (``slot`` None); ``slot`` is the instant it was due, desk time."""
 

@@ -14,12 +14,12 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 from pydantic import SecretStr, ValidationError
 
 from fillbook.runtime import clock
 from fillbook.runtime.sql import encode
+from fillbook.values import frozen
 
 MASK = "***"
 TEXT_MAX = 2_000
@@ -112,7 +112,7 @@ def _plain(name: str, value: object) -> object:
     return value
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Logger:
     """Writes events under one name; ``event`` is constant text, everything that varies is a field."""
 

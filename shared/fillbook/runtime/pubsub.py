@@ -13,7 +13,7 @@ import functools
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +23,7 @@ from fillbook.runtime import clock
 from fillbook.runtime.config import PubSubConfig
 from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.sql import encode
+from fillbook.values import frozen
 
 if TYPE_CHECKING:
     import requests
@@ -71,7 +72,7 @@ class _Envelope(BaseModel):
     delivery_attempt: int | None = Field(default=None, validation_alias=AliasChoices("deliveryAttempt", "delivery_attempt"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PushMessage:
     """One delivery of one message. ``delivery_attempt`` is None for subscriptions without a dead-letter topic."""
 
@@ -104,7 +105,7 @@ class PushMessage:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class OutMessage:
     """A message to publish; ``data`` as it shall arrive, attributes are text."""
 

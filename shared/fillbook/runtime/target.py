@@ -7,17 +7,18 @@ loopback and sockets TLS is off; elsewhere it is on (``sslmode=require``) unless
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, cast, get_args
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from fillbook.runtime.config import LOOPBACK, ConfigError
+from fillbook.values import frozen
 
 Tls = Literal["disable", "require", "verify-full"]
 SOCKET_PATH_BYTES_MAX = 107
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Target:
     """One database as one user; exactly one of ``host`` and ``socket_path`` is set. ``role`` is taken on by SET ROLE."""
 

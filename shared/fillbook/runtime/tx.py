@@ -8,7 +8,6 @@ because nothing of ours can have been committed on it; a commit is never repeate
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from threading import get_ident
 from typing import Any, Literal
 
@@ -17,11 +16,12 @@ from fillbook.runtime.dberrors import DatabaseFailed, connection_lost, in_our_wo
 from fillbook.runtime.pool import Pool
 from fillbook.runtime.sql import Statement, call_text, check_text, literal
 from fillbook.runtime.wire import FAILED, IDLE, Result, ServerError, Wire, WireBroken, extended_message, query_message
+from fillbook.values import frozen
 
 Isolation = Literal["read committed", "repeatable read", "serializable"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen(kw_only=False)
 class Call:
     """One call of a database function ``schema.name(jsonb)``; the document is serialised by ``sql.encode``."""
 

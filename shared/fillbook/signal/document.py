@@ -12,11 +12,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from decimal import Clamped, Context, DecimalException, Inexact, InvalidOperation, Overflow, Subnormal
 from typing import Any, NoReturn
 
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 NAN_NULL = "nan_null"
 ARRAY_COMMA = "array_comma"
@@ -48,7 +48,7 @@ class _BareConstant(ValueError):
     """``NaN`` or ``Infinity``: the scanner knows them, JSON does not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Document:
     """One parsed body: its fields as sent, numbers as Decimal, and the repairs that were needed to read it."""
 

@@ -14,7 +14,7 @@ import json
 import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, Final, NamedTuple
@@ -27,6 +27,7 @@ from fillbook.signal import document, receipt
 from fillbook.signal.document import Document
 from fillbook.signal.payload import TOKEN_FIELD
 from fillbook.signal.receipt import Limits, ParsedReceipt
+from fillbook.values import frozen
 
 SCHEMA: Final = "receipt.v1"
 TOKENS_MAX: Final = 2
@@ -40,7 +41,7 @@ ADDRESSES_MAX: Final = 4_096
 _TOKEN_VALUE: Final = re.compile(rb'("token"\s*:\s*")(?:[^"\\]++|\\.)*+("|\Z)', re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Arrival:
     """One request as the shell saw it; ``read`` reads the bounded body and may raise ``Rejected`` (413, 408)."""
 
@@ -62,7 +63,7 @@ class Reply(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DoorSettings:
     """What a deployment may choose; ``tokens`` are one or two, none means that nobody may enter."""
 

@@ -11,9 +11,10 @@ is ``None``. A float never enters. Source of every field: specification ``signal
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
+
+from fillbook.values import frozen
 
 LONG: Final = "LONG"
 SHORT: Final = "SHORT"
@@ -84,7 +85,7 @@ class Receipt(NamedTuple):
     td_boost: Decimal | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Tier:
     """One target of a plan: close up to ``cum`` of the base quantity at ``price``; ``source`` is a level's label or ``atr``."""
 
@@ -94,7 +95,7 @@ class Tier:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Plan:
     """What an ENTRY froze (4.4). Prices are in the units of the entry; a later split is applied on reading."""
 
@@ -115,7 +116,7 @@ class Plan:
     script_version: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PositionFacts:
     """The open position of one ticker: quantities and prices from the ledger (it wins), the rest from its plan row.
 
@@ -239,7 +240,7 @@ class Block(NamedTuple):
     limit: Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Freed:
     """What the exit of a flip gives back before its entry is admitted; the facts were read before both."""
 
@@ -248,7 +249,7 @@ class Freed:
     realized: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Intent:
     """What the strategy wants of this receipt. ``ordinal`` (1, 2) makes the fill's source id ``<receipt_id>#<ordinal>``.
 
@@ -286,7 +287,7 @@ class Intent:
         return self.kind in (ENTER, ADD)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Facts:
     """The book as of the receipt's ts and before its own bookings (4.3).
 
@@ -306,7 +307,7 @@ class Facts:
     book_executions: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Admission:
     """Answer to one intent: a quantity (trim and exit: the intent's own), or refusals. ``checks`` is what was compared."""
 
@@ -323,7 +324,7 @@ class Admission:
         return self.quantity is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Booked:
     """What the ledger answered for one intent: the action and the position right after it (``*_after`` columns)."""
 
@@ -340,7 +341,7 @@ class Booked:
     position_realized_pnl_after: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StopMove:
     """A stop was tightened. ``old_stop`` and ``new_stop`` in today's units; ``stored_stop`` in units of the entry (plan row)."""
 

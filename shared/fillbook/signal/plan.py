@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import combinations
-from statistics import median
 from typing import Final
 
 from fillbook.money import floor_to_step
@@ -66,9 +65,15 @@ def average_true_range(levels: Sequence[Level], entry: Decimal, sl: Decimal) -> 
         if level.type == _ATR_TYPE and level.timeframe == _DAILY and level.multiplier is not None
     ]
     slopes = [abs(p1 - p2) / abs(m1 - m2) for (p1, m1), (p2, m2) in combinations(ladder, 2) if m1 != m2]
-    atr = median(slopes) if slopes else abs(entry - sl)
+    atr = _median(slopes) if slopes else abs(entry - sl)
     # A price of a few thousandths may round to no distance at all: then the unrounded stop distance is the better ruler.
     return atr.quantize(FOUR_PLACES) or abs(entry - sl)
+
+
+def _median(values: Sequence[Decimal]) -> Decimal:
+    """As ``statistics.median``, whose module costs every start more than these lines."""
+    ordered, middle = sorted(values), len(values) // 2
+    return ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def _tier(rule: TierRule, levels: Sequence[Level], entry: Decimal, atr: Decimal, long: bool, step: Decimal) -> Tier:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
@@ -20,6 +20,7 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 from fillbook.calendar import NEW_YORK, CalendarError, TradingCalendar, calendar
 from fillbook.money import NumberError, parse
 from fillbook.signal.canonical import canonical, digest
+from fillbook.values import frozen
 
 TIER_NAMES: Final = ("TRIM", "EXIT", "RUNNER")
 WINDOWS: Final = ("regular", "any")
@@ -39,7 +40,7 @@ class Range(tuple[Decimal, Decimal]):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SessionRules:
     """Calendar and the window (``regular`` or ``any``) of each kind of action."""
 
@@ -51,7 +52,7 @@ class SessionRules:
     stop_hits: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Instruments:
     """What is not traded, and the step quantities are rounded down to."""
 
@@ -60,7 +61,7 @@ class Instruments:
     quantity_step: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Corridor:
     """The ltf range that counts as the corridor, per side."""
 
@@ -68,7 +69,7 @@ class Corridor:
     short: Range
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Late:
     """From which phase, or in which zones, the daily move is late."""
 
@@ -76,7 +77,7 @@ class Late:
     zones: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Strong:
     """E3: blends and score of a strong momentum."""
 
@@ -85,7 +86,7 @@ class Strong:
     score: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FlipPath:
     """E6: score needed, and for an elite move."""
 
@@ -93,7 +94,7 @@ class FlipPath:
     elite: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Paths:
     """Scores of the entry paths E1..E7."""
 
@@ -106,7 +107,7 @@ class Paths:
     setup_squeeze: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Columns:
     """One threshold of the gate in its three columns."""
 
@@ -115,7 +116,7 @@ class Columns:
     elite: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RewardRisk:
     """The rr threshold in its three columns, and the cap of rr itself."""
 
@@ -125,7 +126,7 @@ class RewardRisk:
     cap: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Entry:
     """Thresholds of the gate (4.2)."""
 
@@ -141,7 +142,7 @@ class Entry:
     cooldown_after_loss_min: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class FlipWatch:
     """Points that start a flip watch, and how long it stays."""
 
@@ -149,7 +150,7 @@ class FlipWatch:
     sticky_min: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Volatility:
     """Whose price scales the risk, the first (above, factor) that fits, and the age from which it is unknown."""
 
@@ -158,7 +159,7 @@ class Volatility:
     max_age_hours: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Size:
     """``confidence_notional``: between min and max by confidence; ``start_cash`` is the book's."""
 
@@ -168,7 +169,7 @@ class Size:
     max: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RiskSize(Size):
     """``risk_budget``: percent of equity at confidence 0 and 1, scaled by the volatility factor."""
 
@@ -176,7 +177,7 @@ class RiskSize(Size):
     vix: Volatility
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TierRule:
     """One tier: share of base_quantity closed when reached, band in ATR for a level, distance in ATR without one."""
 
@@ -186,7 +187,7 @@ class TierRule:
     fallback: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class StopRules:
     """S1..S4: see 4.4."""
 
@@ -199,7 +200,7 @@ class StopRules:
     cooldown_min: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ExitRules:
     """M2, M4, M5, G08 and the warnings; ``corridor_adverse_pct`` null: that case never exits."""
 
@@ -212,7 +213,7 @@ class ExitRules:
     confirm_receipts: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TrimRules:
     """M6 (cooldown) and M7."""
 
@@ -224,7 +225,7 @@ class TrimRules:
     cooldown_min: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class ScaleIn:
     """A2, A4, A6, A8."""
 
@@ -235,7 +236,7 @@ class ScaleIn:
     max_notional_x: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Limits:
     """L1, L2, L3."""
 
@@ -244,7 +245,7 @@ class Limits:
     entries_per_day: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PriceGuard:
     """P0: the jump that needs confirmation, and how near the confirming price must be."""
 
@@ -252,14 +253,14 @@ class PriceGuard:
     confirm_within_pct: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Hysteresis:
     """How many receipts running a lane must be computed before it is shown."""
 
     receipts: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Rules:
     """The keys of a profile file."""
 
@@ -285,7 +286,7 @@ class Rules:
     hysteresis: Hysteresis
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Profile(Rules):
     """A loaded profile: its rules, its canonical text, the digest of that text, and its trading calendar."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -21,6 +20,7 @@ from fillbook.runtime.sql import load_queries
 from fillbook.signal import receipt
 from fillbook.signal.ingest import BODY_BYTES_MAX, receipt_message
 from fillbook.signal.receipt import Limits
+from fillbook.values import frozen
 
 KEPT_A_DAY_MAX: Final = 2_000
 FIELD_LENGTH_MAX: Final = 256
@@ -29,7 +29,7 @@ SOURCES: Final = ("ingest", "worker", "dead_letter")
 _QUERIES = load_queries("fillbook.signal")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class RefusedBody:
     """What is put aside: whose refusal, why, and the body as it came (only its first 64 KiB are kept)."""
 
@@ -40,7 +40,7 @@ class RefusedBody:
     ticker: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Redriven:
     """A body that was sent again, and the receipt it became."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -20,6 +19,7 @@ from fillbook.signal import decode, document, fields
 from fillbook.signal.document import REPAIRS, Document
 from fillbook.signal.model import Receipt
 from fillbook.signal.payload import canonical_bytes, payload_hash, receipt_id
+from fillbook.values import frozen
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECONDS_FROM: Final = 10**11
@@ -30,7 +30,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _TICKER: Final = re.compile(r"[A-Z0-9][A-Z0-9_!&-]{0,23}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Limits:
     """What the door lets pass: age and lead of ``ts`` against now, and the repairs it may make."""
 
@@ -39,7 +39,10 @@ class Limits:
     repairs: tuple[str, ...] = REPAIRS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+USUAL_LIMITS: Final = Limits()
+
+
+@frozen
 class ParsedReceipt:
     """One accepted body. ``canonical`` is what is published and stored; ``bucket`` is milliseconds UTC.
 
@@ -57,12 +60,12 @@ class ParsedReceipt:
         return bucket_of(self.receipt.ts)
 
 
-def parse(body: bytes, *, now: datetime, limits: Limits = Limits()) -> ParsedReceipt:
+def parse(body: bytes, *, now: datetime, limits: Limits = USUAL_LIMITS) -> ParsedReceipt:
     """Parse and validate one body; raises ``Rejected`` with a slug of signals.md 1.2 and the field's name where there is one."""
     return validate(document.read(document.decode_text(body), limits.repairs), now=now, limits=limits)
 
 
-def validate(parsed: Document, *, now: datetime, limits: Limits = Limits()) -> ParsedReceipt:
+def validate(parsed: Document, *, now: datetime, limits: Limits = USUAL_LIMITS) -> ParsedReceipt:
     """Check the fields of a parsed body against types, ranges and the desk's ``now``; raises ``Rejected`` as ``parse`` does."""
     accepted = _read(parsed.fields, canonical_bytes(parsed.fields), parsed.repairs)
     _check_age(accepted.receipt.ts, now, limits)

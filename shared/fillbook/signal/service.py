@@ -10,7 +10,6 @@ network is called; what to publish afterwards is in the answer. Source: signals.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -29,12 +28,13 @@ from fillbook.signal.receipt import ParsedReceipt, instant
 from fillbook.signal.sessions import session_date
 from fillbook.signal.state import state_from_json
 from fillbook.signal.store import CONFLICT, DECIDED, LATE, STALE, Loaded, Row
+from fillbook.values import frozen
 
 DUPLICATE: Final = "duplicate"
 CLOSED_ELSEWHERE: Final = "closed_elsewhere"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Strategy:
     """The book that is decided for and how: the profile, the age limit of a price, the knobs of signals.md 6."""
 
@@ -52,7 +52,7 @@ class Strategy:
         return size.vix.ticker if isinstance(size, RiskSize) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Processed:
     """What became of a receipt: its result, the lane shown, the actions booked, the outbox partitions to relay.
 

@@ -7,7 +7,6 @@ because a misspelt key would silently become NULL. Numbers travel as text and co
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -19,6 +18,7 @@ from fillbook.signal.explain import account_of, blocks_of, trace_of
 from fillbook.signal.model import Admission, Decision, Intent, Plan, PositionFacts, Receipt, StopMove, TickerState
 from fillbook.signal.receipt import ParsedReceipt, instant, milliseconds
 from fillbook.signal.state import plan_from_json, plan_to_json, state_to_json
+from fillbook.values import frozen
 
 Row = dict[str, Any]
 
@@ -29,7 +29,7 @@ CONFLICT: Final = "conflict"
 RESULTS: Final = (DECIDED, LATE, STALE, CONFLICT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class PlanRow:
     """The open plan of a ticker as stored; ``stop`` and all prices in units of the entry."""
 
@@ -42,7 +42,7 @@ class PlanRow:
     sector: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Surroundings:
     """What the limits ask beyond the ledger's totals: open positions of the sector, the volatility ticker's last price."""
 
@@ -51,7 +51,7 @@ class Surroundings:
     vix_ts: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Loaded:
     """A locked ticker. ``state`` is the stored JSON (``None``: never decided); ``tickers`` is given only for a new one."""
 

@@ -6,7 +6,6 @@ goes to quarantine and is answered; what is away is asked for again; so no body 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -23,13 +22,14 @@ from fillbook.signal.quarantine import RefusedBody, put_aside
 from fillbook.signal.receipt import ParsedReceipt
 from fillbook.signal.service import Processed, Strategy, process
 from fillbook.signal.settings import SignalWorkerConfig
+from fillbook.values import frozen
 
 CONCURRENCY: Final = 8  # of the function, its threads and its connections
 DEAD_LETTER: Final = "dead_letter"
 UNKNOWN_REASON: Final = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Worker:
     """One per process; shares its database and publisher between the function's threads."""
 

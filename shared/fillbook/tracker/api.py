@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,14 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.http import Refusal, answer
 from fillbook.tracker import access, health, lanes, page, trades
 from fillbook.tracker.model import DeskKey, single, trade_query
+from fillbook.values import frozen
 
 Handler = Callable[..., Response]
 CLOCKS_APART_SECONDS_MAX = 2
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Desk:
     """What the routes need of their process: the database, the clock and the keys."""
 

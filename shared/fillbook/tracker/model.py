@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from fnmatch import fnmatchcase
 
 from fillbook.calendar import NEW_YORK
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 LIMIT_DEFAULT = 200
 LIMIT_MAX = 1_000
@@ -23,7 +23,7 @@ CLOCKS = frozenset({"as_of", "known_as_of"})
 TRADE_PARAMETERS = CLOCKS | {"books", "since", "until", "ticker", "direction", "status", "include", "limit", "source"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class DeskKey:
     """One entry of ``DESK_KEYS``: who reads, with which scopes, which books; the key itself is known as a hash only."""
 
@@ -69,7 +69,7 @@ def _desk_key(entry: Mapping[str, object]) -> DeskKey:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class TradeQuery:
     """Which positions: books wanted, half-open range of activity, filters, how many and with which parts.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from fillbook.runtime.errors import Rejected
+from fillbook.values import frozen
 
 INDEX = "index.html"
 FILE_BYTES_MAX = 1_000_000
@@ -28,7 +28,7 @@ HEADERS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class File:
     """A file of the page as it is sent."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,13 +15,14 @@ from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import load_queries
 from fillbook.tracker.model import DeskKey, TradeQuery
+from fillbook.values import frozen
 
 QUERIES = load_queries("fillbook.tracker")
 Row = dict[str, Any]
 Groups = dict[tuple[str, UUID], list[Row]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class Seen:
     """One consistent look at the desk: the books of the answer with their sequence, and how recent they are."""
 
