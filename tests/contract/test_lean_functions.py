@@ -36,7 +36,7 @@ LAZY = {
     "requests",
     "urllib3",
 }
-# what an import of main.py may bring beside functions_framework's and pydantic's own modules: what there is, and room for a few more
+# what an import of main.py may bring beside the modules of functions_framework and pydantic: what there is, and a few more
 MODULES_MAX = {
     "signal_ingest": 30,
     "signal_worker": 105,
