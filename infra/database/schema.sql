@@ -3757,7 +3757,7 @@ create or replace view ledger.v_breaks as
       from ledger.breaks x join ledger.books b using (book_id);
 create or replace view ledger.v_reconciliations as
     select x.book_id, x.as_of, x.source, x.recorded_at, x.result, x.statement, x.breaks_found, x.breaks_open, x.book_seq,
-           b.tenant_id, x.version, x.reason, x.subjects, x.breaks_resolved
+           b.tenant_id, x.version, x.reason, x.subjects, x.breaks_resolved, x.facts_hash
       from ledger.reconciliations x join ledger.books b using (book_id);
 create view ledger.v_break_history as
     select x.*, b.tenant_id from ledger.break_history x join ledger.books b using (book_id);

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from fillbook.notify import service
+from fillbook.notify import telling
+from fillbook.notify.envelope import Envelope
 from fillbook.runtime.clock import real_epoch_seconds
 from infra.local.deskclock import DeskClockFile
 from infra.local.discord import DiscordFake
@@ -102,14 +103,14 @@ def test_check_29_a_poison_message_is_redelivered_to_the_limit_kept_once_and_oth
     wired: Wired, query: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison = executed("poison", ticker="AMD")
-    plain = service.take
+    plain = telling.parse_envelope
 
-    def take(db: Any, body: bytes, settings: Any, now: datetime) -> service.Stored:
+    def parse_envelope(body: bytes) -> Envelope:
         if body == poison:
             raise RuntimeError(BUG)
-        return plain(db, body, settings, now)
+        return plain(body)
 
-    monkeypatch.setattr(service, "take", take)
+    monkeypatch.setattr(telling, "parse_envelope", parse_envelope)
     wired.publish(poison, "live/AMD")
     wired.publish(executed("behind", ticker="AMD", position="b"), "live/AMD")
     wired.publish(executed("beside", ticker="NVDA", position="c"), "live/NVDA")
