@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from fillbook.notify import service
 from fillbook.notify.discord import Discord
 from fillbook.notify.drain import Report, drain
+from fillbook.notify.envelope import parse_envelope
 from fillbook.notify.routing import Settings
 from fillbook.notify.talk import Desk
 from fillbook.notify.webhook import Webhook, parse_webhook
@@ -117,7 +118,7 @@ class NotifyDesk:
 
     def push(self, *bodies: bytes) -> list[service.Stored]:
         """Store events as the push handler does, without draining."""
-        return [service.take(self.db, body, self.settings, self.clock.now()) for body in bodies]
+        return [service.take(self.db, parse_envelope(body), self.settings, self.clock.now()) for body in bodies]
 
     def drain(self, channel: str = "executions", *, allowance: float = 0) -> Report:
         """Drain a channel; ``allowance`` desk seconds may pass by waiting."""

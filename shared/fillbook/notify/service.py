@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fillbook.notify import accounts
-from fillbook.notify.envelope import Envelope, parse_envelope
+from fillbook.notify.envelope import Envelope
 from fillbook.notify.intake import Intake, decide, faded, question
 from fillbook.notify.model import CONSUMER, Channel, Row
 from fillbook.notify.routing import Settings
@@ -85,9 +85,8 @@ def store(tx: Tx, event: Envelope, settings: Settings, now: datetime) -> Stored:
     return judged.stored
 
 
-def take(db: Database, body: bytes, settings: Settings, now: datetime) -> Stored:
-    """Parse and store one event as it was pushed; raises ``Rejected`` for what belongs into quarantine."""
-    event = parse_envelope(body)
+def take(db: Database, event: Envelope, settings: Settings, now: datetime) -> Stored:
+    """Store one event and send nothing; raises ``Rejected`` for what belongs into quarantine."""
     stored = db.run(lambda tx: store(tx, event, settings, now))
     say_stored(event, stored)
     return stored

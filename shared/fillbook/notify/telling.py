@@ -17,7 +17,7 @@ from fillbook.notify.envelope import Envelope, parse_envelope
 from fillbook.notify.model import State
 from fillbook.notify.patience import Patience
 from fillbook.notify.routing import channel_of
-from fillbook.notify.service import Stored, judge, say_stored, store, store_calls
+from fillbook.notify.service import Stored, judge, say_stored, store_calls, take
 from fillbook.notify.store import Lease, idle_of, open_call, release_call
 from fillbook.notify.talk import Desk, log
 from fillbook.runtime.db import Tx
@@ -31,9 +31,7 @@ def tell(desk: Desk, body: bytes, patience: Patience) -> Stored:
     event = parse_envelope(body)
     channel = channel_of(event)
     if channel is None:
-        stored = desk.db.run(lambda tx: store(tx, event, desk.settings, desk.clock.now()))
-        say_stored(event, stored)
-        return stored
+        return take(desk.db, event, desk.settings, desk.clock.now())
     drainer = Drain(desk, Lease(channel_id=channel.value, token=uuid4()), patience)
     stored, claimed = desk.db.run(lambda tx: _store_and_claim(tx, desk, event, drainer))
     if claimed is not None:

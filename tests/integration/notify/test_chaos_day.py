@@ -23,6 +23,7 @@ from fillbook.ledger import audit
 from fillbook.ledger.model import Fill
 from fillbook.notify import operator, reconcile, runs, service
 from fillbook.notify.drain import drain
+from fillbook.notify.envelope import parse_envelope
 from fillbook.notify.model import Operation
 from fillbook.notify.routing import Settings
 from fillbook.notify.talk import Desk
@@ -59,7 +60,7 @@ class Day:
             db=db, speaker=self.speaker, clock=self.clock, settings=self.settings, dice=lambda: self.chance.randint(0, 1000)
         )
         service.configure(db, self.speaker.inner.channels(), self.clock.now())
-        self.wire = Wire(admin, self.clock, lambda body: service.take(db, body, self.settings, self.clock.now()))
+        self.wire = Wire(admin, self.clock, lambda body: service.take(db, parse_envelope(body), self.settings, self.clock.now()))
         for book_id in BOOKS:
             self.wire.open(book_id)
         self.facts: dict[str, tuple[str, Fill]] = {}

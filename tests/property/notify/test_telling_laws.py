@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from fillbook.notify import operator, service
 from fillbook.notify.drain import drain
+from fillbook.notify.envelope import parse_envelope
 from fillbook.notify.execution import Telling, from_event
 from fillbook.notify.model import Answer, Embed, Operation, Request
 from fillbook.notify.proof import compare
@@ -85,7 +86,7 @@ class World:
         service.configure(db, self.speaker.inner.channels(), self.clock.now())
 
     def push(self, body: bytes) -> None:
-        service.take(self.db, body, self.settings, self.clock.now())
+        service.take(self.db, parse_envelope(body), self.settings, self.clock.now())
         self.remember(body)
 
     def tell(self, body: bytes, allowance: float = 0) -> None:
