@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fillbook.ledger.booking import Revision
@@ -31,6 +31,8 @@ from fillbook.ledger.model import (
 from fillbook.ledger.rebooking import History, Plan
 from fillbook.outbox.model import Event
 from fillbook.values import frozen
+
+_TICK = timedelta(microseconds=1)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,6 +83,14 @@ class _Sealer:
         document["prev_hash"] = f"\\x{previous.hex()}"
         document["row_hash"] = f"\\x{self.hash.hex()}"
         return document
+
+
+def recording_time(head: BookHead, now: datetime) -> datetime:
+    """When a call is recorded: now, but always after everything the book has, whatever the clock does.
+
+    So an answer that names the newest row's time as what it knew is never added to.
+    """
+    return max(now.astimezone(UTC), head.last_recorded_at + _TICK)
 
 
 def seal(

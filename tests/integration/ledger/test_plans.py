@@ -129,7 +129,7 @@ PAGED = {
     "export_actions_page": "execution_actions_seq_key",
     "current_actions_page": "execution_actions_one_current",
     "export_anchors": "chain_anchors_pk",
-    "export_reconciliations": "reconciliations_pk",
+    "export_reconciliations": "reconciliations_by_book",
     "export_breaks": "breaks_",
     "adjustment_versions": "adjustments_pk",
     "anchors": "chain_anchors_pk",
