@@ -40,6 +40,7 @@ class Sealed:
     """The rows of one call with their numbers, the head before and after it, and its events.
 
     ``rows`` holds the chained rows as documents by table (``closings`` and ``superseded`` too); the plan has the rest.
+    ``values`` are the canonical values of each of ``actions``, with those of its closings.
     """
 
     before: BookHead
@@ -48,6 +49,7 @@ class Sealed:
     fills: list[FillVersion] = field(default_factory=list)
     adjustments: list[AdjustmentVersion] = field(default_factory=list)
     actions: list[ActionVersion] = field(default_factory=list)
+    values: list[tuple[Values, list[Values]]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
@@ -222,6 +224,7 @@ def _seal_actions(
         documents.append(sealer.row(ACTIONS, values, parts))
         closings += [dict(zip(CLOSING_NAMES, part, strict=True)) for part in parts]
         result.actions.append(row)
+        result.values.append((values, parts))
         if announcer is not None:
             told = Told(
                 row=row,

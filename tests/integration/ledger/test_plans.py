@@ -127,7 +127,7 @@ PAGED = {
     "walk_fills_page": "fills_by_order",
     "export_fills_page": "fills_seq_key",
     "export_actions_page": "execution_actions_seq_key",
-    "current_actions_page": "execution_actions_one_current",
+    "current_actions_page": "Index Scan using execution_actions_",
     "export_anchors": "chain_anchors_pk",
     "export_reconciliations": "reconciliations_by_book",
     "export_breaks": "breaks_",
