@@ -128,7 +128,7 @@ def booked(fills: Sequence[Fill]) -> Iterator[tuple[str, Database]]:
 
 
 def ours(what: str, url: str) -> dict[str, Any]:
-    """One ``write``, ``check``, ``audit`` or ``parts`` in a process of its own: seconds of wall and processor, peak MB, result."""
+    """One ``write``, ``check``, ``audit`` or ``parts`` in a process of its own: wall and processor seconds, peak MB, result."""
     role = "?role=ledger_maintenance" if what == "write" else ""
     command = [sys.executable, "-c", OURS, what, BOOK, url + role]
     done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=False)
