@@ -35,6 +35,7 @@ from fillbook.ledger.model import (
     RowState,
     Side,
 )
+from fillbook.ledger.sealing import recording_time
 from fillbook.ledger.statehash import state_hash
 from fillbook.money import CONTEXT
 from fillbook.outbox.model import Event
@@ -92,7 +93,7 @@ class MemoryWorld:
         """What ``book_fills`` does, without a database."""
         checked = [check_fill(fill, self.book) for fill in fills]
         state = self.memory.state({fill.instrument for fill in fills}, {fill.fill_id for fill in fills})
-        recorded_at = max(now, self.memory.head.last_recorded_at)
+        recorded_at = recording_time(self.memory.head, now)
         arrivals, _ = classify(state.journal, checked, recorded_at)
         service._raise_conflicts(self.book, arrivals)
         rows = [arrival.row for arrival in arrivals if arrival.row is not None]
@@ -116,7 +117,7 @@ class MemoryWorld:
         known = self.memory.adjustments.get(adjustment.adjustment_id, [])
         if known and known[-1].adjustment.is_void == is_void:
             return
-        recorded_at = max(now, self.memory.head.last_recorded_at)
+        recorded_at = recording_time(self.memory.head, now)
         version = AdjustmentVersion(adjustment=adjustment, version=len(known) + 1, recorded_at=recorded_at)
         sealed = rebuild.step(self.memory, [], [version], version.recorded_at, announce=True)
         self.events += sealed.events

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from heapq import merge
 from typing import Any
@@ -14,6 +14,7 @@ from fillbook.ledger.statehash import action_line, hash_of, lot_line, position_l
 from fillbook.ledger.store import QUERIES
 from fillbook.runtime.db import Call, Tx
 from fillbook.runtime.errors import Rejected
+from fillbook.runtime.rows import document
 
 PAGE_ROWS = 2_000
 WRITE_ROWS = 1_000
@@ -47,7 +48,7 @@ def _head(rows: Sequence[Mapping[str, Any]], *, is_locked: bool) -> BookHead:
 def journal(tx: Tx, book_id: str) -> Iterator[FillVersion | AdjustmentVersion]:
     """All journal rows in seq order."""
     adjustments = adjustment_rows(tx, book_id)
-    fills = (reading.fill_version(row["row"]) for row in _by_seq(tx, "fills_page", book_id))
+    fills = (reading.fill_version(row) for row, _ in _by_seq(tx, "fills_page", book_id, document))
     rows: Iterator[FillVersion | AdjustmentVersion] = merge(fills, adjustments, key=lambda row: row.seq)
     return rows
 
@@ -59,8 +60,8 @@ def adjustment_rows(tx: Tx, book_id: str) -> list[AdjustmentVersion]:
 
 def action_versions(tx: Tx, book_id: str) -> Iterator[ActionVersion]:
     """All history rows in seq order, with their closings."""
-    for row in _by_seq(tx, "actions_page", book_id):
-        yield reading.action_version(row["row"], row["closings"])
+    for row, closings in _by_seq(tx, "actions_page", book_id, document):
+        yield reading.action_version(row, closings)
 
 
 def raw_rows(tx: Tx, book_id: str) -> Iterator[RawRow]:
@@ -71,13 +72,13 @@ def raw_rows(tx: Tx, book_id: str) -> Iterator[RawRow]:
 def raw_journal(tx: Tx, book_id: str) -> Iterator[RawRow]:
     """The journal's part of ``raw_rows``."""
     adjustments: list[RawRow] = [("adjustments", row["row"], ()) for row in tx.query(QUERIES["adjustments"], book_id=book_id)]
-    fills: Iterator[RawRow] = (("fills", row["row"], ()) for row in _by_seq(tx, "fills_page", book_id))
+    fills: Iterator[RawRow] = (("fills", row, ()) for row, _ in _by_seq(tx, "fills_page", book_id, stored.decode))
     return merge(fills, adjustments, key=_raw_seq)
 
 
 def raw_actions(tx: Tx, book_id: str) -> Iterator[RawRow]:
     """The history's part of ``raw_rows``."""
-    return (("execution_actions", row["row"], row["closings"] or ()) for row in _by_seq(tx, "actions_page", book_id))
+    return (("execution_actions", row, closings) for row, closings in _by_seq(tx, "actions_page", book_id, stored.decode))
 
 
 def _raw_seq(item: RawRow) -> int:
@@ -87,23 +88,23 @@ def _raw_seq(item: RawRow) -> int:
 
 def raw_positions(tx: Tx, book_id: str) -> Iterator[Mapping[str, Any]]:
     """All positions by id, as stored."""
-    return _by_id(tx, "positions_page", book_id, "position_id")
+    return _by_id(tx, "positions_page", book_id, "position_id", stored.decode)
 
 
 def raw_lots(tx: Tx, book_id: str) -> Iterator[Mapping[str, Any]]:
     """All lots by id, as stored."""
-    return _by_id(tx, "lots_page", book_id, "lot_id")
+    return _by_id(tx, "lots_page", book_id, "lot_id", stored.decode)
 
 
 def positions(tx: Tx, book_id: str) -> Iterator[tuple[Position, int]]:
     """All positions with their updated_seq."""
-    for row in raw_positions(tx, book_id):
+    for row in _by_id(tx, "positions_page", book_id, "position_id", document):
         yield reading.position(row), row["updated_seq"]
 
 
 def lots(tx: Tx, book_id: str) -> Iterator[Lot]:
     """All lots."""
-    for row in raw_lots(tx, book_id):
+    for row in _by_id(tx, "lots_page", book_id, "lot_id", document):
         yield reading.lot(row)
 
 
@@ -137,9 +138,9 @@ def book_state_hash(tx: Tx, book_id: str) -> str:
 def _state_lines(tx: Tx, book_id: str) -> Iterator[str]:
     after = _FIRST_ID
     while rows := tx.query(QUERIES["current_actions_page"], book_id=book_id, after=after, rows_max=PAGE_ROWS):
-        for row in rows:
-            yield action_line(stored.read_action(row["row"]), stored.read_closings(row["closings"]))
-        after = rows[-1]["row"]["action_id"]
+        for row, closings in map(_decoded, rows):
+            yield action_line(stored.read_action(row), stored.read_closings(closings))
+            after = row["action_id"]
     for lot in raw_lots(tx, book_id):
         if lot["status"] != PositionStatus.VOID:
             yield lot_line(stored.read_lot(lot))
@@ -168,16 +169,29 @@ def replace_book(tx: Tx, head: BookHead, tables: Mapping[str, list[dict[str, Any
             tx.call(Call("ledger.restore", {name: rows[start : start + WRITE_ROWS]}))
 
 
-def _by_seq(tx: Tx, statement: str, book_id: str) -> Iterator[Mapping[str, Any]]:
+def _by_seq(
+    tx: Tx, statement: str, book_id: str, decode: Callable[[str], Any]
+) -> Iterator[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]]:
+    """(row, closings) in pages."""
     after = 0
     while rows := tx.query(QUERIES[statement], book_id=book_id, after=after, rows_max=PAGE_ROWS):
-        yield from rows
-        after = rows[-1]["row"]["seq"]
+        for answer in rows:
+            row, closings = _decoded(answer, decode)
+            yield row, closings
+            after = row["seq"]
 
 
-def _by_id(tx: Tx, statement: str, book_id: str, name: str) -> Iterator[Mapping[str, Any]]:
+def _by_id(tx: Tx, statement: str, book_id: str, name: str, decode: Callable[[str], Any]) -> Iterator[Mapping[str, Any]]:
     after = _FIRST_ID
     while rows := tx.query(QUERIES[statement], book_id=book_id, after=after, rows_max=PAGE_ROWS):
-        for row in rows:
-            yield row["row"]
-        after = rows[-1]["row"][name]
+        for answer in rows:
+            row = decode(answer["row"])
+            yield row
+            after = row[name]
+
+
+def _decoded(
+    answer: Mapping[str, Any], decode: Callable[[str], Any] = stored.decode
+) -> tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]:
+    closings = answer.get("closings")
+    return decode(answer["row"]), () if closings is None else decode(closings)

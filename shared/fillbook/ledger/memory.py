@@ -88,8 +88,9 @@ class MemoryBook:
         """Take over what a call changed."""
         for version in sealed.fills:
             self.journal.setdefault(version.fill.fill_id, []).append(version)
+        rows = {(version.fill.fill_id, version.version): version for version in sealed.fills}
         for fill_id, change in changes.items():
-            self._replace_fill(fill_id, change, sealed)
+            self._replace_fill(change, rows[fill_id, change.after.version])
         for adjustment in sealed.adjustments:
             self.adjustments.setdefault(adjustment.adjustment.adjustment_id, []).append(adjustment)
             instrument = self._instrument(adjustment.adjustment.instrument)
@@ -182,15 +183,12 @@ class MemoryBook:
             index -= 1
         return 0
 
-    def _replace_fill(self, fill_id: str, change: Change, sealed: Sealed) -> None:
+    def _replace_fill(self, change: Change, stored: FillVersion) -> None:
         if change.before is not None:
             fills = self._instrument(change.before.fill.instrument).fills
             index = bisect_left(fills, change.before.fill.key, key=_fill_key)
-            if index < len(fills) and fills[index].fill.fill_id == fill_id:
+            if index < len(fills) and fills[index].fill.fill_id == stored.fill.fill_id:
                 del fills[index]
-        stored = next(
-            version for version in sealed.fills if version.fill.fill_id == fill_id and version.version == change.after.version
-        )
         if not stored.fill.is_bust:
             insort(self._instrument(stored.fill.instrument).fills, stored, key=_fill_key)
 

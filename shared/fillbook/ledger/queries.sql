@@ -24,7 +24,7 @@ select b.book_id from ledger.books b
 
 -- name: fills_page
 -- Journal rows of a book after a seq.
-select to_json(f) as row from ledger.fills f
+select to_json(f)::text as row from ledger.fills f
  where f.book_id = :book_id and f.seq > :after
  order by f.seq limit :rows_max;
 
@@ -34,8 +34,8 @@ select to_json(j) as row from ledger.adjustments j where j.book_id = :book_id or
 
 -- name: actions_page
 -- History rows of a book after a seq, each with its closings in ordinal order.
-select to_json(a) as row,
-       (select json_agg(c order by c.ordinal) from ledger.closings c
+select to_json(a)::text as row,
+       (select json_agg(c order by c.ordinal)::text from ledger.closings c
          where c.book_id = a.book_id and c.action_id = a.action_id and c.version = a.version) as closings
   from ledger.execution_actions a
  where a.book_id = :book_id and a.seq > :after
@@ -43,13 +43,13 @@ select to_json(a) as row,
 
 -- name: positions_page
 -- Positions of a book after an id.
-select to_json(p) as row from ledger.positions p
+select to_json(p)::text as row from ledger.positions p
  where p.book_id = :book_id and p.position_id > :after
  order by p.position_id limit :rows_max;
 
 -- name: lots_page
 -- Lots of a book after an id.
-select to_json(l) as row from ledger.lots l
+select to_json(l)::text as row from ledger.lots l
  where l.book_id = :book_id and l.lot_id > :after
  order by l.lot_id limit :rows_max;
 
@@ -713,8 +713,8 @@ select to_json(a) as row,
 
 -- name: current_actions_page
 -- Current booked actions of a book after an id, each with its closings in ordinal order.
-select to_json(a) as row,
-       (select json_agg(c order by c.ordinal) from ledger.closings c
+select to_json(a)::text as row,
+       (select json_agg(c order by c.ordinal)::text from ledger.closings c
          where c.book_id = a.book_id and c.action_id = a.action_id and c.version = a.version) as closings
   from ledger.execution_actions a
  where a.book_id = :book_id and a.action_id > :after and a.superseded_at is null and a.state = 'BOOKED'

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fillbook.ledger.booking import Revision
@@ -32,12 +32,15 @@ from fillbook.ledger.rebooking import History, Plan
 from fillbook.outbox.model import Event
 from fillbook.values import frozen
 
+_TICK = timedelta(microseconds=1)
+
 
 @dataclass(slots=True, kw_only=True)
 class Sealed:
     """The rows of one call with their numbers, the head before and after it, and its events.
 
     ``rows`` holds the chained rows as documents by table (``closings`` and ``superseded`` too); the plan has the rest.
+    ``values`` are the canonical values of each of ``actions``, with those of its closings.
     """
 
     before: BookHead
@@ -46,6 +49,7 @@ class Sealed:
     fills: list[FillVersion] = field(default_factory=list)
     adjustments: list[AdjustmentVersion] = field(default_factory=list)
     actions: list[ActionVersion] = field(default_factory=list)
+    values: list[tuple[Values, list[Values]]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
@@ -81,6 +85,14 @@ class _Sealer:
         document["prev_hash"] = f"\\x{previous.hex()}"
         document["row_hash"] = f"\\x{self.hash.hex()}"
         return document
+
+
+def recording_time(head: BookHead, now: datetime) -> datetime:
+    """When a call is recorded: now, but always after everything the book has, whatever the clock does.
+
+    So an answer that names the newest row's time as what it knew is never added to.
+    """
+    return max(now.astimezone(UTC), head.last_recorded_at + _TICK)
 
 
 def seal(
@@ -212,6 +224,7 @@ def _seal_actions(
         documents.append(sealer.row(ACTIONS, values, parts))
         closings += [dict(zip(CLOSING_NAMES, part, strict=True)) for part in parts]
         result.actions.append(row)
+        result.values.append((values, parts))
         if announcer is not None:
             told = Told(
                 row=row,

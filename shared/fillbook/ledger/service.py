@@ -9,7 +9,7 @@ locks, book rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any, TypeVar
 
 from fillbook.ledger import rebooking, store
@@ -25,7 +25,7 @@ from fillbook.ledger.model import (
     OutcomeStatus,
 )
 from fillbook.ledger.rebooking import History, Plan
-from fillbook.ledger.sealing import Sealed, apply_document, seal
+from fillbook.ledger.sealing import Sealed, apply_document, recording_time, seal
 from fillbook.ledger.state import LedgerState
 from fillbook.ledger.store import RETRY_CONSTRAINTS, domain_error, load_call, read_state
 from fillbook.ledger.words import DECISION_KINDS, FILLS_MAX, INSTRUMENTS_MAX, REFOLD_FILLS_MAX
@@ -130,7 +130,7 @@ def book_fills(
     if state.head.book.book_id != book_id:
         raise ValueError("the state is of another book")
     checked = [check_fill(fill, state.head.book) for fill in fills]
-    recorded_at = _recorded_at(state, now)
+    recorded_at = recording_time(state.head, now)
     arrivals, changes = classify(state.journal, checked, recorded_at)
     _raise_conflicts(state.head.book, arrivals)
     journal = [arrival.row for arrival in arrivals if arrival.row is not None]
@@ -154,7 +154,7 @@ def adjust(tx: Tx, adjustment: Adjustment, now: datetime, *, fills_max: int = RE
         raise Rejected("adjustment_unknown", field="effective")
     if known and known[-1].adjustment.is_void == split.is_void:
         return False
-    recorded_at = _recorded_at(state, now)
+    recorded_at = recording_time(state.head, now)
     version = AdjustmentVersion(adjustment=split, version=len(known) + 1, recorded_at=recorded_at)
     plan, histories = _plan(tx, state, {}, {split.adjustment_id: split}, fills_max)
     _send(tx, seal(state.head, recorded_at, [], {}, plan, histories, [version]))
@@ -193,11 +193,6 @@ def _covers(state: LedgerState, fills: Sequence[Fill]) -> bool:
         if versions and any(version.fill.instrument not in state.tails for version in versions):
             return False
     return True
-
-
-def _recorded_at(state: LedgerState, now: datetime) -> datetime:
-    """Recorded times never go back within a book, whatever the clock does."""
-    return max(now.astimezone(UTC), state.head.last_recorded_at)
 
 
 def _raise_conflicts(book: Book, arrivals: Sequence[Arrival]) -> None:

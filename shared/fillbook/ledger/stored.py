@@ -1,11 +1,13 @@
 """Rows as the database answers them (``to_json`` of a table's row) become canonical values, without a value in between.
 
 For whole books: verification, state hash and the comparison of a rebuild look at columns only. The forms are those of
-``columns.py``, which a test compares. It derives nothing: an id that was altered stays altered.
+``columns.py``, which a test compares. Rows that were decoded with exact numbers are read too. It derives nothing: an id
+that was altered stays altered.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from decimal import Decimal
@@ -30,6 +32,19 @@ def instant_of(text: str) -> str:
     return f"{bare}.000000Z" if len(bare) == _SECONDS else f"{bare.ljust(_MICROSECONDS, '0')}Z"
 
 
+def number_of(text: str) -> str:
+    """The canonical text of a ``numeric`` column as JSON carries it: always with its fraction, never with an exponent."""
+    return text.rstrip("0").rstrip(".")
+
+
+_DECODER = json.JSONDecoder(parse_float=number_of)
+
+
+def decode(text: str) -> Any:
+    """A row, or rows, as JSON: numbers with a fraction become their canonical text, and no value in between is made."""
+    return _DECODER.raw_decode(text)[0]
+
+
 def _number(value: Decimal) -> str:
     text = str(value)
     if "E" in text:
@@ -48,8 +63,9 @@ def _reader(names: Sequence[str], noun: type | None = None) -> Read:
     def read(row: Row) -> Values:
         values = list(get(row))
         for place in numbers:
-            if values[place] is not None:
-                values[place] = _number(values[place])
+            value = values[place]
+            if value is not None and value.__class__ is not str:
+                values[place] = _number(value)
         for place in instants:
             if values[place] is not None:
                 values[place] = instant_of(values[place])
@@ -58,6 +74,14 @@ def _reader(names: Sequence[str], noun: type | None = None) -> Read:
         return values
 
     return read
+
+
+_FILL_NUMBERS = [field.name for field in fields(Fill) if "Decimal" in str(field.type)]
+
+
+def exact_fill(row: Row) -> Row:
+    """A row of ``fills`` whose numbers are texts, with exact numbers, as ``reading.fill_version`` takes it."""
+    return {**row, **{name: Decimal(row[name]) for name in _FILL_NUMBERS if row[name] is not None}}
 
 
 read_fill = _reader(FILLS.names, Fill)

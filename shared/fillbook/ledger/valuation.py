@@ -69,12 +69,19 @@ def mark_state(marked_at: datetime | None, now: datetime, kind: str, sessions: T
 
 
 def unrealized(position: Valued, mark: Decimal | None) -> Decimal | None:
-    """s·(quantity_open × mark × multiplier - cost_basis) in the position's currency; None when any of them is unknown."""
-    if mark is None or position.multiplier is None or position.cost_basis is None:
+    """A position's gain at ``mark``, in its currency."""
+    return gain(position.direction, position.quantity_open, mark, position.multiplier, position.cost_basis)
+
+
+def gain(
+    direction: str, quantity: Decimal, mark: Decimal | None, multiplier: Decimal | None, basis: Decimal | None
+) -> Decimal | None:
+    """s·(quantity × mark × multiplier - basis), entry fees in; None when any of them is unknown."""
+    if mark is None or multiplier is None or basis is None:
         return None
     with localcontext(CONTEXT):
-        worth = position.quantity_open * mark * position.multiplier - position.cost_basis
-        return money(worth if position.direction is Direction.LONG else -worth)
+        worth = quantity * mark * multiplier - basis
+        return money(worth if direction == Direction.LONG else -worth)
 
 
 def unrealized_total(

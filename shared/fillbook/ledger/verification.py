@@ -7,12 +7,14 @@ content hash. A chain can be recomputed to the end by who may write; the anchors
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from fillbook.ledger import bookstore, reading, rebuild, stored
 from fillbook.ledger.chain import content_hash, genesis, row_hash
 from fillbook.ledger.columns import ACTIONS, ADJUSTMENTS, ECONOMIC, FILLS, Values
+from fillbook.ledger.reading import Row
 from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.errors import FillbookError
 from fillbook.values import frozen
@@ -90,26 +92,31 @@ def verify(db: Database, book_id: str) -> list[ChainFinding]:
         return verify_in(tx, book_id)
 
 
-def verify_in(tx: Tx, book_id: str) -> list[ChainFinding]:
-    """As ``verify``, inside the caller's snapshot."""
-    findings: list[ChainFinding] = []
-    for finding in _walk(tx, book_id):
-        findings.append(finding)
-        if len(findings) >= FINDINGS_MAX:
-            break
+def verify_in(tx: Tx, book_id: str, each: Callable[[ChainRow, Row], object] = lambda *_: None) -> list[ChainFinding]:
+    """As ``verify``, inside the caller's snapshot; ``each`` is shown every row of the chain, in canonical form and as stored."""
+
+    def rows() -> Iterator[ChainRow]:
+        for table, row, closings in bookstore.raw_rows(tx, book_id):
+            chained = chain_row(table, row, closings)
+            each(chained, row)
+            yield chained
+
+    read = rows()
+    findings = list(islice(walk_chain(_chain(tx, book_id), read), FINDINGS_MAX))
+    for _ in read:  # what breaks the chain no longer counts, but the rows are shown to their end
+        pass
     return _with_columns(tx, book_id, findings)
 
 
-def _walk(tx: Tx, book_id: str) -> Iterator[ChainFinding]:
+def _chain(tx: Tx, book_id: str) -> Chain:
     head = bookstore.book_head(tx, book_id)
-    chain = Chain(
+    return Chain(
         book_id=book_id,
         seq=head.seq,
         head=head.chain_head,
         anchors={seq: (str(day), chain_head) for day, seq, chain_head in bookstore.anchors(tx, book_id)},
         following={row["name"]: stored.instant_of(row["recorded_at"]) for row in bookstore.next_versions(tx, book_id)},
     )
-    return walk_chain(chain, (chain_row(*item) for item in bookstore.raw_rows(tx, book_id)))
 
 
 def walk_chain(chain: Chain, rows: Iterable[ChainRow]) -> Iterator[ChainFinding]:

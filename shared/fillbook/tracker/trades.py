@@ -13,11 +13,11 @@ from typing import Any
 
 from fillbook import money
 from fillbook.calendar import NEW_YORK, Session, TradingCalendar, calendar
+from fillbook.ledger.valuation import gain, mark_state
 from fillbook.runtime.db import Database
 from fillbook.signal.rules import reason_words
 from fillbook.tracker import past
 from fillbook.tracker.model import DeskKey, TradeQuery
-from fillbook.tracker.prices import day_direction, price_state, unrealized
 from fillbook.tracker.wire import answer, instants, percent, text
 
 Document = dict[str, Any]
@@ -46,7 +46,7 @@ def trades(db: Database, key: DeskKey, query: TradeQuery, now: datetime) -> Docu
     found = []
     for row in rows:
         place = (row["book_id"], row["position_id"])
-        trade = position(row, price_state(row["marked_at"], at.as_of, row["book_id"], exchange))
+        trade = position(row, mark_state(row["marked_at"], at.as_of, row["book_id"].partition(":")[0], exchange))
         if query.is_past:
             trade |= NOT_THEN
         if "lots" in query.parts:
@@ -60,9 +60,9 @@ def trades(db: Database, key: DeskKey, query: TradeQuery, now: datetime) -> Docu
 def position(row: Mapping[str, Any], state: str) -> Document:
     """One position as a card shows it."""
     mark = row["mark"]
-    gain = unrealized(row["direction"], row["quantity_open"], mark, row["multiplier"], row["cost_basis"])
+    unrealized = gain(row["direction"], row["quantity_open"], mark, row["multiplier"], row["cost_basis"])
     is_open = row["status"] == "OPEN"
-    result = money.total([row["realized_pnl"], gain if is_open else money.ZERO])
+    result = money.total([row["realized_pnl"], unrealized if is_open else money.ZERO])
     before = row["mark_before"]
     change = None if mark is None or before is None else mark - before
     return {
@@ -82,7 +82,7 @@ def position(row: Mapping[str, Any], state: str) -> Document:
         "current_price": text(mark),
         **instants("price", row["marked_at"]),
         "price_state": state,
-        "unrealized_pnl": text(gain) if is_open else None,
+        "unrealized_pnl": text(unrealized) if is_open else None,
         "realized_pnl": text(row["realized_pnl"]),
         "fees": text(row["fees_total"]),
         "return_percent": percent(result, row["opening_basis"]),
@@ -97,6 +97,13 @@ def position(row: Mapping[str, Any], state: str) -> Document:
     }
 
 
+def day_direction(mark: Decimal | None, before: Decimal | None) -> str:
+    """The ticker's day as a word; never guessed."""
+    if mark is None or before is None:
+        return "unknown"
+    return "up" if mark > before else "down" if mark < before else "flat"
+
+
 def outcome(realized: Decimal | None) -> str:
     """A closed position's result as a word."""
     if realized is None:
@@ -106,7 +113,7 @@ def outcome(realized: Decimal | None) -> str:
 
 def lot(row: Mapping[str, Any], of: Mapping[str, Any]) -> Document:
     """One lot; its unrealized P&L takes the part of the basis that is still open."""
-    gain = unrealized(of["direction"], row["quantity_open"], of["mark"], of["multiplier"], row["cost_basis_open"])
+    unrealized = gain(of["direction"], row["quantity_open"], of["mark"], of["multiplier"], row["cost_basis_open"])
     return {
         "lot_id": row["lot_id"],
         **instants("", row["opened_at"]),
@@ -114,7 +121,7 @@ def lot(row: Mapping[str, Any], of: Mapping[str, Any]) -> Document:
         "price": text(row["price"]),
         "remaining_qty": text(row["quantity_open"]),
         "cost_basis": text(row["cost_basis"]),
-        "unrealized_pnl": text(gain) if row["status"] == "OPEN" else None,
+        "unrealized_pnl": text(unrealized) if row["status"] == "OPEN" else None,
         "status": row["status"],
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fillbook.ledger import asof, service, standing
+from fillbook.ledger import asof, rebuild, service, standing
 from fillbook.ledger.asof import Selection
 from fillbook.ledger.ids import fill_id
 from fillbook.ledger.model import Fill, Mark
@@ -142,10 +142,37 @@ def test_known_exactly_when_it_was_recorded_is_known_and_a_microsecond_before_is
     assert (only(stood(stored, at(9), again)).held.quantity_open, stood(stored, at(9), again).known.seq) == (12, 4)
 
 
-def test_two_versions_of_one_recorded_time_leave_the_later_one(stored: StoredWorld) -> None:
+def test_an_answer_that_echoed_the_newest_row_is_never_added_to(stored: StoredWorld) -> None:
+    opened = stood(stored, at(9)).known.recorded_at
+    empty = text(stood(stored, at(9), opened))
+    stored.deliver([make_fill("a", "BUY", 10, 100, **DESK)], at(7))
+    echoed = stood(stored, at(9)).known.recorded_at
+    answer = text(stood(stored, at(9), echoed))
+    stored.deliver([revised("a", "BUY", 12, 100, 0, source_revision=2)], at(7))
+    stored.deliver([make_fill("b", "BUY", 1, 100, 1, **DESK)], at(7))
+    stored.split((2, 1), 2, now=at(7))
+    assert text(stood(stored, at(9), echoed)) == answer
+    assert text(stood(stored, at(9), opened)) == empty
+    assert only(stood(stored, at(9))).held.quantity_open == 26
+
+
+def test_the_clock_standing_still_or_stepping_back_leaves_every_call_its_own_recorded_time(
+    stored: StoredWorld, query: Query
+) -> None:
+    for number, minute in enumerate((7, 7, 6, 7, 8)):
+        stored.deliver([make_fill(f"{number}", "BUY", 10, 100, number, **DESK)], at(minute))
+    rows = query("select recorded_at from ledger.fills order by seq")
+    tick = timedelta(microseconds=1)
+    assert [row["recorded_at"] for row in rows] == [*(at(7) + tick * number for number in range(4)), at(8)]
+    rebuilt = rebuild.check(stored.db, stored.book.book_id)
+    assert (rebuilt.is_equal, rebuilt.chain_head) == (True, stored.chain_head)
+
+
+def test_a_correction_told_with_an_older_clock_is_known_from_right_after_what_it_corrects(stored: StoredWorld) -> None:
     stored.deliver([make_fill("a", "BUY", 10, 100, **DESK)], at(7))
     stored.deliver([revised("a", "BUY", 12, 100, 0, source_revision=2)], at(6))
-    assert only(stood(stored, at(9), at(7))).held.quantity_open == 12
+    assert only(stood(stored, at(9), at(7))).held.quantity_open == 10
+    assert only(stood(stored, at(9), at(7) + timedelta(microseconds=1))).held.quantity_open == 12
 
 
 def corrections(day: int) -> list[Fill]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -172,7 +172,7 @@ def test_recorded_times_never_go_back_when_the_clock_does(stored: StoredWorld, q
     stored.deliver([make_fill("a", "BUY", 10, 100)], at(30))
     stored.deliver([make_fill("b", "BUY", 10, 100, 1)], at(20))
     rows = query("select recorded_at from ledger.fills order by seq")
-    assert [row["recorded_at"] for row in rows] == [at(30), at(30)]
+    assert [row["recorded_at"] for row in rows] == [at(30), at(30) + timedelta(microseconds=1)]
 
 
 def test_a_closed_book_refuses_decisions_and_parks_facts(stored: StoredWorld) -> None:

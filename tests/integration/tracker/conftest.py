@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def booked(db: Database) -> Database:
         fill("ZZTB", 5, Side.SELL, "1", "40"),
     ]
     with db.transaction() as tx:
-        service.open_book(tx, Book(book_id="live", start_cash=Decimal(100000)), BOOKED_AT)
+        service.open_book(tx, Book(book_id="live", start_cash=Decimal(100000)), BOOKED_AT - timedelta(milliseconds=1))
         service.book_fills(tx, "live", fills, BOOKED_AT)
         mark = Mark(instrument="ZZTA", price=Decimal("115.00"), bid=None, ask=None, marked_at=NOW, source="signal")
         service.mark(tx, "live", [mark], NOW)
