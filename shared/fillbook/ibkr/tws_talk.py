@@ -94,6 +94,8 @@ class Talk:
         connecting = asyncio.ensure_future(self._ib.client.connectAsync(host, port, client_id, seconds))
         connecting.add_done_callback(self._pulse)
         await self._until(lambda: connecting.done() or self._is_busy or self._is_without_accounts or self._is_lost, seconds)
+        # what happened so far; from here on the library also tells of what we make it do
+        has_ended, is_lost, trouble = connecting.done(), self._is_lost, self.trouble
         error = await _settled(connecting)
         if error is None:
             self.accounts = tuple(self._ib.client.getAccounts())
@@ -103,10 +105,10 @@ class Talk:
             return Opening.CLIENT_ID_BUSY
         if self._is_without_accounts:
             return Opening.WITHOUT_ACCOUNTS
-        if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+        if has_ended and isinstance(error, OSError) and not isinstance(error, TimeoutError):
             return Opening.REFUSED
-        # a connection that was made and then ended by the other side is told from one that says nothing
-        return Opening.CLOSED if self._is_lost and isinstance(error, asyncio.CancelledError) else Opening.SILENT
+        self.trouble = trouble
+        return Opening.CLOSED if is_lost and not has_ended else Opening.SILENT
 
     async def close(self) -> None:
         """Hang up; raises nothing."""
