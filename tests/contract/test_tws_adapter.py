@@ -346,3 +346,43 @@ def test_the_waits_of_a_run_are_those_of_the_specification_unless_told() -> None
     waits = Tws(targets=[], client_ids=(1,), clock=FixedClock(NOW), library=LIBRARY)._waits
     assert (waits.end, waits.commissions, waits.connectivity, waits.run) == (60, 2, 30, 240)
     assert QUICK.run < waits.run
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("piece_bytes", [0, 100])
+@pytest.mark.parametrize(("limit", "value"), [("FRAMES_MAX", 5), ("BYTES_MAX", 2000)])
+def test_an_answer_without_bounds_is_broken_off_and_has_no_end(
+    fake: TwsFake, clock: FixedClock, limit: str, value: int, piece_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"fillbook.ibkr.tws_talk.{limit}", value)
+    fake.turn(piece_bytes=piece_bytes)
+    fake.load(fills(50))
+    answer = fetched(fake, clock)
+    assert (answer.is_end_seen, answer.error_class) == (False, "gateway_connection_lost")
+    assert 0 < answer.fetched_count <= 50
+    assert "than one answer may have" in str(answer.error_detail)
+
+
+def test_noise_in_place_of_a_handshake_ends_after_the_connect_timeout(clock: FixedClock) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def noise() -> None:
+            client, _ = server.accept()
+            with client:
+                client.sendall(b"\0\0\0\x08HTTP/1.1" + b"\xff" * 64)
+                client.recv(4096)
+                time.sleep(1.5)
+
+        thread = threading.Thread(target=noise)
+        thread.start()
+        place = TwsTarget(host="127.0.0.1", port=port)
+        source = Tws(targets=[place], client_ids=(1,), clock=clock, library=LIBRARY, waits=QUICK)
+        target = target_of(TwsFake(clock=clock, port=port))
+        begun = time.monotonic()
+        with pytest.raises(Unavailable, match="gateway_"):
+            source.fetch(target, window_of(clock))
+        assert time.monotonic() - begun < 4
+        thread.join(timeout=10)

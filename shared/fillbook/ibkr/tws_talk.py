@@ -74,6 +74,7 @@ class Talk:
         self._changed = asyncio.Event()
         self._request_id: int = _NO_REQUEST
         self._is_busy = self._is_without_accounts = self._is_lost = self._is_failed = self._is_down = False
+        self._is_broken_off = False
         self._outages = 0
         self._bytes = 0
         self._paid: set[str] = set()
@@ -167,7 +168,7 @@ class Talk:
         returned = None if await _settled(future) is not None else future.result()
         if self._is_failed:
             return Answer.REQUEST_FAILED
-        if returned is not None and self._outages == outages:
+        if returned is not None and self._outages == outages and not self._is_broken_off:
             self._count_dropped(before, len(returned))
             return Answer.END
         return self._broken(outages) or Answer.NO_END
@@ -253,6 +254,8 @@ class Talk:
             self._break_off("more bytes than one answer may have")
 
     def _break_off(self, text: str) -> None:
+        """Hang up on an answer without bounds: it has no end, even if one is already on its way."""
+        self._is_broken_off = True
         transport = self._ib.client.conn.transport
         if transport is not None:
             transport.abort()

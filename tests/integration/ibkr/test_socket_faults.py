@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,11 +13,13 @@ from typing import Any
 import pytest
 
 from fillbook.ibkr.model import SyncMetrics
+from fillbook.ibkr.runs import sync_trades_once
 from fillbook.ibkr.tws_rules import Waits
 from fillbook.runtime.errors import Unavailable
+from infra.local.tws import TwsFake
 from tests.support.ibkr import DAY, exec_id
 from tests.support.ibkr_frames import PAPER, fill, fills, paid
-from tests.support.ibkr_socket import QUICK, SocketWorld
+from tests.support.ibkr_socket import QUICK, REACH_DAYS, SocketWorld, socket_of
 from tests.support.ibkr_world import NOW
 
 SLACK_SECONDS = 3.0
@@ -313,3 +316,44 @@ def test_scenario_34_a_cursor_stays_where_complete_runs_have_moved_it(desk: Sock
     with pytest.raises(Unavailable):
         desk.asked()
     assert desk.query("select * from ibkr.sync_cursors order by account_id") == before
+
+
+def test_scenario_33_two_runs_at_once_over_two_sockets_do_not_lock_each_other_out(desk: SocketWorld) -> None:
+    both, names = ("DU1234567", "DU7654321"), range(1, 31)
+    first = [fill(number, account=account) for number in names for account in both]
+    second = [fill(number, account=account) for number in reversed(names) for account in reversed(both)]
+    for frame in second[::2]:
+        frame[14] = exec_id(frame[14].split(".")[1], 2)  # corrections of half of what the other run brings
+        frame[19] = frame[23] = "60"
+    results: list[SyncMetrics] = []
+    with TwsFake(clock=desk.clock, reach_days=REACH_DAYS) as other:
+        desk.fake.load(first)
+        other.load(second)
+
+        def work(fake: TwsFake) -> None:
+            results.append(
+                sync_trades_once(
+                    desk.db,
+                    socket_of(fake, desk.clock),
+                    host=fake.host,
+                    port=fake.port,
+                    client_id=11,
+                    connect_timeout_seconds=5,
+                    lookback_days=2,
+                    now=NOW,
+                )
+            )
+
+        threads = [threading.Thread(target=work, args=(fake,)) for fake in (desk.fake, other)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=60)
+    assert [result.state for result in results] == ["complete"] * 2
+    assert all(result.adds_up for result in results)
+    assert sum(result.inserted_executions_count for result in results) == 90
+    corrected = {exec_id(number, revision) for number in names for revision in (1, 2)}
+    states = desk.states("DU7654321")
+    assert states.keys() == corrected
+    assert {name for name, state in states.items() if state == "live"} == {exec_id(number, 2) for number in names}
+    assert set(desk.states("DU1234567").values()) == {"live"}
