@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, Final
 from urllib.parse import urlsplit, urlunsplit
 from xml.parsers import expat
 
@@ -140,7 +140,7 @@ class Flex:
             return FlexAnswer(failure="flex_url_refused")
         return answer
 
-    def _call(self, url: str, asked: Mapping[str, str], file: BinaryIO, seconds: float, bytes_max: int) -> str | None:
+    def _call(self, url: str, asked: Mapping[str, str], file: IO[bytes], seconds: float, bytes_max: int) -> str | None:
         """GET once into ``file``; None, or the slug of what went wrong. The token is in the query: no exception goes out."""
         params = {"t": self._token.get_secret_value(), **asked, "v": "3"}
         headers = {"User-Agent": USER_AGENT, "Accept": "application/xml, text/xml"}
@@ -167,7 +167,7 @@ class Flex:
             return "flex_unreachable"
 
 
-def _spool(response: requests.Response, file: BinaryIO, deadline: float, bytes_max: int) -> None:
+def _spool(response: requests.Response, file: IO[bytes], deadline: float, bytes_max: int) -> None:
     """Write the body, unpacked, as it arrives: a drip uses up the time, a flood the bytes."""
     size = 0
     while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):

@@ -53,7 +53,7 @@ def class_of(code: int | None) -> Class:
 
 def defer_seconds(deferrals: int) -> int:
     """How long to wait after the ``deferrals``-th answer that it is not ready: 20, 40, 80, 160, then 300 s."""
-    return min(DEFER_FIRST_SECONDS * 2 ** min(deferrals - 1, 10), DEFER_SECONDS_MAX)
+    return min(DEFER_FIRST_SECONDS << min(deferrals - 1, 10), DEFER_SECONDS_MAX)
 
 
 def free_at(recent_calls: Sequence[datetime], now: datetime) -> datetime:
