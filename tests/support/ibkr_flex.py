@@ -81,8 +81,7 @@ class FlexDesk:
 
     def fetch(self, request_id: str, **options: Any) -> Step:
         """Work a flex.fetch job."""
-        job_id = "00000000-0000-4000-8000-000000000001"
-        return fetch_statement(self.db, self.service, request_id, job_id=job_id, now=self.clock.now(), **options)
+        return fetch_statement(self.db, self.service, request_id, job_id=None, now=self.clock.now(), **options)
 
     def step_to(self, at: datetime | None) -> None:
         """Let the clock run up to an instant."""
