@@ -254,7 +254,7 @@ BROKEN: list[tuple[str, dict[str, Any], str]] = [
     ("drip", {}, "flex_timeout"),
     ("hang", {}, "flex_timeout"),
     ("reset", {}, "flex_unreachable"),
-    ("redirect", {"url": "https://example.com/"}, "flex_http_302"),
+    ("redirect", {"url": "https://example.com/"}, "flex_redirect"),
 ]
 
 
@@ -315,6 +315,7 @@ def test_a_document_of_a_wrong_query_fails_and_names_the_columns(desk: FlexDesk,
 def test_a_broken_document_moves_no_cursor(desk: FlexDesk, stored: Stored) -> None:
     assert desk.fetch(desk.asked("job-1")).next_step is Next.DONE
     before = stored("sync_cursors")
+    desk.clock.step(2)
     request_id = desk.asked("job-2", days=(DAY, DAY + timedelta(days=1)))
     desk.fake.fault("truncate", step="fetch", at=1500)
     with pytest.raises(Unavailable):
