@@ -107,7 +107,7 @@ def _facts(raw: Texts, account: Account) -> Facts:
         order_ref=fields.text_of(raw, "orderRef"),
         transaction_type="ExchTrade",
         conid=fields.conid_of(raw, "conId"),
-        symbol=_symbol(raw, sec_type),
+        symbol=symbol_of(raw, sec_type),
         sec_type=sec_type,
         underlying_symbol=fields.text_of(raw, "symbol") if sec_type in _WITH_UNDERLYING else None,
         multiplier=multiplier,
@@ -128,7 +128,8 @@ def _facts(raw: Texts, account: Account) -> Facts:
     )
 
 
-def _symbol(raw: Texts, sec_type: str) -> str:
+def symbol_of(raw: Texts, sec_type: str) -> str:
+    """The name of the instrument: the local symbol where the plain one names only what it is derived from."""
     if sec_type in _NAMED_BY_LOCAL_SYMBOL:
         return fields.required(raw, "localSymbol", "symbol")
     return fields.required(raw, "symbol", "localSymbol")

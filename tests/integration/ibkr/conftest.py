@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
 from infra.database.roles import login_role_statement
+from tests.support.ibkr_socket import SocketWorld
 from tests.support.ibkr_world import WORKER_GROUPS, Query, World
 
 ROLE = "ibkr_test_worker"
@@ -37,3 +38,12 @@ def make_world(worker: Database, query: Query) -> Callable[..., World]:
         return World(worker, query, **options)
 
     return make
+
+
+@pytest.fixture
+def desk(worker: Database, query: Query) -> Iterator[SocketWorld]:
+    """A desk beside a fake TWS; whatever a test does, no order message may ever reach it."""
+    made = SocketWorld(worker, query)
+    with made.fake:
+        yield made
+        assert made.fake.orders() == []
