@@ -6,10 +6,10 @@ Numbers are read by ``money`` and stay exact; ids that are no number are unknown
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from datetime import date
 from decimal import Decimal
+from json.encoder import encode_basestring as quote
 from typing import Final
 
 from fillbook.ibkr import times
@@ -45,7 +45,8 @@ def is_storable(text: str) -> bool:
 
 def payload_hash(raw: Texts) -> bytes:
     """sha256 over the sorted texts: the same row is the same payload, wherever and whenever it is read."""
-    text = json.dumps(sorted(raw.items()), ensure_ascii=False, separators=(",", ":"))
+    # the JSON text of the sorted pairs, written member by member: many times a chunk, and faster so
+    text = "[" + ",".join([f"[{quote(name)},{quote(value)}]" for name, value in sorted(raw.items())]) + "]"
     return hashlib.sha256(text.encode()).digest()
 
 

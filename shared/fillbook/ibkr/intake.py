@@ -91,10 +91,9 @@ def assign_commissions(rows: Iterable[Row]) -> tuple[list[CommissionReport], lis
 
 
 def _check_texts(raw: Texts) -> None:
-    size = 0
-    for name, text in raw.items():
-        if not is_storable(name) or not is_storable(text):
-            raise Refused(Reason.BAD_TEXT, "a character that cannot be stored")
-        size += len(name) + len(text)
-    if size > RAW_TEXT_MAX // 2:
+    # all texts at once: a statement has some 160 of them a row
+    text = "".join(raw) + "".join(raw.values())
+    if not is_storable(text):
+        raise Refused(Reason.BAD_TEXT, "a character that cannot be stored")
+    if len(text) > RAW_TEXT_MAX // 2:
         raise Refused(Reason.BAD_TEXT, "too long")

@@ -127,3 +127,56 @@ class PositionSource(Protocol):
     def fetch_positions(self, target: Target) -> PositionsSnapshot:
         """Ask once; raises ``Unavailable`` when nothing usable came."""
         ...
+
+
+@frozen
+class FlexAnswer:
+    """What the Flex web service made of one call; exactly one of four things.
+
+    ``reference_code`` with ``statement_url`` (a checked address, never logged): the statement is being made. ``document``: a
+    body on disk, to be closed by whoever asked. ``error_code``: the service's own code, ``error_text`` its sentence.
+    ``failure``: nothing that the service's contract knows (a slug: ``flex_timeout``, ``flex_not_xml``, …), ``error_text`` then
+    holds the first 4 KiB of the body.
+    """
+
+    reference_code: str | None = None
+    statement_url: str | None = None
+    document: FlexBody | None = None
+    error_code: int | None = None
+    error_text: str = ""
+    failure: str | None = None
+
+
+class FlexBody(StatementDocument, Protocol):
+    """A fetched document; ``close`` removes it from the disk."""
+
+    @property
+    def head(self) -> str:
+        """The first 4 KiB as text, for the note of a refused one."""
+        ...
+
+    def close(self) -> None:
+        """Remove the file; the document cannot be read afterwards."""
+        ...
+
+
+class FlexService(Protocol):
+    """The Flex web service as ``flexjobs`` sees it (``flex.py``): one call each, nothing repeated, nothing raised."""
+
+    @property
+    def token_name(self) -> str:
+        """The name under which the token's pacing is kept; never the token."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """The first 8 hex digits of the token's sha256: another one means that the token was changed."""
+        ...
+
+    def send(self, query_id: str, from_date: date, to_date: date) -> FlexAnswer:
+        """Phase 1: ask for a statement of the days, both inclusive."""
+        ...
+
+    def fetch(self, statement_url: str, reference_code: str) -> FlexAnswer:
+        """Phase 2: fetch it at the address that phase 1 returned; an address that is not the broker's is a failure."""
+        ...
