@@ -32,11 +32,11 @@ _KINDS: Final = [AnomalyKind.CURSOR_STALLED.value, AnomalyKind.SYNC_FAILED.value
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def fail_job(tx: Tx, job_type: str, error_class: str, *, job_id: str, failures: int, now: datetime) -> list[Event]:
+def fail_job(tx: Tx, job_type: str, error_class: str, *, cause: str, failures: int, now: datetime) -> list[Event]:
     """Announce, for every enabled account, that a job was given up; the events are queued in the transaction."""
     accounts = store.allow_list(tx).accounts
-    data = {"error_class": error_class, "failures": failures, "job_id": job_id, "job_type": job_type}
-    return announce(tx, accounts, SUBJECTS[job_type], data, cause=job_id, run_id=None, now=now)
+    data = {"error_class": error_class, "failures": failures, "job_type": job_type}
+    return announce(tx, accounts, SUBJECTS[job_type], data, cause=cause, run_id=None, now=now)
 
 
 def announce(

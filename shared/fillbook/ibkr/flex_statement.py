@@ -87,9 +87,7 @@ class StatementFile:
         missing = _missing(survey.shapes)
         if missing:
             raise Rejected("flex_columns_missing", f"the query must state {'; '.join(missing)}", field="query")
-        return StatementHead(
-            source=survey.source, spans=tuple(survey.spans), sha256=digest.digest(), byte_count=size
-        )
+        return StatementHead(source=survey.source, spans=tuple(survey.spans), sha256=digest.digest(), byte_count=size)
 
     def chunks(self, allow_list: AllowList) -> Iterator[Chunk]:
         """Pass 2: rows sorted within a chunk by (account, executed_at, settled_key, revision, transaction id).

@@ -1,7 +1,8 @@
 """What each job does, as a table: job type -> handler. A handler runs outside any transaction and says how it went.
 
 ``Done``: the job did what it was asked, whatever the run found; ``NotReady``: the broker asks for patience, no attempt is
-used. It raises ``Unavailable`` for what trying again may mend and ``Rejected`` for what stays wrong. Source: ibkr.md 11.
+used; ``Failed``: it never will. It raises ``Unavailable`` for what trying again may mend and ``Rejected`` for what stays
+wrong. Source: ibkr.md 11.
 """
 
 from __future__ import annotations
@@ -37,11 +38,23 @@ class Done:
 
 @frozen
 class NotReady:
-    """The outside asks to come again at ``until``; ``reason`` is a slug."""
+    """The outside asks to come again at ``until``; ``reason`` is a slug, ``trouble`` one that people hear now."""
 
     until: datetime
     reason: str
-    partitions: tuple[int, ...] = ()
+    follow: tuple[Follow, ...] = ()
+    trouble: str | None = None
+
+
+@frozen
+class Failed:
+    """The job is given up for good; ``error_class`` is a slug that people hear."""
+
+    error_class: str
+    follow: tuple[Follow, ...] = ()
+
+
+Outcome = Done | NotReady | Failed
 
 
 class Socket(ExecutionSource, PositionSource, Protocol):
@@ -51,11 +64,11 @@ class Socket(ExecutionSource, PositionSource, Protocol):
 class Statements(Protocol):
     """The Flex web service, its tokens and its requests."""
 
-    def request(self, job: Job, now: datetime) -> Done | NotReady:
+    def request(self, job: Job, now: datetime) -> Outcome:
         """Ask for a statement to be written; the job that fetches it follows."""
         ...
 
-    def fetch(self, job: Job, now: datetime) -> Done | NotReady:
+    def fetch(self, job: Job, now: datetime) -> Outcome:
         """Fetch a statement and take it in."""
         ...
 
@@ -68,7 +81,7 @@ class Outside:
     statements: Statements | None = None
 
 
-Handler = Callable[[Database, Outside, Job, datetime], Done | NotReady]
+Handler = Callable[[Database, Outside, Job, datetime], Outcome]
 
 
 def handle_trades_sync(db: Database, outside: Outside, job: Job, now: datetime) -> Done:
@@ -102,12 +115,12 @@ def handle_positions_sync(db: Database, outside: Outside, job: Job, now: datetim
     return Done(partitions=metrics.partitions)
 
 
-def handle_flex_request(_db: Database, outside: Outside, job: Job, now: datetime) -> Done | NotReady:
+def handle_flex_request(_db: Database, outside: Outside, job: Job, now: datetime) -> Outcome:
     """Ask for a statement."""
     return _statements(outside).request(job, now)
 
 
-def handle_flex_fetch(_db: Database, outside: Outside, job: Job, now: datetime) -> Done | NotReady:
+def handle_flex_fetch(_db: Database, outside: Outside, job: Job, now: datetime) -> Outcome:
     """Fetch a statement that was asked for."""
     return _statements(outside).fetch(job, now)
 

@@ -103,27 +103,48 @@ def claim(db: Database, now: datetime, *, job_id: str | None = None) -> Job | No
     return None if row is None else _job(row)
 
 
-def finish(db: Database, job: Job, now: datetime, follow: Sequence[tuple[Requested, datetime]] = ()) -> Left:
-    """End a job that did what it was asked, and enqueue what follows (job, not before), in one transaction."""
+Following = Sequence[tuple[Requested, datetime]]
+"""Jobs that come of another one, each with the instant before which it does not begin."""
+
+
+def finish(db: Database, job: Job, now: datetime, follow: Following = ()) -> Left:
+    """End a job that did what it was asked, and enqueue what follows, in one transaction."""
+    return _run(db, lambda tx: _follow(tx, job, follow, now, _leave(tx, job, now, state="succeeded")))
+
+
+def defer(
+    db: Database, job: Job, until: datetime, reason: str, now: datetime, *, follow: Following = (), trouble: str | None = None
+) -> Left:
+    """Put a job back because the outside is not ready; it uses no attempt. ``trouble``: what is announced all the same."""
 
     def work(tx: Tx) -> Left:
-        left = _leave(tx, job, now, state="succeeded")
-        if not left.is_held:
-            return left
-        queued = [enqueue(tx, one, requested_by=job.requested_by, now=now, not_before=at) for one, at in follow]
-        return replace(left, partitions=tuple(sorted({number for one in queued for number in one.partitions})))
+        left = _leave(tx, job, now, state="queued", error=reason, not_before=until, is_deferral=True)
+        if left.is_held and trouble is not None:
+            cause = f"{job.job_id}:{job.deferrals}"
+            events = alerts.fail_job(tx, job.job_type, trouble, cause=cause, failures=job.attempts, now=now)
+            left = replace(left, partitions=partitions_of(events))
+        return _follow(tx, job, follow, now, left)
 
     return _run(db, work)
 
 
-def defer(db: Database, job: Job, until: datetime, reason: str, now: datetime) -> Left:
-    """Put a job back because the outside is not ready; it uses no attempt."""
-    return _run(db, lambda tx: _leave(tx, job, now, state="queued", error=reason, not_before=until, is_deferral=True))
-
-
-def fail(db: Database, job: Job, error_class: str, now: datetime, *, is_final: bool, dice: random.Random | None = None) -> Left:
+def fail(
+    db: Database,
+    job: Job,
+    error_class: str,
+    now: datetime,
+    *,
+    is_final: bool,
+    follow: Following = (),
+    dice: random.Random | None = None,
+) -> Left:
     """Put a job back after its back-off, or give it up and announce it: ``is_final``, or its attempts are used up."""
-    return _run(db, lambda tx: _failed(tx, job, error_class, now, is_final=is_final, dice=dice or random.Random()))
+
+    def work(tx: Tx) -> Left:
+        left = _failed(tx, job, error_class, now, is_final=is_final, dice=dice or random.Random())
+        return _follow(tx, job, follow, now, left)
+
+    return _run(db, work)
 
 
 def reap(db: Database, now: datetime) -> tuple[int, tuple[int, ...]]:
@@ -189,7 +210,7 @@ def _failed(tx: Tx, job: Job, error_class: str, now: datetime, *, is_final: bool
     left = _leave(tx, job, now, state="failed", error=error_class)
     if not left.is_held:
         return left
-    events = alerts.fail_job(tx, job.job_type, error_class, job_id=job.job_id, failures=job.attempts, now=now)
+    events = alerts.fail_job(tx, job.job_type, error_class, cause=job.job_id, failures=job.attempts, now=now)
     return Left(is_held=True, state="failed", partitions=partitions_of(events))
 
 
@@ -214,6 +235,13 @@ def _leave(
     }
     (answer,) = tx.call(Call("ibkr.leave_job", document))
     return Left(is_held=answer["held"], state="replaced" if answer["merged_into"] else state)
+
+
+def _follow(tx: Tx, job: Job, follow: Following, now: datetime, left: Left) -> Left:
+    if not left.is_held:
+        return left
+    queued = [enqueue(tx, one, requested_by=job.requested_by, now=now, not_before=at) for one, at in follow]
+    return replace(left, partitions=tuple(sorted({*left.partitions, *(number for one in queued for number in one.partitions)})))
 
 
 def _run(db: Database, work: Any) -> Left:

@@ -53,6 +53,7 @@ class ExecutionSyncConfig(DatabaseConfig, OidcConfig, PubSubConfig):
     ibkr_tws_library: str = Field(default="ib_insync", pattern=r"^ib_(insync|async)$")
     ibkr_flex_query_ids: tuple[str, ...] = ()
     ibkr_flex_token: SecretStr | None = None
+    ibkr_flex_send_url: str | None = None
     ibkr_flex_allowed_hosts: tuple[str, ...] = FLEX_HOSTS
     ibkr_flex_body_bytes_max: int = Field(default=128 * 1024 * 1024, ge=1024, le=512 * 1024 * 1024)
     ibkr_run_deadline_seconds: int = Field(default=240, ge=1, le=280)
@@ -103,7 +104,7 @@ class ExecutionSyncConfig(DatabaseConfig, OidcConfig, PubSubConfig):
         return Defaults(
             targets=tuple((target.host, target.port) for target in self.targets),
             client_id=self.ibkr_tws_client_ids[0],
-            queries=tuple(self.queries),
+            queries=tuple(self.queries) if self.ibkr_flex_token is not None else (),
         )
 
     def worker(self, db: Database, publisher: Publish, clock: Clock) -> Worker:
@@ -114,7 +115,7 @@ class ExecutionSyncConfig(DatabaseConfig, OidcConfig, PubSubConfig):
             clock=clock,
             configs=self.accounts,
             defaults=self.defaults,
-            outside=Outside(socket=self._socket(clock), statements=self._statements(db, clock)),
+            outside=Outside(socket=self._socket(clock), statements=self._statements(db)),
         )
 
     def _socket(self, clock: Clock) -> Socket | None:
@@ -131,9 +132,22 @@ class ExecutionSyncConfig(DatabaseConfig, OidcConfig, PubSubConfig):
             waits=Waits(run=self.ibkr_run_deadline_seconds),
         )
 
-    def _statements(self, db: Database, clock: Clock) -> Statements | None:
-        """The web service's adapter; None without a token."""
-        return None
+    def _statements(self, db: Database) -> Statements | None:
+        """The web service's adapter, imported likewise; None without a token or without a query."""
+        if self.ibkr_flex_token is None or not self.queries:
+            return None
+        from fillbook.ibkr.flex import Flex
+        from fillbook.ibkr.statements import FlexStatements
+
+        options = {} if self.ibkr_flex_send_url is None else {"send_url": self.ibkr_flex_send_url}
+        service = Flex(
+            self.ibkr_flex_token,
+            allowed_hosts=self.ibkr_flex_allowed_hosts,
+            is_local=self.fillbook_env == "local",
+            body_bytes_max=self.ibkr_flex_body_bytes_max,
+            **options,
+        )
+        return FlexStatements(db=db, service=service, queries=self.queries)
 
 
 def read_accounts(text: str) -> tuple[AccountConfig, ...]:

@@ -15,7 +15,7 @@ from flask import Request, Response
 
 from fillbook.ibkr import accounts, desk, jobs, orders, payloads
 from fillbook.ibkr.allowlist import AccountConfig
-from fillbook.ibkr.handlers import HANDLERS, Done, NotReady, Outside
+from fillbook.ibkr.handlers import HANDLERS, Done, Failed, NotReady, Outcome, Outside
 from fillbook.ibkr.jobs import Job, Left
 from fillbook.ibkr.payloads import Defaults, Requested
 from fillbook.ibkr.words import Reason
@@ -199,12 +199,17 @@ class Worker:
         self._relay(left.partitions)
         return left
 
-    def _leave(self, job: Job, done: Done | NotReady) -> Left:
+    def _leave(self, job: Job, done: Outcome) -> Left:
         now = self.clock.now()
-        self._relay(done.partitions)
-        if isinstance(done, NotReady):
-            return jobs.defer(self.db, job, done.until, done.reason, now)
-        return jobs.finish(self.db, job, now, [(one.requested, one.not_before) for one in done.follow])
+        follow = [(one.requested, one.not_before) for one in done.follow]
+        match done:
+            case NotReady():
+                return jobs.defer(self.db, job, done.until, done.reason, now, follow=follow, trouble=done.trouble)
+            case Failed():
+                return jobs.fail(self.db, job, done.error_class, now, is_final=True, follow=follow)
+            case Done():
+                self._relay(done.partitions)
+                return jobs.finish(self.db, job, now, follow)
 
     def _syncs(self) -> list[Requested]:
         types = (payloads.JOB_TYPE_POSITIONS_SYNC, payloads.JOB_TYPE_TRADES_SYNC)
