@@ -116,29 +116,16 @@ def element(name: str, texts: Mapping[str, str]) -> str:
     return f"<{name} {' '.join(f'{key}={quoteattr(text)}' for key, text in texts.items())} />"
 
 
-def document(
+def statement(
     rows: Iterable[Mapping[str, str]],
     *,
     account: str,
     days: tuple[date, date],
     generated_at: datetime,
     positions: Iterable[Mapping[str, str]] = (),
-    kind: str = "AF",
     row_name: str = "Trade",
 ) -> Iterator[bytes]:
-    """The bytes of a statement of one account, piece by piece; rows may name another account."""
-    yield head(account, days, generated_at, kind=kind).encode()
-    yield f"<{row_name}s>\n".encode()
-    for row in rows:
-        yield f"{element(row_name, row)}\n".encode()
-    yield f"</{row_name}s>\n<OpenPositions>\n".encode()
-    for row in positions:
-        yield f"{element('OpenPosition', row)}\n".encode()
-    yield b"</OpenPositions>\n</FlexStatement>\n</FlexStatements>\n</FlexQueryResponse>\n"
-
-
-def head(account: str, days: tuple[date, date], generated_at: datetime, *, kind: str = "AF") -> str:
-    """Everything before the rows."""
+    """The bytes of one account's FlexStatement, piece by piece; rows may name another account."""
     stated = {
         "accountId": account,
         "fromDate": f"{days[0]:%Y%m%d}",
@@ -146,8 +133,32 @@ def head(account: str, days: tuple[date, date], generated_at: datetime, *, kind:
         "period": "",
         "whenGenerated": f"{generated_at.astimezone(NEW_YORK):%Y%m%d;%H%M%S}",
     }
-    opening = element("FlexStatement", stated).removesuffix(" />") + ">"
-    return (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<FlexQueryResponse queryName="fillbook" type="{kind}">\n'
-        f'<FlexStatements count="1">\n{opening}\n'
-    )
+    yield f"{element('FlexStatement', stated).removesuffix(' />')}>\n<{row_name}s>\n".encode()
+    for row in rows:
+        yield f"{element(row_name, row)}\n".encode()
+    yield f"</{row_name}s>\n<OpenPositions>\n".encode()
+    for row in positions:
+        yield f"{element('OpenPosition', row)}\n".encode()
+    yield b"</OpenPositions>\n</FlexStatement>\n"
+
+
+def response(*statements: Iterable[bytes], kind: str = "AF") -> Iterator[bytes]:
+    """A whole document of statements; ``kind``: AF an activity statement, TCF trade confirmations."""
+    yield f'<?xml version="1.0" encoding="UTF-8"?>\n<FlexQueryResponse queryName="fillbook" type="{kind}">\n'.encode()
+    yield f'<FlexStatements count="{len(statements)}">\n'.encode()
+    for one in statements:
+        yield from one
+    yield b"</FlexStatements>\n</FlexQueryResponse>\n"
+
+
+def of_days(accounts: Sequence[str], days: tuple[date, date], generated_at: datetime, *, per_day: int) -> bytes:
+    """A statement of made-up weekdays: the same day always has the same executions, whatever the window."""
+    parts = []
+    for place, account in enumerate(accounts):
+        rows: list[dict[str, str]] = []
+        for offset in range((days[1] - days[0]).days + 1):
+            day = days[0] + timedelta(days=offset)
+            if day.weekday() < 5:
+                rows += trades(per_day, [account], day, first=(day.toordinal() % 20_000) * 1_000 + place * 100)
+        parts.append(statement(rows, account=account, days=days, generated_at=generated_at))
+    return b"".join(response(*parts))

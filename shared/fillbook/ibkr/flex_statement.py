@@ -62,6 +62,7 @@ class StatementFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._checked: StatementHead | None = None
 
     @property
     def head(self) -> str:
@@ -76,7 +77,13 @@ class StatementFile:
     def check(self) -> StatementHead:
         """Pass 1. Raises ``Rejected``: ``flex_too_large``, ``flex_not_xml``, ``flex_doctype``, ``flex_not_statement``,
         ``flex_truncated``, ``flex_statement_incomplete``, ``flex_columns_missing`` (``detail`` names the columns).
+        The result is kept: asking again reads nothing.
         """
+        if self._checked is None:
+            self._checked = self._survey()
+        return self._checked
+
+    def _survey(self) -> StatementHead:
         size = self._path.stat().st_size
         if size > BODY_BYTES_MAX:
             raise Rejected("flex_too_large", f"{size} bytes")

@@ -28,3 +28,8 @@ def anomaly_id(account_code: str, kind: str, subject: str) -> str:
 def quarantine_id(source: str, account_text: str, raw: str) -> str:
     """Id of a refused row: the same text is refused once and counted."""
     return derived("ibkr_quarantine", source, account_text, raw)
+
+
+def flex_request_id(job_id: str, from_day: str = "") -> str:
+    """Id of a statement asked for by a job; ``from_day`` tells the second half of a halved window from the first."""
+    return derived("ibkr_flex_request", job_id, from_day)

@@ -15,6 +15,50 @@ union all
 select w.name from unnest(:functions::text[]) as w(name) where to_regprocedure(w.name) is null
  order by 1
 
+-- name: flex_token_known
+-- Make the row of a token that was never used.
+insert into ibkr.flex_tokens (name, fingerprint, state, updated_at)
+values (:name, :fingerprint, 'active', :now)
+on conflict (name) do nothing
+
+-- name: flex_token_locked
+-- A token's pacing, locked until the end of the transaction.
+select name, fingerprint, state, paused_until, reason_code, recent_calls from ibkr.flex_tokens where name = :name for update
+
+-- name: flex_token_written
+-- Write a token's pacing back.
+update ibkr.flex_tokens
+   set fingerprint = :fingerprint, state = :state, paused_until = :paused_until, reason_code = :reason_code,
+       recent_calls = :recent_calls, updated_at = :now
+ where name = :name
+
+-- name: flex_request_made
+-- Keep a request that is to be sent; the same id is the same request.
+insert into ibkr.flex_requests (id, token_name, query_id, from_date, to_date, state, not_before, created_at, updated_at)
+values (:id, :token_name, :query_id, :from_date, :to_date, 'new', :not_before, :now, :now)
+on conflict (id) do nothing
+
+-- name: flex_request
+-- One request, where there is one.
+select id, token_name, query_id, from_date, to_date, reference_code, statement_url, state, not_before, deferrals, error_code,
+       error_body, run_id
+  from ibkr.flex_requests
+ where id = :id
+
+-- name: flex_request_written
+-- Write what became of a request, unless its statement was taken in meanwhile.
+update ibkr.flex_requests
+   set to_date = :to_date, reference_code = :reference_code, statement_url = :statement_url, state = :state,
+       not_before = :not_before, deferrals = :deferrals, error_code = :error_code, error_body = :error_body, updated_at = :now
+ where id = :id and state <> 'fetched'
+
+-- name: flex_request_taken
+-- Note the body of a request and the run that took it in.
+update ibkr.flex_requests
+   set state = 'fetched', body_sha256 = :body_sha256, body_bytes = :body_bytes, run_id = :run_id, error_code = null,
+       error_body = null, updated_at = :now
+ where id = :id
+
 -- name: high_waters
 -- Up to where complete runs of a source reach, per enabled account; null: never.
 select a.id as account_id, c.high_water_at
