@@ -17,6 +17,12 @@ create or replace view ibkr.v_quarantine as
            decided_by, decided_at, decision
       from ibkr.quarantine;
 
+create view ibkr.v_jobs as
+    select id as job_id, job_type, state, attempts, deferrals, not_before, last_error, requested_by, created_at, updated_at
+      from ibkr.jobs;
+comment on view ibkr.v_jobs is 'The queue and what became of it; without payloads.';
+grant select on ibkr.v_jobs to ibkr_reader, ibkr_writer, desk_operator;
+
 create index sync_runs_job_idx on ibkr.sync_runs (job_id) where job_id is not null;
 create index jobs_lease_idx on ibkr.jobs (lease_expires_at) where state = 'running';
 
