@@ -136,16 +136,15 @@ class ExecutionSyncConfig(DatabaseConfig, OidcConfig, PubSubConfig):
         """The web service's adapter, imported likewise; None without a token or without a query."""
         if self.ibkr_flex_token is None or not self.queries:
             return None
-        from fillbook.ibkr.flex import Flex
+        from fillbook.ibkr.flex import SEND_URL, Flex
         from fillbook.ibkr.statements import FlexStatements
 
-        options = {} if self.ibkr_flex_send_url is None else {"send_url": self.ibkr_flex_send_url}
         service = Flex(
             self.ibkr_flex_token,
             allowed_hosts=self.ibkr_flex_allowed_hosts,
             is_local=self.fillbook_env == "local",
             body_bytes_max=self.ibkr_flex_body_bytes_max,
-            **options,
+            send_url=self.ibkr_flex_send_url or SEND_URL,
         )
         return FlexStatements(db=db, service=service, queries=self.queries)
 
