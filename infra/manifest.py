@@ -64,6 +64,8 @@ class Function:
     optional_secrets: tuple[str, ...] = ()
     database_roles: tuple[str, ...] = ()
     static: bool = False
+    job_entry: str | None = None
+    """A callable of main.py that works to completion: the same folder is deployed as a Cloud Run job too."""
 
     @property
     def cloud_name(self) -> str:

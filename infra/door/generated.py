@@ -12,6 +12,7 @@ from infra.manifest import Function, Manifest, load
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- functions: begin -->", "<!-- functions: end -->"
+JOB_SECONDS = 3600
 BUILD_IMAGE = "python:{python}-slim-bookworm"
 CLOUDBUILD = """\
 # Written by `infra/dev.py table` from infra/functions.yaml; a test fails when the two differ. Do not edit.
@@ -72,6 +73,13 @@ steps:
         esac
         gcloud run deploy "$$name" --region="$_REGION" $$flags \\
           --image="$_REGION-docker.pkg.dev/$PROJECT_ID/$_REPOSITORY/$_FUNCTION:$BUILD_ID"
+        case "$_FUNCTION" in
+{jobs}
+          *) exit 0 ;;
+        esac
+        gcloud run jobs deploy "$$name" --region="$_REGION" $$flags \\
+          --command=launcher --args="python,-c,import main; main.$$entry()" \\
+          --image="$_REGION-docker.pkg.dev/$PROJECT_ID/$_REPOSITORY/$_FUNCTION:$BUILD_ID"
 timeout: 3600s
 """
 
@@ -110,6 +118,7 @@ def cloudbuild(manifest: Manifest) -> str:
         python=manifest.python,
         region=manifest.region,
         cases=deploy_cases(manifest),
+        jobs=job_cases(manifest),
     )
 
 
@@ -119,6 +128,18 @@ def deploy_cases(manifest: Manifest) -> str:
         f'          {entry.name}) name={entry.cloud_name}; flags="{" ".join(flags(entry))}" ;;'
         for entry in manifest.functions.values()
     )
+
+
+def job_cases(manifest: Manifest) -> str:
+    """One line of shell per function that is deployed as a job too: its entry in main.py, and the flags jobs know."""
+    known = ("--memory=", "--service-account=", "--update-env-vars=", "--update-secrets=")
+    lines = []
+    for entry in manifest.functions.values():
+        if entry.job_entry is not None:
+            kept = [flag for flag in flags(entry) if flag.startswith(known)]
+            shown = " ".join([f"--task-timeout={JOB_SECONDS}", "--max-retries=1", *kept])
+            lines.append(f'          {entry.name}) name={entry.cloud_name}-job; entry={entry.job_entry}; flags="{shown}" ;;')
+    return "\n".join(lines)
 
 
 def flags(entry: Function) -> list[str]:

@@ -35,6 +35,8 @@ AFTER_THE_DAY_MINUTES_MAX = 240
 KEEPER_AT = time_of_day(17, 45, 30)  # New York; the keeper's schedule is due half a minute before
 KEEPER_LOOKS_MAX = 300
 KEEPER_LOOK_SECONDS = 0.1
+BROKER_SCHEDULES = ("ibkr-positions", "ibkr-trades", "ibkr-positions", "ibkr-statement")
+BROKER_MINUTES_MAX = 60
 REPEATED_MINUTES = 30
 BAR_WIDTH = 30
 
@@ -176,11 +178,37 @@ async def _send_and_settle(
             at += timedelta(minutes=1)
             await control.set_clock(at)
             await asyncio.sleep(0.1)
+        at = await _sync_the_broker(control, operator, at)
         if keeper_at is not None:
             at = max(at, keeper_at.astimezone(UTC))
             await control.set_clock(at)
             await _await_the_keeper(operator, since=last_close[0])
     return sent, at
+
+
+async def _sync_the_broker(control: Control, operator: Operator, at: datetime) -> datetime:
+    """Run the broker's schedules in turn and let the desk clock walk on until their executions are booked and told.
+
+    Positions first: the executions that reach them open the account, and the positions after that are compared.
+    """
+    for name in BROKER_SCHEDULES:
+        at += timedelta(minutes=1)
+        await control.set_clock(at)
+        if not await control.run_schedule(name):
+            return at
+        for _ in range(BROKER_MINUTES_MAX):
+            if (await control.backlog())[0] == 0 and await asyncio.to_thread(operator.broker_jobs) == 0:
+                break
+            at += timedelta(minutes=1)
+            await control.set_clock(at)
+            await asyncio.sleep(0.2)
+    for _ in range(AFTER_THE_DAY_MINUTES_MAX):
+        if (await control.backlog())[0] == 0 and await asyncio.to_thread(operator.untold) == 0:
+            break
+        at += timedelta(minutes=1)
+        await control.set_clock(at)
+        await asyncio.sleep(0.1)
+    return at
 
 
 async def _await_the_keeper(operator: Operator, *, since: datetime) -> None:
@@ -201,6 +229,7 @@ def told(summary: Summary, pages: Mapping[str, str]) -> str:
         f"  receipts    {summary.accepted:,} accepted of {summary.sent:,} sent, {sum(summary.receipts.values()):,} stored",
         f"  executions  {summary.executions} ({types})",
         f"  messages    {summary.messages} on Discord",
+        *(f"  broker      {book}: {one['executions']} executions, {one['told']} told" for book, one in summary.broker.items()),
         f"  P&L         {money or 'nothing realized'}; {marks or 'nothing open'}",
         f"  audit       {verdict}",
         f"  took        {summary.seconds} s; the desk clock was {summary.clock}",

@@ -31,6 +31,10 @@ from infra.local.wiring import RETRY_FLOOR_SECONDS
 from infra.manifest import Manifest, load
 
 PUBSUB, DISCORD, POSTGRES = "pubsub", "discord", "postgres"
+TWS, TWS_CONTROL, FLEX, FLEX_STATEMENTS = "tws", "tws_control", "flex", "flex_statements"
+FLEX_SEND_PATH = "/AccountManagement/FlexWebService/SendRequest"
+BROKER = "execution_sync"
+"""The function that speaks to the fakes of the broker; without it they are not started."""
 STOP_GRACE_SECONDS = 5.0
 READY_SECONDS = 60.0
 HOST = "127.0.0.1"
@@ -100,7 +104,7 @@ class LocalCloud:
 
     def _start(self) -> None:
         self.secrets = self.home.secrets()
-        self._ports = self.home.ports([POSTGRES, PUBSUB, DISCORD, *self.functions], self._wanted_ports)
+        self._ports = self.home.ports([POSTGRES, PUBSUB, DISCORD, *self._broker_ports(), *self.functions], self._wanted_ports)
         clock = DeskClockFile(self.home.clock)
         if self._desk_start is not None:
             clock.apply({"desk_at": self._desk_start.isoformat(), "paused": True, "speed": 1.0})
@@ -109,6 +113,7 @@ class LocalCloud:
         self._place = self._here()
         self._write_wiring()
         keeper.start(self._program(DISCORD, self._discord_command(), {}))
+        self._start_broker(keeper)
         with ThreadPoolExecutor(2) as pool:
             database = pool.submit(self._start_database)
             self._bundle_all()
@@ -116,7 +121,7 @@ class LocalCloud:
                 keeper.start(self._function(name))
             database.result()
         keeper.start(self._program(PUBSUB, self._pubsub_command(), {}))
-        addresses = {name: (keeper.get(name), self._probe(name)) for name in (PUBSUB, DISCORD, *self.functions)}
+        addresses = {name: (keeper.get(name), self._probe(name)) for name in (PUBSUB, DISCORD, *self._broker(), *self.functions)}
         wait_until_ready(addresses, READY_SECONDS, self._tell)
         self._write_run(keeper)
 
@@ -154,6 +159,8 @@ class LocalCloud:
             secrets=self.secrets,
             discord_webhooks=webhooks,
             discord_read_token=read_token,
+            tws_port=self._ports.get(TWS, 0),
+            flex_url=f"http://{HOST}:{self._ports[FLEX]}{FLEX_SEND_PATH}" if FLEX in self._ports else "",
             overrides=self._overrides,
             function_overrides=self._function_overrides,
         )
@@ -177,8 +184,26 @@ class LocalCloud:
         wiring.write(self.home.path / "wiring.json")
 
     def _probe(self, name: str) -> str:
-        path = {PUBSUB: "/_control", DISCORD: "/"}.get(name, "/favicon.ico")  # answered by the framework, not by our code
-        return f"http://{HOST}:{self._ports[name]}{path}"
+        path = {PUBSUB: "/_control", DISCORD: "/", TWS: "/_control/knobs"}.get(name, "/favicon.ico")  # not our functions' code
+        return f"http://{HOST}:{self._ports[TWS_CONTROL if name == TWS else name]}{path}"
+
+    def _broker(self) -> tuple[str, ...]:
+        return (TWS, FLEX) if BROKER in self.functions else ()
+
+    def _broker_ports(self) -> tuple[str, ...]:
+        return (TWS, TWS_CONTROL, FLEX, FLEX_STATEMENTS) if BROKER in self.functions else ()
+
+    def _start_broker(self, keeper: Keeper) -> None:
+        """Start the fake gateway and the fake web service, each with an account of its own."""
+        if BROKER not in self.functions:
+            return
+        clock = ["--clock", str(self.home.clock)]
+        ports = {name: str(self._ports[name]) for name in self._broker_ports()}
+        gateway = ["--port", ports[TWS], "--control", ports[TWS_CONTROL], "--account", plan.TWS_ACCOUNT, *clock]
+        service = ["--port", ports[FLEX], "--statement-port", ports[FLEX_STATEMENTS], "--account", plan.FLEX_ACCOUNT, *clock]
+        keeper.start(self._program(TWS, [sys.executable, "infra.local.tws", *gateway], {}))
+        token = {"IBKR_FLEX_TOKEN": self.secrets["flex_token"]}
+        keeper.start(self._program(FLEX, [sys.executable, "infra.local.flex", *service], token))
 
     def _pubsub_command(self) -> list[str]:
         home = self.home.path
@@ -242,7 +267,7 @@ class LocalCloud:
                 self._database.close()
                 self._database = None
             try:
-                for names in ([PUBSUB], self.functions, [DISCORD]):
+                for names in ([PUBSUB], self.functions, [DISCORD, *self._broker()]):
                     keeper.stop(names, STOP_GRACE_SECONDS)
             finally:
                 figures = self._figures(keeper)

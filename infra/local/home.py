@@ -75,10 +75,10 @@ class Home:
             self._lock = None
 
     def secrets(self) -> dict[str, str]:
-        """``ingest_token`` and ``desk_key``, made on first use."""
+        """``ingest_token``, ``desk_key`` and ``flex_token``, made on first use."""
         path = self.path / SECRETS_FILE
         found: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        missing = [name for name in ("ingest_token", "desk_key") if name not in found]
+        missing = [name for name in ("ingest_token", "desk_key", "flex_token") if name not in found]
         if missing:
             found |= {name: secrets.token_urlsafe(TOKEN_BYTES) for name in missing}
             write_private(path, found)

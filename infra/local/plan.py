@@ -24,6 +24,10 @@ DISCORD_WEBHOOKS = {
     "DISCORD_LANES_WEBHOOK": "lanes",
 }
 
+TWS_ACCOUNT, FLEX_ACCOUNT = "DU1234567", "U1234567"
+"""The fake gateway's account and the one the fake statements are of; each has its book."""
+IBKR_ACCOUNTS = json.dumps([{"id": 1, "code": FLEX_ACCOUNT}, {"id": 2, "code": TWS_ACCOUNT}])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -38,6 +42,8 @@ class Place:
     secrets: Mapping[str, str]
     discord_webhooks: Mapping[str, str]
     discord_read_token: str
+    tws_port: int = 0
+    flex_url: str = ""
     overrides: Mapping[str, str] = field(default_factory=dict)
     function_overrides: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -109,6 +115,10 @@ def _local(place: Place) -> dict[str, str]:
         "FILLBOOK_LOCAL_URL": place.control_url,
         "FILLBOOK_DESK_CLOCK": place.clock_path,
         "DISCORD_API_BASE": f"{place.discord_url}/api/v10",
+        "IBKR_ACCOUNTS": IBKR_ACCOUNTS,
+        "IBKR_TWS_TARGETS": json.dumps([{"host": "127.0.0.1", "port": place.tws_port}] if place.tws_port else []),
+        "IBKR_FLEX_QUERY_IDS": "statement:1" if place.flex_url else "",
+        "IBKR_FLEX_SEND_URL": place.flex_url,
         **{f"{name.upper()}_URL": url for name, url in place.urls.items()},
     }
 
@@ -118,6 +128,7 @@ def _secrets(place: Place) -> dict[str, str]:
         "INGEST_TOKENS": place.secrets["ingest_token"],
         "DESK_KEYS": desk_keys(place.secrets["desk_key"]),
         "DISCORD_READ_TOKEN": place.discord_read_token,
+        "IBKR_FLEX_TOKEN": place.secrets.get("flex_token", ""),
         **{name: place.discord_webhooks[channel] for name, channel in DISCORD_WEBHOOKS.items()},
     }
 

@@ -25,6 +25,7 @@ BACKLOG_MINUTES_MAX = 5
 OLDEST_SECONDS_MAX = 600  # of desk time; a receipt is too old to be traded after 900
 RECEIPTS_TOPIC = "signals"
 TRIES_MAX = 240
+HTTP_NOT_FOUND = 404
 RETRY_SECONDS = 0.25
 CATCH_UP_SECONDS = 0.02
 CATCH_UP_LOOKS_MAX = 3_000
@@ -67,6 +68,16 @@ class Control:
     async def follow_the_wall(self) -> None:
         """Let the desk clock be the real time again."""
         await self._ask("POST", "/clock", {"realtime": True})
+
+    async def run_schedule(self, name: str) -> bool:
+        """Run a schedule now; False where the desk has none of this name."""
+        try:
+            await self._ask("POST", "/scheduler/run", {"job": name})
+        except aiohttp.ClientResponseError as error:
+            if error.status != HTTP_NOT_FOUND:
+                raise
+            return False
+        return True
 
     async def backlog(self) -> tuple[int, float]:
         """Messages published but not yet acknowledged, over all subscriptions, and desk seconds the oldest receipt waits."""

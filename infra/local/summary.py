@@ -56,8 +56,8 @@ MESSAGES = statement(
 )
 UNTOLD = statement(
     "untold",
-    "executions of the live book that have no posted message yet",
-    "select count(*) as count from ledger.v_actions a where a.book_id = 'live' and a.origin = 'live' and not exists ("
+    "executions of the live book and of the broker's that have no posted message yet",
+    "select count(*) as count from ledger.v_actions a where (a.book_id = 'live' or a.book_id like 'ibkr:%') and a.origin = 'live' and not exists ("
     " select from notify.v_messages m where m.book_id = a.book_id and m.action_id = a.action_id and m.state = 'posted')",
 )
 TOTALS = statement(
@@ -65,6 +65,18 @@ TOTALS = statement(
     "the live book's totals by currency",
     "select currency, realized_pnl::text as realized_pnl, unrealized_pnl::text as unrealized_pnl"
     " from ledger.v_book_totals where book_id = 'live'",
+)
+BROKER = statement(
+    "broker",
+    "executions of the broker's books that are no history, and how many of them have a posted message, by book",
+    "select a.book_id, count(*) as executions, count(*) filter (where exists ("
+    " select from notify.v_messages m where m.book_id = a.book_id and m.action_id = a.action_id and m.state = 'posted')) as told"
+    " from ledger.v_actions a where a.book_id like 'ibkr:%' and a.origin = 'live' group by a.book_id order by a.book_id",
+)
+BROKER_QUEUE = statement(
+    "broker_queue",
+    "jobs of the broker that wait or run",
+    "select count(*) as count from ibkr.v_jobs where state in ('queued', 'running')",
 )
 LANES = statement(
     "lanes",
@@ -75,7 +87,10 @@ LANES = statement(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """One played span; counts by name, money as decimal text by currency. ``audit_exit`` 0 means clean."""
+    """One played span; counts by name, money as decimal text by currency. ``audit_exit`` 0 means clean.
+
+    ``broker``: for each book of the broker, its executions that are no history, and how many of them are told.
+    """
 
     since: str
     until: str
@@ -92,6 +107,7 @@ class Summary:
     messages_by_state: Mapping[str, int]
     realized_pnl: Mapping[str, str | None]
     unrealized_pnl: Mapping[str, str | None]
+    broker: Mapping[str, Mapping[str, int]]
     audit_exit: int
     audit_findings: int
     seconds: float
@@ -101,6 +117,7 @@ class Summary:
         """The audit is clean, all that was accepted is stored and decided, and each execution has exactly one posted message."""
         stored = sum(self.receipts.values()) if set(self.receipts) <= {"decided"} else 0
         told = self.messages == self.executions and set(self.messages_by_state) <= {"posted"}
+        told = told and all(one["executions"] == one["told"] for one in self.broker.values())
         return self.audit_exit == 0 and told and stored >= self.accepted > 0
 
     def document(self) -> dict[str, Any]:
@@ -117,9 +134,14 @@ class Operator:
         self._database = Database.open(config, application_name="demo", pool_size=1)
 
     def untold(self) -> int:
-        """Executions of the live book that have no posted message yet."""
+        """Executions of the live book and of the broker's that have no posted message yet."""
         with self._database.transaction(read_only=True) as tx:
             return int(tx.query(UNTOLD)[0]["count"])
+
+    def broker_jobs(self) -> int:
+        """Jobs of the broker that wait or run."""
+        with self._database.transaction(read_only=True) as tx:
+            return int(tx.query(BROKER_QUEUE)[0]["count"])
 
     def stored(self, since: datetime, until: datetime, tickers: Sequence[str]) -> int:
         """Receipts of these tickers that the desk holds for bars opened in [since, until)."""
@@ -144,6 +166,9 @@ class Operator:
                 "executions_by_type": executions,
                 "messages": sum(messages.values()),
                 "messages_by_state": messages,
+                "broker": {
+                    row["book_id"]: {"executions": int(row["executions"]), "told": int(row["told"])} for row in tx.query(BROKER)
+                },
                 "realized_pnl": {row["currency"]: row["realized_pnl"] for row in totals},
                 "unrealized_pnl": {row["currency"]: row["unrealized_pnl"] for row in totals},
             }

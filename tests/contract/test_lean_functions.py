@@ -15,6 +15,7 @@ MANIFEST = load()
 NEEDS: dict[str, dict[str, str]] = {
     "signal_ingest": {"signal": "parses the body", "outbox": "ids from content"},
     "signal_worker": {"signal": "decides", "ledger": "books", "outbox": "publishes its own events"},
+    "execution_sync": {"ibkr": "fetches and stores", "ledger": "books", "outbox": "publishes its own events"},
     "outbox_relay": {"outbox": "publishes"},
     "discord_notifier": {"notify": "tells", "outbox": "inbox and quarantine", "signal": "words of the reasons"},
     "desk_keeper": {"ledger": "audits", "signal": "retention", "outbox": "publishes what the audit announced"},
@@ -40,6 +41,7 @@ LAZY = {
 MODULES_MAX = {
     "signal_ingest": 30,
     "signal_worker": 105,
+    "execution_sync": 150,
     "outbox_relay": 38,
     "discord_notifier": 86,
     "desk_keeper": 76,

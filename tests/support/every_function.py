@@ -30,7 +30,14 @@ INGEST_TOKEN = "ingest-token-of-these-tests"
 DESK_KEY = "desk-key-of-these-tests"
 NOW = instant(R_TS + 61_000)
 WEBHOOK = "https://discord.com/api/webhooks/12345678901234567{number}/{token}"
-PARAMETERS = {"view": "board", "name": "nothing.js", "token": "not-the-token"}
+NOBODYS_ID = "00000000-0000-4000-8000-000000000000"
+PARAMETERS = {
+    "view": "board",
+    "name": "nothing.js",
+    "token": "not-the-token",
+    "job_id": NOBODYS_ID,
+    "quarantine_id": NOBODYS_ID,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +95,7 @@ def known(database_url: str, topics: Topics, folder: Path) -> dict[str, str]:
         "INGEST_TOKENS": INGEST_TOKEN,
         "PUBLISH_BUDGET_SECONDS": "1",
         "DESK_KEYS": desk_keys(),
+        "IBKR_ACCOUNTS": '[{"id": 1, "code": "U1234567"}]',
         "DISCORD_EXECUTIONS_WEBHOOK": WEBHOOK.format(number=1, token="e" * 68),
         "DISCORD_OPS_WEBHOOK": WEBHOOK.format(number=2, token="o" * 68),
         "DISCORD_API_BASE": f"{topics.url}/api/v10",

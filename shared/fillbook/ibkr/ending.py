@@ -6,24 +6,22 @@ complete run of the account announces that it is over. Source: ibkr.md 10.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, Final
 
-from fillbook.ibkr import ids, store
+from fillbook.ibkr import alerts, ids, store
 from fillbook.ibkr.allowlist import Account, AllowList
 from fillbook.ibkr.model import SyncMetrics
 from fillbook.ibkr.tally import counts_of
 from fillbook.ibkr.words import AnomalyKind
-from fillbook.outbox.model import Event, event_id
-from fillbook.outbox.service import enqueue, partitions_of
+from fillbook.outbox.model import Event
+from fillbook.outbox.service import partitions_of
 from fillbook.runtime.db import Call, Database, Tx
 from fillbook.values import frozen
 
 STALLED_RUNS: Final = 3
 CURSOR_STALLED: Final = "cursor_stalled"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @frozen
@@ -43,12 +41,10 @@ def end_run(db: Database, metrics: SyncMetrics, ending: Ending) -> SyncMetrics:
 
     def work(tx: Tx) -> tuple[int, ...]:
         accounts = {account.account_id: account for account in ending.allowed.accounts}
-        for account_id in sorted(accounts.keys() & {one.account_id for one in metrics.covered}):
-            # every writer of an account's anomalies and events holds its lock
-            tx.query(store.QUERIES["lock_account"], account_id=account_id)
+        covered = {one.account_id for one in metrics.covered}
+        alerts.lock(tx, [account for account in accounts.values() if account.account_id in covered])
         tx.call(Call("ibkr.end_run", _document(tx, metrics, ending, accounts)))
         events = _alerts(tx, metrics, ending, accounts)
-        enqueue(tx, events)
         return partitions_of(events)
 
     own = db.run(work)
@@ -98,60 +94,23 @@ def _unsettled(tx: Tx, ending: Ending, accounts: dict[int, Account]) -> list[dic
 
 
 def _alerts(tx: Tx, metrics: SyncMetrics, ending: Ending, accounts: dict[int, Account]) -> list[Event]:
-    complete = [one.account_id for one in metrics.covered if one.is_complete]
+    complete = [accounts[one.account_id] for one in metrics.covered if one.is_complete]
     others = [one.account_id for one in metrics.covered if not one.is_complete]
+    subject = metrics.source.value
     events: list[Event] = []
     if others:
-        asked = {"source": metrics.source.value, "account_ids": others}
-        stalled = {row["account_id"] for row in tx.query(store.QUERIES["stalled"], **asked)} - _open(tx, metrics, others)
-        for account_id in sorted(stalled):
-            open_alert(tx, accounts[account_id], metrics, ending.now)
-            data = {"error_class": CURSOR_STALLED, "failures": STALLED_RUNS}
-            events.append(_event(accounts[account_id], "sync_failed", metrics, ending.now, data))
-    recovered = sorted(_open(tx, metrics, complete)) if complete else []
-    if recovered:
-        tx.execute(
-            store.QUERIES["close_alerts"],
+        rows = tx.query(store.QUERIES["stalled"], source=subject, account_ids=others)
+        stalled = {row["account_id"] for row in rows} - alerts.open_alerts(tx, others, subject)
+        events += alerts.announce(
+            tx,
+            [accounts[account_id] for account_id in sorted(stalled)],
+            subject,
+            {"error_class": CURSOR_STALLED, "failures": STALLED_RUNS},
+            cause=metrics.run_id,
+            run_id=metrics.run_id,
             now=ending.now,
-            kind=AnomalyKind.CURSOR_STALLED.value,
-            subject=metrics.source.value,
-            account_ids=recovered,
+            kind=AnomalyKind.CURSOR_STALLED,
         )
-        events += [_event(accounts[account_id], "sync_recovered", metrics, ending.now, {}) for account_id in recovered]
+    if complete:
+        events += alerts.recover(tx, complete, subject, run_id=metrics.run_id, now=ending.now)
     return events
-
-
-def _open(tx: Tx, metrics: SyncMetrics, account_ids: Sequence[int]) -> set[int]:
-    rows = tx.query(
-        store.QUERIES["open_alerts"],
-        kind=AnomalyKind.CURSOR_STALLED.value,
-        subject=metrics.source.value,
-        account_ids=list(account_ids),
-    )
-    return {row["account_id"] for row in rows}
-
-
-def open_alert(tx: Tx, account: Account, metrics: SyncMetrics, now: datetime) -> None:
-    """Note that trouble with a source was announced, so that its end can be."""
-    kind, subject = AnomalyKind.CURSOR_STALLED, metrics.source.value
-    row = {
-        "id": ids.anomaly_id(account.code, kind, subject),
-        "account_id": account.account_id,
-        "kind": kind,
-        "subject": subject,
-        "details": {},
-    }
-    tx.send(Call("ibkr.open_anomalies", {"run_id": metrics.run_id, "now": now, "rows": [row]}))
-
-
-def _event(account: Account, event_type: str, metrics: SyncMetrics, now: datetime, data: dict[str, Any]) -> Event:
-    return Event(
-        event_id=event_id(account.book_id, event_type, f"{metrics.source}:{metrics.run_id}", 1),
-        event_type=event_type,
-        book_id=account.book_id,
-        aggregate_key=f"sync/{account.book_id}/{metrics.source}",
-        aggregate_version=(now - _EPOCH) // timedelta(microseconds=1),
-        occurred_at=now,
-        recorded_at=now,
-        data={"account": account.code, "source": metrics.source.value, "run_id": metrics.run_id, **data},
-    )

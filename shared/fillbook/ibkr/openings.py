@@ -49,8 +49,8 @@ def book_opening_once(
         opening = opening_fills(account, positions, executions, as_of=as_of, now=now)
         partitions = set(book(tx, account, opening, now))
         telling, told = tell(tx, account, [], executions, {}, match_kinds, now)
-        document = store.apply_document(account, run_id or "", now, _NOTHING)
-        document |= {"run_id": run_id, "booked": [columns.booked_row(one) for one in telling.booked]}
+        document = store.apply_document(account, run_id, now, _NOTHING)
+        document |= {"booked": [columns.booked_row(one) for one in telling.booked]}
         tx.send(Call("ibkr.apply", document))
         tx.execute(store.QUERIES["mark_opened"], account_id=account.account_id, run_id=run_id, now=now)
         return tuple(sorted(partitions | set(told)))

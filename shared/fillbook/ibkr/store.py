@@ -79,6 +79,18 @@ def _asked(one: Payload) -> dict[str, Any]:
 def surroundings(tx: Tx, account: Account, found: News) -> Surroundings:
     """Read what new rows touch, and put the new rows among it."""
     (answer,) = tx.call(Call("ibkr.load", _keys(account, found)))
+    return _surroundings(account, found, answer)
+
+
+def kin_of(tx: Tx, account: Account, *, perm_ids: Sequence[int]) -> Surroundings:
+    """Read what stands around orders of which something else than an execution was told."""
+    nothing = News(payloads=(), returned=(), cancels=(), unpaid=frozenset(), is_opened=True)
+    keys = _keys(account, nothing) | {"perm_ids": sorted(set(perm_ids))}
+    (answer,) = tx.call(Call("ibkr.load", keys))
+    return _surroundings(account, nothing, answer)
+
+
+def _surroundings(account: Account, found: News, answer: Mapping[str, Any]) -> Surroundings:
     texts = {(one.ib_exec_id, one.payload_hash): one for one in (_stored(account, row) for row in answer["payloads"])}
     for one in (*found.payloads, *found.returned):
         texts[one.ib_exec_id, one.payload_hash] = one
@@ -154,7 +166,7 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
     return sorted({value for value in values if value is not None})
 
 
-def apply_document(account: Account, run_id: str, now: datetime, found: News) -> dict[str, Any]:
+def apply_document(account: Account, run_id: str | None, now: datetime, found: News) -> dict[str, Any]:
     """The document of a chunk with the new texts in it; what follows from them is added by the caller."""
     lists = ("event_states", "emptied", "trades", "keys", "cleared", "executions", "moved", "anomalies", "examined", "booked")
     return {

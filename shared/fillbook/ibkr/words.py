@@ -151,6 +151,8 @@ class Reason(StrEnum):
     UNKNOWN_TRANSACTION_TYPE = "unknown_transaction_type"
     MISSING_FIELD = "missing_field"
     MIXED_SIGN = "mixed_sign"
+    BAD_MESSAGE = "bad_message"
+    DEAD_LETTER = "dead_letter"
 
 
 class AnomalyKind(StrEnum):
@@ -169,3 +171,4 @@ class AnomalyKind(StrEnum):
     OVERFILLED = "overfilled"
     COMMISSION_AMBIGUOUS = "commission_ambiguous"
     CURSOR_STALLED = "cursor_stalled"
+    SYNC_FAILED = "sync_failed"
