@@ -105,12 +105,12 @@ def optional_number(raw: Texts, *names: str) -> Decimal | None:
 def _finite(text: str) -> Decimal | None:
     """A number, None for the mark of an unset one; raises ``NumberError``. Costs, sizes and rates come again and again."""
     if _NUMBER.fullmatch(text) is None:
-        raise NumberError("not a number")
+        raise NumberError("number_invalid", "not a number")
     result = parse(text)
     if abs(result) >= _UNSET_FROM:
         return None
     if abs(result) >= _VALUE_MAX or len(result.as_tuple().digits) > 40:
-        raise NumberError("out of range")
+        raise NumberError("number_invalid", "out of range")
     return result or result.copy_abs()
 
 
