@@ -4951,7 +4951,7 @@ comment on column ibkr.accounts.begins_at is 'Where the booked history begins: a
 
 -- Lock one account and say which texts are new:
 -- {account_id, payloads: [{ib_exec_id, payload_hash (hex), kind, source, transaction_id, observed_at}], events: [event_key]} ->
--- {payloads: [hex], returned: [hex], events: [event_key], unpaid: [ib_exec_id], is_opened, begins_at}: unknown ones; known ones
+-- {payloads: [hex], returned: [hex], events: [event_key], unpaid: [ib_exec_id], is_opened, begins_at, has_quarantine}: unknown ones; known ones
 -- that a newer text of the same source, kind and transaction had replaced and that are now seen again after it; rows that count
 -- and whose commission is not known. Lock first, read in following statements.
 create or replace function ibkr.known(document jsonb) returns jsonb
@@ -4981,6 +4981,7 @@ begin
     select jsonb_build_object('is_opened', a.opened_at is not null, 'begins_at', a.begins_at) into book
       from ibkr.accounts a where a.id = the_account;
     return book || jsonb_build_object(
+        'has_quarantine', exists (select from ibkr.quarantine q where q.state = 'open'),
         'payloads', coalesce(unknown, '[]'), 'returned', coalesce(returned, '[]'), 'events', coalesce(events, '[]'),
         'unpaid', coalesce((
             select jsonb_agg(distinct e.ib_exec_id)

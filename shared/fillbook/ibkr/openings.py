@@ -52,7 +52,8 @@ def book_opening_once(
         document = store.apply_document(account, run_id or "", now, _NOTHING)
         document |= {"run_id": run_id, "booked": [columns.booked_row(one) for one in telling.booked]}
         tx.send(Call("ibkr.apply", document))
-        tx.execute(store.QUERIES["mark_opened"], account_id=account.account_id, run_id=run_id, now=now)
+        begins_at = _begins_at(executions, as_of)
+        tx.execute(store.QUERIES["mark_opened"], account_id=account.account_id, run_id=run_id, now=now, begins_at=begins_at)
         return tuple(sorted(partitions | set(told)))
 
     return ledger.run(db, work)
@@ -66,14 +67,19 @@ def opening_fills(
     for row in executions:
         if is_told(row) and row.facts.executed_at <= as_of:
             since[row.facts.conid] = since.get(row.facts.conid, ZERO) + row.facts.signed_quantity
-    begin = min((row.facts.executed_at for row in executions), default=as_of)
+    at = _begins_at(executions, as_of) - _BEFORE
     known: Mapping[int, Execution] = {row.facts.conid: row for row in executions}
     fills = []
     for position in sorted(positions, key=lambda one: one.conid):
         held = position.quantity - since.get(position.conid, ZERO)
         if held and position.account_id == account.account_id:
-            fills.append(_opening(account, position, held, known.get(position.conid), min(begin, as_of) - _BEFORE, now))
+            fills.append(_opening(account, position, held, known.get(position.conid), at, now))
     return fills
+
+
+def _begins_at(executions: Sequence[Execution], as_of: datetime) -> datetime:
+    """The first execution known when the book was opened: whatever turns up from before it is in the opening balance."""
+    return min([row.facts.executed_at for row in executions] + [as_of])
 
 
 def _opening(

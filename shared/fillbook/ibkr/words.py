@@ -169,3 +169,4 @@ class AnomalyKind(StrEnum):
     OVERFILLED = "overfilled"
     COMMISSION_AMBIGUOUS = "commission_ambiguous"
     CURSOR_STALLED = "cursor_stalled"
+    BEFORE_OPENING = "before_opening"

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from fillbook.ibkr.words import Reason
+from fillbook.ibkr.model import Refusal
+from fillbook.ibkr.words import Reason, Source
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
 from infra.database.roles import login_role_statement
@@ -30,7 +31,6 @@ ROUTES = (
     "/api/v1/sync/health",
     "/api/v1/sync/coverage",
 )
-Made = Callable[..., World]
 
 
 @pytest.fixture
@@ -273,14 +273,15 @@ def test_runs_of_an_account_say_what_they_asked_and_covered(world: World, reader
 
 def test_health_names_what_fails_and_what_waits(world: World, reader: FlaskClient) -> None:
     world.query("update ibkr.accounts set opened_at = null where id = 2")
-    refused = read_row(tws_raw(exec_id(8), shares="-5"), "tws")  # type: ignore[arg-type]
-    stray = read_row(tws_raw(exec_id(9), acctNumber="U999"), "tws")  # type: ignore[arg-type]
-    world.sync(Socket([tws(exec_id(1, 1), conId="11"), tws(exec_id(1, 2), conId="12")], [refused, stray]))  # type: ignore[list-item]
+    refused = read_row(tws_raw(exec_id(8), shares="-5"), Source.TWS)
+    stray = read_row(tws_raw(exec_id(9), acctNumber="U999"), Source.TWS)
+    assert isinstance(refused, Refusal) and isinstance(stray, Refusal)
+    world.sync(Socket([tws(exec_id(1, 1), conId="11"), tws(exec_id(1, 2), conId="12")], [refused, stray]))
     first, second = ask(reader, "/api/v1/sync/health")[1]["accounts"]
     (source,) = first["sources"]
     assert (source["source"], source["state"], source["run_state"]) == ("tws", "failing", "partial")
     assert (first["is_opening_missing"], second["is_opening_missing"]) == (False, True)
-    assert (first["anomalies"], first["quarantine"]) == ({"revision_mismatch": 1}, {refused.reason.value: 1})  # type: ignore[union-attr]
+    assert (first["anomalies"], first["quarantine"]) == ({"revision_mismatch": 1}, {refused.reason.value: 1})
     assert ask(reader, "/api/v1/sync/health")[1]["quarantine_unassigned"] == {Reason.ACCOUNT_NOT_ALLOWED.value: 1}
     assert ask(reader, "/api/v1/sync/health", OTHER_KEY)[1]["quarantine_unassigned"] == {}
     world.statement(flex(exec_id(5)))
