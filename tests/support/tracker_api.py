@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fillbook.tracker import filters
+from fillbook.tracker import auditing, filters
 from fillbook.tracker.lanes import CARDS_MAX
 from fillbook.tracker.lanes import PARAMETERS as LANE_PARAMETERS
 from fillbook.tracker.model import DIRECTIONS, LIMIT_MAX, SOURCES, STATUSES, TICKER_LENGTH_MAX, TRADE_PARAMETERS
@@ -62,6 +62,7 @@ FRAME = {
     "has_more": {"type": "boolean"},
 }
 BROKERS = {
+    "/timed/audit": ("audits", auditing.PARAMETERS),
     "/api/v1/trades": ("items", filters.TRADE_PARAMETERS),
     "/api/v1/trades/{trade_id}": ("trade", frozenset[str]()),
     "/api/v1/trades/{trade_id}/executions": ("items", filters.EXECUTION_PARAMETERS),
@@ -70,6 +71,7 @@ BROKERS = {
     "/api/v1/sync/coverage": ("days", filters.COVERAGE_PARAMETERS),
 }
 BROKER_SCHEMAS: dict[str, dict[str, Any]] = {
+    "book_id": {"type": "string", "minLength": 1, "maxLength": auditing.BOOK_LENGTH_MAX, "examples": ["live", "ibkr:U1"]},
     "account_id": {"type": "string", "examples": ["1", "9223372036854775807"]},
     "status": {"enum": list(filters.TRADE_STATUSES)},
     "symbol": {"type": "string", "minLength": 1, "maxLength": filters.SYMBOL_LENGTH_MAX, "examples": ["AAPL"]},

@@ -12,13 +12,14 @@ from flask import Request, Response
 from fillbook.runtime.clock import Clock, real_epoch_seconds
 from fillbook.runtime.db import Database
 from fillbook.runtime.http import Refusal, answer
-from fillbook.tracker import access, brokers, health, lanes, page, syncing, trades
+from fillbook.tracker import access, auditing, brokers, health, lanes, page, syncing, trades
 from fillbook.tracker.model import DeskKey, single, trade_query
 from fillbook.values import frozen
 
 Handler = Callable[..., Response]
 CLOCKS_APART_SECONDS_MAX = 2
 BROKER_ROUTES: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "/timed/audit": auditing.audit,
     "/api/v1/trades": brokers.broker_trades,
     "/api/v1/trades/{trade_id}": brokers.broker_trade,
     "/api/v1/trades/{trade_id}/executions": brokers.broker_executions,

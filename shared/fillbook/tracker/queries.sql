@@ -222,3 +222,26 @@ select a.account_id, d.day::date as day, c.state
  cross join generate_series(:from_day::date::timestamp, :to_day::date::timestamp, interval '1 day') as d(day)
   left join ibkr.v_coverage_days c on c.account_id = a.account_id and c.day = d.day::date
  order by a.account_id, d.day;
+
+-- name: audit_findings
+-- The last audit of each book with what it found.
+select distinct on (book_id) book_id, ran_at, exit, findings
+  from ledger.v_audits
+ where book_id = any(:books::text[])
+ order by book_id, ran_at desc;
+
+-- name: last_reconciliations
+-- The last comparison of each book with its broker.
+select distinct on (book_id) book_id, as_of, source, result, breaks_open
+  from ledger.v_reconciliations
+ where book_id = any(:books::text[])
+ order by book_id, as_of desc, recorded_at desc;
+
+-- name: breaks
+-- Open differences between books and brokers, oldest first.
+select break_id, book_id, kind, instrument, ticker, direction::text as direction, currency, expected, actual, difference, cause,
+       note, sessions, first_seen_at, last_seen_at
+  from ledger.v_breaks
+ where book_id = any(:books::text[]) and resolved_at is null
+ order by first_seen_at, book_id, break_id
+ limit :limit;
