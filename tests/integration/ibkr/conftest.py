@@ -13,6 +13,9 @@ from infra.database.roles import login_role_statement
 from tests.support.ibkr_world import WORKER_GROUPS, Query, World
 
 ROLE = "ibkr_test_worker"
+EMPTY = """do $$ begin execute (
+    select 'truncate ' || string_agg(format('%I.%I', schemaname, tablename), ', ') || ' cascade'
+      from pg_tables where schemaname in ('ibkr', 'ledger') or (schemaname, tablename) = ('outbox', 'events')); end $$"""
 
 
 @pytest.fixture
@@ -35,5 +38,17 @@ def make_world(worker: Database, query: Query) -> Callable[..., World]:
 
     def make(**options: Any) -> World:
         return World(worker, query, **options)
+
+    return make
+
+
+@pytest.fixture
+def anew(db: Database, worker: Database, query: Query) -> Callable[[], World]:
+    """Empties the test's database and returns a desk on it."""
+
+    def make() -> World:
+        with db.transaction() as tx:
+            tx.execute(statement(EMPTY))
+        return World(worker, query)
 
     return make
