@@ -10,6 +10,7 @@ STAGES = {
     "decide": "the strategy alone: decisions per second and core",
     "receipts": "receipts at the door and at the worker: processor time, latency, rate, round trips",
     "webhook": "the webhook: requests per second and latency, against an empty handler",
+    "ibkr": "broker executions: first import, booked, again, one correction, against a row at a time",
     "rebuild": "a book from its journal again, against beancount and RP2 booking the same history",
     "e2e": "webhook to Discord: latency at a constant rate, against the same chain with empty handlers",
     "coldstart": "cold start of each function against a bare hello world",
@@ -24,7 +25,7 @@ def run(argv: list[str]) -> int:
     ]
     if unknown or "--help" in argv:
         sys.stdout.write(
-            "bench [STAGE …] [--runs N]; e2e also [--rate N[,N]] [--seconds N], rebuild also [--fills N]\n"
+            "bench [STAGE …] [--runs N]; e2e also [--rate N[,N]] [--seconds N], rebuild also [--fills N], ibkr also [--executions N[,N]]\n"
             + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
         )
         return 2 if unknown else 0

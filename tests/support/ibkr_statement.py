@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from fillbook.ibkr.model import Row
@@ -24,7 +25,10 @@ BOOK_TRADES = 9
 CASH_ROWS = 24
 TRIPLES, BUSTS, REBOOKS = 3, 2, 1
 SERIES = 2**33
-STOCKS = 12
+STOCKS, MANY_STOCKS = 12, 200
+FILLS_A_DAY = 3_000
+BEGINS = datetime(2025, 10, 6, 9, 30)
+DAY = timedelta(days=1)
 
 
 @dataclass(slots=True)
@@ -34,18 +38,20 @@ class _Teller:
     rng: random.Random
     number: int = 0
     rows: list[Row] = field(default_factory=list)
+    stocks: int = STOCKS
+    begins: datetime = datetime(2026, 1, 5, 9, 30)
 
     def next(self) -> int:
         self.number += 1
         return self.number
 
     def time(self) -> dict[str, str]:
-        second = self.number * 7 % 23_000
-        return {"dateTime": f"20260105;{9 + (1800 + second) // 3600:02}{(1800 + second) // 60 % 60:02}{second % 60:02}"}
+        at = self.begins + timedelta(seconds=self.number % FILLS_A_DAY * 7)
+        return {"dateTime": at.strftime("%Y%m%d;%H%M%S"), "tradeDate": at.strftime("%Y%m%d")}
 
     def stock(self) -> dict[str, str]:
-        number = self.rng.randrange(STOCKS)
-        return {"conid": str(SERIES + number), "symbol": f"ZZ{chr(65 + number)}"}
+        number = self.rng.randrange(self.stocks)
+        return {"conid": str(SERIES + number), "symbol": f"ZZ{number:03}"}
 
     def fill(self, order: int, quantity: str, price: str, name: str | None = None, **texts: str) -> dict[str, Any]:
         number = self.next()
@@ -133,8 +139,8 @@ def _cancelled(teller: _Teller, first: dict[str, Any], quantity: str, price: str
 
 
 def long_statement(executions: int, chunk: int) -> Iterator[list[Row]]:
-    """Plain orders of 1 to 59 fills without an end to their number, chunk by chunk: what a bench imports."""
-    teller = _Teller(random.Random(executions))
+    """Plain orders of 1 to 59 fills in the order of their times, day after day, chunk by chunk: what a bench imports."""
+    teller = _Teller(random.Random(executions), stocks=MANY_STOCKS, begins=BEGINS)
     told = 0
     while told < executions:
         teller.rows = []
@@ -143,6 +149,7 @@ def long_statement(executions: int, chunk: int) -> Iterator[list[Row]]:
             for _ in range(min(teller.rng.choice((1, 1, 2, 3, 5, LONGEST_ORDER)), chunk - len(teller.rows))):
                 quantity, price = _amounts(teller.rng)
                 teller.fill(order, side + quantity.lstrip("-"), price, **stock)
+                teller.begins += DAY * (teller.number % FILLS_A_DAY == 0)
         rows = teller.rows[: executions - told]
         told += len(rows)
         yield rows
