@@ -21,7 +21,7 @@ comment on column ibkr.sync_coverage.settles_from is 'First trade day that a com
 create index sync_coverage_settles_idx on ibkr.sync_coverage (account_id, settles_to) where settles_to is not null;
 
 alter table ibkr.accounts add column begins_at timestamptz;
-comment on column ibkr.accounts.begins_at is 'Where the booked history begins: an execution before it is in the opening balance already and is not booked.';
+comment on column ibkr.accounts.begins_at is 'As of when the opening balance was stated: an execution up to then that turns up later is in it already and is not booked.';
 
 -- Lock one account and say which texts are new:
 -- {account_id, payloads: [{ib_exec_id, payload_hash (hex), kind, source, transaction_id, observed_at}], events: [event_key]} ->

@@ -27,7 +27,7 @@ Payload = Sighting | CommissionReport
 class News:
     """What of a batch is new. ``returned``: known texts that speak again; ``unpaid``: rows whose commission is not known.
 
-    ``begins_at``: where the booked history begins (None: not known); ``has_quarantine``: whether any refused row is open.
+    ``begins_at``: as of when the opening balance was stated (None: unknown); ``has_quarantine``: whether any refused row is open.
     """
 
     payloads: tuple[Payload, ...]

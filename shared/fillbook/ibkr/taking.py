@@ -25,6 +25,9 @@ from fillbook.runtime.db import Call, Tx
 from fillbook.values import frozen
 
 
+NOT_A_POSITION = "CASH"
+
+
 @frozen
 class Taken:
     """What one batch changed. ``inserted``, ``updated``: rows sighted in it, by ib_exec_id; ``partitions``: to relay."""
@@ -84,9 +87,10 @@ def take_in(
 
 
 def _before_opening(begins_at: datetime | None, around: Surroundings, resolved: Resolution) -> dict[str, Anomaly]:
-    """Rows older than the opening balance, which holds their outcome already: kept and shown, never booked on top of it.
+    """Rows that the opening balance holds already, because they turned up after it: kept and shown, never booked on top of it.
 
-    What was told before stays told, also where a statement's row takes the place of inner pieces.
+    What was told before stays told, also where a statement's row takes the place of inner pieces. Currencies are no positions
+    at the broker, so no opening balance holds them.
     """
     if begins_at is None:
         return {}
@@ -100,7 +104,8 @@ def _before_opening(begins_at: datetime | None, around: Surroundings, resolved: 
         )
         for one in resolved.executions
         if is_told(one)
-        and one.facts.executed_at < begins_at
+        and one.facts.sec_type != NOT_A_POSITION
+        and one.facts.executed_at <= begins_at
         and one.slot not in around.booked
         and one.identity.settled_key not in known
     }

@@ -107,16 +107,17 @@ def test_what_was_executed_before_the_opening_balance_is_kept_and_shown_and_neve
     book_opening_once(world.db, FIRST, [position("160")], as_of=NOW, run_id=None, now=world.now)
     assert open_quantity(world) == 160
     older = flex(exec_id(2), "40", transactionID="5")
-    world.statement(older, flex(exec_id(3), "7", dateTime="20260106;110000", tradeDate="20260106"))
-    assert world.anomalies() == [("before_opening", exec_id(2))]
-    assert (sorted(world.states()), sorted(world.fills())) == ([exec_id(n) for n in (1, 2, 3)], [
-        f"{exec_id(n).rpartition('.')[0]}#0" for n in (1, 3)
-    ])
+    between = flex(exec_id(4), "5", dateTime="20260106;110000", tradeDate="20260106")
+    currency = flex(exec_id(5), "9", assetCategory="CASH", conid="12087792", symbol="EUR.USD")
+    world.statement(older, between, currency, flex(exec_id(3), "7", dateTime="20260106;170000", tradeDate="20260106"))
+    assert world.anomalies() == [("before_opening", exec_id(2)), ("before_opening", exec_id(4))]
+    assert sorted(world.states()) == [exec_id(n) for n in (1, 2, 3, 4, 5)]
+    assert sorted(world.fills()) == [f"{exec_id(n).rpartition('.')[0]}#0" for n in (1, 3, 5)]
     assert open_quantity(world) == 167
     world.statement(flex(exec_id(1), "50", seen=90, dateTime="20260106;103000", tradeDate="20260106"))
     assert open_quantity(world) == 157
     world.statement(cancel("-40", transactionID="6", origTransactionID="5"))
-    assert world.anomalies() == []
+    assert world.anomalies() == [("before_opening", exec_id(4))]
     assert open_quantity(world) == 157
 
 
