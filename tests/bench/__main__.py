@@ -25,8 +25,8 @@ def run(argv: list[str]) -> int:
     ]
     if unknown or "--help" in argv:
         sys.stdout.write(
-            "bench [STAGE …] [--runs N]; e2e also [--rate N[,N]] [--seconds N], rebuild also [--fills N], ibkr also [--executions N[,N]]\n"
-            + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
+            "bench [STAGE …] [--runs N]; e2e also [--rate N[,N]] [--seconds N], rebuild also [--fills N],\n"
+            "ibkr also [--executions N[,N]]\n" + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
         )
         return 2 if unknown else 0
     options = [word for word in argv if word not in STAGES]

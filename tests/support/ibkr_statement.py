@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from fillbook.calendar import NEW_YORK
 from fillbook.ibkr.model import Row
 from tests.support.ibkr import cancel, exec_id, flex
 
@@ -27,7 +28,7 @@ TRIPLES, BUSTS, REBOOKS = 3, 2, 1
 SERIES = 2**33
 STOCKS, MANY_STOCKS = 12, 200
 FILLS_A_DAY = 3_000
-BEGINS = datetime(2025, 10, 6, 9, 30)
+BEGINS = datetime(2025, 10, 6, 9, 30, tzinfo=NEW_YORK)
 DAY = timedelta(days=1)
 
 
@@ -39,7 +40,7 @@ class _Teller:
     number: int = 0
     rows: list[Row] = field(default_factory=list)
     stocks: int = STOCKS
-    begins: datetime = datetime(2026, 1, 5, 9, 30)
+    begins: datetime = datetime(2026, 1, 5, 9, 30, tzinfo=NEW_YORK)
 
     def next(self) -> int:
         self.number += 1
@@ -97,7 +98,8 @@ def _combos(teller: _Teller) -> None:
         for _ in range(COMBO_FILLS // COMBO_ORDERS):
             pair = f"{teller.next():08x}"
             for slot, order, sign, higher in (("02", near, "", 0), ("03", far, "-", 5)):
-                leg = {"conid": str(3 * SERIES + strike + higher), "symbol": f"ZZA 260116C{strike + higher:08}", "strike": f"{strike + higher}"}
+                price = strike + higher
+                leg = {"conid": str(3 * SERIES + price), "symbol": f"ZZA 260116C{price:08}", "strike": str(price)}
                 name = exec_id(pair, slot=slot)
                 teller.fill(order, f"{sign}2", f"{teller.rng.randrange(100, 900) / 100}", name, **option, **leg)
 

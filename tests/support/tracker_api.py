@@ -119,7 +119,11 @@ def _operation(path: str, key: str, names: frozenset[str]) -> dict[str, Any]:
         }
     return {
         "parameters": [
-            *({"name": name, "in": "path", "required": True, "schema": IN_PATH[name]} for name in IN_PATH if f"{{{name}}}" in path),
+            *(
+                {"name": name, "in": "path", "required": True, "schema": schema}
+                for name, schema in IN_PATH.items()
+                if f"{{{name}}}" in path
+            ),
             *({"name": name, "in": "query", "required": False, "schema": schemas[name]} for name in sorted(names)),
         ],
         "responses": {

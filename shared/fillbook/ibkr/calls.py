@@ -17,8 +17,8 @@ from fillbook.runtime.config import Config
 from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.outgoing import read_json, session
 
-CONNECT_SECONDS = 3.0
-ANSWER_SECONDS = 30.0
+CONNECT_SECONDS = 3
+ANSWER_SECONDS = 30
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 PAGES_MAX = 200
 
@@ -53,8 +53,7 @@ class Desk:
         """The items of a list, page after page, ``most`` at most."""
         for _ in range(PAGES_MAX):
             page = self.read(path, **parameters)
-            for item in page["items"][:most]:
-                yield item
+            yield from page["items"][:most]
             most -= len(page["items"])
             if most <= 0 or page["next"] is None:
                 return

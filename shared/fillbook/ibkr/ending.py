@@ -75,7 +75,9 @@ def _document(tx: Tx, metrics: SyncMetrics, ending: Ending, accounts: dict[int, 
                 "earliest_seen_at": one.earliest_seen_at,
                 "latest_seen_at": one.latest_seen_at,
                 "is_complete": one.is_complete,
-                "settles_from": min((first for account_id, first, _ in ending.settles if account_id == one.account_id), default=None),
+                "settles_from": min(
+                    (first for account_id, first, _ in ending.settles if account_id == one.account_id), default=None
+                ),
                 "settles_to": max((last for account_id, _, last in ending.settles if account_id == one.account_id), default=None),
             }
             for one in metrics.covered

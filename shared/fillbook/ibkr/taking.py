@@ -24,7 +24,6 @@ from fillbook.ibkr.words import AnomalyKind, State
 from fillbook.runtime.db import Call, Tx
 from fillbook.values import frozen
 
-
 NOT_A_POSITION = "CASH"
 
 

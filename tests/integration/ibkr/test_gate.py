@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -33,9 +33,11 @@ def test_the_statement_holds_every_shape_in_its_number() -> None:
     legs = [one for one in facts if one.sec_type == "OPT" and one.transaction_type == "ExchTrade"]
     late = [one for one in facts if one.sec_type == "CASH" and one.trade_day != one.executed_at.date()]
     assert len(sightings) >= 671
-    assert 320 <= len(orders) <= 360 and max(orders.values()) == 59
+    assert 320 <= len(orders) <= 360
+    assert max(orders.values()) == 59
     assert sum(count > 1 for count in alike.values()) >= 65
-    assert len(legs) == 240 and {one.brokerage_order_id for one in legs} == {None}
+    assert len(legs) == 240
+    assert {one.brokerage_order_id for one in legs} == {None}
     assert sum(one.transaction_type == "BookTrade" for one in facts) == 9
     assert len(late) == 24
     assert sum(isinstance(row, Cancel) for row in ROWS) == 3 + 2 + 1
@@ -43,11 +45,11 @@ def test_the_statement_holds_every_shape_in_its_number() -> None:
 
 
 @pytest.fixture
-def serial(anew: Callable[[], World]) -> Iterator[tuple[World, str]]:
+def serial(anew: Callable[[], World]) -> tuple[World, str]:
     """The statement told in order by one worker, and the canonical export of that."""
     world = anew()
     world.imported(Statement(ROWS))
-    yield world, world.export()
+    return world, world.export()
 
 
 def chunks(rows: list[Row], chance: random.Random) -> list[list[Row]]:

@@ -17,6 +17,7 @@ from tests.support.ibkr import FIRST
 from tests.support.ibkr_histories import commissions, days
 from tests.support.ibkr_world import Query, Socket, Statement, World
 
+
 def tell(world: World, rows: list[Row]) -> None:
     """Rows of one run, each by the door it came through; cancels and statement rows in one document."""
     flexed = [row for row in rows if getattr(row, "source", None) is None or getattr(row, "source", None) != "tws"]

@@ -95,7 +95,8 @@ def test_open_breaks_are_listed_with_cause_and_age(world: World, desk: str, caps
     assert desk
     assert verbs.main(["list_breaks"]) == 0
     (line,) = capsys.readouterr().out.splitlines()[1:]
-    assert "ibkr:U1234567" in line and "position_quantity" in line
+    assert "ibkr:U1234567" in line
+    assert "position_quantity" in line
     assert verbs.main(["list_breaks", "--json", "--book", "ibkr:U1234567"]) == 0
     (row,) = [json.loads(one) for one in capsys.readouterr().out.splitlines()]
     assert {row["expected"], row["actual"]} == {"90", "100"}
@@ -142,7 +143,8 @@ def test_a_job_is_shown_and_only_asked_for_with_yes(
         assert verbs.main([*wanted, "--yes"]) == 0
         ((path, body, authorization),) = seen
     assert (path, body) == ("/api/v1/jobs", {"job_type": "trades.sync", "payload": {"client_id": 12, "lookback_days": 3}})
-    assert authorization is not None and authorization.startswith("Bearer ")
+    assert authorization is not None
+    assert authorization.startswith("Bearer ")
     assert [asked[1]["audience"] for asked in identity] == ["https://execution-sync.invalid"]  # type: ignore[index]
     assert f"job {JOB}: queued" in capsys.readouterr().out
 
@@ -158,11 +160,16 @@ def test_the_quarantine_is_listed_without_obeying_its_text_and_a_row_is_accepted
         "detail": "short",
         "raw": "\x1b[2J" + "x" * 900,
     }
-    with scripted((200, json.dumps({"items": [row]})), (200, json.dumps({"id": QUARANTINED, "state": "accepted"}))) as (url, seen):
+    with scripted((200, json.dumps({"items": [row]})), (200, json.dumps({"id": QUARANTINED, "state": "accepted"}))) as (
+        url,
+        seen,
+    ):
         monkeypatch.setenv("EXECUTION_SYNC_URL", url)
         assert verbs.main(["list_quarantine"]) == 0
         shown = capsys.readouterr().out
-        assert "\x1b" not in shown and "?[2Jxxx" in shown and len(shown.splitlines()[1]) < 300
+        assert "\x1b" not in shown
+        assert "?[2Jxxx" in shown
+        assert len(shown.splitlines()[1]) < 300
         accept = ["accept_quarantined", QUARANTINED, "--reason", "a test row of the broker"]
         assert verbs.main(accept) == 0
         assert len(seen) == 1

@@ -159,7 +159,7 @@ def test_a_merged_trade_names_its_heir_and_is_left_out_of_the_list(world: World,
 
 def test_executions_show_what_was_superseded_and_link_to_it(world: World, reader: FlaskClient) -> None:
     world.socket(tws(exec_id(1, 1), "BOT", "100"), tws(exec_id(1, 2), "BOT", "60"), tws(exec_id(2), "BOT", "5", conId="12"))
-    (trade,) = [item for item in ask(reader, "/api/v1/trades")[1]["items"]]
+    (trade,) = list(ask(reader, "/api/v1/trades")[1]["items"])
     path = f"/api/v1/trades/{trade['trade_id']}/executions"
     rows = {row["ib_exec_id"]: row for row in ask(reader, path)[1]["items"]}
     assert {name: (row["state"], row["is_canonical"]) for name, row in rows.items()} == {
@@ -275,7 +275,8 @@ def test_health_names_what_fails_and_what_waits(world: World, reader: FlaskClien
     world.query("update ibkr.accounts set opened_at = null where id = 2")
     refused = read_row(tws_raw(exec_id(8), shares="-5"), Source.TWS)
     stray = read_row(tws_raw(exec_id(9), acctNumber="U999"), Source.TWS)
-    assert isinstance(refused, Refusal) and isinstance(stray, Refusal)
+    assert isinstance(refused, Refusal)
+    assert isinstance(stray, Refusal)
     world.sync(Socket([tws(exec_id(1, 1), conId="11"), tws(exec_id(1, 2), conId="12")], [refused, stray]))
     first, second = ask(reader, "/api/v1/sync/health")[1]["accounts"]
     (source,) = first["sources"]
