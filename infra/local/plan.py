@@ -18,6 +18,8 @@ from infra.manifest import DATABASE_ENV, Function, Manifest
 
 THREADS_MAX = 8
 THREADS_MAX_WITHOUT_DATABASE = 16
+OPERATOR_SPEAKS_TO = ("trade_tracker", "execution_sync")
+"""Functions that an operator's verbs call over HTTP."""
 DISCORD_WEBHOOKS = {
     "DISCORD_EXECUTIONS_WEBHOOK": "executions",
     "DISCORD_OPS_WEBHOOK": "ops",
@@ -106,6 +108,12 @@ def operator_settings(manifest: Manifest, place: Place) -> dict[str, str]:
         "FILLBOOK_LOCAL_URL": place.control_url,
         "FILLBOOK_DESK_CLOCK": place.clock_path,
         "FILLBOOK_DESK_KEY": place.secrets["desk_key"],
+        **{f"{name.upper()}_URL": place.urls[name] for name in OPERATOR_SPEAKS_TO if name in place.urls},
+        **{
+            f"{name.upper()}_AUDIENCE": audience(manifest.functions[name])
+            for name in OPERATOR_SPEAKS_TO
+            if name in place.urls and name in manifest.functions
+        },
     }
 
 

@@ -1,4 +1,4 @@
-// The first Trade Tracker: three requests, every ten seconds, shown as they come. The server's decimal texts are never turned
+// The first Trade Tracker: five requests, every ten seconds, shown as they come. The server's decimal texts are never turned
 // into floating point numbers: they are cut for display, and their sign is read from the text.
 
 const REFRESH_MS = 10_000;
@@ -124,6 +124,45 @@ function showHealth(health) {
   );
 }
 
+const sum = (counts) => Object.values(counts).reduce((total, count) => total + count, 0);
+const named = (counts) => Object.entries(counts).map(([name, count]) => `${name} ${count}`).join(", ");
+
+function count(counts) {
+  const cell = make("td", String(sum(counts)), sum(counts) ? "number late" : "number");
+  cell.title = named(counts);
+  return cell;
+}
+
+function source(account, one, isFirst) {
+  const row = make("tr");
+  const covered = one?.covered_from_ts ? `${clock(one.covered_from_ts, true)} – ${clock(one.covered_to_ts, true)}` : "—";
+  row.append(
+    make("td", isFirst ? account.code : ""),
+    make("td", one ? `${one.source} ${one.kind}` : "—"),
+    make("td", one ? one.state + (one.error_class ? ` (${one.error_class})` : "") : "never", one?.state === "ok" ? "" : "late"),
+    make("td", one ? `${clock(one.started_ts, true)} · ${one.run_state}` : "—"),
+    make("td", covered),
+  );
+  if (!isFirst) {
+    const rest = make("td");
+    rest.colSpan = 4;
+    row.append(rest);
+    return row;
+  }
+  const breaks = {};
+  for (const found of account.breaks) breaks[`${found.kind}: ${found.cause}`] = found.count;
+  const book = account.is_opening_missing ? make("td", "opening balance missing", "late") : make("td", "opened");
+  row.append(count(account.anomalies), count(account.quarantine), count(breaks), book);
+  return row;
+}
+
+function showSync(sync) {
+  at("sync").hidden = sync.accounts.length === 0;
+  at("sync-count").textContent = `· ${sync.accounts.length}`;
+  const rows = sync.accounts.flatMap((account) => (account.sources.length ? account.sources : [null]).map((one, number) => source(account, one, number === 0)));
+  at("sync-rows").replaceChildren(...rows);
+}
+
 function show(trades, lanes, health) {
   const open = trades.trades.filter((trade) => trade.status === "OPEN");
   at("positions").replaceChildren(...open.map(card));
@@ -146,13 +185,15 @@ async function refresh() {
     try {
       const health = await get("/timed/health");
       const since = health.activity.day_start_ts;
-      const [open, day, lanes] = await Promise.all([
+      const [open, day, lanes, sync] = await Promise.all([
         get("/timed/trades?status=open&include=lots,actions&limit=1000"),
         get(`/timed/trades?since=${since}&include=actions&limit=1000`),
         get("/timed/lanes"),
+        get("/api/v1/sync/health"),
       ]);
       const byId = new Map([...day.trades, ...open.trades].map((trade) => [trade.position_id, trade]));
       show({ ...open, trades: [...byId.values()] }, lanes, health);
+      showSync(sync);
       wait = REFRESH_MS;
     } catch (error) {
       if (error.isKey) return logOut(error.message);

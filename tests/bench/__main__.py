@@ -10,6 +10,7 @@ STAGES = {
     "decide": "the strategy alone: decisions per second and core",
     "receipts": "receipts at the door and at the worker: processor time, latency, rate, round trips",
     "webhook": "the webhook: requests per second and latency, against an empty handler",
+    "ibkr": "broker executions: first import, booked, again, one correction, against a row at a time",
     "rebuild": "a book from its journal again, against beancount and RP2 booking the same history",
     "ibkr_flex": "a statement of 50,000 rows parsed: processor time and memory, against expat alone",
     "e2e": "webhook to Discord: latency at a constant rate, against the same chain with empty handlers",
@@ -25,8 +26,8 @@ def run(argv: list[str]) -> int:
     ]
     if unknown or "--help" in argv:
         sys.stdout.write(
-            "bench [STAGE …] [--runs N]; e2e also [--rate N[,N]] [--seconds N], rebuild also [--fills N]\n"
-            + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
+            "bench [STAGE …] [--runs N]; e2e also [--rate N[,N]] [--seconds N], rebuild also [--fills N],\n"
+            "ibkr also [--executions N[,N]]\n" + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
         )
         return 2 if unknown else 0
     options = [word for word in argv if word not in STAGES]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fillbook.tracker import auditing, filters
 from fillbook.tracker.lanes import CARDS_MAX
 from fillbook.tracker.lanes import PARAMETERS as LANE_PARAMETERS
 from fillbook.tracker.model import DIRECTIONS, LIMIT_MAX, SOURCES, STATUSES, TICKER_LENGTH_MAX, TRADE_PARAMETERS
@@ -60,7 +61,35 @@ FRAME = {
     "count": {"type": "integer", "minimum": 0},
     "has_more": {"type": "boolean"},
 }
-PATHS = {**LISTS, "/timed/lanes": ("lanes", LANE_PARAMETERS), "/timed/health": ("status", frozenset[str]())}
+BROKERS = {
+    "/timed/audit": ("audits", auditing.PARAMETERS),
+    "/api/v1/trades": ("items", filters.TRADE_PARAMETERS),
+    "/api/v1/trades/{trade_id}": ("trade", frozenset[str]()),
+    "/api/v1/trades/{trade_id}/executions": ("items", filters.EXECUTION_PARAMETERS),
+    "/api/v1/accounts/{account}/sync-runs": ("items", filters.RUN_PARAMETERS),
+    "/api/v1/sync/health": ("accounts", frozenset[str]()),
+    "/api/v1/sync/coverage": ("days", filters.COVERAGE_PARAMETERS),
+}
+BROKER_SCHEMAS: dict[str, dict[str, Any]] = {
+    "book_id": {"type": "string", "minLength": 1, "maxLength": auditing.BOOK_LENGTH_MAX, "examples": ["live", "ibkr:U1"]},
+    "account_id": {"type": "string", "examples": ["1", "9223372036854775807"]},
+    "status": {"enum": list(filters.TRADE_STATUSES)},
+    "symbol": {"type": "string", "minLength": 1, "maxLength": filters.SYMBOL_LENGTH_MAX, "examples": ["AAPL"]},
+    "limit": {"type": "integer", "minimum": 1, "maximum": filters.LIMIT_MAX},
+    "after": {"type": "string", "description": "`next` of the page before."},
+    "executed_from": INSTANT,
+    "executed_to": INSTANT,
+    "include_merged": {"enum": list(filters.FLAGS)},
+    "is_canonical": {"enum": list(filters.FLAGS)},
+    "include": {"enum": ["raw", "history", "raw,history"]},
+    "from": {"type": "string", "format": "date"},
+    "to": {"type": "string", "format": "date"},
+}
+IN_PATH: dict[str, dict[str, Any]] = {
+    "trade_id": {"type": "string", "format": "uuid"},
+    "account": {"type": "string", "examples": ["1"]},
+}
+PATHS = {**LISTS, "/timed/lanes": ("lanes", LANE_PARAMETERS), "/timed/health": ("status", frozenset[str]()), **BROKERS}
 
 
 def tracker_document() -> dict[str, Any]:
@@ -68,7 +97,7 @@ def tracker_document() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Fillbook read API", "version": "1"},
-        "paths": {path: {"get": _operation(key, names)} for path, (key, names) in PATHS.items()},
+        "paths": {path: {"get": _operation(path, key, names)} for path, (key, names) in PATHS.items()},
         "components": {
             "schemas": {"Error": ERROR},
             "securitySchemes": {"desk_key": {"type": "http", "scheme": "bearer"}},
@@ -77,7 +106,8 @@ def tracker_document() -> dict[str, Any]:
     }
 
 
-def _operation(key: str, names: frozenset[str]) -> dict[str, Any]:
+def _operation(path: str, key: str, names: frozenset[str]) -> dict[str, Any]:
+    schemas = BROKER_SCHEMAS if path in BROKERS else SCHEMAS
     refused = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
     found: dict[str, Any] = {"type": "object", "required": [key]}
     if "known_as_of" in names:
@@ -88,12 +118,21 @@ def _operation(key: str, names: frozenset[str]) -> dict[str, Any]:
             "additionalProperties": False,
         }
     return {
-        "parameters": [{"name": name, "in": "query", "required": False, "schema": SCHEMAS[name]} for name in sorted(names)],
+        "parameters": [
+            *(
+                {"name": name, "in": "path", "required": True, "schema": schema}
+                for name, schema in IN_PATH.items()
+                if f"{{{name}}}" in path
+            ),
+            *({"name": name, "in": "query", "required": False, "schema": schemas[name]} for name in sorted(names)),
+        ],
         "responses": {
             "200": {"description": "What is asked for.", "content": {"application/json": {"schema": found}}},
             "400": {"description": "A parameter is wrong; it is named.", **refused},
             "401": {"description": "No key, an unknown or an expired one.", **refused},
-            "404": {"description": "No such book for this key.", **refused},
+            "403": {"description": "The key lacks the scope.", **refused},
+            "404": {"description": "No such book, trade or account for this key.", **refused},
+            "410": {"description": "A cursor of an older version.", **refused},
             "503": {"description": "The database is away; come back.", **refused},
         },
     }

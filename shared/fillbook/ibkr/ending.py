@@ -7,14 +7,14 @@ complete run of the account announces that it is over. Source: ibkr.md 10.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from fillbook.ibkr import alerts, ids, store
 from fillbook.ibkr.allowlist import Account, AllowList
 from fillbook.ibkr.model import SyncMetrics
 from fillbook.ibkr.tally import counts_of
-from fillbook.ibkr.words import AnomalyKind
+from fillbook.ibkr.words import AnomalyKind, RunSource
 from fillbook.outbox.model import Event
 from fillbook.outbox.service import partitions_of
 from fillbook.runtime.db import Call, Database, Tx
@@ -22,6 +22,8 @@ from fillbook.values import frozen
 
 STALLED_RUNS: Final = 3
 CURSOR_STALLED: Final = "cursor_stalled"
+_DAY_BEFORE: Final = timedelta(days=1)
+_DAYS_AFTER: Final = timedelta(days=4)
 
 
 @frozen
@@ -69,19 +71,25 @@ def _document(tx: Tx, metrics: SyncMetrics, ending: Ending, accounts: dict[int, 
                 "earliest_seen_at": one.earliest_seen_at,
                 "latest_seen_at": one.latest_seen_at,
                 "is_complete": one.is_complete,
+                "settles_from": min(
+                    (first for account_id, first, _ in ending.settles if account_id == one.account_id), default=None
+                ),
+                "settles_to": max((last for account_id, _, last in ending.settles if account_id == one.account_id), default=None),
             }
             for one in metrics.covered
         ],
-        "anomalies": _unsettled(tx, ending, accounts),
+        "anomalies": _unsettled(tx, metrics, ending, accounts),
     }
 
 
-def _unsettled(tx: Tx, ending: Ending, accounts: dict[int, Account]) -> list[dict[str, Any]]:
-    """Rows the socket told of days that a complete statement covers without them; they keep counting."""
+def _unsettled(tx: Tx, metrics: SyncMetrics, ending: Ending, accounts: dict[int, Account]) -> list[dict[str, Any]]:
+    """Rows the socket told of days that a complete statement covers without them, whichever came first; they keep counting."""
     found: dict[str, dict[str, Any]] = {}
-    for account_id, from_day, to_day in ending.settles:
-        rows = tx.query(store.QUERIES["unsettled"], account_id=account_id, from_day=from_day, to_day=to_day)
-        for row in rows:
+    asked = [("unsettled", *settled) for settled in ending.settles]
+    if metrics.source is RunSource.TWS:
+        asked += [("unsettled_late", *days) for days in _days_seen(metrics, accounts)]
+    for name, account_id, from_day, to_day in asked:
+        for row in tx.query(store.QUERIES[name], account_id=account_id, from_day=from_day, to_day=to_day):
             anomaly = ids.anomaly_id(accounts[account_id].code, AnomalyKind.NOT_SETTLED, row["ib_exec_id"])
             found[anomaly] = {
                 "id": anomaly,
@@ -91,6 +99,15 @@ def _unsettled(tx: Tx, ending: Ending, accounts: dict[int, Account]) -> list[dic
                 "details": {"trade_day": row["trade_day"]},
             }
     return [found[key] for key in sorted(found)]
+
+
+def _days_seen(metrics: SyncMetrics, accounts: dict[int, Account]) -> list[tuple[int, date, date]]:
+    """Trade days that the rows of a run may belong to: an evening's fill of a currency belongs to the next weekday."""
+    return [
+        (one.account_id, one.earliest_seen_at.date() - _DAY_BEFORE, one.latest_seen_at.date() + _DAYS_AFTER)
+        for one in metrics.covered
+        if one.account_id in accounts and one.earliest_seen_at is not None and one.latest_seen_at is not None
+    ]
 
 
 def _alerts(tx: Tx, metrics: SyncMetrics, ending: Ending, accounts: dict[int, Account]) -> list[Event]:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from fillbook.ibkr import flex_row, tws_row
+from fillbook.ibkr import flex_row, ids, tws_row
 from fillbook.ibkr.allowlist import Account, AllowList
 from fillbook.ibkr.fields import Refused, is_storable
 from fillbook.ibkr.model import CommissionReport, RawRow, Refusal, Row, Sighting, Texts
@@ -64,6 +64,15 @@ def refusal(source: str, account_text: str, reason: Reason, detail: str, raw: Te
         detail=detail[:_DETAIL_MAX],
         raw=text[:RAW_TEXT_MAX],
     )
+
+
+def quarantined_as(row: Row) -> str:
+    """The id that a row's text has in quarantine if it was refused before; a zone told by the target is not the broker's."""
+    raw = {name: text for name, text in row.raw.items() if name != tws_row.BARE_TIME_ZONE}
+    source = Source.TWS if isinstance(row, CommissionReport) else row.source
+    code = "" if isinstance(row, CommissionReport) else row.account_code
+    account_text = account_text_of(RawRow(source=source, raw=raw, observed_at=row.observed_at, account_text=code))
+    return ids.quarantine_id(source.value, account_text, refusal(source.value, account_text, Reason.BAD_TEXT, "", raw).raw)
 
 
 def assign_commissions(rows: Iterable[Row]) -> tuple[list[CommissionReport], list[tuple[int, str]]]:

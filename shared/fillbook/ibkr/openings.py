@@ -2,7 +2,8 @@
 
 What the broker holds at ``as_of``, less the executions of ours up to then, was held before our history began; it is booked
 as fills at the broker's average cost, and then everything stored is told. Until that has happened executions are stored and
-shown, but neither booked nor told. No opening is invented for what the broker does not list. Source: ibkr.md 13.
+shown, but neither booked nor told. What turns up afterwards and was executed up to ``as_of`` is in the opening balance already
+(``taking.py``). No opening is invented for what the broker does not list. Source: ibkr.md 13.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def book_opening_once(
         document = store.apply_document(account, run_id, now, _NOTHING)
         document |= {"booked": [columns.booked_row(one) for one in telling.booked]}
         tx.send(Call("ibkr.apply", document))
-        tx.execute(store.QUERIES["mark_opened"], account_id=account.account_id, run_id=run_id, now=now)
+        tx.execute(store.QUERIES["mark_opened"], account_id=account.account_id, run_id=run_id, now=now, begins_at=as_of)
         return tuple(sorted(partitions | set(told)))
 
     return ledger.run(db, work)
@@ -66,13 +67,13 @@ def opening_fills(
     for row in executions:
         if is_told(row) and row.facts.executed_at <= as_of:
             since[row.facts.conid] = since.get(row.facts.conid, ZERO) + row.facts.signed_quantity
-    begin = min((row.facts.executed_at for row in executions), default=as_of)
+    at = min([row.facts.executed_at for row in executions] + [as_of]) - _BEFORE
     known: Mapping[int, Execution] = {row.facts.conid: row for row in executions}
     fills = []
     for position in sorted(positions, key=lambda one: one.conid):
         held = position.quantity - since.get(position.conid, ZERO)
         if held and position.account_id == account.account_id:
-            fills.append(_opening(account, position, held, known.get(position.conid), min(begin, as_of) - _BEFORE, now))
+            fills.append(_opening(account, position, held, known.get(position.conid), at, now))
     return fills
 
 

@@ -74,6 +74,15 @@ select ib_exec_id, trade_day
  where account_id = :account_id and trade_day between :from_day and :to_day and is_canonical and sources = '{tws}'
  order by ib_exec_id
 
+-- name: unsettled_late
+-- Rows of days that a complete statement settled before and that only the socket tells, of one account.
+select e.ib_exec_id, e.trade_day
+  from ibkr.trade_executions e
+ where e.account_id = :account_id and e.trade_day between :from_day and :to_day and e.is_canonical and e.sources = '{tws}'
+   and exists (select from ibkr.sync_coverage c
+                where c.account_id = e.account_id and c.settles_to >= e.trade_day and c.settles_from <= e.trade_day)
+ order by e.ib_exec_id
+
 -- name: stalled
 -- Accounts whose last three runs of a source covered nothing completely.
 select s.account_id
@@ -110,7 +119,9 @@ select to_jsonb(e) - 'raw' as execution, t.match_kind
 
 -- name: mark_opened
 -- Note that the opening balance of an account is booked.
-update ibkr.accounts set opened_at = :now, opening_run_id = :run_id, updated_at = :now where id = :account_id and opened_at is null
+update ibkr.accounts
+   set opened_at = :now, opening_run_id = :run_id, begins_at = :begins_at, updated_at = :now
+ where id = :account_id and opened_at is null
 
 -- name: lock_account
 -- Take the account's lock until the end of the transaction and say whether its opening balance is booked.

@@ -25,13 +25,18 @@ Payload = Sighting | CommissionReport
 
 @frozen
 class News:
-    """What of a batch is new. ``returned``: known texts that speak again; ``unpaid``: rows whose commission is not known."""
+    """What of a batch is new. ``returned``: known texts that speak again; ``unpaid``: rows whose commission is not known.
+
+    ``begins_at``: as of when the opening balance was stated (None: unknown); ``has_quarantine``: whether any refused row is open.
+    """
 
     payloads: tuple[Payload, ...]
     returned: tuple[Payload, ...]
     cancels: tuple[Cancel, ...]
     unpaid: frozenset[str]
     is_opened: bool
+    begins_at: datetime | None = None
+    has_quarantine: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -67,6 +72,8 @@ def news(tx: Tx, account: Account, payloads: Sequence[Payload], cancels: Sequenc
         cancels=tuple(cancel for cancel in cancels if cancel.event_key in events),
         unpaid=frozenset(answer["unpaid"]),
         is_opened=bool(answer["is_opened"]),
+        begins_at=None if answer["begins_at"] is None else datetime.fromisoformat(answer["begins_at"]),
+        has_quarantine=bool(answer["has_quarantine"]),
     )
 
 
@@ -216,6 +223,12 @@ def put_aside(refusals: Iterable[Refusal], run_id: str | None, now: datetime) ->
         for one in refusals
     ]
     return Call("ibkr.put_aside", {"run_id": run_id, "now": now, "rows": rows})
+
+
+def resolve_quarantine(found: News) -> Call:
+    """Settle refused rows whose very text is read well now: the account was let in, or a bare time may be read."""
+    read = [*found.payloads, *found.cancels]
+    return Call("ibkr.resolve_quarantine", {"ids": sorted({intake.quarantined_as(one) for one in read})})
 
 
 def allow_list(tx: Tx) -> AllowList:

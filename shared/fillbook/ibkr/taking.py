@@ -16,13 +16,15 @@ from fillbook.ibkr import columns, store
 from fillbook.ibkr.allowlist import Account
 from fillbook.ibkr.booking import tell
 from fillbook.ibkr.corrections import Settlement, settle
-from fillbook.ibkr.fills import Slot
+from fillbook.ibkr.fills import Slot, is_told
 from fillbook.ibkr.model import Anomaly, Cancel, CommissionReport, Execution, Row, Sighting
 from fillbook.ibkr.parents import Resolution, resolve
 from fillbook.ibkr.store import Payload, Surroundings
-from fillbook.ibkr.words import State
+from fillbook.ibkr.words import AnomalyKind, State
 from fillbook.runtime.db import Call, Tx
 from fillbook.values import frozen
+
+NOT_A_POSITION = "CASH"
 
 
 @frozen
@@ -59,10 +61,14 @@ def take_in(
     resolved = resolve(account, [*settled.executions, *rest], around.order_sizes, former)
     changed = _Changes(around, resolved)
     unpaid = {one.ib_exec_id for one in resolved.executions if one.is_canonical and one.facts.commission is None}
-    _fill(document, account, settled, resolved, changed, _unpaid(ambiguous, unpaid))
+    early = _before_opening(found.begins_at, around, resolved) if found.is_opened else {}
+    _fill(document, account, settled, resolved, changed, [*_unpaid(ambiguous, unpaid), *early.values()])
     partitions: tuple[int, ...] = ()
+    if found.has_quarantine:
+        tx.send(store.resolve_quarantine(found))
     if found.is_opened:
-        before, after = list(around.executions.values()), list(resolved.executions)
+        before = [one for one in around.executions.values() if one.ib_exec_id not in early]
+        after = [one for one in resolved.executions if one.ib_exec_id not in early]
         match_kinds = {trade.trade_id: trade.match_kind for trade in resolved.trades}
         telling, partitions = tell(tx, account, before, after, around.booked, match_kinds, now)
         document["booked"] = [columns.booked_row(one) for one in telling.booked]
@@ -77,6 +83,31 @@ def take_in(
         anomalies=len(document["anomalies"]),
         partitions=partitions,
     )
+
+
+def _before_opening(begins_at: datetime | None, around: Surroundings, resolved: Resolution) -> dict[str, Anomaly]:
+    """Rows that the opening balance holds already, because they turned up after it: kept and shown, never booked on top of it.
+
+    What was told before stays told, also where a statement's row takes the place of inner pieces. Currencies are no positions
+    at the broker, so no opening balance holds them.
+    """
+    if begins_at is None:
+        return {}
+    known = {one.identity.settled_key for one in around.executions.values() if one.slot in around.booked}
+    return {
+        one.ib_exec_id: Anomaly(
+            account_id=one.account_id,
+            kind=AnomalyKind.BEFORE_OPENING,
+            subject=one.ib_exec_id,
+            details={"executed_at": one.facts.executed_at.isoformat(), "begins_at": begins_at.isoformat()},
+        )
+        for one in resolved.executions
+        if is_told(one)
+        and one.facts.sec_type != NOT_A_POSITION
+        and one.facts.executed_at <= begins_at
+        and one.slot not in around.booked
+        and one.identity.settled_key not in known
+    }
 
 
 def _distinct(rows: Iterable[Row]) -> tuple[list[Payload], list[Cancel]]:
@@ -160,7 +191,8 @@ def _fill(
         for one in sorted(changed.moved, key=lambda one: one.ib_exec_id)
     ]
     document["anomalies"] = store.anomaly_rows(account, [*settled.anomalies, *resolved.anomalies, *ambiguous])
-    document["examined"] = store.examined_rows(settled.examined | resolved.examined)
+    looked_at = {(AnomalyKind.BEFORE_OPENING, one.ib_exec_id) for one in resolved.executions}
+    document["examined"] = store.examined_rows(settled.examined | resolved.examined | looked_at)
 
 
 def of_account(rows: Iterable[Row]) -> dict[int, list[Row]]:

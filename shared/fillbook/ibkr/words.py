@@ -172,3 +172,4 @@ class AnomalyKind(StrEnum):
     COMMISSION_AMBIGUOUS = "commission_ambiguous"
     CURSOR_STALLED = "cursor_stalled"
     SYNC_FAILED = "sync_failed"
+    BEFORE_OPENING = "before_opening"

@@ -12,12 +12,21 @@ from flask import Request, Response
 from fillbook.runtime.clock import Clock, real_epoch_seconds
 from fillbook.runtime.db import Database
 from fillbook.runtime.http import Refusal, answer
-from fillbook.tracker import access, health, lanes, page, trades
+from fillbook.tracker import access, auditing, brokers, health, lanes, page, syncing, trades
 from fillbook.tracker.model import DeskKey, single, trade_query
 from fillbook.values import frozen
 
 Handler = Callable[..., Response]
 CLOCKS_APART_SECONDS_MAX = 2
+BROKER_ROUTES: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "/timed/audit": auditing.audit,
+    "/api/v1/trades": brokers.broker_trades,
+    "/api/v1/trades/{trade_id}": brokers.broker_trade,
+    "/api/v1/trades/{trade_id}/executions": brokers.broker_executions,
+    "/api/v1/accounts/{account}/sync-runs": syncing.sync_runs,
+    "/api/v1/sync/health": syncing.sync_health,
+    "/api/v1/sync/coverage": syncing.sync_coverage,
+}
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding"}
 
 
@@ -38,12 +47,12 @@ class Desk:
 def routes(desk: Callable[[], Desk], static: Path) -> Mapping[str, Handler]:
     """Method and path -> handler; ``desk`` is called on the first request that needs it, never for a static file."""
 
-    def read(use_case: Callable[[Desk, DeskKey, Mapping[str, list[str]], datetime], dict[str, Any]]) -> Handler:
-        def handler(request: Request) -> Response:
+    def read(use_case: Callable[..., dict[str, Any]]) -> Handler:
+        def handler(request: Request, **path: str) -> Response:
             here = desk()
             now = here.clock.now()
             key = access.reader(request.headers.get("Authorization"), here.keys, now)
-            return answer(200, use_case(here, key, request.args.to_dict(flat=False), now), PRIVATE)
+            return answer(200, use_case(here, key, request.args.to_dict(flat=False), now, **path), PRIVATE)
 
         return handler
 
@@ -62,7 +71,17 @@ def routes(desk: Callable[[], Desk], static: Path) -> Mapping[str, Handler]:
         "GET /timed/ledger/trades": read(lambda here, key, given, now: trades.flat_trades(here.db, key, trade_query(given), now)),
         "GET /timed/lanes": read(lambda here, key, given, now: lanes.lanes(here.db, key, given, now)),
         "GET /timed/health": read(condition),
+        **{f"GET {path}": read(of_database(use_case)) for path, use_case in BROKER_ROUTES.items()},
     }
+
+
+def of_database(use_case: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """A use case that asks the database only."""
+
+    def asked(desk: Desk, key: DeskKey, given: Mapping[str, list[str]], now: datetime, **path: str) -> dict[str, Any]:
+        return use_case(desk.db, key, given, now, **path)
+
+    return asked
 
 
 def condition(desk: Desk, key: DeskKey, given: Mapping[str, list[str]], now: datetime) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from tests.support.ibkr_socket import SocketWorld
 from tests.support.ibkr_world import WORKER_GROUPS, Query, World
 
 ROLE = "ibkr_test_worker"
+EMPTY = """do $$ begin execute (
+    select 'truncate ' || string_agg(format('%I.%I', schemaname, tablename), ', ') || ' cascade'
+      from pg_tables where schemaname in ('ibkr', 'ledger') or (schemaname, tablename) = ('outbox', 'events')); end $$"""
 
 
 @pytest.fixture
@@ -47,3 +50,15 @@ def desk(worker: Database, query: Query) -> Iterator[SocketWorld]:
     with made.fake:
         yield made
         assert made.fake.orders() == []
+
+
+@pytest.fixture
+def anew(db: Database, worker: Database, query: Query) -> Callable[[], World]:
+    """Empties the test's database and returns a desk on it."""
+
+    def make() -> World:
+        with db.transaction() as tx:
+            tx.execute(statement(EMPTY))
+        return World(worker, query)
+
+    return make

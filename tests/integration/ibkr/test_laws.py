@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -14,27 +13,9 @@ from fillbook.ibkr.fills import _ECONOMIC, fill_of, is_told, source_id
 from fillbook.ibkr.model import Row
 from fillbook.ibkr.parents import resolve
 from fillbook.ledger import audit
-from fillbook.runtime.db import Database
-from fillbook.runtime.sql import statement
 from tests.support.ibkr import FIRST
 from tests.support.ibkr_histories import commissions, days
 from tests.support.ibkr_world import Query, Socket, Statement, World
-
-EMPTY = """do $$ begin execute (
-    select 'truncate ' || string_agg(format('%I.%I', schemaname, tablename), ', ') || ' cascade'
-      from pg_tables where schemaname in ('ibkr', 'ledger') or (schemaname, tablename) = ('outbox', 'events')); end $$"""
-
-
-@pytest.fixture
-def anew(db: Database, worker: Database, query: Query) -> Callable[[], World]:
-    """Empties the test's database and returns a desk on it."""
-
-    def make() -> World:
-        with db.transaction() as tx:
-            tx.execute(statement(EMPTY))
-        return World(worker, query)
-
-    return make
 
 
 def tell(world: World, rows: list[Row]) -> None:

@@ -53,7 +53,7 @@ def test_an_account_is_opened_once_and_told_from_then_on(make_world: Callable[..
     before = world.written()
     assert open_account(world, held("900")) == ()
     assert world.written() == before
-    world.statement(cancel("-100", transactionID="6", origTransactionID="5"), flex(exec_id(2)))
+    world.statement(cancel("-100", transactionID="6", origTransactionID="5"), flex(exec_id(2), dateTime="20260106;170000"))
     assert sorted((row["is_bust"], row["source_revision"]) for row in world.fills().values()) == [(False, 1), (True, 1)]
 
 

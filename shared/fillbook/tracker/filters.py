@@ -1,0 +1,154 @@
+"""What may be asked about broker trades, their executions and their runs: every parameter understood, or refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from fillbook.runtime.errors import Rejected
+from fillbook.tracker import paging
+from fillbook.tracker.model import choice, instant, refused, single, whole
+from fillbook.values import frozen
+
+LIMIT_DEFAULT = 100
+LIMIT_MAX = 500
+SYMBOL_LENGTH_MAX = 64
+COVERAGE_DAYS = 30
+COVERAGE_DAYS_MAX = 400
+ACCOUNT_ID_MAX = 2**63 - 1
+TRADE_STATUSES = ("unknown", "partial", "filled", "cancelled", "expired", "assigned", "exercised")
+FLAGS = ("true", "false")
+EXECUTION_PARTS = frozenset({"raw", "history"})
+TRADE_PARAMETERS = frozenset(
+    {"account_id", "status", "symbol", "limit", "after", "executed_from", "executed_to", "include_merged"}
+)
+EXECUTION_PARAMETERS = frozenset({"is_canonical", "include"})
+RUN_PARAMETERS = frozenset({"limit", "after"})
+COVERAGE_PARAMETERS = frozenset({"account_id", "from", "to"})
+
+
+@frozen
+class BrokerTradeQuery:
+    """Which broker trades. A range means activity: a trade is in [from, to) if its executions reach into it."""
+
+    account_id: int | None
+    status: str | None
+    symbol: str | None
+    executed_from: datetime | None
+    executed_to: datetime | None
+    include_merged: bool
+    limit: int
+    after: paging.Place | None
+    filters: Mapping[str, str]
+
+
+@frozen
+class ExecutionQuery:
+    """Which executions of a trade, with which parts."""
+
+    is_canonical: bool | None
+    parts: frozenset[str]
+
+
+@frozen
+class CoverageQuery:
+    """Which days, both ends included."""
+
+    account_id: int | None
+    from_day: date
+    to_day: date
+
+
+def broker_trades(given: Mapping[str, list[str]]) -> BrokerTradeQuery:
+    """Understand the parameters of a list of broker trades; raises ``Rejected`` naming the one that is wrong."""
+    one = single(given, TRADE_PARAMETERS)
+    symbol = one.get("symbol")
+    if symbol is not None and not (0 < len(symbol) <= SYMBOL_LENGTH_MAX and symbol.isprintable()):
+        raise refused("symbol")
+    filters = {name: text for name, text in one.items() if name not in ("after", "limit")}
+    executed_from = instant(one["executed_from"], "executed_from") if "executed_from" in one else None
+    executed_to = instant(one["executed_to"], "executed_to") if "executed_to" in one else None
+    if executed_from is not None and executed_to is not None and executed_from >= executed_to:
+        raise refused("executed_to")
+    return BrokerTradeQuery(
+        account_id=account_id(one["account_id"]) if "account_id" in one else None,
+        status=choice(one, "status", TRADE_STATUSES),
+        symbol=symbol,
+        executed_from=executed_from,
+        executed_to=executed_to,
+        include_merged=choice(one, "include_merged", FLAGS) == "true",
+        limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
+        after=paging.read(one["after"], filters, "after") if "after" in one else None,
+        filters=filters,
+    )
+
+
+def executions(given: Mapping[str, list[str]]) -> ExecutionQuery:
+    """Understand the parameters of a trade's executions."""
+    one = single(given, EXECUTION_PARAMETERS)
+    parts = frozenset(filter(None, one.get("include", "").split(",")))
+    if not parts <= EXECUTION_PARTS:
+        raise refused("include")
+    flag = choice(one, "is_canonical", FLAGS)
+    return ExecutionQuery(is_canonical=None if flag is None else flag == "true", parts=parts)
+
+
+def runs(given: Mapping[str, list[str]]) -> tuple[int, paging.Place | None]:
+    """How many runs, and after which."""
+    one = single(given, RUN_PARAMETERS)
+    limit = whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX)
+    return limit, paging.read(one["after"], {}, "after") if "after" in one else None
+
+
+def coverage(given: Mapping[str, list[str]], today: date) -> CoverageQuery:
+    """The days asked for; the last thirty when none are named."""
+    one = single(given, COVERAGE_PARAMETERS)
+    to_day = day(one["to"], "to") if "to" in one else today
+    try:
+        from_day = day(one["from"], "from") if "from" in one else to_day - timedelta(days=COVERAGE_DAYS - 1)
+    except OverflowError:
+        raise refused("to") from None
+    if not 0 <= (to_day - from_day).days < COVERAGE_DAYS_MAX:
+        raise refused("to" if "to" in one else "from")
+    chosen = account_id(one["account_id"]) if "account_id" in one else None
+    return CoverageQuery(account_id=chosen, from_day=from_day, to_day=to_day)
+
+
+def account_id(text: str) -> int:
+    """An account's id; it is a number of the configuration."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 19 and 0 < int(text) <= ACCOUNT_ID_MAX):
+        raise refused("account_id")
+    return int(text)
+
+
+def day(text: str, name: str) -> date:
+    """A date."""
+    try:
+        return date.fromisoformat(text) if len(text) == 10 else _not_a_date()
+    except ValueError:
+        raise refused(name) from None
+
+
+def _not_a_date() -> date:
+    raise ValueError("not a date")
+
+
+def path_uuid(text: str, reason: str) -> UUID:
+    """An id in a path; a text that is none names nothing: ``Rejected`` 404."""
+    try:
+        return UUID(text) if len(text) == 36 else _not_an_id()
+    except ValueError:
+        raise Rejected(reason, "no such id", status=404) from None
+
+
+def _not_an_id() -> UUID:
+    raise ValueError("not an id")
+
+
+def path_account(text: str) -> int:
+    """An account in a path; a text that is none names nothing: ``Rejected`` 404."""
+    try:
+        return account_id(text)
+    except Rejected:
+        raise Rejected("account_unknown", "no such account", status=404) from None

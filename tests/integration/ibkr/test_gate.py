@@ -1,0 +1,92 @@
+"""The gate: a busy statement in shuffled chunks by four workers at once ends as the same statement told in order by one.
+
+``FILLBOOK_GATE_STATES=20`` asks for all twenty shuffles; without it a few are tried. Source: ibkr.md 16.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from fillbook.ibkr.model import Cancel, Row, Sighting
+from fillbook.ibkr.runs import import_statement_once
+from fillbook.ledger import audit
+from tests.support import ibkr_statement as shape
+from tests.support.ibkr import FIRST
+from tests.support.ibkr_world import Statement, World
+
+WORKERS = 4
+STATES = int(os.environ.get("FILLBOOK_GATE_STATES", "2"))
+ROWS = shape.busy_statement()
+
+
+def test_the_statement_holds_every_shape_in_its_number() -> None:
+    sightings = [row for row in ROWS if isinstance(row, Sighting)]
+    facts = [row.facts for row in sightings]
+    orders = Counter(one.flex_order_id for one in facts if one.flex_order_id)
+    alike = Counter((one.executed_at, one.conid, one.price, one.quantity, one.side) for one in facts if one.sec_type == "STK")
+    legs = [one for one in facts if one.sec_type == "OPT" and one.transaction_type == "ExchTrade"]
+    late = [one for one in facts if one.sec_type == "CASH" and one.trade_day != one.executed_at.date()]
+    assert len(sightings) >= 671
+    assert 320 <= len(orders) <= 360
+    assert max(orders.values()) == 59
+    assert sum(count > 1 for count in alike.values()) >= 65
+    assert len(legs) == 240
+    assert {one.brokerage_order_id for one in legs} == {None}
+    assert sum(one.transaction_type == "BookTrade" for one in facts) == 9
+    assert len(late) == 24
+    assert sum(isinstance(row, Cancel) for row in ROWS) == 3 + 2 + 1
+    assert all(one.transaction_id is not None and one.transaction_id > 2**32 for one in facts)
+
+
+@pytest.fixture
+def serial(anew: Callable[[], World]) -> tuple[World, str]:
+    """The statement told in order by one worker, and the canonical export of that."""
+    world = anew()
+    world.imported(Statement(ROWS))
+    return world, world.export()
+
+
+def chunks(rows: list[Row], chance: random.Random) -> list[list[Row]]:
+    mixed = rows.copy()
+    chance.shuffle(mixed)
+    parts = []
+    while mixed:
+        size = chance.randint(1, 90)
+        parts.append(mixed[:size])
+        mixed = mixed[size:]
+    return parts
+
+
+def tell_at_once(world: World, parts: list[list[Row]]) -> None:
+    def work(part: list[Row]) -> None:
+        assert import_statement_once(world.db, Statement(part), request_id=None, now=world.now).adds_up
+
+    with ThreadPoolExecutor(WORKERS) as workers:
+        list(workers.map(work, parts))
+
+
+def test_any_order_by_four_workers_at_once_ends_as_the_statement_told_in_order(
+    anew: Callable[[], World], serial: tuple[World, str]
+) -> None:
+    expected = serial[1]
+    for state in range(STATES):
+        world = anew()
+        tell_at_once(world, chunks(ROWS, random.Random(state)))
+        assert world.export() == expected, f"random state {state}"
+        result = audit.audit(world.db, FIRST.book_id, world.now)
+        assert result.exit == 0, (state, result.findings)
+
+
+def test_the_same_statement_again_writes_nothing(serial: tuple[World, str]) -> None:
+    world, expected = serial
+    before, stamps = world.written(), world.query("select id, updated_at from ibkr.trade_executions order by id")
+    tell_at_once(world, chunks(ROWS, random.Random(99)))
+    assert world.written() == before
+    assert world.query("select id, updated_at from ibkr.trade_executions order by id") == stamps
+    assert world.export() == expected
