@@ -27,6 +27,7 @@ TIMING = {
     "runtime": ("clock", "db", "pool", "bodies", "outgoing", "auth", "pubsub"),
     "outbox": ("relay", "store"),
     "notify": ("answers", "pacing", "discord", "patience"),
+    "ibkr": ("tws_rules", "tws_talk"),
 }
 TIMING_MODULES = frozenset(f"shared/fillbook/{room}/{name}.py" for room, names in TIMING.items() for name in names)
 # a library that is dear or dangerous, and the only places that may import it
@@ -39,6 +40,8 @@ SOLE_IMPORTERS = {
     "pandas": (),
     "numpy": (),
     "grpc": (),
+    "ib_insync": ("shared/fillbook/ibkr/tws.py",),
+    "ib_async": (),
 }
 CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 CLOCK_READERS = frozenset(

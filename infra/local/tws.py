@@ -317,13 +317,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     clock = DeskClock(options.clock) if options.clock else SystemClock()
     accounts = tuple(options.account or ("DU1234567",))
-    zone = ZoneInfo("America/New_York")
-    fake = TwsFake(
-        clock=clock,
-        port=options.port,
-        accounts=accounts,
-        book=lambda now: tws_book.demo_until(accounts, now.astimezone(zone).date(), now),
-    )
+    fake = TwsFake(clock=clock, port=options.port, accounts=accounts, book=lambda now: tws_book.demo(accounts, now))
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())

@@ -1,6 +1,6 @@
 """What the fake TWS serves: a plan of raw frames, or executions and positions told one by one; and how far back it serves.
 
-``demo`` makes a small book for a day of the local cloud: the same day gives the same frames, whenever it is made.
+``demo`` makes a small book for a day of the local cloud: the same day gives the same frames, whenever it is asked for.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from infra.local.tws_knobs import COMMISSION, EXECUTION, REQUEST_ID, Frame
 UNSET = "1.7976931348623157E308"
 _TIME = re.compile(r"(\d{8})[ -]+(\d{2}:\d{2}:\d{2})(?: (\S+))?")
 _EXEC_ID, _EXECUTED_AT = 14, 15
+_NEW_YORK = ZoneInfo("America/New_York")
+_HOLDING = 200
 _DEMO = (("AAPL", "265598", "231.50"), ("MSFT", "272093", "418.25"), ("XOM", "13977", "108.90"), ("KO", "8894", "63.75"))
 
 
@@ -50,44 +52,51 @@ def position(account: str, conid: str, symbol: str, quantity: str, average_cost:
     return ["61", "3", account, *contract, quantity, average_cost]
 
 
-def demo(accounts: Sequence[str], on: date, *, seed: int = 7) -> Book:
-    """Return one New York day: orders filled in pieces with commissions, and the positions they leave behind."""
-    chance = random.Random(f"{seed} {on} {','.join(accounts)}")
-    opens_at = datetime.combine(on, time(9, 30), ZoneInfo("America/New_York"))
-    book, number = Book(), 0
-    held: dict[tuple[str, str, str, str], int] = {}
-    for account in accounts:
-        for order, (symbol, conid, price) in enumerate(_DEMO):
-            pieces = [chance.choice((20, 40, 60)) for _ in range(chance.randint(1, 3))]
-            perm_id, at = str(1_400_000_000 + on.toordinal() * 100 + number), opens_at + timedelta(minutes=chance.randint(1, 380))
-            filled = 0
-            for piece in pieces:
-                number += 1
-                filled += piece
-                exec_id = f"0000fb{order:02x}.{on.toordinal():08x}.{number:02d}.01"
-                texts = {"symbol": symbol, "conid": conid, "perm_id": perm_id, "cum_quantity": str(filled)}
-                at += timedelta(seconds=chance.randint(0, 40))
-                book.executions.append(execution(exec_id, account, at, "BOT", str(piece), price, **texts))
-                book.executions.append(commission(exec_id, str(max(Decimal(1), Decimal(piece) * Decimal("0.005")))))
-            held[account, symbol, conid, price] = filled
-    book.positions = [position(account, conid, name, str(count), price) for (account, name, conid, price), count in held.items()]
+def demo(accounts: Sequence[str], now: datetime, *, seed: int = 7) -> Book:
+    """Return the New York day of ``now`` as far as it has come: executions, and the positions they come to.
+
+    What is bought in the morning is sold before the close, beside holdings that never change: so the positions of one day
+    follow from those of the day before, whichever days are served.
+    """
+    on = now.astimezone(_NEW_YORK).date()
+    held = dict.fromkeys(((account, *one) for account in accounts for one in _DEMO), _HOLDING)
+    book = Book()
+    told = (
+        []
+        if on.weekday() >= 5
+        else [frame for number, account in enumerate(accounts) for frame in _day(account, on, number, seed)]
+    )
+    later = {_exec_id(frame) for frame in within(told, now)}
+    for frame in told:
+        if _exec_id(frame) in later:
+            continue
+        book.executions.append(frame)
+        if frame[0] == EXECUTION:
+            key = next(one for one in held if (one[0], one[2]) == (frame[16], frame[3]))
+            held[key] += int(frame[19]) if frame[18] == "BOT" else -int(frame[19])
+    book.positions = [position(account, conid, name, str(count), cost) for (account, name, conid, cost), count in held.items()]
     return book
 
 
-def demo_until(accounts: Sequence[str], on: date, now: datetime) -> Book:
-    """Return the demo day as far as it has come: executions up to ``now``, and the positions they come to."""
-    whole = demo(accounts, on)
-    later = {_exec_id(frame) for frame in within(whole.executions, now)}
-    executions = [frame for frame in whole.executions if _exec_id(frame) not in later]
-    held: dict[tuple[str, str], int] = {}
-    for frame in executions:
-        if frame[0] == EXECUTION:
-            key = (frame[_EXECUTED_AT + 1], frame[3])
-            held[key] = held.get(key, 0) + int(frame[19])
-    positions: list[Frame] = [
-        [*one[:-2], str(held[one[2], one[3]]), one[-1]] for one in whole.positions if (one[2], one[3]) in held
-    ]
-    return Book(executions=executions, positions=positions)
+def _day(account: str, on: date, number: int, seed: int) -> list[list[str]]:
+    """One account's day: each stock bought in pieces by one order and sold in pieces by another."""
+    chance = random.Random(f"{seed} {on} {account}")
+    frames: list[list[str]] = []
+    for place, (symbol, conid, price) in enumerate(_DEMO):
+        pieces = [chance.choice((20, 40, 60)) for _ in range(chance.randint(1, 3))]
+        for side, begins_at in (("BOT", time(9, 31)), ("SLD", time(13, 30))):
+            perm_id = on.toordinal() * 1_000 + number * 20 + place * 2 + (side == "SLD")
+            at = datetime.combine(on, begins_at, _NEW_YORK) + timedelta(minutes=chance.randint(0, 140))
+            paid = (Decimal(price) * (1 + Decimal(chance.randint(-100, 100)) / 10_000)).quantize(Decimal("0.01"))
+            filled = 0
+            for piece, count in enumerate(pieces, 1):
+                filled += count
+                exec_id = f"0000fb{number:02x}.{perm_id:08x}.{piece:02d}.01"
+                texts = {"symbol": symbol, "conid": conid, "perm_id": str(perm_id), "cum_quantity": str(filled)}
+                at += timedelta(seconds=chance.randint(0, 40))
+                frames.append(execution(exec_id, account, at, side, str(count), str(paid), **texts))
+                frames.append(commission(exec_id, str(max(Decimal("1.00"), Decimal(count) * Decimal("0.005")))))
+    return frames
 
 
 def within(frames: Iterable[Frame], since: datetime) -> list[Frame]:

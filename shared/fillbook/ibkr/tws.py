@@ -95,6 +95,8 @@ class Tws:
     ) -> None:
         if library not in LIBRARIES:
             raise ValueError(f"the library is one of {', '.join(LIBRARIES)}")
+        if not all(1 <= one <= CLIENT_ID_MAX for one in client_ids):
+            raise ValueError(f"a client id is 1 to {CLIENT_ID_MAX}")
         self._targets = {(one.host, one.port): one for one in targets}
         self._client_ids = tuple(client_ids)
         self._clock, self._library, self._waits = clock, library, waits or Waits()

@@ -74,6 +74,7 @@ class Talk:
         self._changed = asyncio.Event()
         self._request_id: int = _NO_REQUEST
         self._is_busy = self._is_without_accounts = self._is_lost = self._is_failed = self._is_down = False
+        self._is_broken_off = False
         self._outages = 0
         self._bytes = 0
         self._paid: set[str] = set()
@@ -94,6 +95,8 @@ class Talk:
         connecting = asyncio.ensure_future(self._ib.client.connectAsync(host, port, client_id, seconds))
         connecting.add_done_callback(self._pulse)
         await self._until(lambda: connecting.done() or self._is_busy or self._is_without_accounts or self._is_lost, seconds)
+        # what happened so far; from here on the library also tells of what we make it do
+        has_ended, is_lost, trouble = connecting.done(), self._is_lost, self.trouble
         error = await _settled(connecting)
         if error is None:
             self.accounts = tuple(self._ib.client.getAccounts())
@@ -103,10 +106,10 @@ class Talk:
             return Opening.CLIENT_ID_BUSY
         if self._is_without_accounts:
             return Opening.WITHOUT_ACCOUNTS
-        if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+        if has_ended and isinstance(error, OSError) and not isinstance(error, TimeoutError):
             return Opening.REFUSED
-        # a connection that was made and then ended by the other side is told from one that says nothing
-        return Opening.CLOSED if self._is_lost and isinstance(error, asyncio.CancelledError) else Opening.SILENT
+        self.trouble = trouble
+        return Opening.CLOSED if is_lost and not has_ended else Opening.SILENT
 
     async def close(self) -> None:
         """Hang up; raises nothing."""
@@ -165,7 +168,7 @@ class Talk:
         returned = None if await _settled(future) is not None else future.result()
         if self._is_failed:
             return Answer.REQUEST_FAILED
-        if returned is not None and self._outages == outages:
+        if returned is not None and self._outages == outages and not self._is_broken_off:
             self._count_dropped(before, len(returned))
             return Answer.END
         return self._broken(outages) or Answer.NO_END
@@ -251,6 +254,8 @@ class Talk:
             self._break_off("more bytes than one answer may have")
 
     def _break_off(self, text: str) -> None:
+        """Hang up on an answer without bounds: it has no end, even if one is already on its way."""
+        self._is_broken_off = True
         transport = self._ib.client.conn.transport
         if transport is not None:
             transport.abort()
