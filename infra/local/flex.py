@@ -207,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Nothing is written: the token is in the query."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         """Answer a step, or the control API."""
         parts = urlsplit(self.path)
         if self.step == "send" and parts.path.startswith("/_control/"):
@@ -219,11 +219,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(HTML, status=404, kind="text/html")
 
-    def do_POST(self) -> None:  # noqa: N802 - as above
+    def do_POST(self) -> None:
         """The control API."""
         self.do_GET()
 
-    def do_DELETE(self) -> None:  # noqa: N802 - as above
+    def do_DELETE(self) -> None:
         """The control API."""
         self.do_GET()
 

@@ -9,6 +9,7 @@ import hashlib
 import re
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from json.encoder import encode_basestring as quote
 from typing import Final
 
@@ -45,16 +46,22 @@ def is_storable(text: str) -> bool:
 
 def payload_hash(raw: Texts) -> bytes:
     """sha256 over the sorted texts: the same row is the same payload, wherever and whenever it is read."""
-    # the JSON text of the sorted pairs, written member by member: many times a chunk, and faster so
-    text = "[" + ",".join([f"[{quote(name)},{quote(value)}]" for name, value in sorted(raw.items())]) + "]"
+    # the JSON text of the sorted pairs, written member by member: rows of one document have the same names
+    text = "[" + ",".join([f"{begin}{quote(raw[name])}]" for name, begin in _beginnings(tuple(raw))]) + "]"
     return hashlib.sha256(text.encode()).digest()
+
+
+@lru_cache(64)
+def _beginnings(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The names of a row in order, each with what its pair begins with."""
+    return tuple((name, f"[{quote(name)},") for name in sorted(names))
 
 
 def text_of(raw: Texts, *names: str) -> str | None:
     """The first of the named texts that says something."""
     for name in names:
-        value = raw.get(name, "").strip()
-        if value not in _BLANKS:
+        value = raw.get(name)
+        if value and (value := value.strip()) not in _BLANKS:
             return value
     return None
 
@@ -88,16 +95,22 @@ def optional_number(raw: Texts, *names: str) -> Decimal | None:
     value = text_of(raw, *names)
     if value is None:
         return None
-    if _NUMBER.fullmatch(value) is None:
-        raise Refused(Reason.BAD_NUMBER, names[0])
     try:
-        result = parse(value)
+        return _finite(value)
     except NumberError as error:
         raise Refused(Reason.BAD_NUMBER, names[0]) from error
+
+
+@lru_cache(2048)
+def _finite(text: str) -> Decimal | None:
+    """A number, None for the mark of an unset one; raises ``NumberError``. Costs, sizes and rates come again and again."""
+    if _NUMBER.fullmatch(text) is None:
+        raise NumberError("number_invalid", "not a number")
+    result = parse(text)
     if abs(result) >= _UNSET_FROM:
         return None
     if abs(result) >= _VALUE_MAX or len(result.as_tuple().digits) > 40:
-        raise Refused(Reason.BAD_NUMBER, names[0])
+        raise NumberError("number_invalid", "out of range")
     return result or result.copy_abs()
 
 

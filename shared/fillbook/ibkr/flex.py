@@ -147,7 +147,7 @@ class Flex:
         deadline = clock.monotonic() + seconds
         try:
             with (
-                outgoing.session(Retry(total=0, redirect=0), pool_size=1) as session,
+                outgoing.session(Retry(total=0, read=False, redirect=False), pool_size=1) as session,
                 session.get(
                     url,
                     params=params,
@@ -163,6 +163,8 @@ class Flex:
             return error.reason
         except requests.Timeout:
             return "flex_timeout"
+        except requests.TooManyRedirects:
+            return "flex_redirect"
         except (requests.RequestException, HTTPError, OSError, ValueError):
             return "flex_unreachable"
 

@@ -114,7 +114,7 @@ def fetch_statement(
     service: FlexService,
     request_id: str,
     *,
-    job_id: str,
+    job_id: str | None,
     now: datetime,
     on_taken: OnTaken | None = None,
 ) -> Step:
@@ -265,7 +265,9 @@ def _not_ready(db: Database, service: FlexService, told: Request, code: int, now
     return replace(step, follow_ups=(_fetch_of(rest),))
 
 
-def _take_in(db: Database, request: Request, document: FlexBody, *, job_id: str, now: datetime, on_taken: OnTaken | None) -> Step:
+def _take_in(
+    db: Database, request: Request, document: FlexBody, *, job_id: str | None, now: datetime, on_taken: OnTaken | None
+) -> Step:
     try:
         head = document.check()
         metrics = import_statement_once(db, document, request_id=request.request_id, now=now, job_id=job_id)

@@ -98,6 +98,7 @@ def tws_time(text: str, bare_zone: str | None) -> Moment:
     return _local(parts, zone(bare_zone))
 
 
+@lru_cache(512)
 def flex_time(text: str, flex_zone: str) -> Moment:
     """Read a statement's time in the account's zone, unless the text itself fixes the offset."""
     stripped = text.strip()
@@ -110,6 +111,7 @@ def flex_time(text: str, flex_zone: str) -> Moment:
     return _local(parts, zone(parts[9] or flex_zone))
 
 
+@lru_cache(512)
 def day(text: str) -> date | None:
     """Read a date, with or without dashes, also at the head of a date and time; None where there is none."""
     parts = _DAY.match(text.strip())
