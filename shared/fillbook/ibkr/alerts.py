@@ -51,7 +51,10 @@ def announce(
     now: datetime,
     kind: AnomalyKind = AnomalyKind.SYNC_FAILED,
 ) -> list[Event]:
-    """Announce trouble of ``accounts`` (the caller holds their locks) and remember it; ``cause`` (a run or job id) makes the event's id."""
+    """Announce trouble of ``accounts`` (the caller holds their locks) and remember it.
+
+    ``cause`` (a run or job id) makes the event's id.
+    """
     if not accounts:
         return []
     rows = [
