@@ -172,17 +172,13 @@ async def _send_and_settle(
     at = last_close[0]
     async with aiohttp.ClientSession() as session:
         control = Control(session, desk)
-        for _ in range(AFTER_THE_DAY_MINUTES_MAX):
-            if (await control.backlog())[0] == 0 and await asyncio.to_thread(operator.untold) == 0:
-                break
-            at += timedelta(minutes=1)
-            await control.set_clock(at)
-            await asyncio.sleep(0.1)
-        at = await _sync_the_broker(control, operator, at)
+        at = await _settle(control, operator, at)
+        at = await _settle(control, operator, await _sync_the_broker(control, operator, at))
         if keeper_at is not None:
             at = max(at, keeper_at.astimezone(UTC))
             await control.set_clock(at)
             await _await_the_keeper(operator, since=last_close[0])
+            at = await _settle(control, operator, at)  # the clock's jump let the broker's schedules run too
     return sent, at
 
 
@@ -202,8 +198,14 @@ async def _sync_the_broker(control: Control, operator: Operator, at: datetime) -
             at += timedelta(minutes=1)
             await control.set_clock(at)
             await asyncio.sleep(0.2)
+    return at
+
+
+async def _settle(control: Control, operator: Operator, at: datetime) -> datetime:
+    """Let the desk clock walk on, bounded, until nothing is under way: no message, no job, no execution untold."""
     for _ in range(AFTER_THE_DAY_MINUTES_MAX):
-        if (await control.backlog())[0] == 0 and await asyncio.to_thread(operator.untold) == 0:
+        is_quiet = (await control.backlog())[0] == 0 and await asyncio.to_thread(operator.broker_jobs) == 0
+        if is_quiet and await asyncio.to_thread(operator.untold) == 0:
             break
         at += timedelta(minutes=1)
         await control.set_clock(at)

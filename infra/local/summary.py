@@ -57,7 +57,8 @@ MESSAGES = statement(
 UNTOLD = statement(
     "untold",
     "executions of the live book and of the broker's that have no posted message yet",
-    "select count(*) as count from ledger.v_actions a where (a.book_id = 'live' or a.book_id like 'ibkr:%') and a.origin = 'live' and not exists ("
+    "select count(*) as count from ledger.v_actions a where (a.book_id = 'live' or a.book_id like 'ibkr:%')"
+    " and a.origin = 'live' and not exists ("
     " select from notify.v_messages m where m.book_id = a.book_id and m.action_id = a.action_id and m.state = 'posted')",
 )
 TOTALS = statement(

@@ -35,6 +35,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def fail_job(tx: Tx, job_type: str, error_class: str, *, cause: str, failures: int, now: datetime) -> list[Event]:
     """Announce, for every enabled account, that a job was given up; the events are queued in the transaction."""
     accounts = store.allow_list(tx).accounts
+    lock(tx, accounts)
     data = {"error_class": error_class, "failures": failures, "job_type": job_type}
     return announce(tx, accounts, SUBJECTS[job_type], data, cause=cause, run_id=None, now=now)
 
@@ -50,10 +51,12 @@ def announce(
     now: datetime,
     kind: AnomalyKind = AnomalyKind.SYNC_FAILED,
 ) -> list[Event]:
-    """Announce trouble of ``accounts`` and remember that it was; ``cause`` (a run or job id) makes the event's id."""
+    """Announce trouble of ``accounts`` (the caller holds their locks) and remember it.
+
+    ``cause`` (a run or job id) makes the event's id.
+    """
     if not accounts:
         return []
-    lock(tx, accounts)
     rows = [
         {
             "id": ids.anomaly_id(account.code, kind, subject),
@@ -71,8 +74,7 @@ def announce(
 
 
 def recover(tx: Tx, accounts: Sequence[Account], subject: str, *, run_id: str, now: datetime) -> list[Event]:
-    """Announce that the trouble of those ``accounts`` is over that had any."""
-    lock(tx, accounts)
+    """Announce that the trouble of those ``accounts`` is over that had any; the caller holds their locks."""
     told = open_alerts(tx, (account.account_id for account in accounts), subject)
     if not told:
         return []

@@ -176,7 +176,8 @@ def test_an_end_that_does_not_come_and_a_first_empty_answer_are_no_answer(
         ask(app, "positions.sync")
         tick(app)
         rows = query(
-            "select counts->'results'->>:code as result from ibkr.sync_runs where kind = 'positions' order by started_at desc limit 1",
+            "select counts->'results'->>:code as result from ibkr.sync_runs where kind = 'positions' "
+            "order by started_at desc limit 1",
             code=ACCOUNT,
         )
         results.append(rows[0]["result"])
