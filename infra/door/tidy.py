@@ -27,9 +27,9 @@ TIMING = {
     "runtime": ("clock", "db", "pool", "bodies", "outgoing", "auth", "pubsub"),
     "outbox": ("relay", "store"),
     "notify": ("answers", "pacing", "discord", "patience"),
+    "ibkr": ("flex",),
 }
-TIMING_MODULES = frozenset(f"shared/fillbook/ibkr/flex.py",
-        "shared/fillbook/{room}/{name}.py" for room, names in TIMING.items() for name in names)
+TIMING_MODULES = frozenset(f"shared/fillbook/{room}/{name}.py" for room, names in TIMING.items() for name in names)
 # a library that is dear or dangerous, and the only places that may import it
 SOLE_IMPORTERS = {
     "pg8000": ("shared/fillbook/runtime/db.py", "infra/database/"),
