@@ -27,7 +27,7 @@ TIMING = {
     "runtime": ("clock", "db", "pool", "bodies", "outgoing", "auth", "pubsub"),
     "outbox": ("relay", "store"),
     "notify": ("answers", "pacing", "discord", "patience"),
-    "ibkr": ("tws_rules", "tws_talk", "flex", "flexjobs"),
+    "ibkr": ("tws_rules", "tws_talk", "flex", "calls"),
 }
 TIMING_MODULES = frozenset(f"shared/fillbook/{room}/{name}.py" for room, names in TIMING.items() for name in names)
 # a library that is dear or dangerous, and the only places that may import it

@@ -141,7 +141,7 @@ def fetch_statement(
     slot = flexstore.take_slot(db, service.token_name, service.fingerprint, now)
     if slot.reason:
         return _kept_waiting(db, request, slot, now)
-    started = clock.monotonic()
+    started = timedelta(seconds=clock.monotonic())
     answer = service.fetch(request.statement_url, request.reference_code)
     after = _later(now, started)
     if answer.document is None:
@@ -153,7 +153,7 @@ def _send(db: Database, service: FlexService, request: Request, now: datetime) -
     slot = flexstore.take_slot(db, service.token_name, service.fingerprint, now)
     if slot.reason:
         return _kept_waiting(db, request, slot, now)
-    started = clock.monotonic()
+    started = timedelta(seconds=clock.monotonic())
     answer = service.send(request.query_id, request.from_date, request.to_date)
     after = _later(now, started)
     if answer.reference_code is None:
@@ -174,9 +174,9 @@ def _fetch_of(request: Request) -> FollowUp:
     return FollowUp(request_id=request.request_id, not_before=request.not_before)
 
 
-def _later(now: datetime, started: float) -> datetime:
+def _later(now: datetime, started: timedelta) -> datetime:
     """``now`` after a call: pauses begin when the answer came."""
-    return now + timedelta(microseconds=int((clock.monotonic() - started) * 1_000_000))
+    return now + timedelta(seconds=clock.monotonic()) - started
 
 
 def _kept_waiting(db: Database, request: Request, slot: Slot, now: datetime) -> Step:
