@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 CALLERS = ("ingest_token", "desk_key", "oidc", "none")
 TRIGGERS = ("http", "pubsub", "schedule")
+OPERATOR = "operator"  # in `called_by`: the identity of a person's verbs
 
 BASE_ENV = ("FILLBOOK_ENV",)
 DATABASE_ENV = ("FILLBOOK_DATABASE_URL", "FILLBOOK_DATABASE_INSTANCE", "FILLBOOK_DATABASE_NAME", "FILLBOOK_DATABASE_USER")
@@ -140,6 +141,7 @@ class Manifest:
     max_connections: int
     push_identity: str
     schedule_identity: str
+    operator_identity: str
     functions: Mapping[str, Function]
     topics: Mapping[str, str]
     subscriptions: tuple[Subscription, ...]
@@ -151,7 +153,10 @@ class Manifest:
         """Account names whose identity tokens ``function`` accepts, in a fixed order; the caller adds the project's domain."""
         names = [self.push_identity] if any(entry.function == function for entry in self.subscriptions) else []
         names += [self.schedule_identity] if any(entry.function == function for entry in self.schedules) else []
-        return (*names, *(self.functions[name].service_account for name in self.functions[function].called_by))
+        return (*names, *(self._account(name) for name in self.functions[function].called_by))
+
+    def _account(self, name: str) -> str:
+        return self.operator_identity if name == OPERATOR else self.functions[name].service_account
 
 
 def parse(text: str) -> Manifest:
@@ -167,6 +172,7 @@ def parse(text: str) -> Manifest:
         max_connections=int(document["database"]["max_connections"]),
         push_identity=str(document["identities"]["push"]),
         schedule_identity=str(document["identities"]["schedule"]),
+        operator_identity=str(document["identities"]["operator"]),
         functions={name: _function(name, _mapping(entry, name)) for name, entry in entries.items()},
         topics={str(name): str(what) for name, what in document["topics"].items()},
         subscriptions=tuple(_entry(Subscription, entry, "subscription") for entry in document["subscriptions"]),
@@ -253,7 +259,9 @@ def _dangling(manifest: Manifest) -> Iterator[str]:
     for function in manifest.functions.values():
         yield from (f"{function.name}: no topic {name}" for name in function.publishes if name not in manifest.topics)
         yield from (f"{function.name}: no group role {name}" for name in function.database_roles if name not in manifest.roles)
-        yield from (f"{function.name}: no caller {name}" for name in function.called_by if name not in manifest.functions)
+        yield from (
+            f"{function.name}: no caller {name}" for name in function.called_by if name not in (OPERATOR, *manifest.functions)
+        )
     targets = [(entry.name, entry.function) for entry in manifest.subscriptions]
     targets += [(entry.name, entry.function) for entry in manifest.schedules]
     yield from (f"{name}: no function {function}" for name, function in targets if function not in manifest.functions)

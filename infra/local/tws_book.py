@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -19,6 +20,7 @@ UNSET = "1.7976931348623157E308"
 _TIME = re.compile(r"(\d{8})[ -]+(\d{2}:\d{2}:\d{2})(?: (\S+))?")
 _EXEC_ID, _EXECUTED_AT = 14, 15
 _NEW_YORK = ZoneInfo("America/New_York")
+_HELD = (("SPY", "756733", "598.40"), ("QQQ", "320227571", "512.10"))
 _HOLDING = 200
 _DEMO = (("AAPL", "265598", "231.50"), ("MSFT", "272093", "418.25"), ("XOM", "13977", "108.90"), ("KO", "8894", "63.75"))
 
@@ -55,11 +57,13 @@ def position(account: str, conid: str, symbol: str, quantity: str, average_cost:
 def demo(accounts: Sequence[str], now: datetime, *, seed: int = 7) -> Book:
     """Return the New York day of ``now`` as far as it has come: executions, and the positions they come to.
 
-    What is bought in the morning is sold before the close, beside holdings that never change: so the positions of one day
-    follow from those of the day before, whichever days are served.
+    What is bought in the morning is sold before the close, beside holdings of other stocks that never change: so the positions
+    of one day follow from those of the day before, whichever days are served, and so does what they cost, first in, first out.
     """
     on = now.astimezone(_NEW_YORK).date()
-    held = dict.fromkeys(((account, *one) for account in accounts for one in _DEMO), _HOLDING)
+    held: dict[tuple[str, str, str], deque[tuple[int, Decimal]]] = {}
+    for account in accounts:
+        held |= {(account, name, conid): deque([(_HOLDING, Decimal(cost))]) for name, conid, cost in _HELD}
     book = Book()
     told = (
         []
@@ -72,10 +76,28 @@ def demo(accounts: Sequence[str], now: datetime, *, seed: int = 7) -> Book:
             continue
         book.executions.append(frame)
         if frame[0] == EXECUTION:
-            key = next(one for one in held if (one[0], one[2]) == (frame[16], frame[3]))
-            held[key] += int(frame[19]) if frame[18] == "BOT" else -int(frame[19])
-    book.positions = [position(account, conid, name, str(count), cost) for (account, name, conid, cost), count in held.items()]
+            lots = held.setdefault((frame[16], frame[4], frame[3]), deque())
+            _trade(lots, frame[18], int(frame[19]), Decimal(frame[20]))
+    book.positions = [position(account, conid, name, *_worth(lots)) for (account, name, conid), lots in held.items() if lots]
     return book
+
+
+def _trade(lots: deque[tuple[int, Decimal]], side: str, count: int, price: Decimal) -> None:
+    """Buy a lot, or sell from the oldest ones."""
+    if side == "BOT":
+        lots.append((count, price))
+        return
+    while count:
+        held, cost = lots.popleft()
+        if held > count:
+            lots.appendleft((held - count, cost))
+        count -= min(held, count)
+
+
+def _worth(lots: Iterable[tuple[int, Decimal]]) -> tuple[str, str]:
+    """What is held and what a share of it cost on average."""
+    shares = sum(count for count, _ in lots)
+    return str(shares), str((sum(count * cost for count, cost in lots) / shares).quantize(Decimal("1e-8")))
 
 
 def _day(account: str, on: date, number: int, seed: int) -> list[list[str]]:

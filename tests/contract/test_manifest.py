@@ -184,7 +184,7 @@ project_local: local
 region: moon
 python: "3.11"
 database: {max_connections: 10}
-identities: {push: pusher, schedule: clock}
+identities: {push: pusher, schedule: clock, operator: person}
 functions:
   one:
     purpose: A specimen.

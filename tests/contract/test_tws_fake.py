@@ -9,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import requests
 
 from fillbook.ibkr.model import CommissionReport, Sighting
+from fillbook.money import vwap
 from fillbook.runtime.clock import FixedClock
 from infra.local import tws_book
 from infra.local.tws import TwsFake
@@ -101,14 +103,15 @@ def test_its_positions_are_its_holdings_and_what_the_day_has_added() -> None:
     close = datetime(2026, 1, 5, 21, 0, tzinfo=UTC)
     before, noon, after = (tws_book.demo(ACCOUNTS, close - timedelta(hours=hours)).positions for hours in (9, 4, 0))
     assert before == after == tws_book.demo(ACCOUNTS, close.replace(day=4)).positions
-    added = {(frame[2], frame[3]): int(frame[14]) - 200 for frame in noon}
-    bought: dict[tuple[str, str], int] = {}
+    held = {frame[3] for frame in before}
+    added = {(frame[2], frame[3]): (Decimal(frame[14]), Decimal(frame[15])) for frame in noon if frame[3] not in held}
+    bought: dict[tuple[str, str], list[tuple[Decimal, Decimal]]] = {}
     for frame in tws_book.demo(ACCOUNTS, close - timedelta(hours=4)).executions:
-        if frame[0] == "11":
-            key = (frame[16], frame[3])
-            bought[key] = bought.get(key, 0) + int(frame[19]) * (1 if frame[18] == "BOT" else -1)
-    assert added == {key: bought.get(key, 0) for key in added}
-    assert any(added.values())
+        if frame[0] == "11" and frame[18] == "BOT":
+            bought.setdefault((frame[16], frame[3]), []).append((Decimal(frame[19]), Decimal(frame[20])))
+    sums = {key: (sum(count for count, _ in lots), vwap(lots)) for key, lots in bought.items()}
+    assert added == sums
+    assert added
 
 
 def test_every_frame_of_its_own_book_is_understood() -> None:
@@ -120,7 +123,7 @@ def test_every_frame_of_its_own_book_is_understood() -> None:
     assert (answer.refusals, len(executions)) == ((), answer.fetched_count)
     assert len({row.ib_exec_id for row in executions}) == len(executions)
     assert {row.ib_exec_id for row in answer.rows if isinstance(row, CommissionReport)} == {row.ib_exec_id for row in executions}
-    assert (len(snapshot.rows), snapshot.refusals) == (8, ())
+    assert (len(snapshot.rows), snapshot.refusals) == (4, ())
 
 
 def test_it_runs_as_a_process_of_its_own_and_ends_when_told() -> None:

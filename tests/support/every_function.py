@@ -37,6 +37,13 @@ PARAMETERS = {
     "token": "not-the-token",
     "job_id": NOBODYS_ID,
     "quarantine_id": NOBODYS_ID,
+    "trade_id": NOBODYS_ID,
+    "account": "U1234567",
+}
+# what a person sends; the bodies of schedules, pushes and charts follow from the manifest
+BODIES = {
+    "/api/v1/jobs": {"job_type": "trades.sync", "payload": {}},
+    "/api/v1/quarantine/{quarantine_id}/accept": {"reason": "looked at"},
 }
 
 
@@ -96,6 +103,7 @@ def known(database_url: str, topics: Topics, folder: Path) -> dict[str, str]:
         "PUBLISH_BUDGET_SECONDS": "1",
         "DESK_KEYS": desk_keys(),
         "IBKR_ACCOUNTS": '[{"id": 1, "code": "U1234567"}]',
+        "IBKR_TWS_TARGETS": '[{"host": "127.0.0.1", "port": 1}]',
         "DISCORD_EXECUTIONS_WEBHOOK": WEBHOOK.format(number=1, token="e" * 68),
         "DISCORD_OPS_WEBHOOK": WEBHOOK.format(number=2, token="o" * 68),
         "DISCORD_API_BASE": f"{topics.url}/api/v10",
@@ -145,6 +153,8 @@ def usual_body(door: Door) -> bytes | None:
     for subscription in MANIFEST.subscriptions:
         if (subscription.function, subscription.path) == (door.function.name, door.route.path):
             return json.dumps(envelope(b"{}")).encode()
+    if door.route.path in BODIES:
+        return json.dumps(BODIES[door.route.path]).encode()
     return text_of("R").encode() if door.route.caller == "ingest_token" else b"{}"
 
 

@@ -53,7 +53,7 @@ project_local: fillbook-local
 region: us-east4
 python: "3.11"
 database: {{max_connections: 200}}
-identities: {{push: pubsub-push, schedule: cloud-scheduler}}
+identities: {{push: pubsub-push, schedule: cloud-scheduler, operator: fb-operator}}
 functions: {functions}
 topics: {{t: a topic, dead: its dead letters}}
 subscriptions:

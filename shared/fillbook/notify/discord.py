@@ -225,7 +225,8 @@ class Discord:
             except (requests.RequestException, HTTPError, OSError, ValueError) as error:
                 self._forget()
                 failure = Failure.NO_ANSWER if _CALL.is_sending else Failure.NOT_SENT
-                name = "deadline" if watchdog.has_bitten else type(error).__name__
+                is_late = watchdog.has_bitten or isinstance(error, requests.ReadTimeout)  # a read may take all the time there is
+                name = "deadline" if is_late else type(error).__name__
                 return Answer(failure=failure, error=name)
             raw, failed = self._read(response, deadline)
             failed = "deadline" if failed is not None and watchdog.has_bitten else failed
