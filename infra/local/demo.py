@@ -173,7 +173,8 @@ async def _send_and_settle(
     async with aiohttp.ClientSession() as session:
         control = Control(session, desk)
         at = await _settle(control, operator, at)
-        at = await _settle(control, operator, await _sync_the_broker(control, operator, at))
+        if operator.has_broker:
+            at = await _settle(control, operator, await _sync_the_broker(control, operator, at))
         if keeper_at is not None:
             at = max(at, keeper_at.astimezone(UTC))
             await control.set_clock(at)

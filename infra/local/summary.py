@@ -134,6 +134,11 @@ class Operator:
         config = DatabaseConfig.from_environment({"FILLBOOK_ENV": "local", **self._environment})
         self._database = Database.open(config, application_name="demo", pool_size=1)
 
+    @property
+    def has_broker(self) -> bool:
+        """Whether the desk runs the function that speaks with the broker."""
+        return "EXECUTION_SYNC_URL" in self._environment
+
     def untold(self) -> int:
         """Executions of the live book and of the broker's that have no posted message yet."""
         with self._database.transaction(read_only=True) as tx:
