@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import re
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -94,10 +94,11 @@ def _trade(lots: deque[tuple[int, Decimal]], side: str, count: int, price: Decim
         count -= min(held, count)
 
 
-def _worth(lots: Iterable[tuple[int, Decimal]]) -> tuple[str, str]:
+def _worth(lots: Collection[tuple[int, Decimal]]) -> tuple[str, str]:
     """What is held and what a share of it cost on average."""
     shares = sum(count for count, _ in lots)
-    return str(shares), str((sum(count * cost for count, cost in lots) / shares).quantize(Decimal("1e-8")))
+    paid = sum((count * cost for count, cost in lots), Decimal(0))
+    return str(shares), str((paid / shares).quantize(Decimal("1e-8")))
 
 
 def _day(account: str, on: date, number: int, seed: int) -> list[list[str]]:

@@ -8,6 +8,7 @@ of one chunk, and a tag longer than ``TAG_BYTES_MAX`` is no row. Source: ibkr.md
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -116,7 +117,7 @@ class StatementFile:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-class _Reader:
+class _Reader(ABC):
     """What expat tells, with the limits of a document; subclasses say what becomes of rows."""
 
     def __init__(self) -> None:
@@ -147,13 +148,13 @@ class _Reader:
             self.statement = None
         self.is_closed = self.depth == 0
 
+    @abstractmethod
     def begin(self, statement: Mapping[str, str]) -> None:
         """A FlexStatement begins."""
-        raise NotImplementedError
 
+    @abstractmethod
     def row(self, name: str, attributes: list[str]) -> None:
         """An element within a FlexStatement."""
-        raise NotImplementedError
 
 
 def _read(path: Path, reader: _Reader) -> Iterator[bytes]:
