@@ -69,10 +69,7 @@ class LocalDatabase:
             self._keeper = Keeper()
             self._keeper.watch.append(self._look_after)
         self._keeper.do(lambda: self._start(server))
-        if (
-            self.starts == 1
-            and not server.run("psql", "-Atqc", f"select 1 from pg_database where datname = '{DATABASE}'").strip()
-        ):
+        if not server.run("psql", "-Atqc", f"select 1 from pg_database where datname = '{DATABASE}'").strip():
             server.run("psql", "-qc", f"create database {DATABASE}")
 
     def migrate(self, roles: Mapping[str, tuple[str, ...]]) -> None:
@@ -102,6 +99,8 @@ class LocalDatabase:
             keeper.close()
 
     def _start(self, server: PostgresServer) -> None:
+        if server.pid is not None:
+            return  # the keeper's watch was here first
         server.start(port=self._port)
         self.starts += 1
 

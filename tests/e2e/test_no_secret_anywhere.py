@@ -120,7 +120,7 @@ def disturb(desk: LocalCloud, heard: Heard) -> None:
     desk.kill("postgres", stay_down=True)
     ask_in_every_way(desk, heard)
     post_in_every_way(desk, heard)
-    for job in desk.manifest.schedules:
+    for job in (one for one in desk.manifest.schedules if one.function in desk.functions):
         email = plan.email(desk.manifest, desk.manifest.schedule_identity)
         token = desk.control.token(email, plan.audience(desk.manifest.functions[job.function]))
         asked = json.dumps(dict(job.body)).encode()
