@@ -26,7 +26,7 @@ from infra.local.control import Control
 from infra.local.desk import DISCORD, POSTGRES, PUBSUB, LocalCloud
 from infra.local.deskclock import DeskClockFile
 from tests.bench.load import at_rate
-from tests.bench.nulls import CHAIN, work_tree
+from tests.bench.nulls import CHAIN, STORING, TABLE, work_tree
 from tests.bench.processor import spent_seconds
 from tests.bench.report import Stage, percentile, publish
 from tests.bench.webhook import webhook_of
@@ -78,16 +78,19 @@ def run(argv: list[str]) -> int:
     stage = Stage(name="e2e")
     sessions = iter(calendar().sessions(instant(R_TS).date(), calendar().last_day))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        lanes = [stack.enter_context(_lane(Path(folder), name)) for name in ("ours", "null")]
+        lanes = [stack.enter_context(_lane(Path(folder), name)) for name in ("ours", "null", "storing")]
+        with lanes[2].database.transaction() as tx:
+            for text in TABLE:
+                tx.execute(statement(text))
         first = next(sessions)
         warm = [Lane(cloud) for cloud in lanes]
         for lane in warm:
             _burst(lane, first, RATE, WARM_SPEED)  # connections, caches and the first lines of code
         for rate in rates:
-            ours, null = (Lane(lane.cloud, read_to=lane.read_to) for lane in warm)
+            ours, null, storing = (Lane(lane.cloud, read_to=lane.read_to) for lane in warm)
             before, commits = _used(lanes), _commits(lanes[0])
-            _rounds(stage, ours, null, sessions, rate, max(1, round(rate * seconds / (2 * ENTRIES * rounds))), rounds)
-            _effort(stage, rate, before, _used(lanes), (ours.sent, null.sent))
+            _rounds(stage, (ours, null, storing), sessions, rate, max(1, round(rate * seconds / (2 * ENTRIES * rounds))), rounds)
+            _effort(stage, rate, before, _used(lanes), [one.sent for one in (ours, null, storing)])
             stage.add(f"{rate}/s, transactions in Postgres", [(_commits(lanes[0]) - commits) / ours.sent], "a receipt")
         actions = int(lanes[0].database.run(lambda tx: tx.query(ACTIONS), read_only=True)[0]["n"])
         _legs(stage, lanes[0], rates[-1])
@@ -107,16 +110,18 @@ def _option(argv: list[str], name: str, default: str) -> str:
 
 
 def _lane(folder: Path, name: str) -> LocalCloud:
-    options: dict[str, Any] = {} if name == "ours" else {"root": work_tree(folder / "tree", CHAIN)}
+    handlers = {"null": CHAIN, "storing": STORING}
+    options: dict[str, Any] = {"root": work_tree(folder / f"{name} tree", handlers[name])} if name in handlers else {}
     return LocalCloud(folder / name, functions=list(FUNCTIONS), desk_start=instant(R_TS), **options)
 
 
-def _rounds(stage: Stage, ours: Lane, null: Lane, sessions: Iterator[Session], rate: int, dates: int, rounds: int) -> None:
-    """Alternate the two chains, ``dates`` bursts each a round; report what both took and their ratios."""
-    samples: dict[str, tuple[list[float], list[float]]] = {}
+def _rounds(stage: Stage, lanes: Sequence[Lane], sessions: Iterator[Session], rate: int, dates: int, rounds: int) -> None:
+    """Alternate the chains, ``dates`` bursts each a round; report what each took, and its ratio to the null chain."""
+    ours, null, _ = lanes
+    samples: dict[str, tuple[list[float], ...]] = {}
     for _ in range(rounds):
         days = [next(sessions) for _ in range(dates)]
-        for side, lane in enumerate((ours, null)):
+        for side, lane in enumerate(lanes):
             told, answers = len(lane.told), len(lane.answers)
             for day in days:
                 _burst(lane, day, rate)
@@ -125,12 +130,15 @@ def _rounds(stage: Stage, ours: Lane, null: Lane, sessions: Iterator[Session], r
                 ("p99", lane.told[told:], 0.99),
                 ("webhook p50", lane.answers[answers:], 0.5),
             ):
-                samples.setdefault(name, ([], []))[side].append(percentile(times, share) * 1000)
-    for name, (mine, theirs) in samples.items():
+                samples.setdefault(name, ([], [], []))[side].append(percentile(times, share) * 1000)
+    for name, (mine, empty, kept) in samples.items():
         stage.add(f"{rate}/s: {name}", mine, "ms")
-        stage.add(f"{rate}/s: {name}, null chain", theirs, "ms")
+        stage.add(f"{rate}/s: {name}, null chain", empty, "ms")
+        stage.add(f"{rate}/s: {name}, chain that only stores", kept, "ms")
     for name, goal in (("p50", P50), ("p99", P99), ("webhook p50", ANSWER)):
-        stage.at_most(f"{rate}/s: {name} / null chain", [a / b for a, b in zip(*samples[name], strict=True)], goal)
+        mine, empty, kept = samples[name]
+        stage.at_most(f"{rate}/s: {name} / null chain", [a / b for a, b in zip(mine, empty, strict=True)], goal)
+        stage.add(f"limit: {rate}/s: {name}, only storing / null chain", [a / b for a, b in zip(kept, empty, strict=True)], "×")
     stage.at_most(f"{rate}/s: messages / receipts", [ours.messages / ours.sent], 1.0)
     stage.note(
         f"{rate}/s: {len(ours.told):,} of {ours.sent:,} executions told, in {ours.messages:,} messages; null {len(null.told):,}"
@@ -202,10 +210,10 @@ def _commits(cloud: LocalCloud) -> int:
 def _effort(
     stage: Stage, rate: int, before: Sequence[dict[str, float]], after: Sequence[dict[str, float]], sent: Sequence[int]
 ) -> None:
-    """Processor milliseconds a receipt of each process, ours and null: a figure that other work on the machine leaves alone."""
+    """Processor milliseconds a receipt of each process, ours and null: a figure that other work leaves alone."""
     spent = [
         {name: (two[name] - one[name]) / count * 1000 for name in two}
-        for one, two, count in zip(before, after, sent, strict=True)
+        for one, two, count in zip(before[:2], after[:2], sent[:2], strict=True)
     ]
     for name in spent[0]:
         stage.add(f"{rate}/s, processor time of {name}", [spent[0][name]], "ms a receipt")
