@@ -334,10 +334,10 @@ class _Harvest(_Reader):
 
     def _texts(self, attributes: list[str]) -> dict[str, str]:
         """The row by name; short texts that come again and again are one object."""
-        memo = self._memo
-        raw = dict(zip(attributes[::2], [memo.get(text, text) for text in attributes[1::2]], strict=True))
+        memo, texts = self._memo, attributes[1::2]
+        raw = dict(zip(attributes[::2], map(memo.get, texts, texts), strict=True))
         if len(memo) < _MEMO_MAX:
-            memo.update((text, text) for text in attributes[1::2] if len(text) <= _MEMO_TEXT_MAX)
+            memo.update((text, text) for text in texts if len(text) <= _MEMO_TEXT_MAX)
         raw.pop(_DROPPED, None)
         return raw
 
