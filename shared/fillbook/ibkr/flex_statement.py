@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +36,7 @@ DEFAULT_ZONE: Final = "America/New_York"
 
 ROW_SOURCES: Final = {"Trade": Source.STATEMENT, "TradeConfirm": Source.CONFIRMATION}
 """The elements that may be executions; their level of detail decides."""
+POSITIONS: Final = "OpenPositions"
 SUMMARIES: Final = frozenset({"Order", "SymbolSummary", "AssetSummary", "Lot", "WashSale"})
 """Elements that repeat the money of executions under a name of their own."""
 NEEDED: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
@@ -237,6 +238,8 @@ class _Survey(_Reader):
             level = attributes[attributes.index("levelOfDetail") + 1] if "levelOfDetail" in names else None
             if _is_execution(level):
                 shapes.add(names)
+        elif name == POSITIONS:
+            self.spans[-1] = replace(self.spans[-1], states_positions=True)
 
 
 def _generated_at(statement: Mapping[str, str], zone_name: str) -> datetime | None:
