@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fillbook.ibkr import columns, store, words
+from fillbook.ibkr import alerts, columns, jobs, positions, store, words
 from fillbook.ibkr.corrections import settle
 from fillbook.ibkr.fills import Booked
 from fillbook.ibkr.intake import refusal
+from fillbook.ibkr.model import PositionRow
 from fillbook.ibkr.parents import resolve
+from fillbook.ibkr.payloads import Requested
 from fillbook.ibkr.store import News
+from fillbook.runtime.db import Call
 from tests.support.ibkr import FIRST, cancel, exec_id, flex
 
 ROOM = Path(words.__file__).parent
-SQL = (ROOM.parents[2] / "infra/database/migrations/0012_ibkr.sql").read_text("utf-8")
+MIGRATIONS = sorted((ROOM.parents[2] / "infra/database/migrations").glob("*.sql"))
+SQL = "\n".join(path.read_text("utf-8") for path in MIGRATIONS)
 NOW = datetime(2026, 1, 6, tzinfo=UTC)
+NOBODY = "00000000-0000-0000-0000-000000000000"
 ROW = flex(exec_id(1), transactionID="5")
 CANCEL = cancel("-1", transactionID="6", origTransactionID="5")
 NEWS = News(payloads=(ROW,), returned=(ROW,), cancels=(CANCEL,), unpaid=frozenset(), is_opened=True)
 
 
 def function(name: str) -> str:
-    body = re.search(rf"create function ibkr\.{name}\(.*?\$\$(.*?)\$\$", SQL, re.DOTALL)
-    assert body is not None, name
-    return body[1]
+    """The body of a function as the last migration that made it wrote it."""
+    bodies = re.findall(rf"create (?:or replace )?function ibkr\.{name}\(.*?\$\$(.*?)\$\$", SQL, re.DOTALL)
+    assert bodies, name
+    return str(bodies[-1])
+
+
+def keys_read(name: str) -> set[str]:
+    """The keys of its document that a function reads."""
+    return set(re.findall(r"document->>?'(\w+)'", function(name)))
 
 
 def record_set(name: str, key: str) -> set[str]:
@@ -68,18 +81,92 @@ def test_a_row_has_exactly_the_columns_its_record_set_reads(key: str) -> None:
 
 
 def test_the_document_of_a_chunk_has_exactly_the_keys_it_reads() -> None:
-    read = set(re.findall(r"document->>?'(\w+)'", function("apply")))
-    assert set(store.apply_document(FIRST, "run", NOW, NEWS)) == read
+    assert set(store.apply_document(FIRST, "run", NOW, NEWS)) == keys_read("apply")
 
 
 def test_what_is_asked_of_the_surroundings_has_exactly_the_keys_it_reads() -> None:
-    read = set(re.findall(r"document->>?'(\w+)'", function("load")))
-    assert set(store._keys(FIRST, NEWS)) == read
+    assert set(store._keys(FIRST, NEWS)) == keys_read("load")
 
 
 def test_a_refused_row_has_exactly_the_columns_it_is_kept_with() -> None:
     call = store.put_aside([refusal("tws", "U1", words.Reason.BAD_FRAME, "x", ["a"])], None, NOW)
     assert set(call.document["rows"][0]) == record_set("put_aside", "rows")  # type: ignore[call-overload]
+
+
+class Spy:
+    """A database and its transaction in one: keeps the calls, answers what the room needs to go on."""
+
+    ANSWERS: Mapping[str, Any] = {
+        "ibkr.enqueue_job": {"id": NOBODY, "is_new": True, "state": "queued", "not_before": NOW.isoformat()},
+        "ibkr.leave_job": {"held": True, "merged_into": None},
+        "ibkr.known": {"payloads": [], "returned": [], "events": [], "unpaid": [], "is_opened": True, "begins_at": None}
+        | {"has_quarantine": False},
+    }
+
+    def __init__(self) -> None:
+        self.documents: dict[str, Any] = {}
+
+    def call(self, call: Call) -> list[Any]:
+        self.documents[call.function] = call.document
+        return [self.ANSWERS.get(call.function)]
+
+    def send(self, call: Call) -> None:
+        self.call(call)
+
+    def query(self, *_: Any, **__: Any) -> list[dict[str, Any]]:
+        return []
+
+    def execute(self, *_: Any, **__: Any) -> int:
+        return 1
+
+    def run(self, work: Callable[[Any], Any], **_: Any) -> Any:
+        return work(self)
+
+
+def spied() -> dict[str, Any]:
+    """The documents of the room's calls, by function."""
+    spy: Any = Spy()
+    job = jobs.Job(
+        job_id=NOBODY,
+        job_type="trades.sync",
+        payload={},
+        attempts=1,
+        deferrals=0,
+        requested_by="x",
+        lease_token=NOBODY,
+        created_at=NOW,
+    )
+    requested = Requested(job_type="trades.sync", payload={})
+    jobs.finish(spy, job, NOW, [(requested, NOW)])
+    jobs.claim(spy, NOW)
+    alerts.announce(spy, [FIRST], "tws", {"error_class": "x"}, cause="x", run_id=None, now=NOW)
+    begun = positions.begin_statement_positions(spy, NOW, None)
+    held = PositionRow(account_id=1, conid=1, symbol="A", sec_type="STK", currency="USD", quantity=Decimal(1))
+    row = positions._Answer(account=FIRST, rows=(held,), as_of=NOW, source=words.RunSource.TWS, name="tws", run_id=begun)
+    spy.send(Call("ibkr.store_positions", row._document()))
+    positions._end(spy, words.RunSource.TWS, words.RunState.COMPLETE, begun, [(FIRST, NOW, True)], {}, NOW)
+    store.news(spy, FIRST, [ROW], [CANCEL])
+    return dict(spy.documents)
+
+
+LISTS = {
+    "ibkr.store_positions": "rows",
+    "ibkr.open_anomalies": "rows",
+    "ibkr.end_run": "coverage",
+    "ibkr.known": "payloads",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["enqueue_job", "claim_job", "leave_job", "store_positions", "open_anomalies", "begin_run", "end_run", "known"],
+)
+def test_a_call_says_exactly_what_its_function_reads(name: str) -> None:
+    document = spied()[f"ibkr.{name}"]
+    assert set(document) == keys_read(name)
+    of_rows = LISTS.get(f"ibkr.{name}")
+    if of_rows is not None:
+        assert set(document[of_rows][0]) == record_set(name, of_rows)
 
 
 @pytest.mark.parametrize(

@@ -7,25 +7,32 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from json.encoder import encode_basestring as quote
+from operator import itemgetter
 from typing import Final
 
 from fillbook.ibkr import times
 from fillbook.ibkr.model import Texts
 from fillbook.ibkr.words import Reason, Side
-from fillbook.money import QUANTITY_STEP, NumberError, parse, quantize, to_money, to_price, to_quantity
+from fillbook.money import ONE, QUANTITY_STEP, NumberError, parse, quantize, to_money, to_price, to_quantity
 
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _ID: Final = re.compile(r"[0-9]{1,18}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _UNSET_FROM: Final = Decimal("1e300")
 _VALUE_MAX: Final = Decimal("1e19")
+_ESCAPED: Final = re.compile(r'["\\\x00-\x1f]')
+"""What a JSON text writes otherwise than it is."""
 _BLANKS: Final = frozenset({"", "N/A", "n/a", "--"})
 _SIDES: Final = {"BOT": Side.BUY, "BUY": Side.BUY, "SLD": Side.SELL, "SELL": Side.SELL}
 _TEXT_MAX: Final = 256
+_ORDINARY_DIGITS: Final = 15
+_ORDINARY_DECIMALS: Final = 9
+"""Digits before and behind the point that every column has room for: it holds 28, of them 8 or 10 behind the point."""
 
 
 class Refused(ValueError):
@@ -46,15 +53,22 @@ def is_storable(text: str) -> bool:
 
 def payload_hash(raw: Texts) -> bytes:
     """sha256 over the sorted texts: the same row is the same payload, wherever and whenever it is read."""
-    # the JSON text of the sorted pairs, written member by member: rows of one document have the same names
-    text = "[" + ",".join([f"{begin}{quote(raw[name])}]" for name, begin in _beginnings(tuple(raw))]) + "]"
-    return hashlib.sha256(text.encode()).digest()
+    # the JSON text of the sorted pairs: rows of one document have the same names, and hardly a text needs an escape
+    form, values_of = _form(tuple(raw))
+    values = values_of(raw)
+    if _ESCAPED.search("".join(values)) is not None:
+        values = tuple(quote(text)[1:-1] for text in values)
+    return hashlib.sha256((form % values).encode()).digest()
 
 
 @lru_cache(64)
-def _beginnings(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """The names of a row in order, each with what its pair begins with."""
-    return tuple((name, f"[{quote(name)},") for name in sorted(names))
+def _form(names: tuple[str, ...]) -> tuple[str, Callable[[Texts], tuple[str, ...]]]:
+    """The JSON text of a row with these names, a place for each value; and the values of a row in that order."""
+    ordered = sorted(names)
+    pairs = [f'[{quote(name).replace("%", "%%")},"%s"]' for name in ordered]
+    if len(ordered) < 2:  # a getter of one name gives no tuple
+        return f"[{','.join(pairs)}]", lambda raw: tuple(raw[name] for name in ordered)
+    return f"[{','.join(pairs)}]", itemgetter(*ordered)
 
 
 def text_of(raw: Texts, *names: str) -> str | None:
@@ -164,6 +178,8 @@ def day_of(raw: Texts, *names: str) -> date | None:
 
 def check_value(quantity: Decimal, price: Decimal, multiplier: Decimal | None) -> None:
     """Refuse what the ledger's columns cannot hold, so that one absurd row never stops the others."""
+    if _is_ordinary(quantity, price, ONE if multiplier is None else multiplier):
+        return
     try:
         if to_quantity(quantity) <= 0:
             raise Refused(Reason.BAD_NUMBER, "quantity")
@@ -173,3 +189,16 @@ def check_value(quantity: Decimal, price: Decimal, multiplier: Decimal | None) -
         to_money(quantity * price * (multiplier or 1))
     except NumberError as error:
         raise Refused(Reason.BAD_NUMBER, "value") from error
+
+
+def _is_ordinary(quantity: Decimal, price: Decimal, multiplier: Decimal) -> bool:
+    """Whether the places of the first digits show that the values are far from every limit: then nothing need be rounded."""
+    size, worth, factor = quantity.adjusted(), price.adjusted(), multiplier.adjusted()
+    return (
+        quantity > 0
+        and multiplier > 0
+        and -_ORDINARY_DECIMALS <= size <= _ORDINARY_DIGITS
+        and -_ORDINARY_DECIMALS <= factor <= _ORDINARY_DIGITS
+        and worth <= _ORDINARY_DIGITS
+        and size + worth + factor <= _ORDINARY_DIGITS
+    )

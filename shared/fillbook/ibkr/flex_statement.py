@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +36,7 @@ DEFAULT_ZONE: Final = "America/New_York"
 
 ROW_SOURCES: Final = {"Trade": Source.STATEMENT, "TradeConfirm": Source.CONFIRMATION}
 """The elements that may be executions; their level of detail decides."""
+POSITIONS: Final = "OpenPositions"
 SUMMARIES: Final = frozenset({"Order", "SymbolSummary", "AssetSummary", "Lot", "WashSale"})
 """Elements that repeat the money of executions under a name of their own."""
 NEEDED: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
@@ -237,6 +238,8 @@ class _Survey(_Reader):
             level = attributes[attributes.index("levelOfDetail") + 1] if "levelOfDetail" in names else None
             if _is_execution(level):
                 shapes.add(names)
+        elif name == POSITIONS:
+            self.spans[-1] = replace(self.spans[-1], states_positions=True)
 
 
 def _generated_at(statement: Mapping[str, str], zone_name: str) -> datetime | None:
@@ -334,10 +337,10 @@ class _Harvest(_Reader):
 
     def _texts(self, attributes: list[str]) -> dict[str, str]:
         """The row by name; short texts that come again and again are one object."""
-        memo = self._memo
-        raw = dict(zip(attributes[::2], [memo.get(text, text) for text in attributes[1::2]], strict=True))
+        memo, texts = self._memo, attributes[1::2]
+        raw = dict(zip(attributes[::2], map(memo.get, texts, texts), strict=True))
         if len(memo) < _MEMO_MAX:
-            memo.update((text, text) for text in attributes[1::2] if len(text) <= _MEMO_TEXT_MAX)
+            memo.update((text, text) for text in texts if len(text) <= _MEMO_TEXT_MAX)
         raw.pop(_DROPPED, None)
         return raw
 

@@ -368,6 +368,8 @@ def _end(
                 "earliest_seen_at": as_of,
                 "latest_seen_at": as_of,
                 "is_complete": is_complete,
+                "settles_from": None,
+                "settles_to": None,
             }
             for account, as_of, is_complete in seen
         ],

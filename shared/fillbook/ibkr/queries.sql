@@ -176,14 +176,17 @@ having sum(signed_quantity) <> 0
  limit 1
 
 -- name: empty_since
--- Since when answers of a source about an account are empty without one that was not; null: the last was not, or none came.
+-- Since when answers of a source about an account are empty without one that was not, nor an execution; null: there is none.
 select min(c.latest_seen_at) as at
   from ibkr.sync_coverage c
   join ibkr.sync_runs r on r.id = c.run_id
  where c.account_id = :account_id and r.kind = 'positions' and r.source = :source and c.latest_seen_at < :as_of
-   and c.latest_seen_at > coalesce((select max(p.as_of)
+   and c.latest_seen_at > greatest((select max(p.as_of)
                                       from ibkr.broker_positions p join ibkr.sync_runs q on q.id = p.run_id
-                                     where p.account_id = :account_id and q.source = :source), '-infinity')
+                                     where p.account_id = :account_id and q.source = :source),
+                                   (select max(e.executed_at)
+                                      from ibkr.trade_executions e
+                                     where e.account_id = :account_id and e.executed_at <= :as_of), '-infinity')
 
 -- name: reached_at
 -- Up to where complete runs of any source reach for an account, and the first day that was covered.

@@ -66,12 +66,16 @@ class ExecutionSource(Protocol):
 
 @frozen
 class StatementSpan:
-    """The days one FlexStatement covers, both inclusive, and when the broker wrote it."""
+    """The days one FlexStatement covers, both inclusive, and when the broker wrote it.
+
+    ``states_positions``: it has a section of open positions; one without any row then means flat, no section means nothing.
+    """
 
     account_code: str
     from_date: date
     to_date: date
     generated_at: datetime
+    states_positions: bool = False
 
 
 @frozen

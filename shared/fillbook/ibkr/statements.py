@@ -145,13 +145,13 @@ class _Aside:
         self._is_read = True
 
     def snapshots(self, allowed: AllowList) -> Iterator[tuple[PositionsSnapshot, str]]:
-        """What the accounts held at the end of the last day, by that instant; a document without any row said nothing."""
-        if not self._is_read or self._head is None or self._head.source is not Source.STATEMENT or not self._positions:
+        """What the accounts held at the end of the last day, by that instant; a part without a section of positions said nothing."""
+        if not self._is_read or self._head is None or self._head.source is not Source.STATEMENT:
             return
         ends: dict[datetime, dict[Account, datetime]] = {}
         for span in self._head.spans:
             account = allowed.find(span.account_code)
-            if account is not None:
+            if account is not None and span.states_positions:
                 end = times.start_of_day(span.to_date + _DAY, account.flex_time_zone)
                 ends.setdefault(end, {})[account] = span.generated_at
         for end, accounts in sorted(ends.items()):

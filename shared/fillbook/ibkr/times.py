@@ -149,9 +149,19 @@ def _epoch(text: str) -> Moment | None:
 
 
 def _local(parts: re.Match[str], place: tzinfo) -> Moment:
+    year, month, on, hour, minute, second = (int(parts[n]) for n in (1, 2, 3, 5, 6, 7))
+    if second > 59:
+        raise TimeRefused(Reason.BAD_TIME, "no such date or time")
+    begun = _minute(year, month, on, hour, minute, place)
+    within = timedelta(seconds=second, microseconds=int(((parts[8] or "") + "000000")[:6]))
+    return Moment(begun.at + within, is_ambiguous=begun.is_ambiguous)
+
+
+@lru_cache(512)
+def _minute(year: int, month: int, on: int, hour: int, minute: int, place: tzinfo) -> Moment:
+    """A minute of a place: clocks are changed on whole minutes, so all its seconds have one offset."""
     try:
-        year, month, on, hour, minute, second = (int(parts[n]) for n in (1, 2, 3, 5, 6, 7))
-        first = datetime(year, month, on, hour, minute, second, int(((parts[8] or "") + "000000")[:6]), tzinfo=place)
+        first = datetime(year, month, on, hour, minute, tzinfo=place)
     except ValueError as error:
         raise TimeRefused(Reason.BAD_TIME, "no such date or time") from error
     if year not in _YEARS:

@@ -2,13 +2,15 @@
 
 A ``requests`` session follows up to one retry of what was certainly not processed (connection refused) unless its owner
 mounts another policy. Answers are read against a byte limit and a deadline, because a read timeout alone bounds neither
-size nor dripping.
+size nor dripping. The HTTP library's own log lines name the address of each call, and addresses carry secrets (a token in the
+query, a webhook's path): none of them passes, at whatever level a process logs.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import logging
+from typing import Any, Literal
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -20,10 +22,18 @@ from fillbook.runtime.errors import Unavailable
 
 ANSWER_BYTES_MAX = 1_048_576
 CHUNK_BYTES = 16_384
+ADDRESS_LOGGERS = ("urllib3.connectionpool", "urllib3.util.retry")
+"""The loggers whose lines hold addresses; a filter stays where a level could be set anew by anybody."""
+
+
+def _no_address(_: logging.LogRecord) -> Literal[False]:
+    return False
 
 
 def session(retry: Retry | None = None, *, pool_size: int = 8) -> requests.Session:
     """Return a keep-alive session with ``retry`` mounted; proxies of the environment and redirects are ignored."""
+    for name in ADDRESS_LOGGERS:
+        logging.getLogger(name).addFilter(_no_address)
     made = requests.Session()
     made.trust_env = False
     made.max_redirects = 0

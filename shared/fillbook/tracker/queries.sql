@@ -216,11 +216,22 @@ select run_id, source, kind, is_backfill, state, started_at, finished_at, reques
  limit :limit;
 
 -- name: coverage_days
--- Each account and day of a span; state null: before its first run or after its last.
-select a.account_id, d.day::date as day, c.state
+-- Each account and day of a span, with the last run that settled or reached it; state null: before its first run or after its last.
+select a.account_id, d.day::date as day, c.state,
+       case c.state when 'settled' then r.settled_by when 'provisional' then r.reached_by end as run_id
   from unnest(:accounts::bigint[]) as a(account_id)
  cross join generate_series(:from_day::date::timestamp, :to_day::date::timestamp, interval '1 day') as d(day)
   left join ibkr.v_coverage_days c on c.account_id = a.account_id and c.day = d.day::date
+  left join (select account_id, day,
+                    (array_agg(run_id order by started_at desc, run_id desc)
+                         filter (where source = 'flex' and is_complete))[1] as settled_by,
+                    (array_agg(run_id order by started_at desc, run_id desc))[1] as reached_by
+               from ibkr.v_day_runs
+              where account_id = any(:accounts::bigint[]) and day between :from_day::date and :to_day::date
+                and covered_to > :from_day::date::timestamp at time zone 'UTC' - interval '1 day'
+                and covered_from < :to_day::date::timestamp at time zone 'UTC' + interval '2 days'
+              group by account_id, day) r
+    on r.account_id = a.account_id and r.day = d.day::date
  order by a.account_id, d.day;
 
 -- name: audit_findings

@@ -117,7 +117,9 @@ def _seconds(row: Mapping[str, Any]) -> int | None:
 
 
 def sync_coverage(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime) -> Document:
-    """Per account and day, oldest first: proven (settled), provisional, gap, closed (a gap without a session), unknown."""
+    """Per account and day, oldest first: proven (settled), provisional, gap, closed (a gap without a session), unknown;
+    and the last run that proved or reached the day.
+    """
     query = filters.coverage(given, now.astimezone(NEW_YORK).date())
     with store.look(db, key, None) as seen:
         accounts = accounts_of(seen, query.account_id)
@@ -125,7 +127,12 @@ def sync_coverage(db: Database, key: DeskKey, given: Mapping[str, list[str]], no
             store.QUERIES["coverage_days"], accounts=list(accounts), from_day=query.from_day, to_day=query.to_day
         )
     days = [
-        {"account_id": str(row["account_id"]), "day": row["day"].isoformat(), "state": _day_state(row["day"], row["state"])}
+        {
+            "account_id": str(row["account_id"]),
+            "day": row["day"].isoformat(),
+            "state": _day_state(row["day"], row["state"]),
+            "run_id": None if row["run_id"] is None else str(row["run_id"]),
+        }
         for row in rows
     ]
     return answer(now, None, seen.books, count=len(days), days=days)

@@ -12,6 +12,7 @@ import pytest
 
 from fillbook.ibkr.flex_statement import StatementFile
 from fillbook.ibkr.flexjobs import Next
+from fillbook.runtime import outgoing
 from fillbook.runtime.clock import FixedClock
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Rejected, Unavailable
@@ -347,6 +348,8 @@ def test_the_token_is_in_no_log_no_error_and_no_row(
     desk: FlexDesk, query: Query, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    for name in ("urllib3", *outgoing.ADDRESS_LOGGERS):  # whoever wants to see every call of the library
+        caplog.set_level(logging.DEBUG, logger=name)
     told: list[str] = []
     for number, (knob, options) in enumerate(
         [("reset", {}), ("redirect", {"url": desk.fake.send_url}), ("hang", {}), ("html", {})]
@@ -362,6 +365,6 @@ def test_the_token_is_in_no_log_no_error_and_no_row(
         "select to_jsonb(t)::text as r from ibkr.flex_tokens t union all select to_jsonb(t)::text from ibkr.flex_requests t"
     )
     written = capfd.readouterr()
-    ours = [one.getMessage() for one in caplog.records if one.name.startswith("fillbook")]
-    for text in [*told, *(row["r"] for row in rows), written.out, written.err, *ours]:
+    logged = [f"{one.getMessage()} {one.args} {one.exc_info}" for one in caplog.records]
+    for text in [*told, *(row["r"] for row in rows), written.out, written.err, *logged]:
         assert CANARY not in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from fillbook.tracker.store import QUERIES
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
 TRADES = 4_000
+RECENT = datetime.now(UTC) - timedelta(hours=6)  # the rows are filled in before the database's own now
 PAGE = {
     "status": None,
     "symbol": None,
@@ -32,6 +33,14 @@ insert into ibkr.trades (id, account_id, match_kind, confidence, symbol, status,
 select gen_random_uuid(), 1 + n % 4, 'single', 'low', 'T' || n % 200, 'unknown', 1, 1, now() - n * interval '1 minute',
        now() - n * interval '1 minute', now(), now(), now()
   from generate_series(1, {TRADES}) n;
+insert into ibkr.trade_executions (id, trade_id, account_id, ib_exec_id, id_kind, exec_id_base, settled_key, is_correctable, state,
+                                   transaction_type, exec_role, conid, symbol, sec_type, underlying_symbol, executed_at,
+                                   executed_at_text, is_time_ambiguous, trade_day, side, quantity, price, currency, sources,
+                                   payload_hash, raw, observed_at, fetched_at, created_at, updated_at)
+select gen_random_uuid(), t.id, t.account_id, t.id::text, 'broker', t.id::text, t.id::text, false, 'live', 'ExchTrade', 'standalone',
+       1, t.symbol, 'STK', 'U' || t.symbol, t.last_executed_at, '', false, '2026-01-05', 'BUY', 1, 1, 'USD', '{{tws}}',
+       decode(repeat('00', 32), 'hex'), '{{}}', now(), now(), now(), now()
+  from ibkr.trades t;
 insert into ibkr.sync_runs (id, source, kind, is_backfill, state, requested_from, requested_to, started_at, finished_at,
                             parser_version)
 select gen_random_uuid(), 'tws', 'executions', false, 'complete', now() - interval '2 days', now(), now() - n * interval '1 hour',
@@ -80,6 +89,41 @@ def test_a_page_of_trades_walks_the_index_of_pages(full: Database, asked: dict[s
     found = scans(full, "broker_trades", **(PAGE | asked))
     assert "trades_page_idx" in found
     assert "seq trades" not in found
+
+
+FILTERS: list[dict[str, object]] = [
+    {"symbol": "T7"},
+    {"symbol": "UT7"},
+    {"symbol": "nothing"},
+    {"status": "unknown"},
+    {"status": "cancelled"},
+    {"executed_from": RECENT},
+    {"executed_from": RECENT - timedelta(days=1), "executed_to": RECENT},
+    {"include_merged": True},
+    {"symbol": "T7", "status": "unknown", "executed_from": RECENT},
+]
+
+
+@pytest.mark.parametrize("accounts", [[2], [1, 2, 3, 4]], ids=["one account", "all accounts"])
+@pytest.mark.parametrize("asked", FILTERS, ids=[" ".join(one) for one in FILTERS])
+def test_a_filter_never_reads_a_table_whole(full: Database, asked: dict[str, object], accounts: list[int]) -> None:
+    found = scans(full, "broker_trades", **(PAGE | {"accounts": accounts} | asked))
+    assert not found & {"seq trades", "seq trade_executions"}, found
+
+
+def test_one_account_walks_its_own_index(full: Database) -> None:
+    assert scans(full, "broker_trades", **(PAGE | {"accounts": [2]})) & {"trades_account_last_idx", "trades_page_idx"}
+
+
+@pytest.mark.parametrize("is_canonical", [None, True, False])
+def test_the_executions_of_a_trade_are_found_by_an_index(
+    full: Database, query: Callable[..., Any], is_canonical: bool | None
+) -> None:
+    (trade,) = query("select id, account_id from ibkr.trades limit 1")
+    params = {"trade_id": trade["id"], "account_id": trade["account_id"], "is_canonical": is_canonical, "limit": 501}
+    found = scans(full, "broker_executions", **params)
+    assert "trade_executions_trade_idx" in found
+    assert "seq trade_executions" not in found
 
 
 @pytest.mark.parametrize(

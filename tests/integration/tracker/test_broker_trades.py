@@ -293,7 +293,10 @@ def test_health_names_what_fails_and_what_waits(world: World, reader: FlaskClien
 
 def test_coverage_says_for_every_day_whether_it_is_proven(world: World, reader: FlaskClient) -> None:
     world.statement(flex(exec_id(1)), days=(date(2026, 1, 5), date(2026, 1, 5)))
+    settled = ask(reader, "/api/v1/accounts/1/sync-runs", limit="1")[1]["items"][0]["run_id"]
     world.socket(tws(exec_id(2)))
+    reached = ask(reader, "/api/v1/accounts/1/sync-runs", limit="1")[1]["items"][0]["run_id"]
+    assert settled != reached
     answer = ask(reader, "/api/v1/sync/coverage", account_id="1", **{"from": "2026-01-02", "to": "2026-01-07"})[1]
     assert [(one["day"], one["state"]) for one in answer["days"]] == [
         ("2026-01-02", "unknown"),
@@ -303,6 +306,7 @@ def test_coverage_says_for_every_day_whether_it_is_proven(world: World, reader: 
         ("2026-01-06", "provisional"),
         ("2026-01-07", "unknown"),
     ]
+    assert [one["run_id"] for one in answer["days"]] == [None, None, reached, settled, reached, None]
 
 
 @pytest.mark.parametrize(
