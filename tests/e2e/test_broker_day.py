@@ -135,9 +135,10 @@ def test_a_run_killed_in_the_middle_is_abandoned_and_leaves_nothing_half_done(ne
     before, cursors = exported(cloud.database, days.PARTS), high_waters(cloud)
     days.gateway(cloud, delay_at=3, delay_seconds=1.5)
     noon = days.FIRST.replace(hour=17)
-    cloud.control.pause_jobs("execution-sync-jobs")
+    cloud.control.pause_jobs()
     days.set_clock(cloud, noon)
-    under_way = "select count(*) as n from ibkr.sync_runs where state = 'running' and kind = 'executions'"
+    assert cloud.control.run_job("ibkr-trades") == 202
+    under_way = "select count(*) as n from ibkr.sync_runs where state = 'running' and source = 'tws'"
     days.wait_for(cloud, under_way, 1)
     cloud.kill("execution_sync")
     assert exported(cloud.database, days.PARTS) == before
@@ -145,10 +146,10 @@ def test_a_run_killed_in_the_middle_is_abandoned_and_leaves_nothing_half_done(ne
     assert days.number(cloud, under_way) == 1
     cloud.wait_until_up("execution_sync")
     days.gateway(cloud, delay_at=0)
-    assert cloud.control.run_job("execution-sync-jobs") == 200
+    assert cloud.control.run_job("ibkr-jobs") == 200
     assert days.number(cloud, under_way) == 1, "a lease that still runs is nobody else's"
     days.expire_leases(cloud)
-    cloud.control.resume_jobs("execution-sync-jobs")
+    cloud.control.resume_jobs()
     days.settle(cloud, noon)
     assert days.number(cloud, "select count(*) as n from ibkr.sync_runs where state = 'abandoned'") == 1
     assert days.number(cloud, "select count(*) as n from ibkr.sync_runs where state = 'running'") == 0
