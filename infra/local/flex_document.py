@@ -1,4 +1,4 @@
-"""Flex documents made up: statements of any size with the columns the broker writes, and rows of a trading day for the demo.
+"""Flex documents made up: statements of any size with the columns the broker writes.
 
 A row is a mapping of attributes; ``document`` writes rows as the web service would, account by account. Nothing here knows
 the parser, so that what it writes is a test of it.
@@ -149,16 +149,3 @@ def response(*statements: Iterable[bytes], kind: str = "AF") -> Iterator[bytes]:
     for one in statements:
         yield from one
     yield b"</FlexStatements>\n</FlexQueryResponse>\n"
-
-
-def of_days(accounts: Sequence[str], days: tuple[date, date], generated_at: datetime, *, per_day: int) -> bytes:
-    """A statement of made-up weekdays: the same day always has the same executions, whatever the window."""
-    parts = []
-    for place, account in enumerate(accounts):
-        rows: list[dict[str, str]] = []
-        for offset in range((days[1] - days[0]).days + 1):
-            day = days[0] + timedelta(days=offset)
-            if day.weekday() < 5:
-                rows += trades(per_day, [account], day, first=(day.toordinal() % 20_000) * 1_000 + place * 100)
-        parts.append(statement(rows, account=account, days=days, generated_at=generated_at))
-    return b"".join(response(*parts))

@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from xml.sax.saxutils import escape
 
-from infra.local import flex_document
+from infra.local import flex_book
 
 MESSAGES: Mapping[int, str] = {
     1001: "Statement could not be generated at this time. Please try again shortly.",
@@ -31,6 +31,8 @@ GAP_SECONDS = 1.0
 CALLS_A_MINUTE = 10
 VIOLATIONS_MAX = 3
 LOCKED_OUT = timedelta(minutes=45)
+CONFIRMATIONS = "2"
+"""The query that answers with trade confirmations; every other one answers with an activity statement."""
 Statement = Callable[[date, date], bytes]
 
 
@@ -49,7 +51,6 @@ class FlexRules:
     def __init__(self, token: str, accounts: Sequence[str], now: Callable[[], datetime]) -> None:
         self.token = token
         self.accounts = tuple(accounts)
-        self.per_day = 6
         self.slack_seconds = 0.0
         self.paces = True
         self._now = now
@@ -106,11 +107,11 @@ class FlexRules:
         order = self.orders.get(asked.get("q", ""))
         if order is None or asked.get("v") != "3":
             return status(1017)
-        make = self.queries.get(order.query_id, self._made_up)
-        return make(order.from_date, order.to_date)
-
-    def _made_up(self, from_date: date, to_date: date) -> bytes:
-        return flex_document.of_days(self.accounts, (from_date, to_date), self._now(), per_day=self.per_day)
+        given = self.queries.get(order.query_id)
+        if given is not None:
+            return given(order.from_date, order.to_date)
+        make = flex_book.confirmations if order.query_id == CONFIRMATIONS else flex_book.statement
+        return make(self.accounts, (order.from_date, order.to_date), self._now())
 
 
 def status(code: int) -> bytes:

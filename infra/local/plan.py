@@ -125,7 +125,7 @@ def _local(place: Place) -> dict[str, str]:
         "DISCORD_API_BASE": f"{place.discord_url}/api/v10",
         "IBKR_ACCOUNTS": IBKR_ACCOUNTS,
         "IBKR_TWS_TARGETS": json.dumps([{"host": "127.0.0.1", "port": place.tws_port}] if place.tws_port else []),
-        "IBKR_FLEX_QUERY_IDS": "statement:1" if place.flex_url else "",
+        "IBKR_FLEX_QUERY_IDS": "statement:1,confirmation:2" if place.flex_url else "",
         "IBKR_FLEX_SEND_URL": place.flex_url,
         **{f"{name.upper()}_URL": url for name, url in place.urls.items()},
     }

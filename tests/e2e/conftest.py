@@ -9,7 +9,7 @@ import json
 import re
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -66,10 +66,10 @@ def play(cloud: LocalCloud, minutes: Sequence[Sequence[Document]]) -> Summary:
     return demo.play(desk, environment, minutes, sum(map(len, minutes)), io.StringIO())
 
 
-def exported(db: Database) -> dict[str, str]:
+def exported(db: Database, parts: Mapping[str, str] = BOOK) -> dict[str, str]:
     """A digest per part of the book: equal digests, equal books."""
     with db.transaction(read_only=True, isolation="repeatable read") as tx:
-        rows = {name: tx.query(statement(text)) for name, text in BOOK.items()}
+        rows = {name: tx.query(statement(text)) for name, text in parts.items()}
     return {name: f"{len(found)} {hashlib.sha256(encode(found).encode()).hexdigest()[:16]}" for name, found in rows.items()}
 
 
@@ -126,8 +126,8 @@ def desks(folder: Path, bundles: Path) -> Iterator[NewDesk]:
     running: list[LocalCloud] = []
 
     def start(name: str = "desk", **options: Any) -> LocalCloud:
-        day = datetime(2026, 2, 3, 14, 0, tzinfo=UTC)
-        cloud = LocalCloud(folder / name, functions=SIGNAL_DESK, desk_start=day, bundles=bundles, **options)
+        chosen = {"functions": SIGNAL_DESK, "desk_start": datetime(2026, 2, 3, 14, 0, tzinfo=UTC)} | options
+        cloud = LocalCloud(folder / name, bundles=bundles, **chosen)
         cloud.start()
         running.append(cloud)
         return cloud

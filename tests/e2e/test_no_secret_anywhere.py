@@ -11,22 +11,34 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from fillbook.runtime.sql import statement
 from infra.local import plan
-from infra.local.desk import LocalCloud
+from infra.local.desk import FLEX, LocalCloud
 from infra.local.home import write_private
+from infra.manifest import Schedule
 from tests.e2e.conftest import WAIT_SECONDS, NewDesk, inbox
 from tests.e2e.test_one_signal import CLOSE
+from tests.support import broker_days
 from tests.support.local_desk import descendants
 from tests.support.receipts import body, encoded, text_of
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 
 INGEST, INGEST_NEXT, DESK_KEY = "canary-ingest-b2V4", "canary-of-tomorrow-eT7z", "canary-desk-key-Qm9v"
+FLEX_TOKEN = "canary-flex-token-Zk4w"
+FLEX_TROUBLES: tuple[tuple[str, dict[str, object]], ...] = (
+    ("html", {"step": "send"}),
+    ("foreign_url", {"step": "send", "url": "https://statements.example/x"}),
+    ("redirect", {"step": "any", "url": "https://elsewhere.example/"}),
+    ("code", {"step": "send", "code": 1012}),
+    ("reset", {"step": "any"}),
+)
+GATEWAY_TROUBLES: tuple[dict[str, object], ...] = ({"has_end": False}, {"drop_after": 1, "has_end": True}, {"is_silent": True})
 FAULTS = ("server_error.500", "server_error.502", "network.reset_after_accept", "body.invalid_json", "rate_limit.normal")
 # may hold secrets, readable by their owner only; the fake's own file is Discord's side of them
 PRIVATE = {"run.json", "secrets.json"}
@@ -65,16 +77,16 @@ class Heard:
 @pytest.fixture
 def desk(new_desk: NewDesk, tmp_path: Path) -> LocalCloud:
     (tmp_path / "desk").mkdir()
-    write_private(tmp_path / "desk" / "secrets.json", {"ingest_token": INGEST, "desk_key": DESK_KEY})
-    tokens = {"signal_ingest": {"INGEST_TOKENS": f"{INGEST},{INGEST_NEXT}"}}
-    cloud = new_desk(function_overrides=tokens, process_environment={"PYTHONDEVMODE": "1"})
+    write_private(tmp_path / "desk" / "secrets.json", {"ingest_token": INGEST, "desk_key": DESK_KEY, "flex_token": FLEX_TOKEN})
+    tokens = {"signal_ingest": {"INGEST_TOKENS": f"{INGEST},{INGEST_NEXT}"}} | broker_days.DEADLINE
+    cloud = new_desk(functions=None, function_overrides=tokens, process_environment={"PYTHONDEVMODE": "1"})
     cloud.clock.set(CLOSE)
     return cloud
 
 
 def canaries(desk: LocalCloud) -> dict[str, str]:
     """Every secret of the desk by name, as it would be found: whole, or as the part that opens something."""
-    found = {"ingest token": INGEST, "next ingest token": INGEST_NEXT, "desk key": DESK_KEY}
+    found = {"ingest token": INGEST, "next ingest token": INGEST_NEXT, "desk key": DESK_KEY, "flex token": FLEX_TOKEN}
     found |= {f"webhook {name}": url.rpartition("/")[2] for name, url in desk.place.discord_webhooks.items()}
     found["read token"] = desk.place.discord_read_token
     assert all(len(value) >= 12 for value in found.values())
@@ -120,13 +132,42 @@ def disturb(desk: LocalCloud, heard: Heard) -> None:
     desk.kill("postgres", stay_down=True)
     ask_in_every_way(desk, heard)
     post_in_every_way(desk, heard)
-    for job in (one for one in desk.manifest.schedules if one.function in desk.functions):
-        email = plan.email(desk.manifest, desk.manifest.schedule_identity)
-        token = desk.control.token(email, plan.audience(desk.manifest.functions[job.function]))
-        asked = json.dumps(dict(job.body)).encode()
-        assert heard.call(f"{desk.url(job.function)}{job.path}", asked, Authorization=f"Bearer {token}") in (0, 500, 503)
+    answers = {job.name: called_by_the_scheduler(desk, heard, job) for job in desk.manifest.schedules}
+    # a tick says 500 whatever failed; what enqueues a job answers its caller, and says when to come again
+    assert answers == {job.name: 503 if job.path == "/api/v1/jobs" else 500 for job in desk.manifest.schedules}
     desk.revive("postgres")
     desk.clock.step(60)
+
+
+def called_by_the_scheduler(desk: LocalCloud, heard: Heard, job: Schedule) -> int:
+    """A schedule's call as the Scheduler makes it, its headers included."""
+    email = plan.email(desk.manifest, desk.manifest.schedule_identity)
+    token = desk.control.token(email, plan.audience(desk.manifest.functions[job.function]))
+    headers = {"X_CloudScheduler": "true", "X_CloudScheduler_JobName": job.name}
+    headers["X_CloudScheduler_ScheduleTime"] = desk.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    asked = json.dumps(dict(job.body)).encode()
+    return heard.call(f"{desk.url(job.function)}{job.path}", asked, Authorization=f"Bearer {token}", **headers)
+
+
+def disturb_the_broker(desk: LocalCloud, heard: Heard) -> None:
+    """Statements and the gateway fail in every way, the function that asks them is killed, a wrong token shuts the service."""
+    day = desk.clock.now()
+    for number, (name, rule) in enumerate(FLEX_TROUBLES):
+        broker_days.flex_fault(desk, name, **rule)
+        broker_days.gateway(desk, **GATEWAY_TROUBLES[number % len(GATEWAY_TROUBLES)])
+        for job in (one for one in desk.manifest.schedules if one.function == "execution_sync"):
+            assert called_by_the_scheduler(desk, heard, job) in (200, 202)
+        broker_days.walk_to(desk, day + timedelta(minutes=5 * number))
+    broker_days.ask(desk, FLEX, "token", {"token": "another-token-of-the-service"})
+    for minute in range(30, 34):
+        heard.call(f"{desk.url('execution_sync')}/api/v1/jobs", b"{}", Authorization=f"Bearer {FLEX_TOKEN}")
+        heard.call(f"{desk.url('execution_sync')}/api/v1/jobs/{FLEX_TOKEN}?t={FLEX_TOKEN}", Authorization=FLEX_TOKEN)
+        broker_days.walk_to(desk, day + timedelta(minutes=minute))
+    desk.kill("execution_sync")
+    broker_days.expire_leases(desk)
+    desk.wait_until_up("execution_sync")
+    told = "select count(*) as n from ibkr.flex_requests where error_code is not null or error_body is not null"
+    assert broker_days.number(desk, told) >= 2, "nothing of the service's words was kept: nothing could have been leaked"
 
 
 def settle(desk: LocalCloud) -> None:
@@ -158,6 +199,7 @@ def test_no_secret_stands_anywhere_but_in_the_two_private_files(desk: LocalCloud
     heard, secrets = Heard(), canaries(desk)
     post_in_every_way(desk, heard)
     ask_in_every_way(desk, heard)
+    disturb_the_broker(desk, heard)
     disturb(desk, heard)
     settle(desk)
     assert inbox(desk), "nothing was told: nothing could have been leaked"

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from fillbook.ibkr import ids, store
 from fillbook.ibkr.allowlist import Account
-from fillbook.ibkr.words import AnomalyKind
+from fillbook.ibkr.words import AnomalyKind, RunSource
 from fillbook.outbox.model import Event, event_id
 from fillbook.outbox.service import enqueue
 from fillbook.runtime.db import Call, Tx
@@ -28,16 +28,32 @@ SUBJECTS: Final[Mapping[str, str]] = {
     "flex.fetch": FLEX,
 }
 """What the failure of a job of each type is about."""
+SOURCES: Final[Mapping[str, RunSource]] = {
+    "trades.sync": RunSource.TWS,
+    "positions.sync": RunSource.TWS,
+    "flex.request": RunSource.FLEX,
+    "flex.fetch": RunSource.FLEX,
+}
 _KINDS: Final = [AnomalyKind.CURSOR_STALLED.value, AnomalyKind.SYNC_FAILED.value]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def fail_job(tx: Tx, job_type: str, error_class: str, *, cause: str, failures: int, now: datetime) -> list[Event]:
-    """Announce, for every enabled account, that a job was given up; the events are queued in the transaction."""
-    accounts = store.allow_list(tx).accounts
+    """Announce, for every account it concerns, that a job was given up; the events are queued in the transaction."""
+    accounts = concerned(tx, store.allow_list(tx).accounts, SOURCES[job_type])
     lock(tx, accounts)
     data = {"error_class": error_class, "failures": failures, "job_type": job_type}
     return announce(tx, accounts, SUBJECTS[job_type], data, cause=cause, run_id=None, now=now)
+
+
+def concerned(tx: Tx, accounts: Sequence[Account], source: RunSource) -> list[Account]:
+    """Those of ``accounts`` that a source has served before; where it never served any, all.
+
+    Trouble told to an account that the source does not serve would never be over: no run of it could say so.
+    """
+    rows = tx.query(store.QUERIES["high_waters"], source=source.value)
+    served = {row["account_id"] for row in rows if row["high_water_at"] is not None}
+    return [account for account in accounts if not served or account.account_id in served]
 
 
 def announce(

@@ -1,13 +1,15 @@
 """The bridge to the ledger: fills of one account's book, told in the transaction of the rows they come from.
 
-Calls carry at most as many fills and instruments as the ledger takes; when there is more than one call, the locks of all
-instruments are taken first, so that two workers never wait for each other in turn. Source: ibkr.md 13.
+Calls carry fewer fills than the ledger takes: everything a call reads and writes is held in memory at once, and 1,000 fills
+cost half the memory of 5,000 and no more time. When there is more than one call, the locks of all instruments are taken
+first, so that two workers never wait for each other in turn. Source: ibkr.md 13.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 from fillbook.ibkr.allowlist import Account
 from fillbook.ibkr.fills import Booked, Slot, Telling, told
@@ -15,8 +17,10 @@ from fillbook.ibkr.model import Execution
 from fillbook.ibkr.words import MatchKind
 from fillbook.ledger import service as ledger
 from fillbook.ledger.model import Fill
-from fillbook.ledger.words import FILLS_MAX, INSTRUMENTS_MAX
+from fillbook.ledger.words import INSTRUMENTS_MAX
 from fillbook.runtime.db import Tx
+
+CALL_FILLS: Final = 1_000
 
 
 def tell(
@@ -45,7 +49,7 @@ def book(tx: Tx, account: Account, fills: Sequence[Fill], now: datetime) -> tupl
     return tuple(sorted(partitions))
 
 
-def batches(fills: Sequence[Fill], fills_max: int = FILLS_MAX, instruments_max: int = INSTRUMENTS_MAX) -> Iterator[list[Fill]]:
+def batches(fills: Sequence[Fill], fills_max: int = CALL_FILLS, instruments_max: int = INSTRUMENTS_MAX) -> Iterator[list[Fill]]:
     """Cut into calls without changing the order."""
     batch: list[Fill] = []
     instruments: set[str] = set()

@@ -112,7 +112,8 @@ def _days_seen(metrics: SyncMetrics, accounts: dict[int, Account]) -> list[tuple
 
 def _alerts(tx: Tx, metrics: SyncMetrics, ending: Ending, accounts: dict[int, Account]) -> list[Event]:
     complete = [accounts[one.account_id] for one in metrics.covered if one.is_complete]
-    others = [one.account_id for one in metrics.covered if not one.is_complete]
+    incomplete = [accounts[one.account_id] for one in metrics.covered if not one.is_complete]
+    others = [account.account_id for account in alerts.concerned(tx, incomplete, metrics.source)] if incomplete else []
     subject = metrics.source.value
     events: list[Event] = []
     if others:

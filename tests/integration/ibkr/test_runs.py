@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fillbook.ibkr import runs
+from fillbook.ibkr import alerts, booking, runs
 from fillbook.ibkr.model import Refusal, SyncMetrics, Window
 from fillbook.ibkr.sources import Span
 from fillbook.ibkr.words import Source
@@ -98,6 +98,24 @@ def test_three_runs_without_movement_are_announced_once_and_their_end_too(world:
     assert world.anomalies() == []
 
 
+def test_trouble_of_a_source_is_told_to_the_accounts_it_has_served_alone(world: World) -> None:
+    window = Window(from_at=NOW - timedelta(days=1), to_at=NOW)
+    served = (Span(account_id=1, covered=window),)
+    world.sync(Socket([], covered=served))
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            world.sync(Silent([]))
+    with world.db.transaction() as tx:
+        alerts.fail_job(tx, "trades.sync", "tws_unavailable", cause="a job", failures=5, now=world.now)
+    assert world.query("select account_id, kind from ibkr.anomalies where closed_at is null order by kind") == [
+        {"account_id": 1, "kind": "cursor_stalled"},
+        {"account_id": 1, "kind": "sync_failed"},
+    ]
+    world.sync(Socket([], covered=served))
+    assert world.anomalies() == []
+    assert world.events() == ["sync_failed", "sync_failed", "sync_recovered"]
+
+
 def test_the_window_reaches_back_to_what_complete_runs_cover_less_an_overlap(world: World) -> None:
     world.socket()
     source = Socket([])
@@ -181,9 +199,11 @@ def test_scenario_40_the_number_of_messages_does_not_grow_with_the_rows(world: W
         assert metrics.inserted_executions_count == count
         return len(sent)
 
-    few, many = messages(10, "aa"), messages(2000, "bb")
+    few, many = messages(10, "aa"), messages(booking.CALL_FILLS, "bb")
     assert few == many
     assert few <= 16  # of the whole run: its beginning and end included
+    # beyond it only the calls that book are more: a read and a write each, and the locks of all of them first
+    assert messages(3 * booking.CALL_FILLS, "cc") <= few + 2 * 3 + 1
 
 
 def test_a_failed_chunk_leaves_nothing_of_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
