@@ -37,8 +37,8 @@ insert into ledger.positions (book_id, position_id, instrument, ticker, contract
 select distinct on (position_id) book_id, position_id, name || ' ' || n, name, name, 'LONG',
        (case left_over when 0 then 'CLOSED' else 'OPEN' end)::ledger.position_status, 'USD', 1, true, 'full', left_over, 10,
        10 - left_over, left_over * 100, left_over * 100, case when left_over > 0 then 100 end, 100, 1000, 0, 1000, 1000,
-       0, 0, 0, 0, 1, at, at, at, case left_over when 0 then at end, position_id, 3, 1, seq
-  from crowd order by position_id, step desc
+       0, 0, 0, 0, 1, opened, opened, at, case left_over when 0 then at end, position_id, 3, 1, seq
+  from (select *, min(at) over (partition by position_id) as opened from crowd) c order by position_id, step desc, version desc
 """,
     """
 insert into ledger.execution_actions (book_id, action_id, version, state, fill_id, fill_seq, leg, cause, cause_seq, position_id,

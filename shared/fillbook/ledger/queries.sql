@@ -536,46 +536,89 @@ select b.book_id, b.tenant_id, b.kind, b.lot_method::text as lot_method, b.netti
 
 -- name: positions_as_of
 -- Positions, newest entry first: the last action of each by T, and the sums over its actions by then; bounded by rows_max.
--- What is open is what has no EXIT: few of many, so that all entries are compared with all exits instead of one by one.
+-- A range takes the entries within it, active by themselves; where these fill no page, the older ones: by what happened within,
+-- or by their own entries where a ticker is asked for, which only the ENTRY says for sure.
+-- Open at T as known at K is at most what is held to be so now and what was learned or replaced after K: few, each looked at.
 with found as (
     select held.*
       from unnest(:books::text[]) as wanted(book_id)
      cross join lateral (
-           (select e.book_id, e.position_id, e.executed_at
-              from ledger.entries_as_of(wanted.book_id, :as_of, :known_as_of) as e
-             where :status::text <> 'open'
-               and (:status::text = 'all' or exists (
-                    select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
-                     where x.position_id = e.position_id and x.action_type = 'EXIT' offset 0))
-               and (:ticker::text is null or e.ticker = :ticker::text)
-               and (:instrument::text is null or e.instrument_id = :instrument::text)
-               and (:direction::text is null or e.direction::text = :direction::text)
-               and ((:since::timestamptz is null and :until::timestamptz is null) or exists (
-                    select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
-                     where x.position_id = e.position_id
-                       and (:since::timestamptz is null or x.executed_at >= :since::timestamptz)
-                       and (:until::timestamptz is null or x.executed_at < :until::timestamptz)
-                    offset 0))
-             order by e.executed_at desc, e.position_id desc
-             limit :rows_max)
-           union all
-           (select e.book_id, e.position_id, e.executed_at
-              from ledger.entries_as_of(wanted.book_id, :as_of, :known_as_of) as e
-             where :status::text = 'open'
-               and not exists (
-                    select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
-                     where x.position_id = e.position_id and x.action_type = 'EXIT')
-               and (:ticker::text is null or e.ticker = :ticker::text)
-               and (:instrument::text is null or e.instrument_id = :instrument::text)
-               and (:direction::text is null or e.direction::text = :direction::text)
-               and ((:since::timestamptz is null and :until::timestamptz is null) or exists (
-                    select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
-                     where x.position_id = e.position_id
-                       and (:since::timestamptz is null or x.executed_at >= :since::timestamptz)
-                       and (:until::timestamptz is null or x.executed_at < :until::timestamptz)
-                    offset 0))
-             order by e.executed_at desc, e.position_id desc
-             limit :rows_max)) as held
+         with within as (
+             select e.book_id, e.position_id, e.executed_at
+               from ledger.entries_as_of(wanted.book_id, :as_of, :known_as_of) as e
+              where :status::text <> 'open'
+                and (:since::timestamptz is null or e.executed_at >= :since::timestamptz)
+                and (:until::timestamptz is null or e.executed_at < :until::timestamptz)
+                and (:ticker::text is null or e.ticker = :ticker::text)
+                and (:instrument::text is null or e.instrument_id = :instrument::text)
+                and (:direction::ledger.direction is null or e.direction = :direction::ledger.direction)
+                and (:status::text = 'all' or exists (
+                     select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
+                      where x.position_id = e.position_id and x.action_type = 'EXIT' offset 0))
+              order by e.executed_at desc, e.position_id desc
+              limit :rows_max
+         ), candidates as (
+             select p.position_id from ledger.v_positions p
+              where :status::text = 'open' and p.book_id = wanted.book_id and p.status = 'OPEN'
+             union
+             select p.position_id from ledger.v_positions p
+              where :status::text = 'open' and p.book_id = wanted.book_id and p.status = 'CLOSED'
+                and p.closed_at > :as_of::timestamptz and p.opened_at <= :as_of::timestamptz
+             union
+             select v.position_id from ledger.v_action_history v
+              where :status::text = 'open' and v.book_id = wanted.book_id
+                and v.known_from > :known_as_of::timestamptz and v.executed_at <= :as_of::timestamptz
+             union
+             select v.position_id from ledger.v_action_history v
+              where :status::text = 'open' and v.book_id = wanted.book_id and v.state = 'BOOKED'
+                and v.known_to > :known_as_of::timestamptz and v.executed_at <= :as_of::timestamptz
+             union
+             select x.position_id from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
+              where :status::text <> 'open' and :ticker::text is null and (select count(*) from within) < :rows_max
+                and x.executed_at >= :since::timestamptz
+                and (:until::timestamptz is null or x.executed_at < :until::timestamptz)
+                and (:instrument::text is null or x.instrument_id = :instrument::text)
+                and (:direction::ledger.direction is null or x.direction = :direction::ledger.direction)
+         )
+         select * from within
+         union all
+         (select e.book_id, e.position_id, e.executed_at
+            from ledger.entries_as_of(wanted.book_id, :as_of, :known_as_of) as e
+           where :status::text <> 'open' and e.ticker = :ticker::text and (select count(*) from within) < :rows_max
+             and e.executed_at < :since::timestamptz
+             and (:instrument::text is null or e.instrument_id = :instrument::text)
+             and (:direction::ledger.direction is null or e.direction = :direction::ledger.direction)
+             and exists (
+                  select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
+                   where x.position_id = e.position_id and x.executed_at >= :since::timestamptz
+                     and (:until::timestamptz is null or x.executed_at < :until::timestamptz)
+                  offset 0)
+             and (:status::text = 'all' or exists (
+                  select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
+                   where x.position_id = e.position_id and x.action_type = 'EXIT' offset 0))
+           order by e.executed_at desc, e.position_id desc
+           limit :rows_max)
+         union all
+         (select e.book_id, e.position_id, e.executed_at
+            from candidates c
+           cross join lateral (
+                select a.* from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as a
+                 where a.position_id = c.position_id and a.action_type = 'ENTRY' offset 0) as e
+           where (:status::text = 'open' or e.executed_at < :since::timestamptz)
+             and (:status::text = 'all' or exists (
+                  select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
+                   where x.position_id = c.position_id and x.action_type = 'EXIT' offset 0) = (:status::text = 'closed'))
+             and (:ticker::text is null or e.ticker = :ticker::text)
+             and (:instrument::text is null or e.instrument_id = :instrument::text)
+             and (:direction::ledger.direction is null or e.direction = :direction::ledger.direction)
+             and (:status::text <> 'open' or (:since::timestamptz is null and :until::timestamptz is null) or exists (
+                  select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
+                   where x.position_id = c.position_id
+                     and (:since::timestamptz is null or x.executed_at >= :since::timestamptz)
+                     and (:until::timestamptz is null or x.executed_at < :until::timestamptz)
+                  offset 0))
+           order by e.executed_at desc, e.position_id desc
+           limit :rows_max)) as held
      order by held.executed_at desc, held.position_id desc
      limit :rows_max
 ), chosen as (

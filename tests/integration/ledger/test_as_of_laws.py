@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import count
 
 from hypothesis import given, settings
@@ -61,6 +62,48 @@ def test_p12_the_stored_book_at_any_moment_is_the_fold_of_the_journal_of_then(
     stored, memory = told_twice(db, method, netting, calls)
     for as_of, known_as_of in data.draw(st.lists(moments(calls), min_size=3, max_size=6)):
         check(stored, memory, Moment(as_of=as_of, known_as_of=known_as_of))
+
+
+@some
+@given(data=st.data(), method=st.sampled_from(METHODS), netting=st.sampled_from(["net", "hedge"]))
+def test_any_choice_of_positions_at_any_moment_is_that_part_of_all_of_them(
+    db: Database, data: st.DataObject, method: str, netting: str
+) -> None:
+    calls = data.draw(told(hedge=netting == "hedge"))
+    stored, _ = told_twice(db, method, netting, calls)
+    minutes = st.none() | st.integers(-1, 61)
+    for as_of, known_as_of in data.draw(st.lists(moments(calls), min_size=2, max_size=4)):
+        then = Moment(as_of=as_of, known_as_of=known_as_of)
+        since, until = (None if minute is None else at(minute) for minute in data.draw(st.tuples(minutes, minutes)))
+        chosen = Selection(
+            status=data.draw(st.sampled_from(["all", "open", "closed"])),
+            ticker=data.draw(st.sampled_from([None, None, "AMD"])),
+            instrument=data.draw(st.sampled_from([None, None, "NVDA"])),
+            direction=data.draw(st.sampled_from([None, None, "SHORT"])),
+            since=since,
+            until=until,
+            rows_max=data.draw(st.sampled_from([1, 2, 100])),
+        )
+        with stored.db.transaction(read_only=True, isolation="repeatable read") as tx:
+            known = asof.books(tx, [stored.book.book_id], then)
+            every = asof.positions(tx, known, then, Selection(rows_max=100))
+            told_of = asof.stories(tx, then, [held.place for held in every])
+            found = asof.positions(tx, known, then, chosen)
+        active = {place: [booked.action.executed_at for booked in story] for place, story in told_of.items()}
+        wanted = [held for held in every if is_chosen(held, active[held.place], chosen)]
+        assert found == wanted[: chosen.rows_max]
+
+
+def is_chosen(held: Held, active: list[datetime], chosen: Selection) -> bool:
+    """What ``Selection`` says, in words of its own; ``active`` are the instants of the position's actions."""
+    since, until = chosen.since or min(active), chosen.until or max(active) + timedelta(seconds=1)
+    return (
+        chosen.status in ("all", "open" if held.is_open else "closed")
+        and chosen.ticker in (None, held.ticker)
+        and chosen.instrument in (None, held.instrument)
+        and chosen.direction in (None, held.direction.value)
+        and any(since <= instant < until for instant in active)
+    )
 
 
 @some

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -183,22 +184,66 @@ def natural_plan(db: Database, name: str, **params: object) -> str:
     return "\n".join(str(value) for row in rows for value in row.values())
 
 
-@pytest.mark.parametrize("which", [{}, {"status": "closed"}, {"since": at(500)}])
+@pytest.mark.parametrize("which", [{}, {"status": "closed"}, {"since": at(500)}, {"ticker": "T77"}, {"direction": "SHORT"}])
 def test_the_newest_positions_of_a_moment_come_in_the_order_of_an_index(crowded: Database, which: dict[str, object]) -> None:
     asked = WHICH | {"status": "all", "rows_max": 201} | which
     text = natural_plan(crowded, "positions_as_of", books=["ibkr:U1"], **asked, **AS_OF)
-    assert not re.search(r"Seq Scan on (execution_actions|fills)", text)
+    assert not re.search(r"Seq Scan on (execution_actions|fills|positions)", text)
     assert re.search(r"Merge Append\n\s+Sort Key: [^\n]*executed_at DESC, [^\n]*position_id DESC", text)
-    for index in ("by_time", "replaced_by_time", "by_position", "replaced_by_position"):
+    for index in ("entries", "replaced_by_time", "by_position", "replaced_by_position"):
         assert f"using execution_actions_{index} " in text
     assert "Index Scan using fills_seq_key" in text
+    for name in ("ticker", "direction"):
+        if name in which:
+            assert re.search(rf"using execution_actions_entries [^\n]*\n\s+Index Cond: [^\n]*\b{name} = ", text)
 
 
-def test_what_was_open_is_found_by_one_comparison_of_entries_with_exits(crowded: Database) -> None:
-    asked = WHICH | {"status": "open", "rows_max": 201}
-    text = natural_plan(crowded, "positions_as_of", books=["ibkr:U1"], **asked, **AS_OF)
-    assert len(re.findall(r"(?:Hash|Merge)(?: Right)? Anti Join", text)) == 1
-    assert "using execution_actions_by_position " in text
+def crowded_at(minutes: int) -> datetime:
+    """So many minutes after the first position of the crowd, one being opened each minute."""
+    return datetime(2026, 1, 2, 15, tzinfo=UTC) + timedelta(minutes=minutes)
+
+
+def rows_read(db: Database, which: dict[str, object], as_of: object) -> int:
+    """How many rows the scans under a statement gave or threw away to find one page."""
+    asked = WHICH | {"status": "all", "rows_max": 11, "as_of": as_of, "known_as_of": AS_OF["known_as_of"]} | which
+    with db.transaction(read_only=True) as tx:
+        text = "explain (analyze, format json, costs off, timing off) " + store.QUERIES["positions_as_of"].text
+        (row,) = tx.query(statement(text), books=["ibkr:U1"], **asked)
+    (told,) = next(iter(row.values()))
+    return sum(_read(told["Plan"]))
+
+
+def _read(node: dict[str, Any]) -> Iterator[int]:
+    if "Scan" in node["Node Type"] and "Relation Name" in node:
+        yield round((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
+    for child in node.get("Plans", ()):
+        yield from _read(child)
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        {},
+        {"status": "closed"},
+        {"ticker": "T77"},
+        {"direction": "SHORT"},
+        {"since": crowded_at(200), "until": crowded_at(230)},
+        {"since": crowded_at(5_000), "until": crowded_at(5_030), "status": "closed"},
+        {"since": crowded_at(200), "until": crowded_at(230), "direction": "LONG"},
+        {"since": crowded_at(200), "until": crowded_at(205), "ticker": "T202"},
+        {"since": crowded_at(9_000)},
+    ],
+)
+def test_a_page_of_the_past_reads_what_it_shows_and_not_the_book(crowded: Database, which: dict[str, object]) -> None:
+    assert rows_read(crowded, which, AS_OF["as_of"]) < 1_000
+
+
+def test_what_was_open_is_found_among_what_is_open_or_closed_since(crowded: Database) -> None:
+    assert rows_read(crowded, {"status": "open"}, AS_OF["as_of"]) < 3_000
+    assert rows_read(crowded, {"status": "open"}, crowded_at(5_700)) < 3_000
+    text = natural_plan(crowded, "positions_as_of", books=["ibkr:U1"], **WHICH | {"status": "open", "rows_max": 11}, **AS_OF)
+    for index in ("positions_by_closed", "execution_actions_by_recorded", "execution_actions_replaced_by_time"):
+        assert index in text
 
 
 def test_the_actions_of_positions_at_a_moment_come_by_the_indexes_of_their_position(crowded: Database, query: Query) -> None:

@@ -135,6 +135,16 @@ def negated(version: ActionVersion) -> Decimal | None:
 @half
 @given(history=facts(8, **known), method=st.sampled_from(["FIFO", "LIFO", "HIFO"]), data=st.data())
 def test_p9_one_fill_cut_into_neighbours_realizes_the_same(history: list[Fill], method: str, data: st.DataObject) -> None:
+    """Cut into k pieces, the total moves by at most floor((k + 5) / 2) units of 1e-8; by at most k where the fill does not cross.
+
+    Exactly computed both histories gain the same: the pieces are neighbours of one price. What differs is rounding, and only
+    that of the cut fill's own values: another leg's value is the same number in both, its parts are running differences and sum
+    to it, and what a lot gave so far depends on how much was taken of it, not in how many steps. A value is rounded once, off by
+    half a unit at most. So a closing of ``a`` pieces differs by (1 + a) / 2. A lot partly closed is off by half a unit more, for
+    its running difference, and of ``b`` pieces at most one is partly closed: 1 + (b + 1) / 2. A fill that only closes (a = k) or
+    only opens (b = k) stays within k, both being whole units and k at least 2. One that crosses zero has a piece in both sums,
+    a + b = k + 1: together (k + 5) / 2, 3 units for k = 2 where the specification says 2 (decision 0020).
+    """
     whole = data.draw(st.sampled_from(history))
     pieces = data.draw(st.integers(2, 4))
     part = (whole.quantity / pieces).quantize(Decimal("1e-10"))
@@ -146,8 +156,9 @@ def test_p9_one_fill_cut_into_neighbours_realizes_the_same(history: list[Fill], 
         for number, size in enumerate(sizes)
     ]
     one, other = delivered(apart, method), delivered([*apart[:index], *cut, *apart[index + 1 :]], method)
-    # a lot is one value rounded once: cutting it moves at most one unit per piece and closing
-    assert abs(realized(one) - realized(other)) <= (len(sizes) + len(history)) * cents
+    legs = sum(version.action.fill_id == whole.fill_id for version in one.actions)
+    units = len(sizes) if legs == 1 else (len(sizes) + 5) // 2
+    assert abs(realized(one) - realized(other)) <= units * cents
     for instrument in ("AMD", "NVDA"):
         assert open_quantity(one, instrument) == open_quantity(other, instrument)
 
