@@ -51,7 +51,10 @@ def confirmations(accounts: Sequence[str], days: tuple[date, date], generated_at
     for place, account in enumerate(accounts):
         told = [one for offset in range((days[1] - days[0]).days + 1) for one in _day(account, place, days[0], offset)]
         rows = [_confirmed(row) for row, at in told if at + CONFIRMED_AFTER <= generated_at]
-        parts.append(flex_document.statement(rows, account=account, days=days, generated_at=generated_at, row_name="TradeConfirm"))
+        statement_of = flex_document.statement(
+            rows, account=account, days=days, generated_at=generated_at, row_name="TradeConfirm"
+        )
+        parts.append(statement_of)
     return b"".join(flex_document.response(*parts, kind="TCF"))
 
 

@@ -25,6 +25,7 @@ from infra.local.tws_knobs import Knobs
 from tests.support.ibkr_frames import PAPER, fills
 from tests.support.ibkr_socket import socket_of, target_of, window_of
 from tests.support.ibkr_world import NOW
+from tests.support.waiting import wait_until
 
 ACCOUNTS = (PAPER, "DU7654321")
 
@@ -70,8 +71,7 @@ def test_the_control_port_answers_nobody_who_names_another_host(control: str) ->
 def test_an_order_message_is_recorded(fake: TwsFake) -> None:
     with socket.create_connection((fake.host, fake.port), timeout=5) as client:
         client.sendall(b"API\0" + _frame(b"v157..176") + _frame(b"71\0002\0001\0\0") + _frame(b"3\0007\0AAPL\0"))
-        while len(fake.received()) < 2:
-            client.recv(4096)
+        wait_until(lambda: len(fake.received()) == 2)  # an order is answered by nothing that could be waited for
     assert fake.orders() == [["3", "7", "AAPL"]]
 
 

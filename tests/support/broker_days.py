@@ -63,7 +63,8 @@ PARTS = {
     "told": """select account_id, exec_id_base, correction_group, ib_exec_id, is_bust
                  from ibkr.booked_fills order by account_id, exec_id_base, correction_group""",
     "cursors": "select account_id, source from ibkr.sync_cursors order by account_id, source",
-    "anomalies": "select account_id, kind, subject from ibkr.anomalies where closed_at is null order by account_id, kind, subject",
+    "anomalies": """select account_id, kind, subject from ibkr.anomalies
+                     where closed_at is null order by account_id, kind, subject""",
     "quarantine": "select source, reason from ibkr.quarantine where state = 'open' order by source, reason",
     "breaks": "select book_id, kind, instrument from ledger.v_breaks where resolved_at is null order by book_id, instrument",
     "messages": """select subject_key, state from notify.v_messages

@@ -82,7 +82,9 @@ class QueueDesk:
 
     def told(self) -> list[tuple[str, str, str | None]]:
         """What people heard of: event, account, class of the error; oldest first."""
-        rows = self.query("select event_type, payload::jsonb as payload from outbox.events where event_type like 'sync%' order by id")
+        rows = self.query(
+            "select event_type, payload::jsonb as payload from outbox.events where event_type like 'sync%' order by id"
+        )
         return [
             (row["event_type"], row["payload"]["data"]["account"], row["payload"]["data"].get("error_class"))
             for row in rows

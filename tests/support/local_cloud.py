@@ -21,8 +21,7 @@ from infra.local.control import ClockControl, Control
 from infra.local.home import ROOT
 from infra.local.readiness import answers
 from infra.local.wiring import Subscription, Wiring
-
-WAIT_SECONDS = 20.0
+from tests.support.waiting import WAIT_SECONDS, wait_until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +200,4 @@ class MessageProcess:
 
     def wait_until(self, is_so: Callable[[], bool]) -> None:
         """Poll until something holds; fails the test otherwise."""
-        end = time.monotonic() + WAIT_SECONDS
-        while not is_so():
-            assert time.monotonic() < end, self.control.pubsub()
-            time.sleep(0.005)
+        wait_until(is_so, self.control.pubsub)

@@ -145,7 +145,7 @@ class _Aside:
         self._is_read = True
 
     def snapshots(self, allowed: AllowList) -> Iterator[tuple[PositionsSnapshot, str]]:
-        """What the accounts held at the end of the last day, by that instant; a part without a section of positions said nothing."""
+        """What the accounts held at the end of the last day, by that instant; a part without such a section said nothing."""
         if not self._is_read or self._head is None or self._head.source is not Source.STATEMENT:
             return
         ends: dict[datetime, dict[Account, datetime]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -60,7 +61,8 @@ def both(rows: list[dict[str, str]], positions: list[dict[str, str]], day: date 
 
 
 def results(query: Query) -> list[dict[str, Any]]:
-    rows = query("select counts->'results' as r from ibkr.sync_runs where kind = 'positions' and source = 'flex' order by started_at")
+    told = "select counts->'results' as r from ibkr.sync_runs where kind = 'positions' and source = 'flex' order by started_at"
+    rows = query(told)
     return [row["r"] for row in rows]
 
 
@@ -151,8 +153,10 @@ def test_a_window_that_cannot_be_made_is_halved_and_both_halves_are_taken_in(que
     told = queue.work_all()
     assert told.count("flex.fetch succeeded") == 2
     assert queue.state(job)[:2] == ("succeeded", 1), "the service's patience costs no attempt"
-    days = query("select covered_from, covered_to from ibkr.sync_coverage c join ibkr.sync_runs r on r.id = c.run_id "
-                 "where r.kind = 'executions' and c.account_id = 1 order by covered_from")
+    days = query(
+        "select covered_from, covered_to from ibkr.sync_coverage c join ibkr.sync_runs r on r.id = c.run_id "
+        "where r.kind = 'executions' and c.account_id = 1 order by covered_from"
+    )
     assert [(row["covered_from"].day, row["covered_to"].day) for row in days] == [(1, 4), (4, 6)]
     assert {row["state"] for row in query("select state from ibkr.flex_requests")} == {"fetched"}
     assert queue.told() == []
@@ -162,7 +166,8 @@ def test_scenario_38_patience_is_had_without_an_attempt_and_nobody_hears_of_it(q
     queue.fake.fault("code", step="fetch", code=1019, count=3)
     queue.ask()
     assert queue.work_all() == ["flex.request succeeded", *["flex.fetch queued"] * 3, "flex.fetch succeeded"]
-    assert queue.query("select attempts, deferrals from ibkr.jobs where job_type = 'flex.fetch'") == [{"attempts": 1, "deferrals": 3}]
+    fetches = queue.query("select attempts, deferrals from ibkr.jobs where job_type = 'flex.fetch'")
+    assert fetches == [{"attempts": 1, "deferrals": 3}]
     assert queue.told() == []
 
 
@@ -237,7 +242,7 @@ def test_what_was_missed_for_two_years_is_asked_for_a_year_at_a_time(queue: Queu
     assert days[0][0] <= date(2026, 1, 4), "an overlap of two days"
     assert days[-1][1] == date(2028, 3, 15)
     assert all((last - first).days < 365 for first, last in days)
-    assert all((second[0] - first[1]).days == 1 for first, second in zip(days, days[1:], strict=False))
+    assert all((second[0] - first[1]).days == 1 for first, second in pairwise(days))
 
 
 def test_confirmations_ask_for_today_and_move_no_settled_day(queue: QueueDesk, query: Query) -> None:

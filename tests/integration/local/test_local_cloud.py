@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,22 +23,15 @@ from infra.local.desk import LocalCloud
 from infra.local.home import ROOT, AlreadyRunning, is_free
 from infra.local.readiness import StartFailed
 from tests.support.local_desk import BROKEN, ECHO, descendants, echo_desk, is_alive, manifest, work_tree
+from tests.support.waiting import wait_until
 
 GROUP_ROLES = "signal_reader"
-WAIT_SECONDS = 20.0
 
 
 def told(cloud: LocalCloud) -> dict[str, Any]:
     with urllib.request.urlopen(cloud.url("echo") + "/", timeout=10) as answer:
         document: dict[str, Any] = json.loads(answer.read())
         return document
-
-
-def wait_until(is_so: Callable[[], bool], what: object = "") -> None:
-    end = time.monotonic() + WAIT_SECONDS
-    while not is_so():
-        assert time.monotonic() < end, what
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -173,7 +166,7 @@ def test_the_database_is_migrated_comes_back_after_kill_9_at_the_same_address_an
         cloud.kill("postgres")
         cloud.wait_until_up("postgres")
         assert cloud.place.database_url == url
-        wait_until(lambda: run_sql(cloud, "select seven from public.kept") == "7", "the data is gone")
+        wait_until(lambda: run_sql(cloud, "select seven from public.kept") == "7", lambda: "the data is gone")
         assert run_sql(cloud, "select rolcanlogin from pg_roles where rolname = 'echo'") == "t"
         assert cloud.figures()["postgres"]["restarts"] == 1
         assert cloud.figures()["postgres"]["peak_bytes"] > 10_000_000
@@ -203,7 +196,7 @@ def test_a_runner_that_is_killed_leaves_no_process_and_no_port_behind(tmp_path: 
         runner.send_signal(number)
         runner.wait()
         runner.stdout.close()
-    wait_until(lambda: not any(is_alive(pid) for pid in everything), [pid for pid in everything if is_alive(pid)])
-    wait_until(lambda: all(is_free(port) for port in document["ports"].values()), "a port is still taken")
+    wait_until(lambda: not any(is_alive(pid) for pid in everything), lambda: [pid for pid in everything if is_alive(pid)])
+    wait_until(lambda: all(is_free(port) for port in document["ports"].values()), lambda: "a port is still taken")
     with echo_desk(tmp_path, roles=GROUP_ROLES) as again:
         assert told(again)["pid"]

@@ -33,11 +33,12 @@ insert into ibkr.trades (id, account_id, match_kind, confidence, symbol, status,
 select gen_random_uuid(), 1 + n % 4, 'single', 'low', 'T' || n % 200, 'unknown', 1, 1, now() - n * interval '1 minute',
        now() - n * interval '1 minute', now(), now(), now()
   from generate_series(1, {TRADES}) n;
-insert into ibkr.trade_executions (id, trade_id, account_id, ib_exec_id, id_kind, exec_id_base, settled_key, is_correctable, state,
-                                   transaction_type, exec_role, conid, symbol, sec_type, underlying_symbol, executed_at,
+insert into ibkr.trade_executions (id, trade_id, account_id, ib_exec_id, id_kind, exec_id_base, settled_key, is_correctable,
+                                   state, transaction_type, exec_role, conid, symbol, sec_type, underlying_symbol, executed_at,
                                    executed_at_text, is_time_ambiguous, trade_day, side, quantity, price, currency, sources,
                                    payload_hash, raw, observed_at, fetched_at, created_at, updated_at)
-select gen_random_uuid(), t.id, t.account_id, t.id::text, 'broker', t.id::text, t.id::text, false, 'live', 'ExchTrade', 'standalone',
+select gen_random_uuid(), t.id, t.account_id, t.id::text, 'broker', t.id::text, t.id::text, false,
+       'live', 'ExchTrade', 'standalone',
        1, t.symbol, 'STK', 'U' || t.symbol, t.last_executed_at, '', false, '2026-01-05', 'BUY', 1, 1, 'USD', '{{tws}}',
        decode(repeat('00', 32), 'hex'), '{{}}', now(), now(), now(), now()
   from ibkr.trades t;
