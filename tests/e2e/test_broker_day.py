@@ -131,11 +131,12 @@ def test_a_day_in_which_the_gateway_and_the_statements_fail_in_every_way_ends_li
 
 def test_a_run_killed_in_the_middle_is_abandoned_and_leaves_nothing_half_done(new_desk: NewDesk) -> None:
     cloud = begin(new_desk, "abandoned")
+    cloud.control.pause_jobs()  # no run but the one that is killed
+    cloud.control.wait_idle(settle_seconds=0.3)
     days.walk_to(cloud, days.FIRST)
     before, cursors = exported(cloud.database, days.PARTS), high_waters(cloud)
     days.gateway(cloud, delay_at=3, delay_seconds=1.5)
     noon = days.FIRST.replace(hour=17)
-    cloud.control.pause_jobs()
     days.set_clock(cloud, noon)
     assert cloud.control.run_job("ibkr-trades") == 202
     under_way = "select count(*) as n from ibkr.sync_runs where state = 'running' and source = 'tws'"

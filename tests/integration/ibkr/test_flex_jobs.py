@@ -69,7 +69,7 @@ def test_a_statement_is_asked_for_fetched_and_taken_in(desk: FlexDesk, stored: S
     step = desk.fetch(request_id)
     assert step.next_step is Next.DONE
     assert step.metrics is not None
-    assert (step.metrics.state, step.metrics.inserted_executions_count) == ("complete", 12)
+    assert (step.metrics.state, step.metrics.inserted_executions_count) == ("complete", 16)
     [row] = stored("flex_requests")
     assert (row["state"], str(row["run_id"]), len(row["body_sha256"])) == ("fetched", step.metrics.run_id, 32)
     assert row["body_bytes"] > 1_000
