@@ -165,6 +165,16 @@ def failure(step: Step, fault: Fault, attempts: int = 1) -> StepFailure:
     )
 
 
+def of_failure(stated: StepFailure) -> Fault:
+    """The fault that a step's failure states."""
+    return Fault(
+        code=stated.code,
+        is_broker=stated.is_broker,
+        has_code=stated.has_code,
+        retry_after_seconds=stated.retry_after_seconds,
+    )
+
+
 def failed(step: Step, fault: Fault, attempts: int = 1) -> ServiceFailure:
     """The same as an exception."""
     return ServiceFailure(failure(step, fault, attempts))

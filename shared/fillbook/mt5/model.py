@@ -238,6 +238,8 @@ class Snapshot:
 class DealPage:
     """One page of a window (or of one position's life). ``total`` None: not said. ``next_cursor`` None: it was the last page.
 
+    ``total`` is the same on every page; the three-endpoint service, whose counter is of a wider span, is held to it by the
+    adapter (``page_drift``) and says none here. A page may be empty and not the last.
     Exactly one of ``deals`` and ``paired`` is filled; ``is_paired`` says which.
     """
 
