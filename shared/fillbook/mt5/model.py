@@ -196,7 +196,7 @@ class PairedTrade:
 class StepFailure:
     """Why a step brought nothing. ``text``: our own words for the code, never the service's; ``attempts`` made.
 
-    ``retry_after_seconds``: the service asked for a pause. ``is_broker``: a code of the broker, not of the service.
+    ``retry_after_seconds``: the service asked for a pause, rounded up. ``is_broker``: a code of the broker, not of the service.
     ``has_code``: the service named a code; an error without one may be either's.
     """
 
@@ -204,7 +204,7 @@ class StepFailure:
     code: Code
     text: str
     attempts: int = 1
-    retry_after_seconds: float | None = None
+    retry_after_seconds: int | None = None
     is_broker: bool = False
     has_code: bool = False
 
