@@ -28,7 +28,7 @@ TIMING = {
     "outbox": ("relay", "store"),
     "notify": ("answers", "pacing", "discord", "patience"),
     "ibkr": ("tws_rules", "tws_talk", "flex", "calls"),
-    "mt5": ("sources", "mt5_calls", "mt5_service"),
+    "mt5": ("sources", "mt5_calls", "mt5_service", "pacing", "tokens", "allowance", "desk", "crew", "pacing_store"),
 }
 TIMING_MODULES = frozenset(f"shared/fillbook/{room}/{name}.py" for room, names in TIMING.items() for name in names)
 # a library that is dear or dangerous, and the only places that may import it
@@ -211,7 +211,7 @@ def shells(source: Source) -> Iterator[str]:
 
 def queries(source: Source) -> Iterator[str]:
     """A room's statements touch its own tables and other rooms' views."""
-    match = re.fullmatch(r"shared/fillbook/(\w+)/queries\.sql", source.path)
+    match = re.fullmatch(r"shared/fillbook/(\w+)/\w+\.sql", source.path)
     if match is None:
         return
     own = ROOM_SCHEMAS.get(match[1], (match[1],))
