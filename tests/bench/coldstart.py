@@ -45,6 +45,7 @@ def hello(request):
 FIRST = {
     "signal_ingest": ("POST", "/timed/ingest"),
     "discord_notifier": ("POST", "/tick"),
+    "execution_sync": ("POST", "/cron/jobs"),
     "trade_tracker": ("GET", "/timed/health"),
     "hello": ("GET", "/"),
 }
