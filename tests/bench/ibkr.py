@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -60,9 +60,7 @@ CHILD = (
 import json, sys
 from tests.bench import ibkr
 url, size, what = sys.argv[1:]
-found = ibkr.measured(url, int(size), what)
-found["mb"] = peak_mb()
-print(json.dumps(found))
+print(json.dumps(ibkr.measured(url, int(size), what, peak_mb)))
 """
 )
 
@@ -160,15 +158,17 @@ def _process(server: PostgresServer, name: str, size: int, what: str) -> dict[st
     return found
 
 
-def measured(url: str, size: int, what: str) -> dict[str, float]:
-    """Import ``size`` executions and then the same again, in this process: seconds of both, rows rewritten, findings."""
+def measured(url: str, size: int, what: str, peak_mb: Callable[[], float]) -> dict[str, float]:
+    """Import ``size`` executions and then the same again, in this process: seconds of both, their peak memory, rows rewritten;
+    then the audit's findings.
+    """
     with _opened(url, is_booked=what == "booked") as db:
         first = _import(db, _Told(size))
         before = _versions(db)
         again = _import(db, _Told(size))
-        rewritten = len(set(_versions(db)) ^ set(before))
+        rewritten, peak = len(set(_versions(db)) ^ set(before)), peak_mb()
         findings = audit.audit(db, FIRST.book_id, NOW).findings if what == "booked" else ()
-    return {"seconds": first, "again_seconds": again, "rewritten": float(rewritten), "findings": float(len(findings))}
+    return {"seconds": first, "again_seconds": again, "rewritten": float(rewritten), "mb": peak, "findings": float(len(findings))}
 
 
 def _import(db: Database, document: _Told) -> float:

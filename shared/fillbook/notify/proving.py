@@ -27,7 +27,7 @@ PAGE_ROWS = 40
 READ_WAITS = (timedelta(0), timedelta(seconds=5), timedelta(seconds=30))
 """Waits before the tries of one read; then the message is unverifiable in this run."""
 
-_QUERIES = load_queries("fillbook.notify")
+QUERIES = load_queries("fillbook.notify")
 
 
 class Postponed(Exception):
@@ -45,7 +45,7 @@ class Fetched:
 
 def books_of(tx: Tx, patterns: Sequence[str]) -> list[dict[str, Any]]:
     """Return the books that are told, with the number of their last row."""
-    return [row for row in tx.query(_QUERIES["books"]) if is_told(row["book_id"], patterns)]
+    return [row for row in tx.query(QUERIES["books"]) if is_told(row["book_id"], patterns)]
 
 
 def next_subjects(db: Database, run: Run, patterns: Sequence[str]) -> list[Subject]:
@@ -53,7 +53,7 @@ def next_subjects(db: Database, run: Run, patterns: Sequence[str]) -> list[Subje
     with db.transaction(isolation="repeatable read", read_only=True) as tx:
         books = [row["book_id"] for row in books_of(tx, patterns)]
         page = tx.query(
-            _QUERIES["page"],
+            QUERIES["page"],
             books=books,
             since=run.since,
             until=run.until,
@@ -78,8 +78,8 @@ def _subjects(tx: Tx, channel_id: str, page: Sequence[Mapping[str, Any]]) -> lis
     named = {"books": [row["book_id"] for row in page], "actions": [row["action_id"] for row in page]}
     (documents,) = tx.call(Call("notify.peek", {"channel_id": channel_id, "keys": [row["subject_key"] for row in page]}))
     rows = {row.subject_key: row for row in rows_of(documents)}
-    current = {(row["book_id"], row["action_id"]): row for row in tx.query(_QUERIES["actions"], **named)}
-    voids = {(row["book_id"], row["action_id"]): row for row in tx.query(_QUERIES["voids"], **named) if row["state"] == "VOID"}
+    current = {(row["book_id"], row["action_id"]): row for row in tx.query(QUERIES["actions"], **named)}
+    voids = {(row["book_id"], row["action_id"]): row for row in tx.query(QUERIES["voids"], **named) if row["state"] == "VOID"}
     subjects = []
     for one in page:
         key = (one["book_id"], one["action_id"])
@@ -158,7 +158,7 @@ def delete(talk: Talk, message_id: str, about: str) -> bool:
 
 def companions(tx: Tx, channel_id: str, message_id: str) -> tuple[Row, ...]:
     """Return the rows that stand in one message, in order."""
-    keys = [row["subject_key"] for row in tx.query(_QUERIES["in_message"], channel_id=channel_id, message_id=message_id)]
+    keys = [row["subject_key"] for row in tx.query(QUERIES["in_message"], channel_id=channel_id, message_id=message_id)]
     (documents,) = tx.call(Call("notify.peek", {"channel_id": channel_id, "keys": keys}))
     return tuple(sorted(rows_of(documents), key=lambda row: row.embed_index or 0))
 

@@ -40,13 +40,13 @@ select at, subject_key, book_id, action_id
  order by 1, 2 limit :rows_max::int
 
 -- name: actions
--- Current rows of actions with the lots they closed as executed.
+-- Current rows of actions with the lots they closed as executed; one after the other, since a young table's plan may join all with all.
 select a.book_id, a.action_id, a.version, a.position_id, a.action_type, a.ticker, a.direction, a.executed_at, a.quantity, a.price,
        a.value, a.fees, a.currency, a.realized_pnl, a.position_quantity_after, a.position_vwap_after, a.unrealized_pnl_after,
        a.position_realized_pnl_after, a.reason, a.origin, a.cause, a.seq, e.lots
-  from ledger.v_actions a
-  left join ledger.v_trade_events e on e.book_id = a.book_id and e.event_id = a.action_id
- where (a.book_id, a.action_id) in (select b, i from unnest(:books::text[], :actions::uuid[]) u(b, i))
+  from unnest(:books::text[], :actions::uuid[]) as u(b, i)
+ cross join lateral (select * from ledger.v_actions v where v.book_id = u.b and v.action_id = u.i offset 0) as a
+ cross join lateral (select t.lots from ledger.v_trade_events t where t.book_id = u.b and t.event_id = u.i offset 0) as e
 
 -- name: voids
 -- The last version of actions that no longer exist: what their bust tells.

@@ -16,6 +16,7 @@ from fillbook.runtime.sql import statement
 from infra.local.postgres import PostgresServer
 from tests.support.ledger import StoredWorld, at, make_book, make_fill
 from tests.support.ledger_crowd import crowd
+from tests.support.plans import rows_read
 from tests.support.servers import TEMPLATE, database_config
 
 Query = Callable[..., list[dict[str, Any]]]
@@ -203,21 +204,11 @@ def crowded_at(minutes: int) -> datetime:
     return datetime(2026, 1, 2, 15, tzinfo=UTC) + timedelta(minutes=minutes)
 
 
-def rows_read(db: Database, which: dict[str, object], as_of: object) -> int:
-    """How many rows the scans under a statement gave or threw away to find one page."""
+def page_reads(db: Database, which: dict[str, object], as_of: object) -> int:
+    """How many rows are read to find one page."""
     asked = WHICH | {"status": "all", "rows_max": 11, "as_of": as_of, "known_as_of": AS_OF["known_as_of"]} | which
     with db.transaction(read_only=True) as tx:
-        text = "explain (analyze, format json, costs off, timing off) " + store.QUERIES["positions_as_of"].text
-        (row,) = tx.query(statement(text), books=["ibkr:U1"], **asked)
-    (told,) = next(iter(row.values()))
-    return sum(_read(told["Plan"]))
-
-
-def _read(node: dict[str, Any]) -> Iterator[int]:
-    if "Scan" in node["Node Type"] and "Relation Name" in node:
-        yield round((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
-    for child in node.get("Plans", ()):
-        yield from _read(child)
+        return rows_read(tx, store.QUERIES["positions_as_of"], books=["ibkr:U1"], **asked)
 
 
 @pytest.mark.parametrize(
@@ -235,12 +226,12 @@ def _read(node: dict[str, Any]) -> Iterator[int]:
     ],
 )
 def test_a_page_of_the_past_reads_what_it_shows_and_not_the_book(crowded: Database, which: dict[str, object]) -> None:
-    assert rows_read(crowded, which, AS_OF["as_of"]) < 1_000
+    assert page_reads(crowded, which, AS_OF["as_of"]) < 1_000
 
 
 def test_what_was_open_is_found_among_what_is_open_or_closed_since(crowded: Database) -> None:
-    assert rows_read(crowded, {"status": "open"}, AS_OF["as_of"]) < 3_000
-    assert rows_read(crowded, {"status": "open"}, crowded_at(5_700)) < 3_000
+    assert page_reads(crowded, {"status": "open"}, AS_OF["as_of"]) < 3_000
+    assert page_reads(crowded, {"status": "open"}, crowded_at(5_700)) < 3_000
     text = natural_plan(crowded, "positions_as_of", books=["ibkr:U1"], **WHICH | {"status": "open", "rows_max": 11}, **AS_OF)
     for index in ("positions_by_closed", "execution_actions_by_recorded", "execution_actions_replaced_by_time"):
         assert index in text
