@@ -182,7 +182,7 @@ def test_a_snapshot_of_the_other_service_is_info_then_positions(service: Scripte
     assert (snapshot.info, snapshot.positions) == (info(), (position(1),))
     assert service.paths() == [INFO, POSITIONS]
     assert snapshot.head is not None
-    assert (snapshot.head.as_of, snapshot.head.server_time_msc) == (NOW, None)
+    assert (snapshot.head.as_of, snapshot.head.server_time_msc) == (NOW, NOW_MSC)
 
 
 def test_a_snapshot_of_two_answers_is_as_old_as_the_older(service: ScriptedService) -> None:
