@@ -13,7 +13,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar
 
-from fillbook.mt5 import server_time
 from fillbook.mt5.faults import ContractError
 from fillbook.mt5.model import Deal, DealPage, Head, Health, PairedTrade, ServerRule, Target, Window
 from fillbook.mt5.reading import (
@@ -60,12 +59,6 @@ def check_identity(head: Head, target: Target) -> None:
         raise ContractError("login", Code.IDENTITY_MISMATCH)
     if head.server is not None and head.server != target.server:
         raise ContractError("server", Code.IDENTITY_MISMATCH)
-
-
-def described_msc(head: Head, rule: ServerRule) -> int:
-    """The moment, on the server clock, that an answer describes: its server time less the age of what it was made of."""
-    server_msc = server_time.to_server(rule, head.as_of) if head.server_time_msc is None else head.server_time_msc
-    return server_msc - head.cache_age_ms
 
 
 def only(page: DealPage, wanted: Window | int) -> DealPage:
