@@ -610,7 +610,7 @@ begin
           join mt5.trading_accounts a on a.id = s.account_id
          where s.next_due_at <= (document->>'due_before')::timestamptz and s.last_run_id is distinct from the_run
            and (s.lease_until is null or s.lease_until <= clock_timestamp())
-           and a.is_active and a.connection_status <> 'needs_reauth'
+           and a.is_active and a.connection_status::text <> 'needs_reauth' -- the enum's <> would be taken to leave no row
            and a.shard between (document->>'shard_from')::integer and (document->>'shard_to')::integer
            and (document->>'tenant_id' is null or a.tenant_id = document->>'tenant_id')
          order by s.next_due_at, s.account_id
