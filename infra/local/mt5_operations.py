@@ -218,6 +218,8 @@ def _known(draft: Draft) -> Deal:
     ticket = draft.given.whole("deal", 0)
     if ticket not in draft.book.deals:
         raise ValueError(f"no deal {ticket}")
+    if draft.book.deals[ticket].type in (model.BUY_CANCELED, model.SELL_CANCELED):
+        raise ValueError(f"deal {ticket} is cancelled")
     return draft.book.deals[ticket]
 
 

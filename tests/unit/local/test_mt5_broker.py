@@ -164,7 +164,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("nets", "kind", "given", "text"), REFUSED)
-def test_what_a_broker_would_not_do_is_refused_and_changes_nothing(nets: bool, kind: str, given: dict[str, Any], text: str) -> None:
+def test_what_a_broker_would_not_do_is_refused_and_changes_nothing(
+    nets: bool, kind: str, given: dict[str, Any], text: str
+) -> None:
     book = Book(NETS if nets else TERMS)
     book.operate("open", AT, symbol="TEST", side="buy", volume=1, ref="p")
     before = (book.balance, dict(book.positions), dict(book.deals), len(book.changes))
