@@ -36,7 +36,10 @@ REPLACES: Final[dict[str, tuple[str, Mapping[str, Any]]]] = {
 }
 SHAPES: Final[dict[str, tuple[str, Mapping[str, Any]]]] = {
     "latency": ("waits `ms` plus or minus `jitter`", {"ms": 100, "jitter": 0}),
-    "wrong_login": ("names another `login` or `server`", {"login": None, "server": None}),
+    "wrong_login": (
+        "names another `login` or `named_server` (the scope is called server)",
+        {"login": None, "named_server": None},
+    ),
     "page_drift": (
         "from the second page on a deal more in front (`how` total) or the page backwards (`how` order)",
         {"how": "total"},

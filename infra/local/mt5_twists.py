@@ -21,7 +21,7 @@ def seen(view: View, faults: Iterable[Fault]) -> View:
     for fault in faults:
         options = fault.options
         if fault.knob == "wrong_login":
-            login, server = options["login"], options["server"]
+            login, server = options["login"], options["named_server"]
             if login is None and server is None:
                 login = view.account.login + 1
             view = replace(view, login=int(login or view.login), server=server or view.server)
