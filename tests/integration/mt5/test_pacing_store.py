@@ -55,7 +55,7 @@ def test_two_processes_that_reserve_at_once_never_get_more_than_the_bucket_holds
     open_database: OpenDatabase, query: Query
 ) -> None:
     given = at_once(
-        open_database, 10, lambda tx, number: pacing_store.reserve(tx, "default", {}, size=75, now=EPOCH + number / 10)
+        open_database, 10, lambda tx, number: pacing_store.reserve(tx, "default", {}, size=75, wanted=10, now=EPOCH + number / 10)
     )
     assert sum(one.tokens for one in given) == 75
     assert sorted(one.tokens for one in given) == [0] * 12 + [5] + [10] * 7
@@ -65,7 +65,7 @@ def test_two_processes_that_reserve_at_once_never_get_more_than_the_bucket_holds
 def test_what_was_not_used_comes_back_at_once_and_what_was_used_sixty_seconds_later(db: Database) -> None:
     def reserve(moves: dict[int, int], seconds: float) -> tokens.Reserved:
         with db.transaction() as tx:
-            return pacing_store.reserve(tx, "default", moves, size=10, now=EPOCH + seconds)
+            return pacing_store.reserve(tx, "default", moves, size=10, wanted=10, now=EPOCH + seconds)
 
     block = tokens.Block(reserve({}, 0))
     assert all(block.take(EPOCH + second) for second in (0, 1, 1))
@@ -79,29 +79,32 @@ def test_what_was_not_used_comes_back_at_once_and_what_was_used_sixty_seconds_la
 
 def test_instances_do_not_share_their_tokens(db: Database) -> None:
     with db.transaction() as tx:
-        assert pacing_store.reserve(tx, "one", {}, size=10, now=EPOCH).tokens == 10
-        assert pacing_store.reserve(tx, "two", {}, size=10, now=EPOCH).tokens == 10
+        assert pacing_store.reserve(tx, "one", {}, size=10, wanted=10, now=EPOCH).tokens == 10
+        assert pacing_store.reserve(tx, "two", {}, size=10, wanted=10, now=EPOCH).tokens == 10
 
 
 def test_a_429_empties_the_bucket_for_everybody_until_it_is_over(db: Database) -> None:
     with db.transaction() as tx:
         pacing_store.pause(tx, "default", until=EPOCH + 20)
         pacing_store.pause(tx, "default", until=EPOCH + 20)
-        assert pacing_store.reserve(tx, "default", {}, size=80, now=EPOCH + 19.9).tokens == 0
-        assert pacing_store.reserve(tx, "default", {}, size=80, now=EPOCH + 20).tokens == 10
+        assert pacing_store.reserve(tx, "default", {}, size=80, wanted=10, now=EPOCH + 19.9).tokens == 0
+        assert pacing_store.reserve(tx, "default", {}, size=80, wanted=10, now=EPOCH + 20).tokens == 10
 
 
 def test_tokens_of_long_ago_are_forgotten_and_no_others(db: Database, query: Query) -> None:
     with db.transaction() as tx:
         for seconds in (-200, -119, 0):
-            pacing_store.reserve(tx, "default", {}, size=80, now=EPOCH + seconds)
+            pacing_store.reserve(tx, "default", {}, size=80, wanted=10, now=EPOCH + seconds)
         assert pacing_store.forget_tokens(tx, now=EPOCH) == 1
     assert len(query("select 1 as one from mt5.rate_tokens")) == 2
 
 
 def test_a_token_that_was_forgotten_meanwhile_is_taken_back_from_nobody(db: Database, query: Query) -> None:
     with db.transaction() as tx:
-        assert pacing_store.reserve(tx, "default", {int(EPOCH): -10, int(EPOCH) + 1: 2}, size=80, now=EPOCH + 1).tokens == 10
+        assert (
+            pacing_store.reserve(tx, "default", {int(EPOCH): -10, int(EPOCH) + 1: 2}, size=80, wanted=10, now=EPOCH + 1).tokens
+            == 10
+        )
     assert query("select sum(spent)::int as spent, count(*)::int as seconds from mt5.rate_tokens") == [
         {"spent": 12, "seconds": 2}
     ]

@@ -31,8 +31,6 @@ class SharedBreaker(RuleBasedStateMachine):
         self.processes = [Breakers((), rules=RULES, servers={"default": 2}, claim=self._claim) for _ in range(PROCESSES)]
         self.in_flight: list[tuple[int, Member, datetime]] = []
         self.is_down = False
-        self.tried_while_down = 0
-        self.in_flight_when_down = 0
         self.pauses: list[int] = []
 
     def _claim(self, key: str, now: datetime) -> Row | None:
@@ -56,7 +54,6 @@ class SharedBreaker(RuleBasedStateMachine):
                 assert before.probe_at is not None
                 assert before.probe_at <= self.now
             self.in_flight.append((process, account, self.now))
-            self.tried_while_down += self.is_down
 
     @precondition(lambda self: self.in_flight)
     @rule(data=st.data(), ending=st.sampled_from(["as it is", "login refused", "cut"]))
@@ -96,7 +93,6 @@ class SharedBreaker(RuleBasedStateMachine):
         for process in self.processes:
             process.take()
             process.stored([self.row], self.now)
-        self.tried_while_down = 0
 
     @precondition(lambda self: self.is_down)
     @rule()
