@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,13 @@ BROKEN = (
 )
 
 
+@cache
+def validator(kind: str) -> Any:
+    return jsonschema_rs.Draft202012Validator({**SCHEMA, "$ref": f"#/$defs/{kind}"})
+
+
 def is_valid(kind: str, document: Any) -> bool:
-    schema = {**SCHEMA, "$ref": f"#/$defs/{kind}"}
-    return jsonschema_rs.Draft202012Validator(schema).is_valid(json.loads(wire(document)))
+    return bool(validator(kind).is_valid(json.loads(wire(document))))
 
 
 def is_read(read: Callable[[bytes], Any], document: Any) -> bool:
