@@ -36,7 +36,6 @@ T = TypeVar("T")
 
 SIDES = {0: TradeSide.BUY, 1: TradeSide.SELL}
 MARGIN_MODES = {int(mode): int(mode) for mode in MarginMode}
-LEVERAGE_MAX = 2**31 - 1
 DIGITS_MAX = 8
 """Decimal places of an account's currency."""
 MAGIC_LEAST = -(2**63)

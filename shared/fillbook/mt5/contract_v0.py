@@ -103,7 +103,7 @@ def read_info(body: bytes, asked: Asked) -> InfoAnswer:
         margin_level=contract.margin_level_of(told, margin),
         credit=amount(told, "credit"),
         profit=amount(told, "profit"),
-        leverage=whole_or_none(told, "leverage", most=contract.LEVERAGE_MAX),
+        leverage=whole_or_none(told, "leverage", most=COUNT_MAX),
         currency=text_or_none(told, "currency"),
         currency_digits=whole_or_none(told, "currency_digits", most=contract.DIGITS_MAX),
         margin_mode=None if told.get("margin_mode") is None else choice(told, "margin_mode", contract.MARGIN_MODES),

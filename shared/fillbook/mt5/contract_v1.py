@@ -134,7 +134,7 @@ def _info(root: Row) -> Info:
         margin_level=contract.margin_level_of(told, margin),
         credit=amount(told, "credit"),
         profit=amount(told, "profit"),
-        leverage=whole_or_none(told, "leverage", most=contract.LEVERAGE_MAX),
+        leverage=whole_or_none(told, "leverage", most=COUNT_MAX),
         currency=text(root, "currency"),
         currency_digits=whole(root, "currency_digits", most=contract.DIGITS_MAX),
         margin_mode=choice(root, "margin_mode", contract.MARGIN_MODES),
