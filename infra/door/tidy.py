@@ -24,10 +24,11 @@ CARRIED = ("shared/fillbook/", "functions/")
 CONFIG, CLOCK = "shared/fillbook/runtime/config.py", "shared/fillbook/runtime/clock.py"
 # seconds of budgets, backoffs and deadlines, never an amount: the only modules where a float may be written
 TIMING = {
-    "runtime": ("clock", "db", "pool", "bodies", "outgoing", "auth", "pubsub"),
+    "runtime": ("clock", "db", "pool", "bodies", "outgoing", "watched", "auth", "pubsub"),
     "outbox": ("relay", "store"),
     "notify": ("answers", "pacing", "discord", "patience"),
     "ibkr": ("tws_rules", "tws_talk", "flex", "calls"),
+    "mt5": ("sources", "mt5_calls", "mt5_service"),
 }
 TIMING_MODULES = frozenset(f"shared/fillbook/{room}/{name}.py" for room, names in TIMING.items() for name in names)
 # a library that is dear or dangerous, and the only places that may import it

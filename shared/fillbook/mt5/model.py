@@ -62,13 +62,17 @@ class ServerRule:
 
 @frozen
 class Target:
-    """One account as an adapter needs it. ``service_account_id``: its id in the service's paths, else the account's own."""
+    """One account as an adapter needs it. ``service_account_id``: its id in the service's paths, else the account's own.
+
+    ``rule``: how its server's clock is read; the three-endpoint service, which tells times in UTC, cannot be read without it.
+    """
 
     instance: Instance
     account_id: str
     service_account_id: str
     login: int
     server: str
+    rule: ServerRule | None = None
 
 
 @frozen
@@ -96,7 +100,8 @@ class Health:
 class Head:
     """What every answer about an account says of itself. ``None``: the three-endpoint service did not say.
 
-    ``server_time_msc - cache_age_ms`` is the moment, on the server clock, that the answer describes.
+    ``server_time_msc - cache_age_ms`` is the moment, on the server clock, that the answer describes. That service tells no server
+    time: it is then reckoned from ``as_of`` by the account's clock rule, and proves nothing about that rule.
     """
 
     login: int | None
@@ -196,7 +201,7 @@ class PairedTrade:
 class StepFailure:
     """Why a step brought nothing. ``text``: our own words for the code, never the service's; ``attempts`` made.
 
-    ``retry_after_seconds``: the service asked for a pause. ``is_broker``: a code of the broker, not of the service.
+    ``retry_after_seconds``: the service asked for a pause, rounded up. ``is_broker``: a code of the broker, not of the service.
     ``has_code``: the service named a code; an error without one may be either's.
     """
 
@@ -204,7 +209,7 @@ class StepFailure:
     code: Code
     text: str
     attempts: int = 1
-    retry_after_seconds: float | None = None
+    retry_after_seconds: int | None = None
     is_broker: bool = False
     has_code: bool = False
 
@@ -234,6 +239,8 @@ class Snapshot:
 class DealPage:
     """One page of a window (or of one position's life). ``total`` None: not said. ``next_cursor`` None: it was the last page.
 
+    ``total`` is the same on every page; the three-endpoint service, whose counter is of a wider span, is held to it by the
+    adapter (``page_drift``) and says none here. A page may be empty and not the last.
     Exactly one of ``deals`` and ``paired`` is filled; ``is_paired`` says which.
     """
 
