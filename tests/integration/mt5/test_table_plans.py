@@ -112,8 +112,8 @@ HOT = {
         "trades_closed_ix",
     ),
     "a server of an instance": (
-        "select from mt5.trading_accounts a where a.is_active and a.instance_key = 'default' and a.server = 'S3' "
-        "order by a.id limit 9",
+        """select from mt5.trading_accounts a where a.is_active and a.instance_key = 'default' and a.server = 'S3'
+            order by a.id limit 9""",
         "trading_accounts_active_ix",
     ),
 }
