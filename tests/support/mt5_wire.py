@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,8 @@ import requests
 from infra.local.mt5 import Mt5Fake
 
 SECONDS = 10.0
+NOW = datetime(2025, 11, 12, 10, 30, tzinfo=UTC)
+SERVER = "Broker-Server"
 PATHS = {
     "health": "/v1/health",
     "health_v0": "/health",
@@ -90,3 +93,44 @@ class Caller:
         """One call on a connection of its own."""
         with Caller(fake) as caller:
             return caller.ask(endpoint, query, **given)
+
+
+def without(document: Any, names: set[str]) -> Any:
+    """A document less some names, at every depth."""
+    if isinstance(document, dict):
+        return {name: without(one, names) for name, one in document.items() if name not in names}
+    return [without(one, names) for one in document] if isinstance(document, list) else document
+
+
+def documented(fake: Mt5Fake, account: str = "svc-1", **given: Any) -> None:
+    """The account that the file of shapes describes, by what happened on it."""
+    fake.add_account(
+        id=account, login=10_000_001, server=SERVER,
+        overrides={"margin": "200.00", "margin_free": "9850.00", "margin_level": "5025.00"}, **given,
+    )  # fmt: skip
+    fake.set_prices(SERVER, EURUSD="1.15830")
+    fake.operate(account, "deposit", datetime(2025, 9, 1, tzinfo=UTC), amount="9928.55")
+    bought = {"symbol": "EURUSD", "side": "buy", "commission": "-1.40", "volume": "0.40", "price": "1.15500"}
+    fake.operate(account, "open", "2025-11-11T10:00:00Z", **bought, ticket=990001, order=699000)
+    closed = {"commission": "-1.40", "swap": "-0.50", "price": "1.15700"}
+    fake.operate(account, "close", "2025-11-11T12:00:00Z", position=699000, **closed, ticket=990002, order=699001)
+    held = {"symbol": "EURUSD", "side": "buy", "commission": "-3.50", "volume": "1.00", "price": "1.15800", "sl": "1.15000"}
+    fake.operate(account, "open", "2025-11-12T05:00:00Z", **held, ticket=990003, order=700001)
+    held = {"symbol": "EURUSD", "side": "sell", "commission": "-1.75", "volume": "0.50", "price": "1.15870"}
+    fake.operate(account, "open", "2025-11-12T06:00:00Z", **held, ticket=990004, order=700002)
+
+
+def furnished(served: Mt5Fake, now: datetime) -> None:
+    """Account svc-1: a deposit, one closed trade, two open positions, a charge: six deals; svc-2 without any; paired as svc-1."""
+    for server in ("One", "Two"):
+        served.add_server(server, zone_name="UTC", shift_minutes=180)
+    served.add_account(id="svc-1", server="One", login=11)
+    served.add_account(id="svc-2", server="Two", login=12)
+    served.add_account(id="paired", server="One", login=13, shape={"history": "trades", "positions": "epoch"})
+    for account in ("svc-1", "paired"):
+        served.operate(account, "deposit", now - timedelta(hours=5), amount=1000)
+        for number in range(3):
+            given = {"symbol": "TEST", "side": "buy", "volume": 1, "price": 100 + number, "ref": f"p{number}"}
+            served.operate(account, "open", now - timedelta(hours=4), **given)
+        served.operate(account, "close", now - timedelta(minutes=30), position="p0", price=110)
+        served.operate(account, "charge", now - timedelta(minutes=20), amount="-1.25")
