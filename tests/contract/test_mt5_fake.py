@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import product
 from typing import Any
@@ -13,9 +13,10 @@ import pytest
 
 from fillbook.runtime.clock import FixedClock
 from infra.local.mt5 import Mt5Fake
+from infra.local.mt5_model import EPOCH
 from infra.local.mt5_shapes import CHOICES
 from tests.support.mt5_cases import SHAPES, needs_samples, samples
-from tests.support.mt5_wire import NOW, SERVER, Caller, documented, without
+from tests.support.mt5_wire import NOW, SERVER, Caller, busy, without
 
 TOLD = samples(SHAPES)
 V0_SHAPES = [
@@ -40,6 +41,26 @@ def fake(clock: FixedClock) -> Iterator[Mt5Fake]:
 def caller(fake: Mt5Fake) -> Iterator[Caller]:
     with Caller(fake) as made:
         yield made
+
+
+def documented(fake: Mt5Fake, shape: dict[str, str]) -> None:
+    """The account that the file of shapes describes, by what must have happened on it."""
+    truth, deals = TOLD["truth"], TOLD["history_deals_root"]["deals"]
+    told = {"margin": "margin", "margin_free": "free_margin", "margin_level": "margin_level"}
+    overrides = {name: truth[key] for name, key in told.items()}
+    fake.add_account(id="svc-1", login=truth["login"], server=truth["server"], shape=shape, overrides=overrides)
+    brought = sum(row[name] for row in deals for name in ("profit", "commission", "swap", "fee"))
+    fake.operate("svc-1", "deposit", datetime(2025, 9, 1, tzinfo=UTC), amount=Decimal(truth["balance"]) - brought)
+    stops = {one["position_id"]: one["stop_loss"] for one in truth["open"]}
+    for row in deals:
+        at = EPOCH + timedelta(milliseconds=row["time_msc"]) - timedelta(hours=2)
+        given = {name: row[name] for name in ("ticket", "order", "price", "commission")}
+        if row["entry"] == 0:
+            given |= {"symbol": row["symbol"], "side": row["type"], "volume": row["volume"]}
+            fake.operate("svc-1", "open", at, **given, sl=stops.get(str(row["position_id"])))
+        else:
+            fake.operate("svc-1", "close", at, **given, swap=row["swap"], position=row["position_id"])
+    fake.set_prices(truth["server"], **{one["symbol"]: one["current_price"] for one in truth["open"]})
 
 
 def same(told: Any, wanted: Any, at: str = "") -> None:
@@ -83,7 +104,7 @@ DOCUMENTED: list[tuple[str, str, str, dict[str, str]]] = [
 def test_one_state_is_told_in_the_shapes_that_are_documented(
     fake: Mt5Fake, caller: Caller, name: str, endpoint: str, query: str, shape: dict[str, str]
 ) -> None:
-    documented(fake, shape=shape)
+    documented(fake, shape)
     wanted = without(TOLD[name], {*IGNORED, "account_id"} if not name.startswith("v1") else IGNORED)
     same(caller.get(endpoint, query), wanted)
 
@@ -108,7 +129,7 @@ def test_errors_have_the_documented_bodies(fake: Mt5Fake, caller: Caller) -> Non
 
 def test_money_and_positions_are_the_truth_in_every_shape(fake: Mt5Fake, caller: Caller) -> None:
     for number, shape in enumerate(V0_SHAPES):
-        documented(fake, f"a{number}", shape=shape)
+        busy(fake, f"a{number}", shape=shape)
         truth = fake.truth(f"a{number}")
         info = caller.get("info", account=f"a{number}")[shape["info"]]
         assert (Decimal(info["balance"]), Decimal(info["equity"])) == (Decimal(truth["balance"]), Decimal(truth["equity"]))
@@ -129,7 +150,7 @@ def test_money_and_positions_are_the_truth_in_every_shape(fake: Mt5Fake, caller:
 def test_an_epoch_counts_the_server_clock_or_utc(fake: Mt5Fake, caller: Caller) -> None:
     told = {}
     for epoch in CHOICES["epoch"]:
-        documented(fake, epoch, shape={"positions": "epoch", "epoch": epoch})
+        busy(fake, epoch, shape={"positions": "epoch", "epoch": epoch})
         told[epoch] = caller.get("positions", account=epoch)["positions"][0]["time_msc"]
         query = "from_date=2025-11-12&to_date=2025-11-12"
         assert caller.get("history", query, account=epoch)["deals"][0]["time_msc"] == told[epoch]
@@ -137,13 +158,17 @@ def test_an_epoch_counts_the_server_clock_or_utc(fake: Mt5Fake, caller: Caller) 
 
 
 def test_ids_are_text_or_numbers_and_numbers_may_be_noisy(fake: Mt5Fake, caller: Caller) -> None:
-    documented(fake, "numbers", shape={"ids": "number", "numbers": "number"})
+    busy(fake, "numbers", shape={"ids": "number", "numbers": "number"})
     told = caller.get("snapshot", account="numbers")
-    assert (told["login"], told["info"]["balance"], told["positions"]["rows"][0]["ticket"]) == (10_000_001, 10_000, 700_001)
-    documented(fake, "noisy", shape={"numbers": "noisy"})
+    assert (told["login"], told["info"]["balance"], told["positions"]["rows"][0]["ticket"]) == (
+        40_000_017,
+        Decimal("5045.15"),
+        620_001,
+    )
+    busy(fake, "noisy", shape={"numbers": "noisy"})
     text = caller.ask("positions", account="noisy").text
-    assert '"open_price":1.1579999999999999' in text
-    assert json.loads(text)["positions"][0]["open_price"] == 1.158
+    assert '"open_price":1.3109999999999999' in text
+    assert json.loads(text)["positions"][0]["open_price"] == 1.311
 
 
 def test_numbers_at_the_edge_survive(fake: Mt5Fake, caller: Caller) -> None:
@@ -158,7 +183,7 @@ def test_numbers_at_the_edge_survive(fake: Mt5Fake, caller: Caller) -> None:
 
 
 def test_symbols_tell_contract_sizes_and_leave_out_what_is_unknown(fake: Mt5Fake, caller: Caller) -> None:
-    documented(fake)
+    busy(fake)
     fake.world.add_symbol(SERVER, "BTCUSD.x", Decimal(1), 2)
     rows = caller.get("symbols", "names=USDJPY,BTCUSD.x,NOPE")["symbols"]
     assert [(one["symbol"], one["contract_size"], one["digits"], one["currency_profit"]) for one in rows] == [
@@ -169,24 +194,24 @@ def test_symbols_tell_contract_sizes_and_leave_out_what_is_unknown(fake: Mt5Fake
 
 
 def test_an_answer_without_news_is_the_same_but_for_its_head(fake: Mt5Fake, caller: Caller, clock: FixedClock) -> None:
-    documented(fake)
+    busy(fake)
     first = caller.get("snapshot")
     clock.step(300)
     second = caller.get("snapshot")
     assert second["as_of"] == "2025-11-12T10:35:00.000Z"
     assert without(first, {"as_of", "server_time_msc"}) == without(second, {"as_of", "server_time_msc"})
-    fake.set_prices(SERVER, EURUSD="1.15900")
-    assert caller.get("snapshot")["info"]["profit"] == "85.00"
-    fake.operate("svc-1", "close", position=700_001)
+    fake.set_prices(SERVER, GBPUSD="1.31200")
+    assert caller.get("snapshot")["info"]["profit"] == "120.00"
+    fake.operate("svc-1", "close", position=620_001)
     told = caller.get("snapshot")
-    assert (told["info"]["balance"], [one["ticket"] for one in told["positions"]["rows"]]) == ("10100.00", ["700002"])
+    assert (told["info"]["balance"], [one["ticket"] for one in told["positions"]["rows"]]) == ("5105.15", ["620002"])
     assert caller.get("deals", "from_msc=0&to_msc=9999999999999")["total"] == 6
 
 
 def test_an_operation_to_come_is_told_when_its_time_has_come(fake: Mt5Fake, caller: Caller, clock: FixedClock) -> None:
-    documented(fake)
-    fake.operate("svc-1", "close", NOW + timedelta(minutes=10), position=700_001, price="1.16000")
+    busy(fake)
+    fake.operate("svc-1", "close", NOW + timedelta(minutes=10), position=620_001, price="1.31300")
     assert len(caller.get("snapshot")["positions"]["rows"]) == 2
     clock.step(600)
     assert len(caller.get("snapshot")["positions"]["rows"]) == 1
-    assert fake.truth("svc-1")["balance"] == "10200.00"
+    assert fake.truth("svc-1")["balance"] == "5165.15"

@@ -12,7 +12,7 @@ import pytest
 from fillbook.runtime.clock import FixedClock
 from infra.local import mt5_fleet
 from infra.local.mt5 import Mt5Fake
-from tests.support.mt5_wire import NOW, SERVER, Caller, documented, without
+from tests.support.mt5_wire import NOW, SERVER, Caller, busy, without
 
 
 @pytest.fixture
@@ -70,9 +70,9 @@ def test_a_window_includes_its_start_and_excludes_its_end(fake: Mt5Fake, caller:
 
 
 def test_a_position_has_its_whole_life_whatever_the_dates(fake: Mt5Fake, caller: Caller) -> None:
-    documented(fake)
-    told = caller.get("deals", "position_id=699000")
-    assert ([row["ticket"] for row in told["deals"]], told["total"], told["next_cursor"]) == (["990001", "990002"], 2, None)
+    busy(fake)
+    told = caller.get("deals", "position_id=610000")
+    assert ([row["ticket"] for row in told["deals"]], told["total"], told["next_cursor"]) == (["810001", "810002"], 2, None)
     assert "from_msc" not in told
 
 
@@ -106,7 +106,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("endpoint", "query", "code"), REFUSED)
 def test_arguments_nobody_documented_are_refused(fake: Mt5Fake, caller: Caller, endpoint: str, query: str, code: str) -> None:
-    documented(fake)
+    busy(fake)
     answer = caller.ask(endpoint, query)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
 
@@ -138,7 +138,7 @@ HEADERS: list[tuple[Mapping[str, str | None], int]] = [
 def test_a_call_without_its_headers_is_refused(
     fake: Mt5Fake, caller: Caller, headers: Mapping[str, str | None], status: int
 ) -> None:
-    documented(fake)
+    busy(fake)
     for endpoint in ("snapshot", "info"):
         assert caller.ask(endpoint, headers=headers).status_code == status
 
@@ -148,7 +148,7 @@ def test_a_wrong_key_is_refused_without_a_code(fake: Mt5Fake, caller: Caller) ->
 
 
 def test_an_account_is_known_at_its_instance_alone(fake: Mt5Fake, caller: Caller) -> None:
-    documented(fake)
+    busy(fake)
     other = fake.add_instance("second", api_key="another key")
     fake.add_account(id="elsewhere", server=SERVER, instance="second")
     assert caller.ask("snapshot", account="elsewhere").status_code == 404
@@ -162,14 +162,14 @@ def test_an_account_is_known_at_its_instance_alone(fake: Mt5Fake, caller: Caller
 def test_an_instance_speaks_the_contracts_it_is_told_to(
     fake: Mt5Fake, caller: Caller, contract: str, statuses: list[int]
 ) -> None:
-    documented(fake)
+    busy(fake)
     fake.add_instance("default", contract=contract)
     assert [caller.ask(one).status_code for one in ("health", "health_v0")] == statuses
     assert [caller.ask(one).status_code for one in ("snapshot", "positions")] == statuses
 
 
 def test_an_identity_token_is_asked_for_where_an_audience_is_set(fake: Mt5Fake, caller: Caller) -> None:
-    documented(fake)
+    busy(fake)
     fake.add_instance("default", audience="https://mt5.example")
     token = {"Authorization": "Bearer e30.eyJhdWQiOiJodHRwczovL210NS5leGFtcGxlIn0.x"}
     other = {"Authorization": "Bearer e30.eyJhdWQiOiJodHRwczovL290aGVyIn0.x"}
@@ -202,7 +202,7 @@ def test_more_accounts_than_sessions_are_turned_away(fake: Mt5Fake, caller: Call
 
 
 def test_a_connection_is_kept_and_takes_requests_one_after_another(fake: Mt5Fake, caller: Caller) -> None:
-    documented(fake)
+    busy(fake)
     raw = "".join(
         f"GET /v1/accounts/svc-1/{what} HTTP/1.1\r\nHost: x\r\nX-API-Key: {fake.api_key}\r\nX-Account-Scope: svc-1\r\n"
         "X-Request-Id: 1\r\n\r\n"
@@ -223,7 +223,7 @@ def test_what_is_no_request_ends_the_connection(fake: Mt5Fake, caller: Caller) -
 
 
 def test_calls_are_counted_by_account_and_endpoint_with_header_names_and_without_keys(fake: Mt5Fake, caller: Caller) -> None:
-    documented(fake)
+    busy(fake)
     for endpoint in ("health", "snapshot", "snapshot", "info"):
         caller.ask(endpoint)
     told = fake.summary()

@@ -23,7 +23,7 @@ from infra.local.mt5 import Mt5Fake
 from infra.local.mt5_faults import KNOBS
 from infra.local.mt5_service import Request
 from infra.local.mt5_world import World
-from tests.support.mt5_wire import NOW, SERVER, Caller, documented
+from tests.support.mt5_wire import NOW, SERVER, Caller, busy
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_stopping_leaves_no_thread_and_no_hanging_call() -> None:
 
 
 def test_a_request_can_be_answered_without_a_socket(fake: Mt5Fake) -> None:
-    documented(fake)
+    busy(fake)
     headers = {"x-api-key": fake.api_key, "x-account-scope": "svc-1", "x-request-id": "1"}
     reply = fake._service.reply(Request(instance="default", method="GET", target="/v1/accounts/svc-1/snapshot", headers=headers))
-    assert json.loads(reply.body)["login"] == "10000001"
+    assert json.loads(reply.body)["login"] == "40000017"

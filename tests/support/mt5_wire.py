@@ -102,22 +102,19 @@ def without(document: Any, names: set[str]) -> Any:
     return [without(one, names) for one in document] if isinstance(document, list) else document
 
 
-def documented(fake: Mt5Fake, account: str = "svc-1", **given: Any) -> None:
-    """The account that the file of shapes describes, by what happened on it."""
-    fake.add_account(
-        id=account, login=10_000_001, server=SERVER,
-        overrides={"margin": "200.00", "margin_free": "9850.00", "margin_level": "5025.00"}, **given,
-    )  # fmt: skip
-    fake.set_prices(SERVER, EURUSD="1.15830")
-    fake.operate(account, "deposit", datetime(2025, 9, 1, tzinfo=UTC), amount="9928.55")
-    bought = {"symbol": "EURUSD", "side": "buy", "commission": "-1.40", "volume": "0.40", "price": "1.15500"}
-    fake.operate(account, "open", "2025-11-11T10:00:00Z", **bought, ticket=990001, order=699000)
-    closed = {"commission": "-1.40", "swap": "-0.50", "price": "1.15700"}
-    fake.operate(account, "close", "2025-11-11T12:00:00Z", position=699000, **closed, ticket=990002, order=699001)
-    held = {"symbol": "EURUSD", "side": "buy", "commission": "-3.50", "volume": "1.00", "price": "1.15800", "sl": "1.15000"}
-    fake.operate(account, "open", "2025-11-12T05:00:00Z", **held, ticket=990003, order=700001)
-    held = {"symbol": "EURUSD", "side": "sell", "commission": "-1.75", "volume": "0.50", "price": "1.15870"}
-    fake.operate(account, "open", "2025-11-12T06:00:00Z", **held, ticket=990004, order=700002)
+def busy(fake: Mt5Fake, account: str = "svc-1", **given: Any) -> None:
+    """An account with a deposit, one closed trade and two open positions in one symbol, one of them with a stop."""
+    fake.add_account(id=account, login=40_000_017, server=SERVER, **given)
+    fake.set_prices(SERVER, GBPUSD="1.31150")
+    fake.operate(account, "deposit", datetime(2025, 9, 1, tzinfo=UTC), amount=5000)
+    bought = {"symbol": "GBPUSD", "side": "buy", "commission": "-0.70", "volume": "0.20", "price": "1.31000"}
+    fake.operate(account, "open", "2025-11-10T09:15:00Z", **bought, ticket=810001, order=610000)
+    closed = {"commission": "-0.70", "swap": "-0.30", "price": "1.31250"}
+    fake.operate(account, "close", "2025-11-10T15:45:00Z", position=610000, **closed, ticket=810002, order=610001)
+    held = {"symbol": "GBPUSD", "side": "buy", "commission": "-2.10", "volume": "0.60", "price": "1.31100", "sl": "1.30000"}
+    fake.operate(account, "open", "2025-11-12T07:20:00Z", **held, ticket=810003, order=620001)
+    held = {"symbol": "GBPUSD", "side": "sell", "commission": "-1.05", "volume": "0.30", "price": "1.31400"}
+    fake.operate(account, "open", "2025-11-12T08:40:00Z", **held, ticket=810004, order=620002)
 
 
 def furnished(served: Mt5Fake, now: datetime) -> None:
