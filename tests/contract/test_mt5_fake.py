@@ -56,7 +56,7 @@ def documented(fake: Mt5Fake, shape: dict[str, str]) -> None:
         at = EPOCH + timedelta(milliseconds=row["time_msc"]) - timedelta(hours=2)
         given = {name: row[name] for name in ("ticket", "order", "price", "commission")}
         if row["entry"] == 0:
-            given |= {"symbol": row["symbol"], "side": row["type"], "volume": row["volume"]}
+            given |= {"symbol": row["symbol"], "side": row["type"], "volume": f"{row['volume']:.2f}"}
             fake.operate("svc-1", "open", at, **given, sl=stops.get(str(row["position_id"])))
         else:
             fake.operate("svc-1", "close", at, **given, swap=row["swap"], position=row["position_id"])
@@ -160,11 +160,8 @@ def test_an_epoch_counts_the_server_clock_or_utc(fake: Mt5Fake, caller: Caller) 
 def test_ids_are_text_or_numbers_and_numbers_may_be_noisy(fake: Mt5Fake, caller: Caller) -> None:
     busy(fake, "numbers", shape={"ids": "number", "numbers": "number"})
     told = caller.get("snapshot", account="numbers")
-    assert (told["login"], told["info"]["balance"], told["positions"]["rows"][0]["ticket"]) == (
-        40_000_017,
-        Decimal("5045.15"),
-        620_001,
-    )
+    figures = (told["login"], told["info"]["balance"], told["positions"]["rows"][0]["ticket"])
+    assert figures == (40_000_017, Decimal("5045.15"), 620_001)
     busy(fake, "noisy", shape={"numbers": "noisy"})
     text = caller.ask("positions", account="noisy").text
     assert '"open_price":1.3109999999999999' in text
