@@ -57,7 +57,7 @@ def account(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: dat
     identity = filters.path_account(account)
     with store.look(db, key, None) as seen:
         if isinstance(identity, UUID):
-            found = linked.accounts(seen, key, linked.chosen(linked.own(seen, key, now), identity), now)
+            found = linked.accounts(seen, key, linked.own(seen, key, now, identity), now)
         else:
             found = _numbered(seen, list(accounts_of(seen, identity)), now)
     if not found:

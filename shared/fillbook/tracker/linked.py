@@ -32,25 +32,26 @@ TICK = timedelta(minutes=5)
 STATES = ("needs_login", "failing", "late", "ok", "paused")
 """Worst first: what waits for a person stands at the top."""
 HEALTH_ACCOUNTS_MAX = 500
-COVERAGE_ROWS_MAX = 12_000
+COVERAGE_ROWS_MAX = 2_250
 LOGIN_DIGITS_SHOWN = 3
 _BALANCES = ("balance", "equity", "margin", "free_margin", "credit", "floating_profit")
 
 
-def own(seen: store.Seen, key: DeskKey, now: datetime) -> list[UUID]:
-    """The linked accounts that exist for a key, by id; from here on the room's views count from ``now``."""
-    seen.tx.query(QUERIES["desk_now"], now=now.isoformat())
-    rows = seen.tx.query(QUERIES["linked_books"], tenant_id=key.tenant_id)
-    return [row["account_id"] for row in rows if key.sees(row["book_id"])]
+def own(seen: store.Seen, key: DeskKey, now: datetime, only: UUID | None = None) -> list[UUID]:
+    """The linked accounts that exist for a key, by id, or the one asked for; 404 ``account_unknown`` when it does not.
 
-
-def chosen(mine: Sequence[UUID], account_id: UUID | None) -> list[UUID]:
-    """All of a reader's accounts, or the one asked for; 404 ``account_unknown``."""
-    if account_id is None:
-        return list(mine)
-    if account_id not in mine:
+    From here on the room's views count from ``now``.
+    """
+    _tell_time(seen, now)
+    rows = seen.tx.query(QUERIES["linked_books"], tenant_id=key.tenant_id, account_id=only)
+    mine = [row["account_id"] for row in rows if key.sees(row["book_id"])]
+    if only is not None and not mine:
         raise Rejected("account_unknown", "no such account for this key", field="account_id", status=404)
-    return [account_id]
+    return mine
+
+
+def _tell_time(seen: store.Seen, now: datetime) -> None:
+    seen.tx.query(QUERIES["desk_now"], now=now.isoformat())
 
 
 def accounts(seen: store.Seen, key: DeskKey, ids: Sequence[UUID], now: datetime) -> list[tuple[Document, datetime | None]]:
@@ -138,11 +139,14 @@ def label(row: Mapping[str, Any]) -> str:
     return f"{name.replace(str(login), masked(login))} {masked(login)}"
 
 
-def health(seen: store.Seen, key: DeskKey, mine: Sequence[UUID], now: datetime) -> Document:
+def health(seen: store.Seen, key: DeskKey, now: datetime) -> Document:
     """How the fleet is followed: accounts by state, the share of active ones fresher than ten minutes, the worst ones first."""
-    rows = seen.tx.query(QUERIES["linked_health"], tenant_id=key.tenant_id, accounts=list(mine))
+    _tell_time(seen, now)
+    rows = [row for row in seen.tx.query(QUERIES["linked_states"], tenant_id=key.tenant_id) if key.sees(row["book_id"])]
     words = {row["account_id"]: state(row, now) for row in rows}
-    rows.sort(key=lambda row: (STATES.index(words[row["account_id"]]), row["account_id"]))
+    worst = sorted(words, key=lambda account_id: (STATES.index(words[account_id]), account_id))[:HEALTH_ACCOUNTS_MAX]
+    told = seen.tx.query(QUERIES["linked_health"], tenant_id=key.tenant_id, accounts=worst) if worst else []
+    by_id = {row["account_id"]: row for row in told}
     active = [row for row in rows if row["is_active"]]
     fresh = sum(_is_fresh(row, now) for row in active)
     successes = [row["last_successful_sync_at"] for row in active if row["last_successful_sync_at"] is not None]
@@ -156,7 +160,7 @@ def health(seen: store.Seen, key: DeskKey, mine: Sequence[UUID], now: datetime) 
             "fresh_percent": percent(Decimal(fresh), Decimal(len(active))),
             **instants("oldest_success", min(successes, default=None)),
         },
-        "accounts": [_health(row, words[row["account_id"]]) for row in rows[:HEALTH_ACCOUNTS_MAX]],
+        "accounts": [_health(by_id[one], words[one]) for one in worst],
     }
 
 

@@ -5,11 +5,18 @@
 select set_config('fillbook.now', :now::text, true);
 
 -- name: linked_books
--- The tenant's linked accounts with the book of each.
-select h.account_id, h.book_id
-  from mt5.account_sync_health h
- where h.tenant_id = :tenant_id
- order by h.account_id;
+-- The tenant's linked accounts, or one of them, with the book of each.
+select v.account_id, v.book_id
+  from mt5.v_account_states v
+ where v.tenant_id = :tenant_id and (:account_id::uuid is null or v.account_id = :account_id::uuid)
+ order by v.account_id;
+
+-- name: linked_states
+-- The tenant's linked accounts with what says how each is followed.
+select v.account_id, v.book_id, v.is_active, v.connection_status, v.sync_failure_count, v.last_successful_sync_at, v.next_due_at
+  from mt5.v_account_states v
+ where v.tenant_id = :tenant_id
+ order by v.account_id;
 
 -- name: linked_accounts
 -- Some linked accounts with what they hold open and what closed since an instant.

@@ -26,7 +26,7 @@ def linked_trades(db: Database, key: DeskKey, given: Mapping[str, list[str]], no
     """A page of trades; ``next`` is the cursor of the one after it, null on the last."""
     query = filters.linked_trades(given)
     with store.look(db, key, None) as seen:
-        accounts = linked.chosen(linked.own(seen, key, now), query.account_id)
+        accounts = linked.own(seen, key, now, query.account_id)
         places = _page(seen, key, query, accounts)
         shown, has_more = places[: query.limit], len(places) > query.limit
         ids = [place.id for place in shown]

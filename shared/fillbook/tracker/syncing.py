@@ -39,7 +39,7 @@ def sync_health(db: Database, key: DeskKey, given: Mapping[str, list[str]], now:
         anomalies = seen.tx.query(store.QUERIES["open_anomalies"], accounts=ids)
         quarantine = seen.tx.query(store.QUERIES["open_quarantine"])
         breaks = seen.rows("open_breaks")
-        mt5 = linked.health(seen, key, linked.own(seen, key, now), now)
+        mt5 = linked.health(seen, key, now)
     codes = {row["code"] for row in accounts.values()}
     found = [
         {
@@ -98,7 +98,7 @@ def sync_runs(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: d
     identity = filters.path_account(account)
     with store.look(db, key, None) as seen:
         if isinstance(identity, UUID):
-            (linked_id,) = linked.chosen(linked.own(seen, key, now), identity)
+            (linked_id,) = linked.own(seen, key, now, identity)
             rows = linked.runs(seen, key, linked_id, limit, after)
         else:
             (number,) = accounts_of(seen, identity)
@@ -148,7 +148,7 @@ def sync_coverage(db: Database, key: DeskKey, given: Mapping[str, list[str]], no
     with store.look(db, key, None) as seen:
         numbers = [] if isinstance(wanted, UUID) else list(accounts_of(seen, wanted))
         rows = seen.tx.query(store.QUERIES["coverage_days"], accounts=numbers, from_day=query.from_day, to_day=query.to_day)
-        mine = [] if isinstance(wanted, int) else linked.chosen(linked.own(seen, key, now), wanted)
+        mine = [] if isinstance(wanted, int) else linked.own(seen, key, now, wanted)
         more_days, has_more = linked.coverage(seen, key, mine, query.from_day, query.to_day)
     days = [
         {

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 
 from fillbook.ibkr.accounts import configure_accounts
 from fillbook.runtime.db import Database
+from fillbook.tracker import linked
 from tests.support.ibkr import CONFIGS
 from tests.support.mt5_linked import NOW, LinkedDesk, Query, closed, info, msc, same, trade
 from tests.support.tracker_desk import BROKER_KEY, OLD_KEY, entry
@@ -206,10 +207,10 @@ def test_the_list_has_every_broker_and_pages_show_each_account_once(
     desk: LinkedDesk, reader: FlaskClient, db: Database, query: Query
 ) -> None:
     configure_accounts(db, CONFIGS, NOW)
-    linked = sorted(desk.link(80000000 + number) for number in range(5))
+    by_id = sorted(desk.link(80000000 + number) for number in range(5))
     numbers = [str(row["account_id"]) for row in query("select account_id from ibkr.v_accounts order by 1")]
     everything = ask(reader, "/api/v1/accounts")[1]["items"]
-    assert [one["account_id"] for one in everything] == [*numbers, *linked]
+    assert [one["account_id"] for one in everything] == [*numbers, *by_id]
     assert [one["platform"] for one in everything] == ["IBKR"] * len(numbers) + ["MT5"] * 5
     assert {tuple(one) for one in everything} == {tuple(everything[0])}
     seen, after = [], {}
@@ -218,7 +219,7 @@ def test_the_list_has_every_broker_and_pages_show_each_account_once(
         seen += page["items"]
         after = None if page["next"] is None else {"after": page["next"]}
     assert seen == everything
-    assert [one["account_id"] for one in ask(reader, "/api/v1/accounts", platform="mt5")[1]["items"]] == linked
+    assert [one["account_id"] for one in ask(reader, "/api/v1/accounts", platform="mt5")[1]["items"]] == by_id
     assert [one["account_id"] for one in ask(reader, "/api/v1/accounts", platform="ibkr")[1]["items"]] == numbers
     cursor = ask(reader, "/api/v1/accounts", limit="1")[1]["next"]
     status, answer = ask(reader, "/api/v1/accounts", platform="mt5", after=cursor)
@@ -281,6 +282,26 @@ def test_coverage_says_of_every_server_day_what_the_rooms_view_says(desk: Linked
         "2026-03-04": "provisional",
     }
     assert (days["2026-02-26"]["run_id"], days["2026-03-05"]["state"]) == (run_id, "unknown")
+
+
+def test_of_a_large_fleet_the_worst_accounts_and_days_of_the_first_are_told(
+    desk: LinkedDesk, reader: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = [desk.link(90000000 + number) for number in range(3)]
+    for account in good:
+        desk.sync(account)
+    bad = desk.link(90000009)
+    desk.fail(bad, NOW)
+    monkeypatch.setattr(linked, "HEALTH_ACCOUNTS_MAX", 2)
+    monkeypatch.setattr(linked, "COVERAGE_ROWS_MAX", 25)
+    health = ask(reader, "/api/v1/sync/health")[1]["mt5"]
+    assert [one["account_id"] for one in health["accounts"]] == [bad, min(good)]
+    assert (health["has_more"], health["count"], health["states"]["ok"]) == (True, 4, 3)
+    span = {"from": "2026-03-01", "to": "2026-03-10"}
+    coverage = ask(reader, "/api/v1/sync/coverage", **span)[1]
+    assert {one["account_id"] for one in coverage["days"]} == set(sorted([*good, bad])[:2])
+    assert (coverage["has_more"], coverage["count"]) == (True, 20)
+    assert ask(reader, "/api/v1/sync/coverage", account_id=bad, **span)[1]["has_more"] is False
 
 
 @pytest.mark.parametrize("path", ROUTES)
