@@ -45,7 +45,7 @@ MODULES_MAX = {
     "outbox_relay": 38,
     "discord_notifier": 86,
     "desk_keeper": 76,
-    "trade_tracker": 60,
+    "trade_tracker": 66,
 }
 DEVELOPMENT = {"pytest", "hypothesis", "yaml", "alembic", "sqlalchemy", "aiohttp", "cronsim", "infra", "tests", "uv", "mypy"}
 OTHER_ROOMS_LIBRARIES = {"ib_insync", "numpy", "pandas", "exchange_calendars", "grpc"}
