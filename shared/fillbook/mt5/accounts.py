@@ -86,7 +86,7 @@ class AccountSync:
             return partial(self._deferred, heard)
         same = unchanged.row(heard, self._terms, self._time.now(), ms=self._ms(heard), is_clocked=self._is_clocked(heard))
         if same is not None:
-            return partial(self._note_unchanged, heard, same)
+            return partial(self._note_unchanged, same)
         if heard.has_history and heard.view is not None:
             closed = self._desk.write(partial(self._tried, heard))
             if isinstance(closed, Worked):
@@ -108,7 +108,7 @@ class AccountSync:
 
     # --- how an account ends ------------------------------------------------------------------------------------------
 
-    def _note_unchanged(self, heard: Answers, same: Unchanged) -> Worked:
+    def _note_unchanged(self, same: Unchanged) -> Worked:
         self._waiting.append(same)
         if len(self._waiting) >= self._terms.limits.flush_accounts_max:
             self.flush()
