@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from fillbook.mt5 import ids, store
+from fillbook.mt5 import deskstore, ids, store
 from fillbook.mt5.accounts import AccountSync, Limits, Terms
 from fillbook.mt5.desk import Desk, RealTime
 from fillbook.mt5.duetimes import slot_of
@@ -84,6 +84,13 @@ class Syncing(World):
     def later(self, **span: float) -> None:
         """Let time go by."""
         self.fake.clock.step(timedelta(**span).total_seconds())
+
+    def speak(self, kind: ContractKind) -> None:
+        """Which language the service is asked in; the three-endpoint service needs a confirmed clock rule."""
+        self.kind = kind
+        if kind is ContractKind.V0:
+            with self.desk.transaction() as tx:
+                deskstore.confirm_clock(tx, SERVER, zone_name="America/New_York", shift_minutes=420)
 
     # --- runs ---
 

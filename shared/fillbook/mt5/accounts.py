@@ -393,11 +393,8 @@ def _emptied(heard: Answers) -> Answers:
 
 
 def _fixed(update: AccountUpdate, loaded: Loaded) -> AccountUpdate:
-    """A book's method and currency are fixed: what the account says otherwise later is told, not stored."""
-    account, info = loaded.account, update.info
-    if info is None or not booking.standing(account, info, {}).has_changed:
-        return update
-    return replace(update, info=replace(info, margin_mode=account.margin_mode, currency=account.currency))
+    """A book's method and currency are fixed."""
+    return update if update.info is None else replace(update, info=booking.fixed(loaded.account, update.info))
 
 
 def _kept_update(loaded: Loaded, heard: Answers) -> AccountUpdate:
