@@ -43,7 +43,7 @@ BOOKED = ("ledger.fills", "ledger.execution_actions", "ledger.positions", "ledge
 class Syncing(World):
     """A room with accounts of a fake broker. Time is the fake's clock; each run is a slot of its own, five minutes later."""
 
-    def __init__(self, db: Database, desk: Database, query: Query, *, request_seconds: float = 2.0) -> None:
+    def __init__(self, db: Database, desk: Database, query: Query, *, request_seconds: float = 10.0) -> None:
         super().__init__(db, desk, query)
         self.fake = Mt5Fake(clock=FixedClock(BEGIN))
         self.fake.add_server(SERVER)
