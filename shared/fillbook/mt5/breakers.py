@@ -72,7 +72,8 @@ class Breakers:
         claim: Callable[[str, datetime], Row | None],
     ) -> None:
         """``servers``: how many servers each instance serves; ``claim(key, now)`` claims a probe in the store and returns
-        the key's row there; closed: somebody else's probe came home meanwhile; None: somebody else is probing."""
+        the key's row there; closed: somebody else's probe came home meanwhile; None: somebody else is probing.
+        """
         self._rules, self._claim = rules, claim
         self._single = frozenset(service_key(instance) for instance, count in servers.items() if count <= 1)
         self._rows = {row.key: row for row in rows}

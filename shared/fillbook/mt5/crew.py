@@ -120,7 +120,8 @@ class Chore:
 @frozen
 class Rules(Generic[T, R]):
     """What a crew goes by. ``limit``: sessions of an instance, asked each time; ``budget``: seconds an account gets in all;
-    ``is_success``: whether a result's time tells how long accounts take."""
+    ``is_success``: whether a result's time tells how long accounts take.
+    """
 
     pace: Pace
     fits: Fits
@@ -208,7 +209,7 @@ class Crew(Generic[T, R]):
         drawn: list[T] = []
         while len(drawn) < room:
             if not self._rules.fits.admits(self._time.monotonic()):
-                self.is_stopped = True
+                self.is_stopped = not self._flights  # those in flight may yet show that accounts are quicker than expected
                 break
             account = next(source, None)
             if account is None:
@@ -228,6 +229,9 @@ class Crew(Generic[T, R]):
                 self._waiting.append(account)
                 continue
             if not self._rules.fits.admits(self._time.monotonic()):
+                if self._flights:
+                    self._waiting.append(account)
+                    continue
                 self.is_stopped = True
                 yield self._ended(Ended(account=account, outcome=Outcome.DEFERRED))
                 continue

@@ -151,6 +151,8 @@ def _broken(error: Exception, *, is_late: bool) -> CallFailed:
     """What kept an answer from coming."""
     if isinstance(error, Unavailable) and error.reason == "answer_too_large":
         return ContractError("body too large")
+    if isinstance(error, requests.TooManyRedirects):  # the session allows none
+        return ContractError("redirect")
     is_late = (
         is_late or isinstance(error, requests.Timeout) or (isinstance(error, Unavailable) and error.reason == "answer_too_slow")
     )

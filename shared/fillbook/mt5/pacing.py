@@ -161,7 +161,8 @@ class Window:
 @frozen
 class Throughput:
     """What an instance can give. ``seconds_per_account``: of one account from login to last answer; ``calls_per_account``:
-    requests an account needs in a run; ``rate_per_minute`` None: no limit is published."""
+    requests an account needs in a run; ``rate_per_minute`` None: no limit is published.
+    """
 
     sessions: int
     seconds_per_account: float

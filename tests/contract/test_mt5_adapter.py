@@ -1,0 +1,574 @@
+"""The MT5 adapter over HTTP: what it asks in each language, when it asks again, what it lets in and what it never lets out."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from fillbook.mt5.faults import Retries
+from fillbook.mt5.model import Info, Instance, ServiceFailure, StepFailure, Target, Window
+from fillbook.mt5.mt5_calls import Hooks
+from fillbook.mt5.mt5_service import Keys, Mt5Service
+from fillbook.mt5.sources import ReadsAccount, ReadsHealth, ReadsSymbols
+from fillbook.mt5.words import ANSWER_BYTES_MAX, Code, ContractKind, HealthStatus, Step
+from fillbook.runtime import clock
+from fillbook.runtime.clock import FixedClock
+from fillbook.runtime.errors import Unavailable
+from tests.support.mt5_scripted import HEALTHY_V1, KEY, Reply, ScriptedService, Watched, scripted_service, soon
+from tests.support.mt5_shapes import (
+    LOGIN,
+    NOW,
+    NOW_MSC,
+    SERVER,
+    deal,
+    deals_v1,
+    head_v1,
+    history_v0,
+    info,
+    infos_v0,
+    position,
+    positions_v0,
+    snapshot_v1,
+    target,
+)
+
+SNAPSHOT, DEALS, SYMBOLS = (f"/v1/accounts/svc-7/{name}" for name in ("snapshot", "deals", "symbols"))
+INFO, POSITIONS, HISTORY = (f"/api/mt5/account/svc-7/{name}" for name in ("info", "positions", "history"))
+WHOLE = snapshot_v1(info(), (position(1), position(2)))
+WINDOW = Window(from_msc=NOW_MSC - 86_400_000, to_msc=NOW_MSC + 86_400_000)
+TIMEOUT_FIRST = (Reply(how="hang"),)
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ScriptedService]:
+    with scripted_service() as service:
+        yield service
+
+
+@pytest.fixture
+def service(running: ScriptedService) -> ScriptedService:
+    running.calls.clear()
+    running._answers.clear()
+    return running
+
+
+def v1(service: ScriptedService) -> Target:
+    return target(service.base_url)
+
+
+def v0(service: ScriptedService) -> Target:
+    return target(service.base_url, ContractKind.V0)
+
+
+def failed(part: Any) -> StepFailure:
+    assert isinstance(part, StepFailure)
+    return part
+
+
+def refused(call: Any) -> StepFailure:
+    with pytest.raises(ServiceFailure) as raised:
+        call()
+    return raised.value.failure
+
+
+def tell_v0(service: ScriptedService, *positions: Any) -> None:
+    service.tell(INFO, infos_v0(info(), len(positions))[0])
+    service.tell(POSITIONS, positions_v0(positions)[0][0])
+    service.tell(HISTORY, history_v0((deal(1), deal(2)))[0][0])
+
+
+# --- what it asks -----------------------------------------------------------------------------------------------------
+
+
+def test_the_adapter_fills_the_ports_of_the_room() -> None:
+    adapter = Watched().service
+    reads: tuple[ReadsAccount, ReadsHealth, ReadsSymbols] = (adapter, adapter, adapter)
+    assert all(reads)
+
+
+def test_a_snapshot_of_v1_is_one_call_with_key_scope_and_number(service: ScriptedService) -> None:
+    service.tell(SNAPSHOT, WHOLE)
+    watched = Watched()
+    snapshot = watched.service.snapshot(v1(service), deadline=soon())
+    assert (snapshot.info, snapshot.positions, snapshot.attempts) == (info(), (position(1), position(2)), 1)
+    (call,) = service.calls
+    assert (call.path, call.query) == (SNAPSHOT, {})
+    assert (call.headers["x-api-key"], call.headers["x-account-scope"]) == (KEY, "svc-7")
+    assert len(call.headers["x-request-id"]) == 32
+    assert "authorization" not in call.headers
+    assert watched.before == ["default"]
+
+
+def test_every_call_has_a_number_of_its_own_and_shares_the_connection(service: ScriptedService) -> None:
+    service.tell(SNAPSHOT, WHOLE)
+    adapter = Watched().service
+    for _ in range(3):
+        adapter.snapshot(v1(service), deadline=soon())
+    assert len({call.headers["x-request-id"] for call in service.calls}) == 3
+    assert len({call.port for call in service.calls}) == 1
+
+
+def test_an_instance_may_have_a_key_of_its_own_and_ask_for_our_identity(service: ScriptedService) -> None:
+    service.tell(SNAPSHOT, WHOLE)
+    keys = Keys(api_key=SecretStr(KEY), by_instance={"second": SecretStr("other-key")})
+    adapter = Watched(keys=keys, bearer=lambda: {"Authorization": "Bearer t"}).service
+    adapter.snapshot(v1(service), deadline=soon())
+    second = replace(v1(service), instance=replace(v1(service).instance, instance_key="second"))
+    adapter.snapshot(second, deadline=soon())
+    assert [call.headers["x-api-key"] for call in service.calls] == [KEY, "other-key"]
+    assert [call.headers["authorization"] for call in service.calls] == ["Bearer t", "Bearer t"]
+
+
+def test_deals_of_v1_are_asked_for_by_window_and_by_position(service: ScriptedService) -> None:
+    other = deal(2, time_msc=WINDOW.to_msc)
+    service.tell(DEALS, deals_v1((deal(1), other), total=5, next_cursor="c1"))
+    adapter = Watched().service
+    page = adapter.deals(v1(service), WINDOW, deadline=soon())
+    assert (page.deals, page.total, page.next_cursor, page.attempts) == ((deal(1),), 5, "c1", 1)
+    assert adapter.deals(v1(service), other.position_id, cursor="c1", limit=5000, deadline=soon()).deals == (other,)
+    first, second = (call.query for call in service.calls)
+    assert first == {"from_msc": str(WINDOW.from_msc), "to_msc": str(WINDOW.to_msc), "limit": "1000"}
+    assert second == {"position_id": str(other.position_id), "cursor": "c1", "limit": "1000"}
+
+
+def test_the_other_service_is_asked_in_utc_dates_with_a_day_to_spare(service: ScriptedService) -> None:
+    tell_v0(service)
+    adapter = Watched().service
+    page = adapter.deals(v0(service), Window(from_msc=deal(2).time_msc, to_msc=deal(2).time_msc + 1), deadline=soon())
+    assert (page.deals, page.total, page.next_cursor) == ((deal(2),), None, None)
+    (call,) = service.calls
+    assert call.query == {"from_date": "2026-05-05", "to_date": "2026-05-08", "limit": "1000", "offset": "0"}
+
+
+def test_the_last_hours_of_a_server_ahead_of_utc_are_within_the_dates(service: ScriptedService) -> None:
+    tell_v0(service)
+    late = Window(from_msc=NOW_MSC, to_msc=NOW_MSC + 14 * 3_600_000)  # the server's clock is in tomorrow already
+    Watched().service.deals(v0(service), late, deadline=soon())
+    assert service.calls[0].query["to_date"] == "2026-05-09"
+
+
+def test_pages_of_the_other_service_follow_by_offset_and_are_held_to_their_counter(service: ScriptedService) -> None:
+    rows = history_v0(tuple(deal(number) for number in range(1, 6)))[0][0]["deals"]
+
+    def page(first: int, last: int, total: int = 5) -> dict[str, Any]:
+        return {"deals": rows[first:last], "total": total, "pagination": {"limit": 2, "offset": first, "has_more": last < 5}}
+
+    service.tell(HISTORY, page(0, 2), page(2, 4), page(4, 5, total=6))
+    adapter = Watched().service
+    first = adapter.deals(v0(service), WINDOW, limit=2, deadline=soon())
+    second = adapter.deals(v0(service), WINDOW, limit=2, cursor=first.next_cursor, deadline=soon())
+    drift = refused(lambda: adapter.deals(v0(service), WINDOW, limit=2, cursor=second.next_cursor, deadline=soon()))
+    assert [call.query["offset"] for call in service.calls] == ["0", "2", "4"]
+    assert (len(first.deals), len(second.deals), drift.code, drift.step) == (2, 2, Code.PAGE_DRIFT, Step.HISTORY)
+
+
+def test_one_position_of_the_other_service_is_looked_for_in_its_whole_history(service: ScriptedService) -> None:
+    tell_v0(service)
+    page = Watched().service.deals(v0(service), deal(2).position_id, deadline=soon())
+    assert page.deals == (deal(2),)
+    assert (service.calls[0].query["from_date"], service.calls[0].query["to_date"]) == ("2014-12-31", "2026-05-10")
+
+
+def test_a_snapshot_of_the_other_service_is_info_then_positions(service: ScriptedService) -> None:
+    tell_v0(service, position(1))
+    snapshot = Watched().service.snapshot(v0(service), deadline=soon())
+    assert (snapshot.info, snapshot.positions) == (info(), (position(1),))
+    assert service.paths() == [INFO, POSITIONS]
+    assert snapshot.head is not None
+    assert (snapshot.head.as_of, snapshot.head.server_time_msc) == (NOW, None)
+
+
+def test_a_snapshot_of_two_answers_is_as_old_as_the_older(service: ScriptedService) -> None:
+    tell_v0(service, position(1))
+    service.tell(POSITIONS, {**positions_v0((position(1),))[0][0], "cached": True, "cache_age_seconds": 40})
+    snapshot = Watched().service.snapshot(v0(service), deadline=soon())
+    assert snapshot.head is not None
+    assert snapshot.head.cache_age_ms == 40_000
+
+
+def test_positions_that_info_counts_and_the_list_lacks_are_incomplete(service: ScriptedService) -> None:
+    tell_v0(service, position(1))
+    service.tell(POSITIONS, {"success": True, "positions": []})
+    snapshot = Watched().service.snapshot(v0(service), deadline=soon())
+    assert snapshot.info == info()
+    assert failed(snapshot.positions).code is Code.INCOMPLETE
+
+
+def test_symbols_are_asked_for_by_name_and_not_of_the_other_service(service: ScriptedService) -> None:
+    rows = [{"symbol": "EURGBP", "contract_size": 100_000}, {"symbol": "NEVER", "contract_size": 1}]
+    service.tell(SYMBOLS, {**head_v1(), "symbols": rows})
+    adapter = Watched().service
+    (fact,) = adapter.symbols(v1(service), ["EURGBP", "X&Y"], deadline=soon())
+    assert (fact.symbol, fact.contract_size) == ("EURGBP", Decimal(100_000))
+    assert service.calls[0].query == {"names": "EURGBP,X&Y"}
+    assert adapter.symbols(v0(service), ["EURGBP"], deadline=soon()) == ()
+    assert adapter.symbols(v1(service), [], deadline=soon()) == ()
+    with pytest.raises(ValueError, match="more than 50"):
+        adapter.symbols(v1(service), ["x"] * 51, deadline=soon())
+    assert len(service.calls) == 1
+
+
+# --- which language, how well -----------------------------------------------------------------------------------------
+
+
+def auto(service: ScriptedService) -> Instance:
+    return Instance(instance_key="default", base_url=service.base_url)
+
+
+def test_a_service_that_answers_on_v1_is_asked_in_v1(service: ScriptedService) -> None:
+    service.tell("/v1/health", HEALTHY_V1)
+    service.tell(SNAPSHOT, WHOLE)
+    adapter = Watched().service
+    health = adapter.health(auto(service), deadline=soon())
+    assert (health.contract, health.requests_per_minute, health.sessions) == (ContractKind.V1, 600, 20)
+    adapter.snapshot(replace(v1(service), instance=auto(service)), deadline=soon())
+    assert service.paths() == ["/v1/health", SNAPSHOT]
+    assert "x-account-scope" not in service.calls[0].headers
+
+
+def test_a_service_without_v1_is_the_other_one(service: ScriptedService) -> None:
+    service.tell("/health", {"status": "healthy"})
+    tell_v0(service, position(1))
+    adapter = Watched().service
+    ours = replace(v0(service), instance=auto(service))
+    assert adapter.snapshot(ours, deadline=soon()).positions == (position(1),)
+    assert adapter.deals(ours, WINDOW, deadline=soon()).deals == (deal(1), deal(2))
+    assert service.paths() == ["/v1/health", "/health", INFO, POSITIONS, HISTORY]
+
+
+def test_many_threads_settle_a_language_with_one_question(service: ScriptedService) -> None:
+    service.tell("/v1/health", HEALTHY_V1)
+    service.tell(SNAPSHOT, WHOLE)
+    adapter = Watched().service
+    ours = replace(v1(service), instance=auto(service))
+    with ThreadPoolExecutor(20) as pool:
+        snapshots = list(pool.map(lambda _: adapter.snapshot(ours, deadline=soon()), range(60)))
+    assert all(isinstance(one.info, Info) for one in snapshots)
+    assert service.paths().count("/v1/health") == 1
+    assert len({call.headers["x-request-id"] for call in service.calls}) == 61
+
+
+def test_an_unknown_language_fails_both_steps_and_the_history(service: ScriptedService) -> None:
+    service.tell("/v1/health", Reply(status=500, body=b"oops"))
+    adapter = Watched().service
+    ours = replace(v1(service), instance=auto(service))
+    snapshot = adapter.snapshot(ours, deadline=soon())
+    assert (failed(snapshot.info).step, failed(snapshot.positions).step) == (Step.INFO, Step.POSITIONS)
+    assert failed(snapshot.info).code is Code.SERVICE_ERROR
+    history = refused(lambda: adapter.deals(ours, WINDOW, deadline=soon()))
+    assert (history.step, history.code) == (Step.HISTORY, Code.SERVICE_ERROR)
+
+
+@pytest.mark.parametrize("kind", [ContractKind.V1, ContractKind.V0])
+def test_a_503_that_says_unhealthy_is_an_answer_and_another_is_not(service: ScriptedService, kind: ContractKind) -> None:
+    instance = replace(auto(service), contract=kind)
+    path = "/v1/health" if kind is ContractKind.V1 else "/health"
+    service.tell(path, Reply(status=503, body={"contract": "mt5/1", "status": "unhealthy"}))
+    adapter = Watched().service
+    assert adapter.health(instance, deadline=soon()).status is HealthStatus.UNHEALTHY
+    service.tell(path, Reply(status=503, body={"message": "Service unavailable"}))
+    failure = refused(lambda: adapter.health(instance, deadline=soon()))
+    assert (failure.code, failure.attempts) == (Code.SERVICE_UNAVAILABLE, 2)
+
+
+def test_health_without_a_known_status_is_refused(service: ScriptedService) -> None:
+    service.tell("/v1/health", {"contract": "mt5/1", "status": "great"})
+    assert refused(lambda: Watched().service.health(auto(service), deadline=soon())).code is Code.CONTRACT_ERROR
+
+
+# --- asking again -----------------------------------------------------------------------------------------------------
+
+BUSY = Reply(status=503, body={"error": {"code": "SERVICE_OVERLOADED", "message": "m"}})
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "calls"),
+    [
+        (BUSY, "service_unavailable", 2), (Reply(how="reset"), "connection", 2), (Reply(body=WHOLE, how="cut"), "connection", 2),
+        (Reply(status=502, body=b"<html>"), "service_unavailable", 2), (Reply(status=504, body=b""), "service_unavailable", 2),
+        (Reply(status=500, body={"error": {"code": "BROKER_TIMEOUT"}}), "broker_unavailable", 2),
+        (Reply(status=429, body={"error": "slow down", "retry_after": 2}), "rate_limited", 2),
+        (Reply(status=500, body={"detail": "x"}), "service_error", 1), (Reply(status=401, body={}), "service_unauthorized", 1),
+        (Reply(status=401, body={"error_code": "AUTH_FAILED"}), "auth_failed", 1), (Reply(status=403), "forbidden", 1),
+        (Reply(status=404), "not_found", 1), (Reply(status=400), "invalid_request", 1),
+        (Reply(status=302, headers={"Location": "/v1/health"}), "contract_error", 1), (Reply(body=b"<html>"), "contract_error", 1),
+        (Reply(body={**WHOLE, "server": "Meadow-Demo"}), "identity_mismatch", 1),
+    ],
+)  # fmt: skip
+def test_a_failure_is_tried_again_once_or_never(service: ScriptedService, reply: Reply, code: str, calls: int) -> None:
+    service.tell(SNAPSHOT, reply)
+    service.tell(DEALS, reply if code != "identity_mismatch" else {**deals_v1((deal(1),)), "login": str(LOGIN + 1)})
+    watched = Watched()
+    failure = refused(lambda: watched.service.deals(v1(service), WINDOW, deadline=soon()))
+    assert (failure.step, failure.code, failure.attempts, len(service.calls)) == (Step.HISTORY, Code(code), calls, calls)
+    assert len(watched.pauses) == calls - 1
+    if code == "identity_mismatch":
+        assert refused(lambda: watched.service.snapshot(v1(service), deadline=soon())).code is Code.IDENTITY_MISMATCH
+        return
+    snapshot = watched.service.snapshot(v1(service), deadline=soon())
+    assert snapshot.head is None
+    for part, step in ((snapshot.info, Step.INFO), (snapshot.positions, Step.POSITIONS)):
+        assert failed(part) == replace(failure, step=step)
+
+
+def test_a_second_try_that_succeeds_is_a_success_of_two_attempts(service: ScriptedService) -> None:
+    service.tell(SNAPSHOT, BUSY, WHOLE)
+    service.tell(DEALS, Reply(how="reset"), deals_v1((deal(1),)))
+    watched = Watched()
+    snapshot = watched.service.snapshot(v1(service), deadline=soon())
+    assert (snapshot.info, snapshot.attempts, watched.pauses) == (info(), 2, [0.5])
+    assert watched.service.deals(v1(service), WINDOW, deadline=soon()).attempts == 2
+    assert watched.before == ["default"] * 4
+
+
+def test_a_timeout_is_tried_again_once_in_an_accounts_run(service: ScriptedService) -> None:
+    for path in (INFO, POSITIONS, HISTORY):
+        service.tell(path, Reply(how="hang"))
+    watched, left = Watched(request_seconds=0.1), Retries()
+    snapshot = watched.service.snapshot(v0(service), deadline=soon(), retries=left)
+    history = refused(lambda: watched.service.deals(v0(service), WINDOW, deadline=soon(), retries=left))
+    assert {failed(snapshot.info).code, failed(snapshot.positions).code, history.code} == {Code.TIMEOUT}
+    assert service.paths() == [INFO, INFO, POSITIONS, HISTORY]
+    assert failed(snapshot.info).text == "Connection timeout"
+
+
+def test_each_step_of_a_run_has_one_more_try_whatever_its_pages(service: ScriptedService) -> None:
+    tell_v0(service, position(1))
+    service.tell(POSITIONS, BUSY, positions_v0((position(1),))[0][0])
+    service.tell(HISTORY, BUSY, history_v0((deal(1),))[0][0], BUSY)
+    adapter, left = Watched().service, Retries()
+    assert adapter.snapshot(v0(service), deadline=soon(), retries=left).positions == (position(1),)
+    assert adapter.deals(v0(service), WINDOW, deadline=soon(), retries=left).attempts == 2
+    assert refused(lambda: adapter.deals(v0(service), WINDOW, deadline=soon(), retries=left)).attempts == 1
+
+
+def test_the_pause_is_as_long_as_the_service_asks_and_told_to_the_bucket(service: ScriptedService) -> None:
+    limited = Reply(status=429, headers={"Retry-After": "2"}, body={"error": "rate limit exceeded", "retry_after": 1})
+    service.tell(SNAPSHOT, limited, WHOLE)
+    watched = Watched()
+    assert watched.service.snapshot(v1(service), deadline=soon()).info == info()
+    assert (watched.pauses, watched.limited) == ([2.0], [("default", 2.0)])
+
+
+def test_a_pause_that_is_too_long_or_past_the_deadline_is_left_to_another_run(service: ScriptedService) -> None:
+    watched = Watched()
+    for seconds, deadline in (("31", 600.0), ("20", 10.0)):
+        service.tell(DEALS, Reply(status=429, headers={"Retry-After": seconds}))
+        failure = refused(lambda deadline=deadline: watched.service.deals(v1(service), WINDOW, deadline=soon(deadline)))
+        assert (failure.code, failure.attempts, failure.retry_after_seconds) == (Code.RATE_LIMITED, 1, int(seconds))
+    assert (watched.pauses, watched.limited) == ([], [("default", 31.0), ("default", 20.0)])
+
+
+def test_a_429_without_a_pause_empties_the_bucket_and_a_brokers_limit_does_not(service: ScriptedService) -> None:
+    watched = Watched()
+    service.tell(DEALS, Reply(status=429))
+    refused(lambda: watched.service.deals(v1(service), WINDOW, deadline=soon()))
+    assert watched.limited == [("default", 5.0)] * 2
+    service.tell(DEALS, Reply(status=429, body={"error": {"code": "BROKER_RATE_LIMIT"}}))
+    assert refused(lambda: watched.service.deals(v1(service), WINDOW, deadline=soon())).is_broker
+    assert len(watched.limited) == 2
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(status=401), Reply(status=401, body={"error_code": "MT5_LOGIN_FAILED"}), Reply(status=429)]
+)
+def test_a_refused_login_key_or_rate_is_not_asked_for_the_next_step(service: ScriptedService, reply: Reply) -> None:
+    tell_v0(service)
+    service.tell(INFO, reply)
+    snapshot = Watched().service.snapshot(v0(service), deadline=soon())
+    assert POSITIONS not in service.paths()
+    assert failed(snapshot.positions) == replace(failed(snapshot.info), step=Step.POSITIONS)
+
+
+def test_a_part_that_failed_at_the_broker_is_asked_again_with_the_whole_snapshot(service: ScriptedService) -> None:
+    broken = {**WHOLE, "positions": {"complete": False, "error": {"code": "BROKER_TIMEOUT", "retry_after_seconds": 3}}}
+    service.tell(SNAPSHOT, broken, WHOLE)
+    watched = Watched()
+    snapshot = watched.service.snapshot(v1(service), deadline=soon())
+    assert (snapshot.positions, snapshot.attempts, watched.pauses) == ((position(1), position(2)), 2, [3.0])
+
+
+def test_a_second_snapshot_that_fails_leaves_what_the_first_brought(service: ScriptedService) -> None:
+    broken = {**WHOLE, "positions": {"complete": False, "error": {"code": "BROKER_TIMEOUT"}}}
+    service.tell(SNAPSHOT, broken, BUSY)
+    snapshot = Watched().service.snapshot(v1(service), deadline=soon())
+    assert (snapshot.info, snapshot.attempts, len(service.calls)) == (info(), 2, 2)
+    assert (failed(snapshot.positions).code, failed(snapshot.positions).attempts) == (Code.BROKER_UNAVAILABLE, 2)
+    service.tell(SNAPSHOT, broken, {**WHOLE, "login": "1"})
+    assert refused(lambda: Watched().service.snapshot(v1(service), deadline=soon())).code is Code.IDENTITY_MISMATCH
+
+
+def test_a_part_that_is_merely_incomplete_is_not_asked_again(service: ScriptedService) -> None:
+    service.tell(SNAPSHOT, {**WHOLE, "positions": {"complete": False}})
+    snapshot = Watched().service.snapshot(v1(service), deadline=soon())
+    assert (failed(snapshot.positions).code, snapshot.attempts, len(service.calls)) == (Code.INCOMPLETE, 1, 1)
+
+
+# --- another account --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [INFO, POSITIONS, HISTORY])
+def test_another_account_in_any_one_answer_is_a_mismatch(service: ScriptedService, path: str) -> None:
+    tell_v0(service, position(1))
+    documents = {
+        INFO: infos_v0(info(), 1)[0],
+        POSITIONS: positions_v0((position(1),))[0][0],
+        HISTORY: history_v0((deal(1),))[0][0],
+    }
+    service.tell(path, {**documents[path], "login": LOGIN + 1})
+    adapter = Watched().service
+    read = adapter.snapshot if path != HISTORY else lambda target, deadline: adapter.deals(target, WINDOW, deadline=deadline)
+    failure = refused(lambda: read(v0(service), deadline=soon()))
+    assert (failure.code, failure.attempts) == (Code.IDENTITY_MISMATCH, 1)
+    assert str(LOGIN) not in failure.text
+
+
+# --- bounds -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["hang", "drip", "drip_header"])
+def test_a_call_ends_at_its_total_however_the_answer_drips(service: ScriptedService, how: str) -> None:
+    service.tell(SNAPSHOT, Reply(body=WHOLE, how=how))
+    began = clock.monotonic()
+    snapshot = Watched(request_seconds=0.2, retries_max=0).service.snapshot(v1(service), deadline=soon())
+    assert failed(snapshot.info).code is Code.TIMEOUT
+    assert clock.monotonic() - began < 2
+
+
+def test_a_call_is_cut_to_the_accounts_deadline(service: ScriptedService) -> None:
+    service.tell(SNAPSHOT, Reply(how="hang"))
+    began = clock.monotonic()
+    snapshot = Watched().service.snapshot(v1(service), deadline=soon(0.2))
+    assert (failed(snapshot.info).code, failed(snapshot.info).attempts) == (Code.TIMEOUT, 1)
+    assert clock.monotonic() - began < 2
+    assert failed(Watched().service.snapshot(v1(service), deadline=soon(-1)).info).code is Code.TIMEOUT
+    assert len(service.calls) == 1
+
+
+def test_an_answer_of_more_than_eight_mebibytes_is_broken_off(service: ScriptedService) -> None:
+    service.tell(SNAPSHOT, Reply(body=b'{"contract": "' + b"x" * ANSWER_BYTES_MAX + b'"}'))
+    snapshot = Watched().service.snapshot(v1(service), deadline=soon())
+    assert (failed(snapshot.info).code, failed(snapshot.info).text) == (
+        Code.CONTRACT_ERROR,
+        "Answer not understood (body too large)",
+    )
+
+
+def test_a_redirect_is_not_followed_and_a_cookie_not_kept(service: ScriptedService) -> None:
+    service.tell(SNAPSHOT, Reply(status=307, headers={"Location": f"{service.base_url}/elsewhere", "Set-Cookie": "who=other"}))
+    adapter = Watched().service
+    adapter.snapshot(v1(service), deadline=soon())
+    adapter.snapshot(v1(service), deadline=soon())
+    assert service.paths() == [SNAPSHOT, SNAPSHOT]
+    assert all("cookie" not in call.headers for call in service.calls)
+
+
+def test_a_service_that_is_not_there_is_no_connection() -> None:
+    watched = Watched()
+    assert failed(watched.service.snapshot(target("http://127.0.0.1:9"), deadline=soon()).info).code is Code.CONNECTION
+    assert len(watched.pauses) == 1
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    ["http://mt5.example", "http://10.0.0.8:8000", "ftp://localhost", "https://user:pw@mt5.example", "https://", "", "https://h/?a=1",
+     "http://localhost.example", "https://[broken"],
+)  # fmt: skip
+def test_an_address_without_tls_beyond_this_machine_is_never_called(base_url: str) -> None:
+    watched = Watched()
+    failure = failed(watched.service.snapshot(target(base_url), deadline=soon()).info)
+    assert (failure.code, failure.attempts, watched.before) == (Code.INVALID_REQUEST, 1, [])
+
+
+@pytest.mark.parametrize("account", ["..", ".", "", "a/b", "a?b", "a b", "a\r\nX: y", "ä", "x" * 129])
+def test_an_account_id_that_could_leave_its_path_is_never_sent(service: ScriptedService, account: str) -> None:
+    ours = replace(v1(service), service_account_id=account)
+    assert failed(Watched().service.snapshot(ours, deadline=soon()).info).code is Code.INVALID_REQUEST
+    assert service.calls == []
+
+
+def test_without_our_identity_nothing_is_sent(service: ScriptedService) -> None:
+    def no_identity() -> dict[str, str]:
+        raise Unavailable("identity_unavailable", KEY)
+
+    snapshot = Watched(bearer=no_identity).service.snapshot(v1(service), deadline=soon())
+    assert failed(snapshot.info).code is Code.CONNECTION
+    assert service.calls == []
+
+
+# --- sharing and secrets ----------------------------------------------------------------------------------------------
+
+
+def test_a_hundred_threads_share_one_adapter_and_none_gets_anothers_answer(service: ScriptedService) -> None:
+    accounts = [replace(v1(service), service_account_id=f"svc-{number}", login=number) for number in range(1, 101)]
+    for account in accounts:
+        service.tell(f"/v1/accounts/{account.service_account_id}/snapshot", {**WHOLE, "login": str(account.login)})
+    adapter = Watched().service
+    barrier = threading.Barrier(100)
+
+    def read(account: Target) -> int | None:
+        barrier.wait(10)
+        snapshots = [adapter.snapshot(account, deadline=soon()) for _ in range(2)]
+        assert all(one.head is not None and one.head.server == SERVER for one in snapshots)
+        return snapshots[0].head.login if snapshots[0].head else None
+
+    with ThreadPoolExecutor(100) as pool:
+        assert list(pool.map(read, accounts)) == [account.login for account in accounts]
+
+
+def test_no_key_and_no_word_of_the_service_is_in_an_error_or_a_log(
+    service: ScriptedService, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    told = {"error": {"code": "BROKER_TIMEOUT", "message": f"canary-words {KEY}"}}
+    replies = (
+        Reply(status=503, body=told),
+        Reply(status=401, body=told),
+        Reply(body={**WHOLE, "server": KEY}),
+        Reply(how="reset"),
+    )
+    watched = Watched(keys=Keys(api_key=SecretStr(KEY)))
+    said = repr(watched.service) + repr(vars(watched.service))
+    for reply in replies:
+        service.tell(DEALS, reply)
+        with pytest.raises(ServiceFailure) as raised:
+            watched.service.deals(v1(service), WINDOW, deadline=soon())
+        chained = (raised.value, raised.value.__cause__, raised.value.__context__)
+        said += "".join(f"{one!r} {one}" for one in chained if one is not None) + repr(raised.value.failure)
+    said += caplog.text
+    assert KEY not in said
+    assert "canary-words" not in said
+
+
+def test_a_key_that_is_no_header_fails_without_being_told(service: ScriptedService) -> None:
+    watched = Watched(keys=Keys(api_key=SecretStr(f"{KEY}\r\nX: y")))
+    snapshot = watched.service.snapshot(v1(service), deadline=soon())
+    assert failed(snapshot.info).code is Code.CONNECTION
+    assert KEY not in repr(snapshot)
+    assert service.calls == []
+
+
+def test_the_jitter_is_between_a_fifth_of_a_second_and_a_second() -> None:
+    drawn = [Hooks().jitter() for _ in range(200)]
+    assert min(drawn) >= 0.2
+    assert max(drawn) <= 1.0
+    assert len(set(drawn)) > 100
+
+
+def test_an_adapter_without_hooks_works_alone(service: ScriptedService) -> None:
+    service.tell(SNAPSHOT, WHOLE)
+    later = FixedClock(NOW + timedelta(hours=1))
+    adapter = Mt5Service(Keys(api_key=SecretStr(KEY)), now=later)
+    assert adapter.snapshot(v1(service), deadline=soon()).info == info()
+    del adapter
+    gc.collect()
