@@ -51,7 +51,21 @@ CLOCK_READERS = frozenset(
 ROOM_SCHEMAS = {"snapshot": ("metrics", "utils_statistics")}
 SCHEMAS = ("signal", "ledger", "ibkr", "mt5", "metrics", "utils_statistics", "replay", "outbox", "notify", "tracker", "ops")
 # views that carry no v_ because their own specification fixes the name
-FLAT_VIEWS = frozenset({"ledger.trades", "ledger.trade_events"})
+FLAT_VIEWS = frozenset({"ledger.trades", "ledger.trade_events"}) | {
+    f"mt5.{name}"
+    for name in (
+        "recent_sync_executions",
+        "account_success_24h",
+        "accounts_with_failures",
+        "sync_performance_by_hour",
+        "recent_sync_failures",
+        "account_sync_health",
+        "coverage_days",
+        "fleet_freshness",
+        "account_trades",
+        "ledger_differences",
+    )
+}
 BANNED_NAMES = frozenset({"utils.py", "helpers.py", "common.py", "misc.py"})
 SQL_CLOCK = re.compile(r"\bnow\s*\(|\bcurrent_(?:date|timestamp|time)\b|\blocaltime(?:stamp)?\b", re.IGNORECASE)
 SQL_TABLE = re.compile(r"\b(?:from|join|into|update|using|truncate|table)\s+(?:only\s+)?(\w+)\.(\w+)(\s*\()?", re.IGNORECASE)

@@ -298,6 +298,18 @@ create table mt5.history_gaps (
 );
 comment on table mt5.history_gaps is 'Spans of the server clock whose deals are not proven whole.';
 
+create table mt5.missed_deals (
+    account_id      uuid        not null,
+    tenant_id       text        not null default 'desk',
+    deal_ticket     bigint      not null,
+    first_missed_at timestamptz not null,
+    reads           integer     not null,
+    constraint missed_deals_pk primary key (account_id, deal_ticket),
+    constraint missed_deals_account_fk foreign key (account_id, tenant_id) references mt5.trading_accounts (id, tenant_id),
+    constraint missed_deals_reads_ck check (reads > 0)
+);
+comment on table mt5.missed_deals is 'Stored deals that complete reads of their time no longer hold, until they are back or withdrawn.';
+
 -- ---- runs ----
 
 create table mt5.sync_runs (
@@ -676,13 +688,13 @@ $$;
 
 -- Take an account's fence and read what an answer about it touches:
 -- {account_id, lease_token, tickets, position_ids, symbols, windows: [{from_msc, to_msc}], spans: [{from_msc, to_msc}],
---  cash: null | {floor_msc, until_msc: [], edge_ms}} ->
--- null when the lease is another's, else {row of mt5.account_rows, symbols, deals, trades, missing, clocks, gaps, cash}.
--- deals: last revisions of the tickets and of every deal of the positions, of the tickets' stored positions and of live trades ·
--- trades: live ones and all episodes of those positions · missing: deals that count inside the windows and are not among the
--- tickets · clocks: [[ticket, msc]] of deals inside the spans · cash: {sums: [{until_msc, amount, bonus, credit}], edge, first}:
--- what counts from the floor up to each instant, amount without bonus and credit; deals within edge_ms of an instant; the first
--- deal of all. Lock first, read in following statements; always the account before its state, as operators do.
+--  cash: null | {floor_msc, at_msc, near_ms}} ->
+-- null when the lease is another's, else {row of mt5.account_rows, symbols, deals, trades, missing, missed, clocks, gaps,
+-- last_check, cash}.
+-- deals: all revisions of the tickets, of every deal of the positions, of the tickets' stored positions, of live trades, and of
+-- missing · trades: live ones and all episodes of those positions · missing: tickets that count inside the windows and are not
+-- among those given · missed: what was missing before · clocks: [[ticket, msc]] of deals inside the spans · gaps: open ones ·
+-- cash: see mt5.cash_sums. Lock first, read in following statements; always the account before its state, as operators do.
 create function mt5.load_account(document jsonb) returns jsonb
 language plpgsql volatile set enable_seqscan to off set plan_cache_mode to force_generic_plan as $$
 declare
@@ -691,6 +703,7 @@ declare
     names       text[] := array(select jsonb_array_elements_text(document->'symbols'));
     positions   bigint[];
     tickets     bigint[];
+    missing     bigint[];
     deals       jsonb;
     trades      jsonb;
     answer      jsonb;
@@ -711,13 +724,20 @@ begin
         select unnest(asked)
         union select d.deal_ticket from unnest(positions) k(id)
                 join mt5.deals d on d.account_id = the_account and d.position_id = k.id where k.id > 0);
+    missing := array(
+        select d.deal_ticket
+          from jsonb_to_recordset(document->'windows') as w(from_msc bigint, to_msc bigint)
+          join mt5.deals d on d.account_id = the_account and d.time_server_msc >= w.from_msc and d.time_server_msc < w.to_msc
+         where not d.withdrawn and d.deal_ticket <> all (asked)
+           and not exists (select from mt5.deals n where n.account_id = the_account and n.deal_ticket = d.deal_ticket
+                                                     and n.revision > d.revision)
+         order by d.deal_ticket);
     select coalesce(jsonb_agg(to_jsonb(d) - '{account_id,tenant_id,content_hash,first_seen_run}'::text[]
-                              order by d.deal_ticket), '[]'),
+                              order by d.deal_ticket, d.revision), '[]'),
            array_cat(names, array_agg(distinct d.symbol))
       into deals, names
-      from unnest(tickets) k(ticket)
-      join lateral (select * from mt5.deals d where d.account_id = the_account and d.deal_ticket = k.ticket
-                     order by d.revision desc limit 1) d on true;
+      from (select unnest(tickets) union select unnest(missing)) k(ticket)
+      join mt5.deals d on d.account_id = the_account and d.deal_ticket = k.ticket;
     select coalesce(jsonb_agg(to_jsonb(t) - '{tenant_id,updated_at}'::text[] order by t.position_id, t.episode), '[]'),
            array_cat(names, array_agg(distinct t.symbol))
       into trades, names
@@ -731,13 +751,10 @@ begin
             select jsonb_agg(to_jsonb(y) - 'fetched_at' order by y.symbol)
               from mt5.symbols y
              where y.server = answer->'account'->>'server' and y.symbol = any (names)), '[]'),
-        'missing', coalesce((
-            select jsonb_agg(to_jsonb(d) - '{account_id,tenant_id,content_hash,first_seen_run}'::text[] order by d.deal_ticket)
-              from jsonb_to_recordset(document->'windows') as w(from_msc bigint, to_msc bigint)
-              join mt5.deals d on d.account_id = the_account and d.time_server_msc >= w.from_msc and d.time_server_msc < w.to_msc
-             where not d.withdrawn and d.deal_ticket <> all (asked)
-               and not exists (select from mt5.deals n where n.account_id = the_account and n.deal_ticket = d.deal_ticket
-                                                         and n.revision > d.revision)), '[]'),
+        'missing', to_jsonb(missing),
+        'missed', coalesce((
+            select jsonb_agg(to_jsonb(m) - '{account_id,tenant_id}'::text[] order by m.deal_ticket)
+              from mt5.missed_deals m where m.account_id = the_account), '[]'),
         'clocks', coalesce((
             select jsonb_agg(jsonb_build_array(d.deal_ticket, d.time_server_msc) order by d.deal_ticket)
               from jsonb_to_recordset(document->'spans') as w(from_msc bigint, to_msc bigint)
@@ -748,52 +765,41 @@ begin
             select jsonb_agg(to_jsonb(g) - '{account_id,tenant_id}'::text[] order by g.from_msc, g.opened_at)
               from mt5.history_gaps g
              where g.account_id = the_account and g.closed_at is null), '[]'),
+        'last_check', (
+            select to_jsonb(c) - '{account_id,tenant_id,run_id}'::text[]
+              from mt5.cash_checks c where c.account_id = the_account order by c.checked_at desc limit 1),
         'cash', case when jsonb_typeof(document->'cash') = 'object' then mt5.cash_sums(the_account, document->'cash') end);
 end
 $$;
 
--- What the stored deals of an account add up to: {floor_msc, until_msc: [], edge_ms} -> the cash of mt5.load_account.
+-- What the stored deals of an account add up to, from the floor on: {floor_msc, at_msc, near_ms} -> {amount, bonus, credit, near,
+-- first}: sums of what is near_ms and more before at_msc, amount without the deal types of bonus and credit; the deals within
+-- near_ms of it, in order; the first of all. A deal: {deal_ticket, time_msc, deal_type, amount}.
 create function mt5.cash_sums(the_account uuid, asked jsonb) returns jsonb
 language plpgsql stable set enable_seqscan to off set plan_cache_mode to force_generic_plan as $$
 declare
-    floor_msc constant bigint := (asked->>'floor_msc')::bigint;
-    untils    constant bigint[] := array(select jsonb_array_elements_text(asked->'until_msc')::bigint);
-    edge_ms   constant bigint := (asked->>'edge_ms')::bigint;
+    floor_msc constant bigint := coalesce((asked->>'floor_msc')::bigint, 0);
+    at_msc    constant bigint := (asked->>'at_msc')::bigint;
+    near_ms   constant bigint := (asked->>'near_ms')::bigint;
     answer    jsonb;
 begin
     with counted as materialized (
-        select d.time_server_msc as msc, d.deal_ticket, d.deal_type, d.profit + d.commission + d.swap + d.fee as amount
+        select d.time_server_msc as time_msc, d.deal_ticket, d.deal_type, d.profit + d.commission + d.swap + d.fee as amount
           from mt5.deals d
-         where d.account_id = the_account and d.time_server_msc >= coalesce(floor_msc, 0)
-           and d.time_server_msc <= (select max(u.msc) from unnest(untils) u(msc)) + edge_ms
+         where d.account_id = the_account and d.time_server_msc >= floor_msc and d.time_server_msc <= at_msc + near_ms
            and not d.withdrawn
            and not exists (select from mt5.deals n where n.account_id = the_account and n.deal_ticket = d.deal_ticket
                                                      and n.revision > d.revision))
     select jsonb_build_object(
-               'sums', (select coalesce(jsonb_agg(jsonb_build_object(
-                                   'until_msc', u.msc,
-                                   'amount', coalesce(s.amount, 0), 'bonus', coalesce(s.bonus, 0), 'credit', coalesce(s.credit, 0))
-                                   order by u.place), '[]')
-                          from unnest(untils) with ordinality as u(msc, place)
-                          left join lateral (select sum(c.amount) filter (where c.deal_type not in (3, 6)) as amount,
-                                                    sum(c.amount) filter (where c.deal_type = 6) as bonus,
-                                                    sum(c.amount) filter (where c.deal_type = 3) as credit
-                                               from counted c where c.msc <= u.msc) s on true),
-               'edge', (select coalesce(jsonb_agg(jsonb_build_object('deal_ticket', c.deal_ticket, 'time_msc', c.msc,
-                                                                     'deal_type', c.deal_type, 'amount', c.amount)
-                                                  order by c.msc, c.deal_ticket), '[]')
-                          from counted c
-                         where exists (select from unnest(untils) u(msc) where abs(c.msc - u.msc) <= edge_ms)))
-      into answer;
-    return answer || jsonb_build_object('first', (
-        select jsonb_build_object('deal_ticket', d.deal_ticket, 'time_msc', d.time_server_msc, 'deal_type', d.deal_type,
-                                  'amount', d.profit + d.commission + d.swap + d.fee)
-          from mt5.deals d
-         where d.account_id = the_account and not d.withdrawn
-           and not exists (select from mt5.deals n where n.account_id = the_account and n.deal_ticket = d.deal_ticket
-                                                     and n.revision > d.revision)
-         order by d.time_server_msc, d.deal_ticket
-         limit 1));
+               'amount', coalesce(sum(c.amount) filter (where c.time_msc <= at_msc - near_ms and c.deal_type not in (3, 6)), 0),
+               'bonus', coalesce(sum(c.amount) filter (where c.time_msc <= at_msc - near_ms and c.deal_type = 6), 0),
+               'credit', coalesce(sum(c.amount) filter (where c.time_msc <= at_msc - near_ms and c.deal_type = 3), 0),
+               'near', coalesce(jsonb_agg(to_jsonb(c) order by c.time_msc, c.deal_ticket)
+                                filter (where c.time_msc > at_msc - near_ms), '[]'),
+               'first', (select to_jsonb(f) from counted f order by f.time_msc, f.deal_ticket limit 1))
+      into answer
+      from counted c;
+    return answer;
 end
 $$;
 
@@ -835,6 +841,7 @@ $$;
 -- Write what follows from an answer about one account; raises lease_token when the lease is another's. Every list is given; rows
 -- that would not change stay unwritten, so that updated_at only moves with another column. {account_id, lease_token, run_id, now,
 --  deals, trades, trades_removed: [{position_id, episode}], cash_operations, cash_removed: [ticket], cash_check: null | row,
+--  missed: null (as it stands) | all rows,
 --  gaps_opened, gaps_closed: [{from_msc, opened_at}], symbols, account, state, outcome: null | row of mt5.log_outcomes} ->
 -- {deals_inserted, trades_changed, cash_changed}. Without an outcome the account's work goes on and the lease stays.
 create function mt5.apply_account(document jsonb) returns jsonb
@@ -956,6 +963,18 @@ begin
         on conflict on constraint cash_checks_pk do nothing;
     end if;
 
+    if jsonb_typeof(document->'missed') = 'array' then
+        delete from mt5.missed_deals m
+         where m.account_id = the_account
+           and not exists (select from jsonb_to_recordset(document->'missed') as r(deal_ticket bigint)
+                            where r.deal_ticket = m.deal_ticket);
+        insert into mt5.missed_deals as m (account_id, tenant_id, deal_ticket, first_missed_at, reads)
+        select the_account, the_tenant, r.deal_ticket, r.first_missed_at, r.reads
+          from jsonb_to_recordset(document->'missed') as r(deal_ticket bigint, first_missed_at timestamptz, reads integer)
+        on conflict on constraint missed_deals_pk do update
+           set first_missed_at = excluded.first_missed_at, reads = excluded.reads
+         where (m.first_missed_at, m.reads) is distinct from (excluded.first_missed_at, excluded.reads);
+    end if;
     if jsonb_array_length(document->'gaps_closed') > 0 then
         update mt5.history_gaps g set closed_at = desk_now
           from jsonb_to_recordset(document->'gaps_closed') as r(from_msc bigint, opened_at timestamptz)
@@ -1498,7 +1517,7 @@ begin
     elsif is_leased then
         outcome := 'leased';
     else
-        foreach name in array array['sync_logs', 'sync_failures_archive', 'sync_hours', 'history_gaps', 'cash_checks',
+        foreach name in array array['sync_logs', 'sync_failures_archive', 'sync_hours', 'missed_deals', 'history_gaps', 'cash_checks',
                                     'cash_operations', 'trades', 'deals', 'account_sync_state'] loop
             execute format('delete from mt5.%I where account_id = $1', name) using the_account;
             get diagnostics removed = row_count;
@@ -1522,7 +1541,7 @@ declare
     name text;
 begin
     foreach name in array array['trading_accounts', 'account_sync_state', 'deals', 'trades', 'cash_operations', 'cash_checks',
-                                'history_gaps', 'sync_logs', 'sync_failures_archive', 'sync_hours', 'account_removals'] loop
+                                'history_gaps', 'missed_deals', 'sync_logs', 'sync_failures_archive', 'sync_hours', 'account_removals'] loop
         execute format('alter table mt5.%I enable row level security', name);
         execute format('alter table mt5.%I force row level security', name);
         execute format('create policy %I on mt5.%I '
@@ -1714,10 +1733,10 @@ grant select on mt5.service_instances, mt5.servers, mt5.symbols, mt5.sync_runs, 
                 mt5.rate_tokens, mt5.session_slots
     to mt5_writer, desk_operator;
 grant insert, update on mt5.service_instances, mt5.servers, mt5.symbols, mt5.sync_runs, mt5.sync_shards, mt5.service_breakers,
-                        mt5.rate_tokens, mt5.session_slots, mt5.trades, mt5.cash_operations, mt5.sync_hours, mt5.history_gaps
+                        mt5.rate_tokens, mt5.session_slots, mt5.trades, mt5.cash_operations, mt5.sync_hours, mt5.history_gaps, mt5.missed_deals
     to mt5_writer;
 grant update on mt5.account_sync_state to mt5_writer;
-grant delete on mt5.trades, mt5.cash_operations, mt5.cash_checks, mt5.sync_failures_archive, mt5.sync_hours, mt5.sync_runs,
+grant delete on mt5.trades, mt5.cash_operations, mt5.missed_deals, mt5.cash_checks, mt5.sync_failures_archive, mt5.sync_hours, mt5.sync_runs,
                 mt5.sync_shards, mt5.rate_tokens, mt5.session_slots
     to mt5_writer;
 revoke insert on mt5.trading_accounts, mt5.account_sync_state, mt5.account_removals from mt5_writer;

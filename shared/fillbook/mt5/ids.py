@@ -25,3 +25,8 @@ def book_id(server: str, login: int, account: str | None = None) -> str:
     """The ledger book of an account; ``account`` where that book is another tenant's: its first digits then follow."""
     suffix = "" if account is None else f"~{account[:8]}"
     return f"mt5:{_UNSPEAKABLE.sub('-', server)}:{login}{suffix}"
+
+
+def log_id(run: str, account: str) -> str:
+    """Id of the log row of an account in a run."""
+    return derived("mt5_log", run, account)
