@@ -5463,7 +5463,7 @@ create table mt5.account_sync_state (
 ) with (fillfactor = 70);
 comment on table mt5.account_sync_state is 'When an account is due, who works it now, and how far its history is read and proven.';
 comment on column mt5.account_sync_state.next_due_at is 'Desk time; infinity: not scheduled (inactive, or waits for new credentials).';
-comment on column mt5.account_sync_state.lease_token is 'The fence: every claim raises it, and whoever writes must still hold the same.';
+comment on column mt5.account_sync_state.lease_token is 'The fence: every claim raises it, and whoever writes must still hold the same, with lease_run_id not taken away.';
 comment on column mt5.account_sync_state.lease_until is 'Real time.';
 comment on column mt5.account_sync_state.history_until_msc is 'Watermark on the server clock: everything before it is read and passed the cash check.';
 create index account_sync_state_due_ix on mt5.account_sync_state (next_due_at, account_id);
@@ -5978,6 +5978,7 @@ begin
         select s.account_id
           from jsonb_to_recordset(document->'claims') as r(account_id uuid, lease_token bigint)
           join mt5.account_sync_state s on s.account_id = r.account_id and s.lease_token = r.lease_token
+         where s.lease_run_id is not null
          order by s.account_id
            for update of s);
     update mt5.account_sync_state s set lease_run_id = null, lease_until = null where s.account_id = any (held);
@@ -6011,7 +6012,7 @@ declare
 begin
     perform from mt5.trading_accounts a where a.id = the_account for no key update;
     perform from mt5.account_sync_state s
-     where s.account_id = the_account and s.lease_token = (document->>'lease_token')::bigint
+     where s.account_id = the_account and s.lease_token = (document->>'lease_token')::bigint and s.lease_run_id is not null
        for update;
     if not found then
         return null;
@@ -6163,7 +6164,7 @@ begin
     select a.tenant_id, a.server into the_tenant, the_server
       from mt5.trading_accounts a where a.id = the_account for no key update;
     perform from mt5.account_sync_state s
-     where s.account_id = the_account and s.lease_token = (document->>'lease_token')::bigint
+     where s.account_id = the_account and s.lease_token = (document->>'lease_token')::bigint and s.lease_run_id is not null
        for update;
     if not found then
         raise exception 'another worker holds the account' using errcode = 'P0001', constraint = 'lease_token';
@@ -6374,6 +6375,7 @@ begin
         select s.account_id
           from jsonb_to_recordset(document->'rows') as r(account_id uuid, lease_token bigint)
           join mt5.account_sync_state s on s.account_id = r.account_id and s.lease_token = r.lease_token
+         where s.lease_run_id is not null
          order by s.account_id
            for update of s);
     update mt5.account_sync_state s
@@ -6416,7 +6418,7 @@ begin
           from jsonb_to_recordset(document->'rows') as r(account_id uuid, lease_token bigint)
           join mt5.account_sync_state s on s.account_id = r.account_id
          where s.account_id = any (noted)
-           and (s.lease_token = r.lease_token
+           and (s.lease_token = r.lease_token and s.lease_run_id is not null
                 or r.lease_token is null and (s.lease_until is null or s.lease_until <= clock_timestamp()))
          order by s.account_id
            for update of s skip locked);

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -119,7 +119,8 @@ def _position_v1(one: Position, view: View) -> Document:
         "ticket": shape.number(one.ticket), "identifier": shape.number(one.position_id), "time": one.time_msc // 1000,
         "time_msc": shape.number(one.time_msc), "time_update_msc": shape.number(one.update_msc), "type": one.side,
         "volume": shape.money(one.volume), "price_open": shape.money(_entry(one, account.terms)),
-        "price_current": shape.money(price), "sl": one.stop_loss, "tp": one.take_profit, "swap": shape.money(account.terms.rounded(one.swap)),
+        "price_current": shape.money(price), "sl": one.stop_loss, "tp": one.take_profit,
+        "swap": shape.money(account.terms.rounded(one.swap)),
         "profit": shape.money(worth(one, price, account.terms)), "symbol": one.symbol, "comment": one.comment,
         "magic": one.magic, "reason": one.reason,
     }  # fmt: skip
@@ -182,7 +183,7 @@ def positions_v0(view: View) -> Document:
     rows = [_position_v0(one, view) for one in _positions(view)]
     if view.shape.positions != "iso":
         return {"positions": rows}
-    total = sum((row["profit"] + row["swap"] for row in rows), ZERO)
+    total = sum((row["profit"] + row["swap"] + row["commission"] for row in rows), ZERO)
     return {"positions": rows, "total_positions": len(rows), "total_profit": total}
 
 
@@ -198,7 +199,10 @@ def _position_v0(one: Position, view: View) -> Document:
     }  # fmt: skip
     word = "buy" if one.side == BUY else "sell"
     if shape.positions == "iso":
-        return {**common, "type": word, "open_price": entry, "current_price": price, **rest, "open_time": iso(one.at)}
+        zone = timezone(timedelta(milliseconds=one.time_msc - utc_msc(one.at)))
+        times = {"open_time": iso(one.at), "open_time_broker": one.at.astimezone(zone).isoformat()}
+        prices = {"open_price": entry, "current_price": price, "commission": one.commission}
+        return {**common, "type": word, **prices, **rest, **times}
     prices = {"price_open": entry, "price_current": price}
     if shape.positions == "mixed":
         return {**common, "time": iso(one.at), "type": one.side, "type_str": word.upper(), **prices, **rest}
@@ -212,15 +216,18 @@ def page_v0(rows: Sequence[Document], root: str, total: int, limit: int, offset:
     return {root: list(rows), "total" if root == "deals" else "total_trades": total, "pagination": paging}
 
 
-def trade_row(trade: TrueTrade) -> Document:
+def trade_row(trade: TrueTrade, terms: Terms) -> Document:
     """Return a closed trade as the ``trades`` list tells it: one row for entry and exit, the fee within the commission."""
-    assert trade.close_time is not None
+    begun, ended = average(trade.opened), average(trade.closed)
+    assert trade.close_time is not None and begun is not None and ended is not None  # noqa: PT018 - it is closed
+    difference = ended - begun if trade.side == "buy" else begun - ended
+    pips = round(difference.scaleb(terms.symbols[trade.symbol].digits - 1), 1)
     hours = Decimal((trade.close_time - trade.open_time).total_seconds()) / 3600
     return {
         "ticket": trade.position_id if trade.episode == 1 else trade.ticket, "symbol": trade.symbol,
         "type": trade.side, "volume": trade.volume,
-        "open_price": average(trade.opened), "close_price": average(trade.closed), "open_time": iso(trade.open_time),
+        "open_price": begun, "close_price": ended, "open_time": iso(trade.open_time),
         "close_time": iso(trade.close_time), "profit": trade.profit, "swap": trade.swap,
-        "commission": trade.commission + trade.fee, "net_profit": trade.net, "duration_hours": round(hours, 2),
+        "commission": trade.commission + trade.fee, "net_profit": trade.net, "duration_hours": round(hours, 2), "pips": pips,
         "comment": trade.comment,
     }  # fmt: skip

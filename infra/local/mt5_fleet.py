@@ -145,7 +145,7 @@ def _late_cost(book: Book, _: datetime, chance: random.Random) -> Operation:
 
 
 def burst(book: Book, begins: datetime, *, positions: int = 32, together: int = 29, symbol: str = "XAUUSD") -> None:
-    """Make one deposit, open ``positions`` a second apart, close ``together`` of them in one second at one price, then the rest."""
+    """Deposit, open ``positions`` a second apart, close ``together`` of them in one second at one price, then the rest."""
     book.operate("deposit", begins, amount=Decimal(10_000))
     price, at = book.price(symbol, begins), begins
     costs = {"commission": Decimal("-0.04")}

@@ -165,7 +165,10 @@ Move = tuple[int, Decimal, Decimal]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """A position of the terminal. ``price_open`` is the broker's running average, ``moves`` what it is made of."""
+    """A position of the terminal. ``price_open`` is the broker's running average, ``moves`` what it is made of.
+
+    ``commission``: what its entries cost.
+    """
 
     position_id: int
     ticket: int
@@ -178,6 +181,7 @@ class Position:
     volume: Decimal
     price_open: Decimal
     swap: Decimal = ZERO
+    commission: Decimal = ZERO
     stop_loss: Decimal = ZERO
     take_profit: Decimal = ZERO
     magic: int = 0

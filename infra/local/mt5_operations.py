@@ -59,7 +59,7 @@ def _open(draft: Draft) -> int:
     position = Position(
         position_id=position_id, ticket=position_id, symbol=symbol, side=side, at=deal.at, time_msc=deal.time_msc,
         update_msc=deal.time_msc, moves=((deal.ticket, volume, price),), volume=volume, price_open=price,
-        magic=deal.magic, comment=deal.comment, reason=deal.reason, **stops,
+        commission=deal.commission, magic=deal.magic, comment=deal.comment, reason=deal.reason, **stops,
     )  # fmt: skip
     draft.put(position)
     if given.get("ref") is not None:
@@ -77,7 +77,8 @@ def _scale_in(draft: Draft) -> int:
         order=draft.take_order(), position_id=position.position_id, type=position.side, symbol=position.symbol, volume=volume,
         price=price, **draft.costs(volume),
     )  # fmt: skip
-    draft.put(_moved(position, (*position.moves, (deal.ticket, volume, price)), draft))
+    paid = position.commission + deal.commission
+    draft.put(_moved(position, (*position.moves, (deal.ticket, volume, price)), draft, commission=paid))
     draft.fact("added", deal, side=position.side, position_ticket=position.ticket)
     return position.position_id
 
@@ -129,7 +130,7 @@ def _reverse(draft: Draft) -> int:
         order=order, position_id=position.position_id, type=side, entry=INOUT, symbol=position.symbol, volume=volume,
         price=price, **told, **draft.costs(volume),
     )  # fmt: skip
-    turned = replace(position, ticket=order, side=side, at=deal.at, time_msc=deal.time_msc, swap=ZERO)
+    turned = replace(position, ticket=order, side=side, at=deal.at, time_msc=deal.time_msc, swap=ZERO, commission=ZERO)
     draft.put(_moved(turned, ((deal.ticket, rest, price),), draft))
     draft.fact("reversed", deal, side=side, closes=position.volume, position_ticket=order)
     return position.position_id
@@ -217,6 +218,8 @@ def _known(draft: Draft) -> Deal:
     ticket = draft.given.whole("deal", 0)
     if ticket not in draft.book.deals:
         raise ValueError(f"no deal {ticket}")
+    if draft.book.deals[ticket].type in (model.BUY_CANCELED, model.SELL_CANCELED):
+        raise ValueError(f"deal {ticket} is cancelled")
     return draft.book.deals[ticket]
 
 

@@ -177,5 +177,5 @@ def history_v0(view: View, asked: Asked, late_seconds: float, drifts: Sequence[F
         key=lambda one: one[:2],
     )
     shown, total = page_of([trade for _, _, trade in closed], asked.offset, asked.limit, drifts)
-    told = page_v0([trade_row(trade) for trade in shown], "trades", total, asked.limit, asked.offset)
+    told = page_v0([trade_row(trade, view.account.terms) for trade in shown], "trades", total, asked.limit, asked.offset)
     return {"period": {"from": begins.isoformat(), "to": ends.isoformat()}, **told, "summary": {}}

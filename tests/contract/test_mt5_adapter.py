@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -46,7 +44,6 @@ SNAPSHOT, DEALS, SYMBOLS = (f"/v1/accounts/svc-7/{name}" for name in ("snapshot"
 INFO, POSITIONS, HISTORY = (f"/api/mt5/account/svc-7/{name}" for name in ("info", "positions", "history"))
 WHOLE = snapshot_v1(info(), (position(1), position(2)))
 WINDOW = Window(from_msc=NOW_MSC - 86_400_000, to_msc=NOW_MSC + 86_400_000)
-TIMEOUT_FIRST = (Reply(how="hang"),)
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +298,8 @@ BUSY = Reply(status=503, body={"error": {"code": "SERVICE_OVERLOADED", "message"
         (Reply(status=500, body={"detail": "x"}), "service_error", 1), (Reply(status=401, body={}), "service_unauthorized", 1),
         (Reply(status=401, body={"error_code": "AUTH_FAILED"}), "auth_failed", 1), (Reply(status=403), "forbidden", 1),
         (Reply(status=404), "not_found", 1), (Reply(status=400), "invalid_request", 1),
-        (Reply(status=302, headers={"Location": "/v1/health"}), "contract_error", 1), (Reply(body=b"<html>"), "contract_error", 1),
+        (Reply(status=302, headers={"Location": "/v1/health"}), "contract_error", 1),
+        (Reply(body=b"<html>"), "contract_error", 1),
         (Reply(body={**WHOLE, "server": "Meadow-Demo"}), "identity_mismatch", 1),
     ],
 )  # fmt: skip
@@ -567,8 +565,5 @@ def test_the_jitter_is_between_a_fifth_of_a_second_and_a_second() -> None:
 
 def test_an_adapter_without_hooks_works_alone(service: ScriptedService) -> None:
     service.tell(SNAPSHOT, WHOLE)
-    later = FixedClock(NOW + timedelta(hours=1))
-    adapter = Mt5Service(Keys(api_key=SecretStr(KEY)), now=later)
+    adapter = Mt5Service(Keys(api_key=SecretStr(KEY)), now=FixedClock(NOW))
     assert adapter.snapshot(v1(service), deadline=soon()).info == info()
-    del adapter
-    gc.collect()

@@ -1,6 +1,6 @@
 """A fleet in simulated time: accounts that answer, hang or fail, worked by a real crew with real breakers.
 
-``Simulation`` is the crew's time and its pool: a call ends when its virtual seconds are over, and the crew's waiting is what moves
+``Simulation`` is the crew's time and its pool: a call ends when its virtual seconds are over, and the crew's waiting moves
 the clock. It measures what a service would see: calls in flight per instance, who began when, what ended how.
 """
 

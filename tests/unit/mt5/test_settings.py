@@ -132,7 +132,7 @@ def test_what_is_out_of_range_or_does_not_fit_is_reported_under_its_own_name_wit
 
 def test_the_lease_follows_the_budget_of_an_account() -> None:
     assert read(ACCOUNT_BUDGET_SECONDS="105", LEASE_SECONDS="240").mt5_lease_seconds == 240
-    with pytest.raises(ConfigError, match="MT5_LEASE_SECONDS: .*242: twice MT5_ACCOUNT_BUDGET_SECONDS"):
+    with pytest.raises(ConfigError, match=r"MT5_LEASE_SECONDS: .*242: twice MT5_ACCOUNT_BUDGET_SECONDS"):
         read(ACCOUNT_BUDGET_SECONDS="106", LEASE_SECONDS="240")
 
 
