@@ -172,6 +172,7 @@ def wiring(manifest: Manifest, urls: Mapping[str, str], *, retry_floor_seconds: 
             time_zone=one.time_zone,
             body=json.dumps(dict(one.body)),
             retries=one.retries,
+            retry_min_seconds=one.retry_min_seconds,
             deadline_seconds=one.deadline_seconds,
         )
         for one in manifest.schedules

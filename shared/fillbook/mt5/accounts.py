@@ -69,7 +69,8 @@ class AccountSync:
 
     def fetch(self, claimed: Claimed, deadline: float) -> Callable[[], Worked]:
         """In a pool thread: an account's calls until ``deadline`` (monotonic). Returns its closing piece, for the owner of the
-        connection. Never raises but ``DeskClosed``."""
+        connection. Never raises but ``DeskClosed``.
+        """
         raise NotImplementedError
 
     def flush(self) -> tuple[str, ...]:
