@@ -46,6 +46,7 @@ class Place:
     discord_read_token: str
     tws_port: int = 0
     flex_url: str = ""
+    mt5_url: str = ""
     overrides: Mapping[str, str] = field(default_factory=dict)
     function_overrides: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -127,6 +128,7 @@ def _local(place: Place) -> dict[str, str]:
         "IBKR_TWS_TARGETS": json.dumps([{"host": "127.0.0.1", "port": place.tws_port}] if place.tws_port else []),
         "IBKR_FLEX_QUERY_IDS": "statement:1,confirmation:2" if place.flex_url else "",
         "IBKR_FLEX_SEND_URL": place.flex_url,
+        "MT5_SERVICE_URL": place.mt5_url,
         **{f"{name.upper()}_URL": url for name, url in place.urls.items()},
     }
 
@@ -137,6 +139,7 @@ def _secrets(place: Place) -> dict[str, str]:
         "DESK_KEYS": desk_keys(place.secrets["desk_key"]),
         "DISCORD_READ_TOKEN": place.discord_read_token,
         "IBKR_FLEX_TOKEN": place.secrets.get("flex_token", ""),
+        "MT5_SERVICE_API_KEY": place.secrets.get("mt5_key", ""),
         **{name: place.discord_webhooks[channel] for name, channel in DISCORD_WEBHOOKS.items()},
     }
 
