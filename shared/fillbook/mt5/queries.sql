@@ -70,7 +70,8 @@ select s.account_id, s.tenant_id, s.next_due_at::text as next_due_at, a.server, 
   join mt5.trading_accounts a on a.id = s.account_id
  where (s.next_due_at, s.account_id) > (:after_due::timestamptz, :after_id::uuid)
    and s.next_due_at <= coalesce(:due_before::timestamptz, 'infinity')
-   and a.is_active and (:with_reauth::boolean or a.connection_status <> 'needs_reauth')
+   -- as text, because row-level security hides the column's statistics and the enum's <> is then taken to leave no row
+   and a.is_active and (:with_reauth::boolean or a.connection_status::text <> 'needs_reauth')
    and (:tenant_id::text is null or a.tenant_id = :tenant_id)
  order by s.next_due_at, s.account_id
  limit :rows_max
