@@ -202,7 +202,9 @@ class Part:
             degraded=degraded,
             limits=self._grounds.limits,
         )
-        return AccountSync(self._db, self._speaker, terms=terms, desk=self._desk, time=self._time)
+        return AccountSync(
+            self._db, self._speaker, terms=terms, desk=self._desk, time=self._time, on_crash=self._log_crash
+        )
 
     def _fetched(self, sync: AccountSync, ticket: Ticket, deadline: float) -> Callable[[], Worked]:
         self._limits.begin(deadline)
@@ -255,10 +257,13 @@ class Part:
                 duration_ms=worked.duration_ms,
             )
 
+    def _log_crash(self, claimed: Claimed, error: BaseException) -> None:
+        self._log.failed("account_broke", error, execution_id=self.run.run_id, account_id=claimed.account_id)
+
     def _note_crash(self, claimed: Claimed, ended: Ended[Ticket, Worked]) -> None:
         """What escaped even the account's own edge: nothing of it is written, it is as due as before."""
         assert ended.crash is not None
-        self._log.failed("account_broke", ended.crash, execution_id=self.run.run_id, account_id=claimed.account_id)
+        self._log_crash(claimed, ended.crash)
         self._paused.append(claimed)
 
     # --- beside them and after them ---

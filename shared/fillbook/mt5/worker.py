@@ -51,12 +51,14 @@ def grounds_for(config: Mt5Config, db: Database, name: str) -> Grounds:
         clock=clock,
         time=RealTime(clock),
         config=config,
-        speaks=_speaks(config, clock),
+        speaks=speaks_for(config, clock),
         log=logs.get(name),
     )
 
 
-def _speaks(config: Mt5Config, clock: Clock) -> Callable[[AsksFirst, Callable[[str, float], None]], Speaks]:
+def speaks_for(config: Mt5Config, clock: Clock) -> Callable[[AsksFirst, Callable[[str, float], None]], Speaks]:
+    """How MT5 services are spoken to: with the keys of the settings, bounded and repeated as they say."""
+
     def speaks(before_call: AsksFirst, after_429: Callable[[str, float], None]) -> Speaks:
         from fillbook.mt5.mt5_calls import Hooks  # requests costs 60 ms that a start need not pay
         from fillbook.mt5.mt5_service import Keys, Mt5Service
