@@ -141,7 +141,7 @@ class Fleet:
     def row(self, account_id: str) -> dict[str, Any]:
         """An account with its state."""
         (row,) = self.query(
-            "select a.*, s.next_due_at, s.lease_token, s.lease_until, s.last_run_id, s.history_until_msc"
+            "select a.*, s.next_due_at::text as next_due_at, s.lease_token, s.lease_until, s.last_run_id, s.history_until_msc"
             " from mt5.trading_accounts a join mt5.account_sync_state s on s.account_id = a.id where a.id = :id::uuid",
             id=account_id,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
@@ -30,7 +31,7 @@ from fillbook.mt5.skipping import Skips
 from fillbook.mt5.words import Code, RunMode, RunStatus, SyncType
 from fillbook.mt5.working import Timings, Worked, pace_size, work_accounts, work_claimed
 from fillbook.runtime.db import Tx
-from fillbook.runtime.errors import Rejected
+from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.sql import instant_text
 from fillbook.values import frozen
 
@@ -59,35 +60,55 @@ def run_id_of(slot: datetime) -> str:
 class Runs:
     """The use cases of ``account_sync`` for one call; ``begun``: monotonic seconds at which it came."""
 
-    def __init__(self, grounds: Grounds, caller: Caller, begun: float) -> None:
+    def __init__(self, grounds: Grounds, caller: Caller, begun: float, run_id: str | None = None) -> None:
+        self.run_id = run_id or str(uuid.uuid4())
+        """The execution's id; the scheduler's follow from their slots."""
+        self._opened: str | None = None
         self._grounds, self._caller, self._begun = grounds, caller, begun
         self._db, self._config, self._log = grounds.db, grounds.config, grounds.log
         self._deadline = begun + grounds.config.mt5_run_budget_seconds
 
-    def sync(self, asked: Asked, run_id: str | None = None) -> Reply:
-        """Do what is asked; ``run_id`` of a run by hand (the scheduler's follow from their slot)."""
-        made = run_id or str(uuid.uuid4())
+    def sync(self, asked: Asked) -> Reply:
+        """Do what is asked. A run that breaks is closed as failed where that is possible, so that it may be taken over at once."""
+        try:
+            return self._sync(asked)
+        except Rejected:
+            raise
+        except Exception as error:
+            self._give_up(error.reason if isinstance(error, Unavailable) else "internal")
+            raise
+
+    def _sync(self, asked: Asked) -> Reply:
         if asked.task is not None:
-            return self.maintain(made)
+            return self.maintain()
         if asked.cursor is not None:
             return self.resume(asked.cursor)
         if asked.account_id is not None:
-            return self._one(asked, asked.account_id, made)
-        return self._all(asked, made)
+            return self._one(asked, asked.account_id)
+        return self._all(asked)
+
+    def _give_up(self, error_code: str) -> None:
+        opened, now = self._opened, self._grounds.clock.now()
+        if opened is not None:
+            with suppress(Unavailable):
+                self._db.run(lambda tx: runstore.close_run(tx, opened, RunStatus.FAILED, Totals(), now, error_code=error_code))
 
     # --- all accounts ------------------------------------------------------------------------------------------------
 
-    def _all(self, asked: Asked, run_id: str) -> Reply:
+    def _all(self, asked: Asked) -> Reply:
         now = self._grounds.clock.now()
         slot = slot_of(self._caller.scheduled_at or now)
         is_scheduled = asked.sync_type is SyncType.SCHEDULED
         choice = Choice(slot=slot if is_scheduled else None, tenant_id=self._caller.tenant_id, with_reauth=asked.force)
-        opened, fleet = self._open(run_id_of(slot) if is_scheduled else run_id, asked.sync_type, slot, now)
+        if is_scheduled:
+            self.run_id = run_id_of(slot)
+        opened, fleet = self._open(asked.sync_type, slot, now)
         run = opened.run
         if opened.outcome == "duplicate" or run.shards_total:
             return self._told_again(run, fleet)
         if is_scheduled and run.mode is RunMode.JOB:
             return self._left_to_job(run, fleet)
+        self._opened = run.run_id
         load = Load()
         with self._db.transaction(read_only=True) as tx:
             accounts = list(islice(load.counted(dispatch.chosen(tx, choice)), self._config.mt5_inline_accounts_max + 1))
@@ -98,7 +119,7 @@ class Runs:
             self._grounds.relay(dispatch.check_capacity(self._grounds, run, load, now))
         return self._inline(run, accounts, before, fleet, slot)
 
-    def _open(self, run_id: str, sync_type: SyncType, slot: datetime, now: datetime) -> tuple[Opened, Fleet]:
+    def _open(self, sync_type: SyncType, slot: datetime, now: datetime) -> tuple[Opened, Fleet]:
         is_scheduled = sync_type is SyncType.SCHEDULED
         tenant_id = self._caller.tenant_id
 
@@ -107,7 +128,7 @@ class Runs:
             is_huge = is_scheduled and fleet.due > self._config.mt5_job_above_accounts
             opened = runstore.open_run(
                 tx,
-                run_id,
+                self.run_id,
                 sync_type=sync_type,
                 requested_by=self._caller.name,
                 now=now,
@@ -184,12 +205,13 @@ class Runs:
 
     # --- one account ---------------------------------------------------------------------------------------------------
 
-    def _one(self, asked: Asked, account_id: str, run_id: str) -> Reply:
+    def _one(self, asked: Asked, account_id: str) -> Reply:
         now = self._grounds.clock.now()
         try:
-            by_hand, run, fleet = self._db.run(lambda tx: self._claimed(tx, asked, account_id, run_id, now))
+            by_hand, run, fleet = self._db.run(lambda tx: self._claimed(tx, asked, account_id, now))
         except _NotClaimed as refusal:
-            return _refusal(refusal.found, account_id, run_id)
+            return _refusal(refusal.found, account_id, self.run_id)
+        self._opened = run.run_id
         claimed = by_hand.claimed
         if claimed is None:
             return self._barred(run, account_id)
@@ -212,13 +234,13 @@ class Runs:
         )
         return Reply(status=200, document=answers.finished(summary))
 
-    def _claimed(self, tx: Tx, asked: Asked, account_id: str, run_id: str, now: datetime) -> tuple[ByHand, Run, Fleet]:
+    def _claimed(self, tx: Tx, asked: Asked, account_id: str, now: datetime) -> tuple[ByHand, Run, Fleet]:
         """Open the run of one account and claim it, both or neither."""
-        opened = runstore.open_run(tx, run_id, sync_type=SyncType.MANUAL, requested_by=self._caller.name, now=now)
+        opened = runstore.open_run(tx, self.run_id, sync_type=SyncType.MANUAL, requested_by=self._caller.name, now=now)
         by_hand = store.claim_by_hand(
             tx,
             account_id,
-            run_id=run_id,
+            run_id=self.run_id,
             tenant_id=self._caller.tenant_id,
             now=now,
             lease_seconds=self._config.mt5_lease_seconds,
@@ -288,7 +310,7 @@ class Runs:
         fresh_pct = None if fleet.active == 0 else round(Decimal(100 * fleet.fresh) / fleet.active, 2)
         return Reply(status=200, document=answers.status(run, fresh_pct))
 
-    def maintain(self, run_id: str) -> Reply:
+    def maintain(self) -> Reply:
         """Keep the room's tables in bounds, as long as there is time."""
         config = self._config
         kept = keeping.maintain(
@@ -298,8 +320,8 @@ class Runs:
             may_go_on=lambda: self._grounds.time.monotonic() < self._deadline,
         )
         figures = asdict(kept)
-        self._log.info("maintained", execution_id=run_id, **figures)
-        document = {"success": True, "executionId": run_id, "duration_ms": self._elapsed_ms(), "kept": figures}
+        self._log.info("maintained", execution_id=self.run_id, **figures)
+        document = {"success": True, "executionId": self.run_id, "duration_ms": self._elapsed_ms(), "kept": figures}
         return Reply(status=200, document=document)
 
     def _found(self, run_id: str) -> Run:

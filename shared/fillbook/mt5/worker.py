@@ -107,51 +107,63 @@ def sync_handler(grounds: Callable[[], Grounds], check: Callable[[Request], str]
     return _answered(grounds, check, _sync)
 
 
-def _sync(grounds: Grounds, caller: Caller, request: Request, run_id: str, begun: float) -> Reply:
+class _Execution:
+    """One call: its id, which the scheduler's slot may settle, and when it came (monotonic seconds)."""
+
+    __slots__ = ("begun", "run_id")
+
+    def __init__(self) -> None:
+        self.run_id, self.begun = str(uuid.uuid4()), process_clock.monotonic()
+
+    def broken(self, error: str) -> Reply:
+        milliseconds = round((process_clock.monotonic() - self.begun) * 1000)
+        return Reply(status=500, document=answers.broken(self.run_id, error, milliseconds))
+
+
+def _sync(grounds: Grounds, caller: Caller, request: Request, execution: _Execution) -> Reply:
     wanted = asked.read(read_body(request, BODY_BYTES_MAX))
     _check_rights(wanted, caller)
-    return Runs(grounds, caller, begun).sync(wanted, run_id)
+    runs = Runs(grounds, caller, execution.begun, execution.run_id)
+    try:
+        return runs.sync(wanted)
+    finally:
+        execution.run_id = runs.run_id
 
 
-def _status(grounds: Grounds, caller: Caller, request: Request, _run_id: str, begun: float) -> Reply:
+def _status(grounds: Grounds, caller: Caller, request: Request, execution: _Execution) -> Reply:
     run_id = request.args.get("run_id")
     wanted = None if run_id is None else asked.uuid_text(run_id, "run_id")
-    return Runs(grounds, caller, begun).status(wanted)
+    return Runs(grounds, caller, execution.begun).status(wanted)
 
 
 def _answered(
     grounds: Callable[[], Grounds],
     check: Callable[[Request], str],
-    work: Callable[[Grounds, Caller, Request, str, float], Reply],
+    work: Callable[[Grounds, Caller, Request, _Execution], Reply],
 ) -> Callable[..., Response]:
     """A handler that answers what went wrong in the contract's words; refusals are shaped by the edge."""
 
     def handle(request: Request) -> Response:
-        run_id, begun = str(uuid.uuid4()), process_clock.monotonic()
+        execution = _Execution()
         try:
             caller = _caller(request, check(request))
-            reply = work(grounds(), caller, request, run_id, begun)
+            reply = work(grounds(), caller, request, execution)
         except (Rejected, Conflict):
             raise
         except ConfigError as error:
-            logs.get(SYNC).error("not_configured", execution_id=run_id, problems=dict(error.problems))
-            reply = _broken(run_id, "configuration", begun)
+            logs.get(SYNC).error("not_configured", execution_id=execution.run_id, problems=dict(error.problems))
+            reply = execution.broken("configuration")
         except Unavailable as error:
             is_database = error.reason.startswith("database_")
-            logs.get(SYNC).failed("run_unavailable", error, execution_id=run_id, reason=error.reason)
-            reply = _broken(run_id, "database_unavailable" if is_database else "internal", begun)
+            logs.get(SYNC).failed("run_unavailable", error, execution_id=execution.run_id, reason=error.reason)
+            reply = execution.broken("database_unavailable" if is_database else "internal")
         except Exception as error:  # noqa: BLE001 -- the contract wants an execution id with whatever broke
-            logs.get(SYNC).failed("run_broke", error, execution_id=run_id)
-            reply = _broken(run_id, "internal", begun)
+            logs.get(SYNC).failed("run_broke", error, execution_id=execution.run_id)
+            reply = execution.broken("internal")
         headers = {} if reply.retry_after_seconds is None else {"Retry-After": str(reply.retry_after_seconds)}
         return answer(reply.status, reply.document, headers)
 
     return handle
-
-
-def _broken(run_id: str, error: str, begun: float) -> Reply:
-    milliseconds = round((process_clock.monotonic() - begun) * 1000)
-    return Reply(status=500, document=answers.broken(run_id, error, milliseconds))
 
 
 def _caller(request: Request, email: str) -> Caller:

@@ -59,7 +59,8 @@ class Timings:
 
     def milliseconds(self) -> list[int]:
         """How long each group took, the pause after it included."""
-        return [after - start for start, after in zip(self._starts, [*self._starts[1:], self._at()], strict=True)]
+        ends = [*self._starts[1:], self._at()] if self._starts else []
+        return [end - start for start, end in zip(self._starts, ends, strict=True)]
 
     def _at(self) -> int:
         return round((self._time.monotonic() - self._begun) * 1000)
