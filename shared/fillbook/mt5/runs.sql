@@ -34,3 +34,10 @@ select to_jsonb(r) as run
 -- name: groups_of
 -- Instance and server of some accounts.
 select distinct a.instance_key, a.server from mt5.trading_accounts a where a.id = any (:account_ids::uuid[])
+
+-- name: health
+-- How accounts stand, those that fail first; or one of them.
+select h.*
+  from mt5.account_sync_health h
+ where :account_id::uuid is null or h.account_id = :account_id
+ order by h.sync_failure_count desc, h.server, h.login_number, h.tenant_id
