@@ -86,7 +86,7 @@ class AccountSync:
             return partial(self._deferred, heard)
         same = unchanged.row(heard, self._terms, self._time.now(), ms=self._ms(heard), is_clocked=self._is_clocked(heard))
         if same is not None:
-            return partial(self._note_unchanged, heard, same)
+            return partial(self._note_unchanged, same)
         if heard.has_history and heard.view is not None:
             closed = self._desk.write(partial(self._tried, heard))
             if isinstance(closed, Worked):
@@ -108,7 +108,7 @@ class AccountSync:
 
     # --- how an account ends ------------------------------------------------------------------------------------------
 
-    def _note_unchanged(self, heard: Answers, same: Unchanged) -> Worked:
+    def _note_unchanged(self, same: Unchanged) -> Worked:
         self._waiting.append(same)
         if len(self._waiting) >= self._terms.limits.flush_accounts_max:
             self.flush()
@@ -393,11 +393,8 @@ def _emptied(heard: Answers) -> Answers:
 
 
 def _fixed(update: AccountUpdate, loaded: Loaded) -> AccountUpdate:
-    """A book's method and currency are fixed: what the account says otherwise later is told, not stored."""
-    account, info = loaded.account, update.info
-    if info is None or not booking.standing(account, info, {}).has_changed:
-        return update
-    return replace(update, info=replace(info, margin_mode=account.margin_mode, currency=account.currency))
+    """A book's method and currency are fixed."""
+    return update if update.info is None else replace(update, info=booking.fixed(loaded.account, update.info))
 
 
 def _kept_update(loaded: Loaded, heard: Answers) -> AccountUpdate:

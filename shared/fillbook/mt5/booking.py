@@ -64,7 +64,7 @@ def standing(account: Account, info: Info | None, symbols: Mapping[str, Any]) ->
         or (told_currency is not None and told_currency != currency)
     ):
         return Standing(terms=None, has_changed=True)
-    mode, currency = (told_mode if mode is None else mode), (told_currency if currency is None else currency)
+    mode, currency = _mode(mode, info), (told_currency if currency is None else currency)
     if mode is None or currency is None:
         return Standing(terms=None)
     terms = Terms(
@@ -75,6 +75,25 @@ def standing(account: Account, info: Info | None, symbols: Mapping[str, Any]) ->
         symbols=symbols,
     )
     return Standing(terms=terms, is_opening=not was_open)
+
+
+def _mode(known: int | None, info: Info | None) -> int | None:
+    """The margin mode: as it is known, as it is told, else hedging.
+
+    The three-endpoint service does not tell it. A book whose lots are named by positions is right for netting too, where a symbol
+    has one position at a time; the other way round it would be wrong for good.
+    """
+    if known is not None or info is None:
+        return known
+    return MarginMode.HEDGING if info.margin_mode is None else info.margin_mode
+
+
+def fixed(account: Account, info: Info) -> Info:
+    """An account's figures with the mode and the currency that its book was or is opened with; others are told, not stored."""
+    stands = standing(account, info, {})
+    if stands.has_changed:
+        return replace(info, margin_mode=account.margin_mode, currency=account.currency)
+    return info if stands.terms is None else replace(info, margin_mode=_mode(account.margin_mode, info))
 
 
 def open_book(tx: Tx, account: Account, terms: Terms, now: datetime) -> None:

@@ -167,18 +167,10 @@ def _derived(
         Derived(position_id=ticket, trades=(paired_trade(account.account_id, pair, clock),))
         for ticket, pair in sorted(pairs.items())
     ]
-    for position_id in sorted(ids - pairs.keys()):
-        found.append(
-            derive(
-                account.account_id,
-                position_id,
-                deals.get(position_id, ()),
-                rows.get(position_id, ()),
-                view,
-                clock,
-                digits,
-            )
-        )
+    found.extend(
+        derive(account.account_id, one, deals.get(one, ()), rows.get(one, ()), view, clock, digits)
+        for one in sorted(ids - pairs.keys())
+    )
     return tuple(found)
 
 

@@ -21,7 +21,7 @@ from fillbook.mt5.history import CashStep, Gap, after_check
 from fillbook.mt5.model import AccountState, Deal, DealVersion
 from fillbook.mt5.records import CashCheckRow, CashFound, Loaded, MissedDeal
 from fillbook.mt5.revisions import Missed, is_gone, missed, withdraw
-from fillbook.mt5.words import CashBucket, CashResult, CashState, DealType, GapCause
+from fillbook.mt5.words import BackfillState, CashBucket, CashResult, CashState, DealType, GapCause
 from fillbook.values import frozen
 
 
@@ -54,7 +54,8 @@ def prove(loaded: Loaded, heard: Answers, before: Mapping[int, Stored], versions
     ledger = _Ledger(loaded, heard, state, before, fresh)
     absent = _missed(loaded, heard, after, now)
     checked = ledger.checked(())
-    withdrawn, explained = (), False
+    withdrawn: tuple[DealVersion, ...] = ()
+    explained = False
     if absent:
         gone = [one for one in absent.values() if is_gone(one, now) and one.deal_ticket in after]
         if gone and ledger.checked(after[one.deal_ticket] for one in gone).result is CashResult.OK:
@@ -104,7 +105,7 @@ def _judged(state: AccountState, checked: CashCheck, step: CashStep) -> AccountS
         opening_proven=checked.opening_proven,
     )
     is_done = checked.opening_proven and state.history_floor_msc is not None
-    return replace(judged, backfill_state=windows.BackfillState.DONE) if is_done else judged
+    return replace(judged, backfill_state=BackfillState.DONE) if is_done else judged
 
 
 # --- the floor --------------------------------------------------------------------------------------------------------
@@ -228,9 +229,11 @@ class _Ledger:
         first = self._found.first
         if first is not None and first.deal_ticket not in lost and first.deal_ticket not in self._gone:
             seen.append((first.time_msc, first.deal_ticket, first.deal_type, first.amount))
-        for one in (*self._fresh, *self._older):
-            if self._floor <= one.deal.time_msc <= self._at + NEAR_MSC and one.deal.deal_ticket not in lost:
-                seen.append(_first(one.deal))
+        seen += [
+            _first(one.deal)
+            for one in (*self._fresh, *self._older)
+            if self._floor <= one.deal.time_msc <= self._at + NEAR_MSC and one.deal.deal_ticket not in lost
+        ]
         if not seen:
             return False
         _, _, kind, amount = min(seen)

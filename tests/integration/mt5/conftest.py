@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
 from infra.database.roles import login_role_statement
+from tests.support.mt5_syncing import Syncing
 from tests.support.mt5_world import WORKER_GROUPS, Query, World
 
 ROLE = "mt5_test_worker"
@@ -26,3 +28,13 @@ def world(db: Database, open_database: Any, query: Query) -> World:
 def reader(open_database: Any) -> Database:
     """The page's database: it sees what belongs to the tenant that its transaction names."""
     return open_database("tracker_reader")
+
+
+@pytest.fixture
+def syncing(db: Database, open_database: Any, query: Query) -> Iterator[Syncing]:
+    """Accounts of a fake broker beside an empty room."""
+    with db.transaction() as tx:
+        tx.execute(statement(login_role_statement(ROLE, WORKER_GROUPS)))
+    made = Syncing(open_database(ROLE, pool_size=4), open_database("desk_operator"), query)
+    with made.fake:
+        yield made
