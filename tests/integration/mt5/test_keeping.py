@@ -1,4 +1,4 @@
-"""Retention: a partition per day ahead, failures kept longer than their day, everything else within its days; again is nothing."""
+"""Retention: a partition per day ahead, failures kept longer than their day, everything else within its days."""
 
 from __future__ import annotations
 

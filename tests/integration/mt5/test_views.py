@@ -13,7 +13,7 @@ import pytest
 from fillbook.ledger import service
 from fillbook.mt5 import store
 from fillbook.mt5.records import CashCheckRow, Gap, Unchanged
-from fillbook.mt5.words import BackfillState, CashResult, CashState, Code, GapCause, LedgerState, SyncStatus
+from fillbook.mt5.words import BackfillState, CashResult, CashState, GapCause, LedgerState, SyncStatus
 from fillbook.runtime.sql import statement
 from tests.support.ledger import make_book, make_fill
 from tests.support.mt5_world import NOW, World, closed, deal, info, msc, run_id, trade, version
@@ -28,7 +28,7 @@ def view(world: World, name: str, columns: str = "*", at: datetime = NOW, more: 
 
 @pytest.fixture
 def day(world: World) -> World:
-    """Two accounts: one with a success, a partial and a failure, one that succeeds and is not logged once; and one without runs."""
+    """Three accounts: a success, a partial and a failure; a success that is not logged; nothing at all."""
     good, bad = world.link(1, account_name="good").account_id, world.link(2, broker_name="Beta").account_id
     world.link(3)
     statuses = (SyncStatus.SUCCESS, SyncStatus.PARTIAL, SyncStatus.FAILED)
