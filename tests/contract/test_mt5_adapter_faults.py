@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
 from fillbook.mt5.faults import Retries
-from fillbook.mt5.words import ANSWER_BYTES_MAX, Code, Step
+from fillbook.mt5.words import ANSWER_BYTES_MAX, Code, ContractKind, Step
 from fillbook.runtime import clock
 from fillbook.runtime.errors import Unavailable
 from tests.support.mt5_scripted import (
@@ -255,3 +256,17 @@ def test_without_our_identity_nothing_is_sent(service: ScriptedService) -> None:
     snapshot = Watched(bearer=no_identity).service.snapshot(v1(service), deadline=soon())
     assert failed(snapshot.info).code is Code.CONNECTION
     assert service.calls == []
+
+
+def test_a_thread_that_waits_for_a_language_keeps_its_own_deadline(service: ScriptedService) -> None:
+    service.tell("/v1/health", Reply(how="hang"))
+    ours = replace(v1(service), instance=replace(v1(service).instance, contract=ContractKind.AUTO))
+    adapter = Watched(request_seconds=1.5, retries_max=0).service
+    with ThreadPoolExecutor(2) as pool:
+        asking = pool.submit(adapter.snapshot, ours, deadline=soon())
+        while not service.calls:
+            clock.sleep(0.01)
+        waiting = adapter.snapshot(ours, deadline=soon(0.1))
+        assert not asking.done()
+        assert (failed(waiting.info).code, failed(asking.result().info).code) == (Code.TIMEOUT, Code.TIMEOUT)
+    assert service.paths() == ["/v1/health"]
