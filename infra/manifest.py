@@ -109,7 +109,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A scheduled POST; ``cron`` is read in ``time_zone``, ``body`` sent as JSON; a retry waits ``retry_min_seconds`` at least."""
+    """A scheduled POST; ``cron`` is read in ``time_zone``, ``body`` sent as JSON; retries wait ``retry_min_seconds`` or more."""
 
     name: str
     function: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -163,10 +163,10 @@ def test_schedules_are_valid_and_fit_their_functions() -> None:
         assert MANIFEST.functions[entry.function].timeout_seconds <= entry.deadline_seconds <= 1800
 
 
-@pytest.mark.parametrize("monday", [datetime(2026, 3, 2), datetime(2026, 3, 23), datetime(2026, 10, 19), datetime(2026, 10, 26)])
-def test_accounts_are_synced_twelve_times_in_every_hour_also_in_weeks_whose_clocks_change(monday: datetime) -> None:
+@pytest.mark.parametrize("monday", [date(2026, 3, 2), date(2026, 3, 23), date(2026, 10, 19), date(2026, 10, 26)])
+def test_accounts_are_synced_twelve_times_in_every_hour_also_in_weeks_whose_clocks_change(monday: date) -> None:
     (entry,) = [one for one in MANIFEST.schedules if one.function == "account_sync" and "sync_type" in one.body]
-    begins = monday.replace(tzinfo=UTC)
+    begins = datetime.combine(monday, time(), UTC)
     fired: Counter[datetime] = Counter()
     for at in CronSim(entry.cron, (begins - timedelta(seconds=1)).astimezone(ZoneInfo(entry.time_zone))):
         if at.astimezone(UTC) >= begins + timedelta(days=14):
@@ -176,10 +176,10 @@ def test_accounts_are_synced_twelve_times_in_every_hour_also_in_weeks_whose_cloc
 
 
 def test_callers_of_account_sync_are_told_apart_by_the_accounts_of_the_manifest() -> None:
-    assert worker.SCHEDULER == MANIFEST.schedule_identity
-    assert worker.OPERATOR == MANIFEST.operator_identity
-    assert worker.TRACKER == MANIFEST.functions["trade_tracker"].service_account
-    assert worker.IDENTITY == MANIFEST.functions[worker.SYNC].service_account
+    assert MANIFEST.schedule_identity == worker.SCHEDULER
+    assert MANIFEST.operator_identity == worker.OPERATOR
+    assert MANIFEST.functions["trade_tracker"].service_account == worker.TRACKER
+    assert MANIFEST.functions[worker.SYNC].service_account == worker.IDENTITY
     assert worker.SHARD in MANIFEST.functions
     assert set(MANIFEST.callers(worker.SYNC)) == {worker.SCHEDULER, worker.OPERATOR, worker.TRACKER}
 

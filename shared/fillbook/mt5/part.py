@@ -202,9 +202,7 @@ class Part:
             degraded=degraded,
             limits=self._grounds.limits,
         )
-        return AccountSync(
-            self._db, self._speaker, terms=terms, desk=self._desk, time=self._time, on_crash=self._log_crash
-        )
+        return AccountSync(self._db, self._speaker, terms=terms, desk=self._desk, time=self._time, on_crash=self._log_crash)
 
     def _fetched(self, sync: AccountSync, ticket: Ticket, deadline: float) -> Callable[[], Worked]:
         self._limits.begin(deadline)

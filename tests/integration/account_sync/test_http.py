@@ -53,7 +53,13 @@ class Served:
         return self._clients[name]
 
     def post(
-        self, body: Any = None, *, by: str | None = OPERATOR, path: str = "/mt5/sync", client: FlaskClient | None = None, **headers: str
+        self,
+        body: Any = None,
+        *,
+        by: str | None = OPERATOR,
+        path: str = "/mt5/sync",
+        client: FlaskClient | None = None,
+        **headers: str,
     ) -> Any:
         """One call of account_sync."""
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
@@ -68,9 +74,7 @@ class Served:
 
 
 @pytest.fixture
-def served(
-    fleet: Fleet, function_app: Callable[..., FlaskClient], database_url: str, tmp_path: Path
-) -> Iterator[Served]:
+def served(fleet: Fleet, function_app: Callable[..., FlaskClient], database_url: str, tmp_path: Path) -> Iterator[Served]:
     with topics() as told:
         told.certificates = SIGNER.certificates()
         yield Served(fleet, function_app, told, database_url, tmp_path)
@@ -169,9 +173,7 @@ def test_refusals_of_one_account_have_their_status_and_header(served: Served) ->
     assert (unknown.status_code, unknown.json["error"]) == (404, "not_found")
 
 
-def test_scenario_36_a_missing_setting_is_told_by_name_in_one_line(
-    served: Served, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_scenario_36_a_missing_setting_is_told_by_name_in_one_line(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
     served.fleet.fleet(1)
     client = served.client(MT5_SERVICE_URL="", MT5_SERVICE_API_KEY="")
     capsys.readouterr()

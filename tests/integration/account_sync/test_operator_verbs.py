@@ -43,14 +43,22 @@ def op(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
 @pytest.fixture
 def function(
-    fleet: Fleet, database_url: str, function_app: Callable[..., FlaskClient], op: Shown, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    fleet: Fleet,
+    database_url: str,
+    function_app: Callable[..., FlaskClient],
+    op: Shown,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> Iterator[None]:
     """``account_sync`` served, and the token endpoint of the local cloud."""
     assert op
     signer = Signer()
     audience = "https://account-sync.test"
     token = signer.sign(audience=audience, issued=real_epoch_seconds(), email="fb-operator@p.example")
-    with scripted((200, json.dumps({"token": token}))) as (tokens, _), scripted((200, json.dumps(signer.certificates()))) as (certs, _):
+    with (
+        scripted((200, json.dumps({"token": token}))) as (tokens, _),
+        scripted((200, json.dumps(signer.certificates()))) as (certs, _),
+    ):
         client = function_app(
             "account_sync",
             {
@@ -108,10 +116,14 @@ def test_what_an_operator_says_of_an_account_is_kept(fleet: Fleet, op: Shown) ->
 def test_a_symbol_and_a_clock_rule_are_entered(fleet: Fleet, op: Shown) -> None:
     fleet.fleet(1)
     assert op("symbol", SERVER, "XAUUSD.x", "--size", "100", "--currency", "USD", "--digits", "2", "--yes")[0] == 0
-    (row,) = fleet.query("select symbol_norm, contract_size::text as size, currency_profit from mt5.symbols where symbol = 'XAUUSD.x'")
+    (row,) = fleet.query(
+        "select symbol_norm, contract_size::text as size, currency_profit from mt5.symbols where symbol = 'XAUUSD.x'"
+    )
     assert (row["symbol_norm"], row["size"], row["currency_profit"]) == ("XAUUSD", "100", "USD")
     assert op("clock", SERVER, "--zone", "America/New_York", "--shift", "420", "--yes")[0] == 0
-    (rule,) = fleet.query("select zone_name, shift_minutes, zone_state::text as state from mt5.servers where server = :s", s=SERVER)
+    (rule,) = fleet.query(
+        "select zone_name, shift_minutes, zone_state::text as state from mt5.servers where server = :s", s=SERVER
+    )
     assert (rule["zone_name"], rule["shift_minutes"], rule["state"]) == ("America/New_York", 420, "confirmed")
     assert op("clock", "No-Server", "--zone", "UTC", "--yes")[0] == 1
     assert op("clock", SERVER, "--zone", "UTC", "--shift", "9999", "--yes")[0] == 2

@@ -15,7 +15,16 @@ from fillbook.mt5.accounts import AccountSync
 from fillbook.runtime.errors import Unavailable
 from tests.support.mt5_runs import NOW, OPERATOR, OTHER_SERVER, SCHEDULER, SLOT, Fleet
 
-CONTRACT = ("success", "executionId", "totalAccounts", "successCount", "failureCount", "partialCount", "duration_ms", "syncResults")
+CONTRACT = (
+    "success",
+    "executionId",
+    "totalAccounts",
+    "successCount",
+    "failureCount",
+    "partialCount",
+    "duration_ms",
+    "syncResults",
+)
 ADDED = ("skippedCount", "deferredCount", "notDueCount", "cursor", "deadlineReached", "mode")
 ENTRY = ("account_id", "status", "started_at", "completed_at", "duration_ms", "trades_synced")
 
@@ -42,9 +51,7 @@ def test_scenario_2_without_an_active_account_there_is_a_message_and_no_log_row(
     assert fleet.run(answer["executionId"])["status"] == "finished"
 
 
-def test_scenario_3_twenty_five_accounts_go_in_three_batches_of_ten(
-    fleet: Fleet, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_scenario_3_twenty_five_accounts_go_in_three_batches_of_ten(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
     ids = fleet.fleet(25)
     fleet.fake.fault("latency", ms=30)
     answer = fleet.tick(mt5_batch_delay_ms=100)
@@ -356,9 +363,7 @@ def test_maintenance_keeps_tables_in_bounds(fleet: Fleet) -> None:
     assert fleet.logs() == []
 
 
-def test_a_run_that_loses_its_database_is_answered_and_may_be_taken_over(
-    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_loses_its_database_is_answered_and_may_be_taken_over(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     fleet.fleet(2)
 
     def away(*_: Any, **__: Any) -> Any:

@@ -198,7 +198,9 @@ def test_scenario_35_a_fleet_of_twelve_hundred_is_scheduled_whole(fleet: Fleet) 
         "insert into mt5.trading_accounts (id, tenant_id, broker_name, server, login_number, book_id)"
         " select gen_random_uuid(), 'desk', 'B', 'S' || (n % 3 + 1), n, 'mt5:S:' || n from generate_series(1, 1200) n returning 1"
     )
-    fleet.query("insert into mt5.account_sync_state (account_id, tenant_id) select id, tenant_id from mt5.trading_accounts returning 1")
+    fleet.query(
+        "insert into mt5.account_sync_state (account_id, tenant_id) select id, tenant_id from mt5.trading_accounts returning 1"
+    )
     answer = fleet.tick()
     assert (answer["status_code"], answer["shards"]) == (202, 24)
     told = [account for message in fleet.shards for account in json.loads(message)["data"]["account_ids"]]
