@@ -84,7 +84,8 @@ FLEET = statement(
     "MT5 accounts, those that are synced, and what is stored of them",
     "select (select count(*) from mt5.trading_accounts where is_active) as accounts,"
     " (select count(*) from mt5.trading_accounts where is_active and sync_failure_count = 0"
-    " and last_successful_sync_at is not null) as synced, (select count(*) from mt5.deals) as deals, (select count(*) from mt5.trades) as trades,"
+    " and last_successful_sync_at is not null) as synced, (select count(*) from mt5.deals) as deals,"
+    " (select count(*) from mt5.trades) as trades,"
     " count(*) as executions, count(*) filter (where exists ("
     " select from notify.v_messages m where m.book_id = a.book_id and m.action_id = a.action_id and m.state = 'posted')) as told"
     " from ledger.v_actions a where a.book_id like 'mt5:%' and a.origin = 'live'",

@@ -69,7 +69,7 @@ class Runs:
         self._deadline = begun + grounds.config.mt5_run_budget_seconds
 
     def sync(self, asked: Asked) -> Reply:
-        """Do what is asked. A run that breaks is closed as failed where that can be done, so that it may be taken over at once."""
+        """Do what is asked. A run that breaks is closed as failed where it can be, so that it may be taken over at once."""
         try:
             return self._sync(asked)
         except Rejected:

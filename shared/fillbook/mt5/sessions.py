@@ -48,15 +48,15 @@ class Sessions:
             )
         )
 
-    def wait(self, time: Time, until: float) -> frozenset[str]:
+    def wait(self, clocks: Time, until: float) -> frozenset[str]:
         """Claim until every instance lends one session, or until an instant (monotonic); the keys of those that do not."""
         while True:
             self.claim()
             empty = frozenset(key for key, held in self._held.items() if not held)
-            left = until - time.monotonic()
+            left = until - clocks.monotonic()
             if not empty or left <= 0:
                 return empty
-            time.receive(SimpleQueue[Any](), min(left, LOOK_SECONDS))
+            clocks.receive(SimpleQueue[Any](), min(left, LOOK_SECONDS))
 
     def keep(self) -> None:
         """Prolong what is held; what was lost meanwhile is claimed again where it is free."""

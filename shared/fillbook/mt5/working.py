@@ -45,9 +45,9 @@ class Worked:
 class Timings:
     """When the groups of a run began, logged one by one and told together at its end."""
 
-    def __init__(self, time: Time, log: logs.Logger, run_id: str) -> None:
-        self._time, self._log, self._run_id = time, log, run_id
-        self._begun = time.monotonic()
+    def __init__(self, clocks: Time, log: logs.Logger, run_id: str) -> None:
+        self._clocks, self._log, self._run_id = clocks, log, run_id
+        self._begun = clocks.monotonic()
         self._starts: list[int] = []
 
     def tell(self, number: int, of: int | None) -> None:
@@ -63,7 +63,7 @@ class Timings:
         return [end - start for start, end in zip(self._starts, ends, strict=True)]
 
     def _at(self) -> int:
-        return round((self._time.monotonic() - self._begun) * 1000)
+        return round((self._clocks.monotonic() - self._begun) * 1000)
 
 
 def pace_size(config: Mt5Config, *, is_shard: bool) -> int:

@@ -1,4 +1,4 @@
-"""account_sync and account_sync_shard as they are served: who may call, what is refused and how, what breaks and how it is told."""
+"""account_sync and account_sync_shard as they are served: who may call, what is refused, what breaks and how it is told."""
 
 from __future__ import annotations
 

@@ -162,7 +162,8 @@ def test_a_run_that_fell_silent_is_taken_over_and_what_it_finished_stays(fleet: 
         " total_accounts = 0, success_count = 0 returning 1"
     )
     fleet.query(
-        "update mt5.account_sync_state set last_run_id = null, next_due_at = '-infinity' where account_id = :id::uuid returning 1",
+        "update mt5.account_sync_state set last_run_id = null, next_due_at = '-infinity' where account_id = :id::uuid"
+        " returning 1",
         id=ids[2],
     )
     fleet.query("delete from mt5.sync_logs where account_id = :id::uuid returning 1", id=ids[2])

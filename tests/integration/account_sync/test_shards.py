@@ -1,4 +1,4 @@
-"""Large runs: cut into shards, worked by messages that come twice, late or at once, and by tasks of a job (specification 2, 11)."""
+"""Large runs: cut into shards, worked by messages that come twice, late or at once, and by tasks of a job."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fillbook.runtime import clock
 from fillbook.runtime.errors import Rejected, Unavailable
 from tests.support.mt5_runs import OTHER_SERVER, Fleet
 
+NOBODYS = b"00000000-0000-4000-8000-000000000000"
 SMALL: dict[str, Any] = {"mt5_inline_accounts_max": 5, "mt5_shard_accounts_max": 4}
 
 
@@ -243,8 +244,7 @@ def test_the_shares_of_all_tasks_are_every_logical_shard_once(count: int) -> Non
         b"[]",
         b'{"event_type": "sync_requested", "data": {}}',
         b'{"event_type": "mt5_sync_requested", "event_id": "1", "data": {"run_id": "x", "shard_no": 0, "continuation": 0}}',
-        b'{"event_type": "mt5_sync_requested", "data": {"run_id": "00000000-0000-4000-8000-000000000000", "shard_no": true,'
-        b' "continuation": 0}}',
+        b'{"event_type": "mt5_sync_requested", "data": {"run_id": "%b", "shard_no": true, "continuation": 0}}' % NOBODYS,
     ],
 )
 def test_a_message_that_is_none_of_ours_is_refused(body: bytes) -> None:
