@@ -28,7 +28,15 @@ from tests.support.mt5_world import LEASE_SECONDS, Query, World, run_id
 
 BEGIN = datetime(2026, 1, 14, 9, 0, tzinfo=UTC)
 SERVER = "Alpha-Demo"
-TABLES = ("mt5.deals", "mt5.trades", "mt5.cash_operations", "mt5.cash_checks", "mt5.history_gaps", "mt5.missed_deals", "mt5.symbols")
+TABLES = (
+    "mt5.deals",
+    "mt5.trades",
+    "mt5.cash_operations",
+    "mt5.cash_checks",
+    "mt5.history_gaps",
+    "mt5.missed_deals",
+    "mt5.symbols",
+)
 BOOKED = ("ledger.fills", "ledger.execution_actions", "ledger.positions", "ledger.lots")
 
 
@@ -60,7 +68,9 @@ class Syncing(World):
         """Desk time."""
         return self.fake.clock.now()
 
-    def account(self, name: str = "a", *, server: str = SERVER, tenant_id: str = "desk", backfill_target: Any = None, **given: Any) -> str:
+    def account(
+        self, name: str = "a", *, server: str = SERVER, tenant_id: str = "desk", backfill_target: Any = None, **given: Any
+    ) -> str:
         """Add an account at the broker and link it; returns its id."""
         made = self.fake.add_account(id=name, server=server, **given)
         return self.linked(made.login, name, server=server, tenant_id=tenant_id, backfill_target=backfill_target)
@@ -152,18 +162,18 @@ class Syncing(World):
     def row(self, account_id: str) -> dict[str, Any]:
         """The account and its state."""
         (found,) = self.query(
-            "select to_jsonb(s) || to_jsonb(a) as row from mt5.trading_accounts a join mt5.account_sync_state s on s.account_id = a.id "
-            "where a.id = :id::uuid",
+            "select to_jsonb(s) || to_jsonb(a) as row from mt5.trading_accounts a "
+            "join mt5.account_sync_state s on s.account_id = a.id where a.id = :id::uuid",
             id=account_id,
         )
         row: dict[str, Any] = found["row"]
-        return row | {name: datetime.fromisoformat(row[name]) for name in ("last_sync_at", "last_successful_sync_at") if row[name]}
+        return row | {
+            name: datetime.fromisoformat(row[name]) for name in ("last_sync_at", "last_successful_sync_at") if row[name]
+        }
 
     def trades(self, account_id: str) -> list[dict[str, Any]]:
         """Trades by position and episode."""
-        return self.query(
-            "select * from mt5.trades where account_id = :id::uuid order by position_id, episode", id=account_id
-        )
+        return self.query("select * from mt5.trades where account_id = :id::uuid order by position_id, episode", id=account_id)
 
     def count(self, table: str, account_id: str) -> int:
         """How many rows of an account a table of the room has."""
@@ -176,7 +186,9 @@ class Syncing(World):
 
     def gaps(self, account_id: str, *, is_open: bool | None = None) -> list[str]:
         """Causes of gaps."""
-        rows = self.query("select cause, closed_at from mt5.history_gaps where account_id = :id::uuid order by opened_at", id=account_id)
+        rows = self.query(
+            "select cause, closed_at from mt5.history_gaps where account_id = :id::uuid order by opened_at", id=account_id
+        )
         return [row["cause"] for row in rows if is_open is None or (row["closed_at"] is None) is is_open]
 
     def events(self) -> list[str]:

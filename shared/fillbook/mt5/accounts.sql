@@ -17,7 +17,8 @@ select distinct d.position_id
 -- floor (credit apart, and bonuses where they are credit), and money of trades' deals that are stored below the floor.
 select array_agg(distinct d.symbol) filter (where d.position_id > 0 and d.symbol <> '') as symbols,
        coalesce(sum(d.profit + d.commission + d.swap + d.fee)
-                    filter (where o.deal_ticket is not null and d.time_server_msc >= :floor_msc and d.deal_type <> all (:credit_types::smallint[])), 0)
+                    filter (where o.deal_ticket is not null and d.time_server_msc >= :floor_msc
+                              and d.deal_type <> all (:credit_types::smallint[])), 0)
            as movements,
        coalesce(sum(d.profit + d.commission + d.swap + d.fee)
                     filter (where o.deal_ticket is null and d.time_server_msc < :floor_msc), 0) as below_floor
@@ -26,3 +27,16 @@ select array_agg(distinct d.symbol) filter (where d.position_id > 0 and d.symbol
  where d.account_id = :account_id and not d.withdrawn and d.time_server_msc <= :until_msc
    and not exists (select from mt5.deals n where n.account_id = d.account_id and n.deal_ticket = d.deal_ticket
                                              and n.revision > d.revision)
+
+-- name: cash_tickets
+-- Deals that may be movements of cash, and those that were.
+select distinct d.deal_ticket
+  from mt5.deals d
+ where d.account_id = :account_id and (d.position_id = 0 or d.deal_type not in (0, 1, 13, 14))
+union
+select o.deal_ticket from mt5.cash_operations o where o.account_id = :account_id
+ order by 1
+
+-- name: last_error
+-- What an account's last failure was, so that work beside its runs leaves it as it is.
+select last_error_code, last_connection_error from mt5.trading_accounts where id = :account_id

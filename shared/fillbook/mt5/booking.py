@@ -25,6 +25,7 @@ from fillbook.mt5.fills import Terms, Wanted
 from fillbook.mt5.heard import Answers
 from fillbook.mt5.model import Account, Info, OpenPosition, Trade
 from fillbook.mt5.records import Loaded
+from fillbook.mt5.trades import Derived
 from fillbook.mt5.words import CashBucket, CashState, DealType, IdentityQuality, LedgerState, MarginMode, TradeStatus
 from fillbook.runtime.db import Tx
 from fillbook.runtime.errors import Conflict
@@ -133,6 +134,21 @@ def unmarked(loaded: Loaded, settled: Settled) -> tuple[Trade, ...]:
     """The rows where nothing may be told: the state of their fills is what it was."""
     before = {(row.position_id, row.episode): row for row in loaded.trades}
     return tuple(_marked(row, before, {}) for row in settled.trades)
+
+
+def retell(
+    tx: Tx, loaded: Loaded, stored: Iterable[Stored], derived: Sequence[Derived], now: datetime
+) -> tuple[tuple[Trade, ...], tuple[int, ...]]:
+    """Tell positions that were derived again; returns their trades with the state of their fills, and outbox partitions."""
+    before = {(row.position_id, row.episode): row for row in loaded.trades}
+    trades = [row for one in derived for row in one.trades]
+    stands = standing(loaded.account, None, loaded.symbols)
+    if stands.terms is None:
+        return tuple(_marked(row, before, {}) for row in trades), ()
+    terms = stands.terms
+    told = {one.position_id: fills.wanted(terms, one.episodes) for one in derived if one.episodes or one.gone}
+    partitions = book(tx, loaded.account.book_id, terms, told, of_positions(stored, told), now) if told else ()
+    return tuple(_marked(row, before, told) for row in trades), partitions
 
 
 def of_positions(stored: Iterable[Stored], told: Iterable[int]) -> list[Stored]:

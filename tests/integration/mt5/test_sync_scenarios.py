@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fillbook.mt5.words import ContractKind, SyncStatus
+from fillbook.runtime.sql import statement
 from tests.support.mt5_syncing import SERVER, Syncing, with_pages
 
 V1, V0 = ContractKind.V1, ContractKind.V0
@@ -145,16 +146,10 @@ def test_11_the_same_window_twice_changes_no_row(syncing: Syncing, kind: Contrac
     assert syncing.versions() == before
     assert len(syncing.logs(account)) == 2
     with syncing.db.transaction() as tx:  # and so without the digest
-        tx.execute(_forget_digest())
+        tx.execute(statement("update mt5.account_sync_state set state_digest = null"))
     worked = syncing.good(account)
     assert (worked.trades_synced, worked.is_unchanged) == (0, False)
     assert syncing.versions() == before
-
-
-def _forget_digest() -> Any:
-    from fillbook.runtime.sql import statement
-
-    return statement("update mt5.account_sync_state set state_digest = null")
 
 
 def test_12_the_last_thirty_days_come_first_and_then_the_past_in_chunks(syncing: Syncing) -> None:
@@ -162,7 +157,9 @@ def test_12_the_last_thirty_days_come_first_and_then_the_past_in_chunks(syncing:
     syncing.fake.add_account(id="a", server=SERVER)
     syncing.does("a", "deposit", begin, amount="10000.00")
     for week in range(1, 11):
-        syncing.does("a", "open", begin + timedelta(weeks=week), symbol="EURUSD", side="buy", volume="0.10", price="1.1", ref=f"w{week}")
+        syncing.does(
+            "a", "open", begin + timedelta(weeks=week), symbol="EURUSD", side="buy", volume="0.10", price="1.1", ref=f"w{week}"
+        )
         syncing.does("a", "close", begin + timedelta(weeks=week, hours=1), position=f"w{week}", price="1.101")
     account = syncing.linked(10_000_001, "a", backfill_target=date(2025, 10, 16))
     floors: list[int] = []
@@ -331,9 +328,7 @@ def test_23_a_snapshot_older_than_the_closing_deal_reopens_nothing(syncing: Sync
     assert [row["status"] for row in syncing.trades(account)] == ["closed", "closed"]
 
 
-@pytest.mark.parametrize(
-    ("day", "hours"), [((2026, 3, 6), 2), ((2026, 3, 10), 3), ((2026, 10, 27), 3), ((2026, 11, 3), 2)]
-)
+@pytest.mark.parametrize(("day", "hours"), [((2026, 3, 6), 2), ((2026, 3, 10), 3), ((2026, 10, 27), 3), ((2026, 11, 3), 2)])
 def test_25_times_follow_new_york(syncing: Syncing, day: tuple[int, int, int], hours: int) -> None:
     syncing.fake.clock.set(datetime(*day, 12, 0, tzinfo=UTC))
     account = syncing.account()
@@ -370,7 +365,14 @@ def test_27_numbers_survive_as_they_were_said(syncing: Syncing, kind: ContractKi
     syncing.speak(kind)
     syncing.does("a", "deposit", amount="1000.00", ticket=2975166898)
     syncing.does(
-        "a", "open", symbol="SHIBUSD", side="buy", volume="1.00", price="0.00001234", ticket=9007199254740993, position_id=9007199254740995
+        "a",
+        "open",
+        symbol="SHIBUSD",
+        side="buy",
+        volume="1.00",
+        price="0.00001234",
+        ticket=9007199254740993,
+        position_id=9007199254740995,
     )
     syncing.does("b", "deposit", amount="10.00")
     syncing.run(account, idle)
