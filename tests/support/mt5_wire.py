@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,8 @@ import requests
 from infra.local.mt5 import Mt5Fake
 
 SECONDS = 10.0
+NOW = datetime(2025, 11, 12, 10, 30, tzinfo=UTC)
+SERVER = "Broker-Server"
 PATHS = {
     "health": "/v1/health",
     "health_v0": "/health",
@@ -90,3 +93,41 @@ class Caller:
         """One call on a connection of its own."""
         with Caller(fake) as caller:
             return caller.ask(endpoint, query, **given)
+
+
+def without(document: Any, names: set[str]) -> Any:
+    """A document less some names, at every depth."""
+    if isinstance(document, dict):
+        return {name: without(one, names) for name, one in document.items() if name not in names}
+    return [without(one, names) for one in document] if isinstance(document, list) else document
+
+
+def busy(fake: Mt5Fake, account: str = "svc-1", **given: Any) -> None:
+    """An account with a deposit, one closed trade and two open positions in one symbol, one of them with a stop."""
+    fake.add_account(id=account, login=40_000_017, server=SERVER, **given)
+    fake.set_prices(SERVER, GBPUSD="1.31150")
+    fake.operate(account, "deposit", datetime(2025, 9, 1, tzinfo=UTC), amount=5000)
+    bought = {"symbol": "GBPUSD", "side": "buy", "commission": "-0.70", "volume": "0.20", "price": "1.31000"}
+    fake.operate(account, "open", "2025-11-10T09:15:00Z", **bought, ticket=810001, order=610000)
+    closed = {"commission": "-0.70", "swap": "-0.30", "price": "1.31250"}
+    fake.operate(account, "close", "2025-11-10T15:45:00Z", position=610000, **closed, ticket=810002, order=610001)
+    held = {"symbol": "GBPUSD", "side": "buy", "commission": "-2.10", "volume": "0.60", "price": "1.31100", "sl": "1.30000"}
+    fake.operate(account, "open", "2025-11-12T07:20:00Z", **held, ticket=810003, order=620001)
+    held = {"symbol": "GBPUSD", "side": "sell", "commission": "-1.05", "volume": "0.30", "price": "1.31400"}
+    fake.operate(account, "open", "2025-11-12T08:40:00Z", **held, ticket=810004, order=620002)
+
+
+def furnished(served: Mt5Fake, now: datetime) -> None:
+    """Account svc-1: a deposit, one closed trade, two open positions, a charge: six deals; svc-2 without any; paired as svc-1."""
+    for server in ("One", "Two"):
+        served.add_server(server, zone_name="UTC", shift_minutes=180)
+    served.add_account(id="svc-1", server="One", login=11)
+    served.add_account(id="svc-2", server="Two", login=12)
+    served.add_account(id="paired", server="One", login=13, shape={"history": "trades", "positions": "epoch"})
+    for account in ("svc-1", "paired"):
+        served.operate(account, "deposit", now - timedelta(hours=5), amount=1000)
+        for number in range(3):
+            given = {"symbol": "TEST", "side": "buy", "volume": 1, "price": 100 + number, "ref": f"p{number}"}
+            served.operate(account, "open", now - timedelta(hours=4), **given)
+        served.operate(account, "close", now - timedelta(minutes=30), position="p0", price=110)
+        served.operate(account, "charge", now - timedelta(minutes=20), amount="-1.25")
