@@ -122,7 +122,8 @@ def play(
     keeper_at: datetime | None = None,
 ) -> Summary:
     """Send ``minutes`` (``total`` receipts) on their own time, let the desk settle, and read back what came of it from ``since``
-    (default: the first bar) on. With ``keeper_at`` the desk clock goes on to that instant and the evening's audit is awaited.
+    (default: the first bar) on. With ``keeper_at`` the day ends with a sync of the MT5 accounts, then the desk clock goes on to
+    that instant and the evening's audit is awaited.
     """
     started = time.monotonic()
     operator = Operator(environment)
@@ -176,7 +177,7 @@ async def _send_and_settle(
         at = await _settle(control, operator, at)
         if operator.has_broker:
             at = await _settle(control, operator, await _sync_the_broker(control, operator, at))
-        if mt5_desk.has_fleet(operator.environment):
+        if keeper_at is not None and mt5_desk.has_fleet(operator.environment):
             at = await _settle(control, operator, await _sync_the_fleet(control, operator, at))
         if keeper_at is not None:
             at = max(at, keeper_at.astimezone(UTC))
