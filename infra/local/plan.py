@@ -18,7 +18,7 @@ from infra.manifest import DATABASE_ENV, Function, Manifest
 
 THREADS_MAX = 8
 THREADS_MAX_WITHOUT_DATABASE = 16
-OPERATOR_SPEAKS_TO = ("trade_tracker", "execution_sync")
+OPERATOR_SPEAKS_TO = ("trade_tracker", "execution_sync", "account_sync")
 """Functions that an operator's verbs call over HTTP."""
 DISCORD_WEBHOOKS = {
     "DISCORD_EXECUTIONS_WEBHOOK": "executions",
@@ -109,6 +109,7 @@ def operator_settings(manifest: Manifest, place: Place) -> dict[str, str]:
         "FILLBOOK_LOCAL_URL": place.control_url,
         "FILLBOOK_DESK_CLOCK": place.clock_path,
         "FILLBOOK_DESK_KEY": place.secrets["desk_key"],
+        **({"MT5_SERVICE_URL": place.mt5_url} if place.mt5_url else {}),
         **{f"{name.upper()}_URL": place.urls[name] for name in OPERATOR_SPEAKS_TO if name in place.urls},
         **{
             f"{name.upper()}_AUDIENCE": audience(manifest.functions[name])
@@ -175,6 +176,7 @@ def wiring(manifest: Manifest, urls: Mapping[str, str], *, retry_floor_seconds: 
             time_zone=one.time_zone,
             body=json.dumps(dict(one.body)),
             retries=one.retries,
+            retry_min_seconds=one.retry_min_seconds,
             deadline_seconds=one.deadline_seconds,
         )
         for one in manifest.schedules

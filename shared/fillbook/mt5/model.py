@@ -291,6 +291,7 @@ class Account:
     backfill_target: date | None
     last_sync_at: datetime | None
     last_successful_sync_at: datetime | None
+    last_error_code: Code | None = None
 
 
 @frozen
