@@ -14,11 +14,12 @@ from fillbook.mt5 import deskstore, ids, store
 from fillbook.mt5.accounts import AccountSync, Limits, Terms
 from fillbook.mt5.desk import Desk, RealTime
 from fillbook.mt5.duetimes import slot_of
-from fillbook.mt5.model import Instance, Worked
+from fillbook.mt5.model import Instance
 from fillbook.mt5.mt5_calls import Hooks
 from fillbook.mt5.mt5_service import Keys, Mt5Service
 from fillbook.mt5.records import Claimed
 from fillbook.mt5.words import ContractKind, SyncStatus, SyncType
+from fillbook.mt5.worked import Worked
 from fillbook.runtime import clock
 from fillbook.runtime.clock import FixedClock
 from fillbook.runtime.db import Database

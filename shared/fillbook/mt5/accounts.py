@@ -20,12 +20,12 @@ from fillbook.mt5.desk import Desk, DeskClosed, Time
 from fillbook.mt5.faults import TEXTS
 from fillbook.mt5.fetching import Fetching, Service
 from fillbook.mt5.heard import Answers, Needs, emptied
-from fillbook.mt5.model import Worked
 from fillbook.mt5.records import Claimed, StaleLease, Unchanged
 from fillbook.mt5.server_time import compared
 from fillbook.mt5.settling import Closing
 from fillbook.mt5.terms import Limits, Terms
 from fillbook.mt5.words import Code, SyncStatus
+from fillbook.mt5.worked import Worked
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Unavailable
 
@@ -73,7 +73,7 @@ class AccountSync:
             instance,
             self._terms.limits,
             deadline=deadline,
-            time=self._time,
+            clocks=self._time,
             keep=lambda heard: self._desk.write(partial(self._keep, heard)),
         )
         heard = fetching.first(is_degraded=instance.instance_key in self._terms.degraded)

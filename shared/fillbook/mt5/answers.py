@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from fillbook.mt5.model import Worked
 from fillbook.mt5.runrecords import Result, Run, Totals
 from fillbook.mt5.words import RunMode, RunStatus, SyncStatus
+from fillbook.mt5.worked import Worked
 from fillbook.values import frozen
 
 NO_ACCOUNTS: Final = "No active accounts to sync"

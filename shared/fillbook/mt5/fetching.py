@@ -51,11 +51,11 @@ class Fetching:
     """One account's calls; used by one thread."""
 
     def __init__(
-        self, service: Service, claimed: Claimed, instance: Instance, limits: Limits, *, deadline: float, time: Time, keep: Keep
+        self, service: Service, claimed: Claimed, instance: Instance, limits: Limits, *, deadline: float, clocks: Time, keep: Keep
     ) -> None:
         """``keep`` writes the pages of a large window while the account is still being read."""
         account = claimed.account
-        self._service, self._claimed, self._limits, self._deadline, self._time = service, claimed, limits, deadline, time
+        self._service, self._claimed, self._limits, self._deadline, self._time = service, claimed, limits, deadline, clocks
         self._keep = keep
         self._retries = Retries(limits.retries_max)
         self._rule = claimed.rule
@@ -68,7 +68,7 @@ class Fetching:
             rule=claimed.rule,
         )
         self._attempts = 1
-        self.answers = Answers(claimed=claimed, started_at=time.now(), started=time.monotonic())
+        self.answers = Answers(claimed=claimed, started_at=clocks.now(), started=clocks.monotonic())
 
     def first(self, *, is_degraded: bool = False) -> Answers:
         """Snapshot, history, and the past where there is time for it. ``is_degraded``: the service said so; no history then."""

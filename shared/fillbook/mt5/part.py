@@ -23,7 +23,7 @@ from fillbook.mt5.duetimes import due_until
 from fillbook.mt5.grounds import QUERIES, Grounds
 from fillbook.mt5.health import Found, Standing, ask_once
 from fillbook.mt5.limits import Limits
-from fillbook.mt5.model import Instance, Worked
+from fillbook.mt5.model import Instance
 from fillbook.mt5.pacing import Fits, Pace, account_budget
 from fillbook.mt5.records import Claimed
 from fillbook.mt5.runrecords import Result, Run
@@ -32,6 +32,7 @@ from fillbook.mt5.supply import Supply, Ticket
 from fillbook.mt5.telling import breaker_changed
 from fillbook.mt5.tokens import published_limit
 from fillbook.mt5.words import Code, SyncStatus
+from fillbook.mt5.worked import Worked
 from fillbook.outbox.service import enqueue, partitions_of
 from fillbook.runtime.db import Tx
 from fillbook.runtime.errors import Unavailable
