@@ -67,11 +67,13 @@ select to_jsonb(t) - '{tenant_id,updated_at}'::text[] as trade
 -- Active accounts that are due (due_before null: all), longest due first; a tenant's alone where one is given.
 select s.account_id, s.tenant_id, s.next_due_at::text as next_due_at, a.server, a.instance_key, a.shard
   from mt5.account_sync_state s
-  join mt5.trading_accounts a on a.id = s.account_id
+  -- row by row, so that a page costs what it returns whatever the statistics say: row-level security hides them
+ cross join lateral (select x.server, x.instance_key, x.shard, x.is_active, x.connection_status::text as connection_status
+                       from mt5.trading_accounts x where x.id = s.account_id offset 0) a
  where (s.next_due_at, s.account_id) > (:after_due::timestamptz, :after_id::uuid)
    and s.next_due_at <= coalesce(:due_before::timestamptz, 'infinity')
    and a.is_active and (:with_reauth::boolean or a.connection_status <> 'needs_reauth')
-   and (:tenant_id::text is null or a.tenant_id = :tenant_id)
+   and (:tenant_id::text is null or s.tenant_id = :tenant_id)
  order by s.next_due_at, s.account_id
  limit :rows_max
 

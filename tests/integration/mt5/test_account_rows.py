@@ -24,6 +24,7 @@ from fillbook.mt5.words import (
     SyncType,
     TradeSide,
 )
+from fillbook.runtime.db import Tx
 from tests.support.mt5_world import NOW, World, closed, deal, digest, info, msc, run_id, trade, version
 
 HUGE = 2**63 - 1
@@ -144,9 +145,13 @@ def test_what_other_rooms_sent_before_is_undone_with_a_stale_lease(world: World)
     account = world.link().account_id
     (held,) = world.claim(account)
     world.query("update mt5.account_sync_state set lease_token = lease_token + 1 returning 1")
-    with pytest.raises(StaleLease), world.db.transaction() as tx:
+
+    def both(tx: Tx) -> None:
         runstore.open_run(tx, run_id(9), sync_type=SyncType.MANUAL, requested_by="tests", now=NOW)
         store.write_account(tx, world.work(held), NOW)
+
+    with pytest.raises(StaleLease):
+        world.db.run(both)
     assert world.query("select 1 from mt5.sync_runs") == []
 
 
