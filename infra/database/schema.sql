@@ -5839,7 +5839,7 @@ language sql stable set enable_seqscan to off as $$
                    'account_id', a.id, 'tenant_id', a.tenant_id, 'server', a.server, 'login', a.login_number,
                    'broker_name', a.broker_name, 'instance_key', a.instance_key, 'service_account_id', a.mt5_service_account_id,
                    'book_id', a.book_id, 'is_active', a.is_active, 'currency', a.currency, 'currency_digits', a.currency_digits,
-                   'margin_mode', a.margin_mode, 'sync_failure_count', a.sync_failure_count,
+                   'margin_mode', a.margin_mode, 'sync_failure_count', a.sync_failure_count, 'last_error_code', a.last_error_code,
                    'connection_status', a.connection_status, 'credentials_version', a.credentials_version,
                    'backfill_target', a.backfill_target, 'last_sync_at', a.last_sync_at,
                    'last_successful_sync_at', a.last_successful_sync_at),

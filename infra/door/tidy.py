@@ -28,7 +28,11 @@ TIMING = {
     "outbox": ("relay", "store"),
     "notify": ("answers", "pacing", "discord", "patience"),
     "ibkr": ("tws_rules", "tws_talk", "flex", "calls"),
-    "mt5": ("sources", "mt5_calls", "mt5_service", "pacing", "tokens", "allowance", "desk", "crew", "pacing_store"),
+    "mt5": (
+        *("sources", "mt5_calls", "mt5_service", "pacing", "tokens", "allowance", "desk", "crew", "pacing_store"),
+        *("accounts", "fetching", "heard"),
+        *("grounds", "health", "limits", "sessions", "part", "dispatch", "runs", "shards", "worker"),
+    ),
 }
 TIMING_MODULES = frozenset(f"shared/fillbook/{room}/{name}.py" for room, names in TIMING.items() for name in names)
 # a library that is dear or dangerous, and the only places that may import it

@@ -17,6 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -59,6 +60,7 @@ class Mt5Fake:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="mt5", daemon=True)
         self._bound: dict[str, socket.socket] = {}
+        self._serving: list[Future[None]] = []
         self._listeners: list[asyncio.Server] = []
         self._open: set[Connection] = set()
 
@@ -71,6 +73,8 @@ class Mt5Fake:
 
     def stop(self) -> None:
         """Stop serving at once, hanging answers included."""
+        for one in self._serving:
+            one.result(timeout=10)
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(timeout=10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -88,7 +92,7 @@ class Mt5Fake:
         sock = socket.create_server((HOST, port), backlog=BACKLOG)
         self.world.instances[instance].port = sock.getsockname()[1]
         self._bound[instance] = sock
-        asyncio.run_coroutine_threadsafe(self._serve(instance, sock), self._loop)
+        self._serving.append(asyncio.run_coroutine_threadsafe(self._serve(instance, sock), self._loop))
 
     async def _serve(self, instance: str, sock: socket.socket) -> None:
         def answer(method: str, target: str, headers: dict[str, str], body: bytes, peer: str) -> Reply:

@@ -36,17 +36,23 @@ REPLACES: Final[dict[str, tuple[str, Mapping[str, Any]]]] = {
 }
 SHAPES: Final[dict[str, tuple[str, Mapping[str, Any]]]] = {
     "latency": ("waits `ms` plus or minus `jitter`", {"ms": 100, "jitter": 0}),
-    "wrong_login": ("names another `login` or `server`", {"login": None, "server": None}),
+    "wrong_login": (
+        "names another `login` or `named_server` (the scope is called server)",
+        {"login": None, "named_server": None},
+    ),
     "page_drift": (
         "from the second page on a deal more in front (`how` total) or the page backwards (`how` order)",
         {"how": "total"},
     ),
     "duplicate_rows": ("the first row of a list or page comes twice; `counted`: the totals know", {"counted": True}),
-    "incomplete": ("half of the rows, and the answer says so; `part`: info, positions, history or all", {"part": "all"}),
+    "incomplete": (
+        "half of the rows, and the answer says so, with `code`; `part`: info, positions, history or all",
+        {"part": "all", "code": "INCOMPLETE"},
+    ),
     "stale": ("as the account was `age` seconds ago; `declared`: and says so", {"age": 60, "declared": True}),
     "error_as_empty": (
         "an empty list of `what` where there is none; counters and completeness say so unless it `lies`",
-        {"what": "positions", "lies": False},
+        {"what": "positions", "lies": False, "code": "INCOMPLETE"},
     ),
     "late_history": ("history shows a deal `seconds` after its time; balance and positions know at once", {"seconds": 600}),
     "shape": ("told in another `variant`: fields of a shape, or the name of an undocumented one", {"variant": "unknown_root"}),

@@ -22,9 +22,15 @@ ANSWERING: Final = {BUY: SELL, SELL: BUY}
 
 
 def settled(moves: Iterable[Move]) -> tuple[Decimal, Decimal]:
-    """Return volume and running average price of a position; raises ``ValueError`` where more went out than was in."""
+    """Return volume and running average price of a position.
+
+    Raises ``ValueError`` where more went out than was in, or where nothing was left before the last move: what came then would
+    have been another position.
+    """
     volume = average = ZERO
-    for _, size, price in moves:
+    for number, (_, size, price) in enumerate(moves):
+        if number and not volume:
+            raise ValueError("other deals depend on it")
         if size > 0:
             average = (average * volume + price * size) / (volume + size)
         volume += size

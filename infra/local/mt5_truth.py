@@ -160,8 +160,9 @@ def _continue(trade: TrueTrade, fact: Fact) -> None:
 def _reverse(life: list[TrueTrade], fact: Fact, digits: int) -> None:
     """The result belongs to what was closed; what it cost is shared by volume, the odd cent going to what was opened."""
     cent = Decimal(1).scaleb(-digits)
-    shares = {name: getattr(fact, name) * fact.closes / fact.volume for name in ("commission", "fee")}  # halves stay exact
-    paid = {name: amount.quantize(cent, ROUND_HALF_EVEN) for name, amount in shares.items()}
+    # Multiplied first: a share of a third, rounded to 28 digits, would turn half a cent into a little more or less.
+    exact = {name: getattr(fact, name) * fact.closes / fact.volume for name in ("commission", "fee")}
+    paid = {name: amount.quantize(cent, ROUND_HALF_EVEN) for name, amount in exact.items()}
     _continue(life[-1], replace(fact, kind="reduced", volume=fact.closes, **paid))
     rest = {name: getattr(fact, name) - amount for name, amount in paid.items()}
     opened = replace(fact, volume=fact.volume - fact.closes, profit=ZERO, swap=ZERO, **rest)

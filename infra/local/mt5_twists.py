@@ -13,7 +13,6 @@ from infra.local.mt5_shapes import MUTATIONS, Document, Shape, mutated
 
 HARMLESS: Final = frozenset({"latency", "one_terminal"})
 """Faults of time alone: the answer is the usual one."""
-_ERROR: Final = {"code": "BROKER_TIMEOUT", "message": "the broker did not answer in time", "retry_after_seconds": None}
 
 
 def seen(view: View, faults: Iterable[Fault]) -> View:
@@ -21,7 +20,7 @@ def seen(view: View, faults: Iterable[Fault]) -> View:
     for fault in faults:
         options = fault.options
         if fault.knob == "wrong_login":
-            login, server = options["login"], options["server"]
+            login, server = options["login"], options["named_server"]
             if login is None and server is None:
                 login = view.account.login + 1
             view = replace(view, login=int(login or view.login), server=server or view.server)
@@ -59,9 +58,9 @@ def twist(document: Document, endpoint: str, faults: Iterable[Fault], pages: int
         options = fault.options
         if fault.knob == "incomplete":
             for part in ("info", "positions", "history") if options["part"] == "all" else (options["part"],):
-                _cut(document, endpoint, part, _ERROR)
+                _cut(document, endpoint, part, _error(options["code"]))
         elif fault.knob == "error_as_empty":
-            _empty(document, endpoint, options["what"], lies=options["lies"])
+            _empty(document, endpoint, options["what"], None if options["lies"] else _error(options["code"]))
         elif fault.knob == "duplicate_rows":
             _double(document, endpoint, pages if options["counted"] else 0)
         elif fault.knob == "shape" and isinstance(options["variant"], str):
@@ -70,9 +69,13 @@ def twist(document: Document, endpoint: str, faults: Iterable[Fault], pages: int
 
 def refused(document: Document, endpoint: str, code: str) -> None:
     """Make every part incomplete because the broker refused the login."""
-    error = {"code": code, "message": "authorization failed", "retry_after_seconds": None}
+    error = _error(code, "authorization failed")
     for part in ("info", "positions", "history"):
         _cut(document, endpoint, part, error, keep=False)
+
+
+def _error(code: str, message: str = "not everything could be read") -> Document:
+    return {"code": code, "message": message, "retry_after_seconds": None}
 
 
 def _list(document: Document, endpoint: str, part: str) -> tuple[Document, str] | None:
@@ -106,17 +109,19 @@ def _cut(document: Document, endpoint: str, part: str, error: Document, *, keep:
             holder["next_cursor"] = None
     elif not rows or not keep:  # nothing was taken from the list that a counter could miss
         document["success"] = False
+        document |= {} if keep else {"error": error}
 
 
-def _empty(document: Document, endpoint: str, part: str, *, lies: bool) -> None:
+def _empty(document: Document, endpoint: str, part: str, error: Document | None) -> None:
+    """Take all rows away; without an ``error`` counters and completeness agree that there are none."""
     found = _list(document, endpoint, part)
     if found is None:
         return
     holder, name = found
-    _count(document, endpoint, 0 if lies else len(holder[name]), is_forced=lies)
+    _count(document, endpoint, 0 if error is None else len(holder[name]), is_forced=error is None)
     holder[name] = []
-    if endpoint in ("snapshot", "deals") and not lies:
-        holder.update({"complete": False, "error": _ERROR})
+    if endpoint in ("snapshot", "deals") and error is not None:
+        holder.update({"complete": False, "error": error})
     if endpoint == "deals":
         holder["next_cursor"] = None
 

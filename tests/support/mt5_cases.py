@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from infra.local.mt5_broker import Book
-from infra.local.mt5_model import EPOCH, HEDGING, NETTING, Terms, fixed
+from infra.local.mt5_model import EPOCH, NETTING, Terms, fixed
 
 SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "data" / "mt5"
 EDGES = SAMPLES / "synthetic_edge_cases.json"

@@ -117,7 +117,7 @@ class Broker:
         gain = (price - life.average) * volume * (1 if life.side == "buy" else -1)
         exact = gain * _JPY * 100 if life.symbol == "USDJPY" else gain
         rounded = round(exact)
-        if life.symbol == "USDJPY" and not rounded:
+        if life.symbol == "USDJPY" and gain and not rounded:
             life.has_no_rate = True
         return rounded
 

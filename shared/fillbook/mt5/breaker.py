@@ -1,7 +1,7 @@
 """Circuit breakers: when a service or a broker is left alone, and what it takes to ask it again. Pure.
 
 One breaker stands per ``service:<instance>`` and one per ``broker:<server>``. Both learn what became of accounts, each once per
-run. An account that failed while another of the same key, begun later, has already succeeded says nothing about the key: a few
+run. An account that failed says nothing about a key if another of that key, begun with it or later, has already succeeded: a few
 dead accounts among healthy ones never stop a fleet. Errors that name no code count for both keys, but they open the service
 only if they came from two servers or more: one broker that is down is no dead service.
 
@@ -179,7 +179,7 @@ def _after(row: Row, one: Evidence, now: datetime, rules: Rules, *, has_one_serv
     if is_probe:
         longer = min(row.cooldown_seconds * 2, rules.cooldown_seconds_max)
         return _opened(replace(_noted(row, one, rules), cooldown_seconds=longer), now)
-    if row.success_started_at is not None and one.started_at < row.success_started_at <= now:
+    if row.success_started_at is not None and one.started_at <= row.success_started_at <= now:
         return row
     noted = _noted(row, one, rules)
     if row.state is BreakerState.CLOSED and (one.kind is Kind.REFUSED or _is_enough(noted, rules, has_one_server)):

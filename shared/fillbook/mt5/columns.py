@@ -41,6 +41,7 @@ from fillbook.mt5.words import (
     CashBucket,
     CashResult,
     CashState,
+    Code,
     ConnectionStatus,
     GapCause,
     IdentityQuality,
@@ -252,6 +253,7 @@ def _account(row: Mapping[str, Any]) -> Account:
     given = dict(row) | {
         "connection_status": ConnectionStatus(row["connection_status"]),
         "backfill_target": None if target is None else date.fromisoformat(target),
+        "last_error_code": None if row["last_error_code"] is None else Code(row["last_error_code"]),
         "last_sync_at": instant_or_none(row["last_sync_at"]),
         "last_successful_sync_at": instant_or_none(row["last_successful_sync_at"]),
     }

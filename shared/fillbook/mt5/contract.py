@@ -13,7 +13,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar
 
-from fillbook.mt5 import server_time
 from fillbook.mt5.faults import ContractError
 from fillbook.mt5.model import Deal, DealPage, Head, Health, PairedTrade, ServerRule, Target, Window
 from fillbook.mt5.reading import (
@@ -37,7 +36,6 @@ T = TypeVar("T")
 
 SIDES = {0: TradeSide.BUY, 1: TradeSide.SELL}
 MARGIN_MODES = {int(mode): int(mode) for mode in MarginMode}
-LEVERAGE_MAX = 2**31 - 1
 DIGITS_MAX = 8
 """Decimal places of an account's currency."""
 MAGIC_LEAST = -(2**63)
@@ -60,12 +58,6 @@ def check_identity(head: Head, target: Target) -> None:
         raise ContractError("login", Code.IDENTITY_MISMATCH)
     if head.server is not None and head.server != target.server:
         raise ContractError("server", Code.IDENTITY_MISMATCH)
-
-
-def described_msc(head: Head, rule: ServerRule) -> int:
-    """The moment, on the server clock, that an answer describes: its server time less the age of what it was made of."""
-    server_msc = server_time.to_server(rule, head.as_of) if head.server_time_msc is None else head.server_time_msc
-    return server_msc - head.cache_age_ms
 
 
 def only(page: DealPage, wanted: Window | int) -> DealPage:

@@ -103,7 +103,7 @@ def read_info(body: bytes, asked: Asked) -> InfoAnswer:
         margin_level=contract.margin_level_of(told, margin),
         credit=amount(told, "credit"),
         profit=amount(told, "profit"),
-        leverage=whole_or_none(told, "leverage", most=contract.LEVERAGE_MAX),
+        leverage=whole_or_none(told, "leverage", most=COUNT_MAX),
         currency=text_or_none(told, "currency"),
         currency_digits=whole_or_none(told, "currency_digits", most=contract.DIGITS_MAX),
         margin_mode=None if told.get("margin_mode") is None else choice(told, "margin_mode", contract.MARGIN_MODES),
@@ -121,7 +121,7 @@ def read_positions(body: bytes, asked: Asked) -> PositionsAnswer:
     told = each(objects(root, "positions"), "positions", lambda row: _position(row, asked))
     positions = distinct(told, "positions", lambda position: position.position_id)
     for name in _POSITION_COUNTERS:
-        if root.get(name) is not None and whole(root, name, most=COUNT_MAX) != len(positions):
+        if root.get(name) is not None and whole(root, name, most=COUNT_MAX) not in (len(positions), len(told)):
             raise incomplete(name)
     return PositionsAnswer(head=_head(root, asked), positions=positions)
 
@@ -159,15 +159,15 @@ def read_history(body: bytes, asked: Asked, *, limit: int, offset: int, total_be
         pairs = each(rows, name, lambda row: _pair(row, asked))
         paired = distinct(pairs, name, lambda trade: trade.ticket)
     total = _total(root, _DEAL_COUNTERS if name == "deals" else _TRADE_COUNTERS)
-    found = len(deals) + len(paired)
+    found, raw = len(deals) + len(paired), len(rows)
     if total_before is not None and total != total_before:
         raise ContractError("total", Code.PAGE_DRIFT)
-    is_last = _is_last(root, limit=limit, offset=offset, raw=len(rows), total=total)
-    if found != len(rows) and not (offset == 0 and is_last):
+    is_last = _is_last(root, limit=limit, offset=offset, raw=raw, total=total)
+    if found != raw and not (offset == 0 and is_last):
         raise ContractError(name, Code.PAGE_DRIFT)
-    if is_last and total is not None and offset + found != total:
+    if is_last and total not in (None, offset + found, offset + raw):
         raise incomplete("total")
-    cursor = None if is_last else f"{offset + len(rows)}/{'' if total is None else total}"
+    cursor = None if is_last else f"{offset + raw}/{'' if total is None else total}"
     return DealPage(head=_head(root, asked), deals=deals, paired=paired, is_paired=name == "trades", next_cursor=cursor)
 
 
@@ -199,6 +199,7 @@ def _unknown(root: Row) -> CallFailed:
 def _head(root: Row, asked: Asked, inner: Row | None = None) -> Head:
     """Who and when. Without ``timestamp`` the answer is taken to be as old as the question."""
     places: Sequence[Row] = (root,) if inner is None else (root, inner)
+    at = asked.at if root.get("timestamp") is None else instant(root, "timestamp")
     logins = {whole(place, "login", least=1) for place in places if place.get("login") is not None}
     servers = {text(place, "server") for place in places if place.get("server") is not None}
     if len(logins) > 1 or len(servers) > 1:
@@ -206,8 +207,8 @@ def _head(root: Row, asked: Asked, inner: Row | None = None) -> Head:
     return Head(
         login=next(iter(logins), None),
         server=next(iter(servers), None),
-        server_time_msc=None,
-        as_of=asked.at if root.get("timestamp") is None else instant(root, "timestamp"),
+        server_time_msc=None if asked.rule is None else server_time.to_server(asked.rule, at),
+        as_of=at,
         cache_age_ms=_cache_age_ms(root),
     )
 

@@ -76,7 +76,7 @@ def read_deals(body: bytes, *, is_first: bool) -> DealPage:
     deals = distinct(told, "deals", lambda deal: deal.deal_ticket)
     if cursor is not None and not deals:
         raise incomplete("deals")
-    if is_first and cursor is None and len(deals) != total:
+    if is_first and cursor is None and total not in (len(deals), len(rows)):
         raise incomplete("total")
     return DealPage(head=head, deals=deals, total=total, next_cursor=cursor)
 
@@ -134,7 +134,7 @@ def _info(root: Row) -> Info:
         margin_level=contract.margin_level_of(told, margin),
         credit=amount(told, "credit"),
         profit=amount(told, "profit"),
-        leverage=whole_or_none(told, "leverage", most=contract.LEVERAGE_MAX),
+        leverage=whole_or_none(told, "leverage", most=COUNT_MAX),
         currency=text(root, "currency"),
         currency_digits=whole(root, "currency_digits", most=contract.DIGITS_MAX),
         margin_mode=choice(root, "margin_mode", contract.MARGIN_MODES),

@@ -157,7 +157,7 @@ class Crew(Generic[T, R]):
     ) -> None:
         self._fetch, self._rules, self._pool, self._desk, self._time = fetch, rules, pool, desk, time
         self._gate: Gate[T] = OpenGate() if gate is None else gate
-        self._chores = {chore: time.monotonic() + chore.every_seconds for chore in chores}
+        self._chores = {chore: self._time.monotonic() + chore.every_seconds for chore in chores}
         self._waiting: deque[T] = deque()
         self._flights: dict[str, _Flight[T, R]] = {}
         self._in_flight: Counter[str] = Counter()
@@ -223,7 +223,11 @@ class Crew(Generic[T, R]):
         return len(drawn)
 
     def _start(self, *, is_last: bool) -> Iterator[Ended[T, R]]:
-        """Start those who may begin, in the order in which they were drawn; yields those who never will."""
+        """Start those who may begin, in the order in which they were drawn; yields those who never will.
+
+        All that begin here begin at one instant: an error of one says nothing about a key if another of them succeeded.
+        """
+        now = self._time.now()
         for account in [self._waiting.popleft() for _ in range(len(self._waiting))]:
             if self._in_flight[account.instance_key] >= self._rules.limit(account.instance_key):
                 self._waiting.append(account)
@@ -235,17 +239,17 @@ class Crew(Generic[T, R]):
                 self.is_stopped = True
                 yield self._ended(Ended(account=account, outcome=Outcome.DEFERRED))
                 continue
-            answer = self._gate.ask(account, self._time.now(), is_last=is_last)
+            answer = self._gate.ask(account, now, is_last=is_last)
             if answer is Answer.GO:
-                self._begin(account)
+                self._begin(account, now)
                 is_last = False
             elif answer is Answer.WAIT:
                 self._waiting.append(account)
             else:
                 yield self._ended(Ended(account=account, outcome=Outcome.SKIPPED))
 
-    def _begin(self, account: T) -> None:
-        flight: _Flight[T, R] = _Flight(account, self._time.monotonic(), self._time.now())
+    def _begin(self, account: T, now: datetime) -> None:
+        flight: _Flight[T, R] = _Flight(account, self._time.monotonic(), now)
         deadline = self._rules.fits.account_deadline(flight.started, self._rules.budget(account))
         self._flights[account.account_id] = flight
         self._in_flight[account.instance_key] += 1

@@ -101,7 +101,8 @@ class Health:
 class Head:
     """What every answer about an account says of itself. ``None``: the three-endpoint service did not say.
 
-    ``server_time_msc - cache_age_ms`` is the moment, on the server clock, that the answer describes.
+    ``server_time_msc - cache_age_ms`` is the moment, on the server clock, that the answer describes. That service tells no server
+    time: it is then reckoned from ``as_of`` by the account's clock rule, and proves nothing about that rule.
     """
 
     login: int | None
@@ -290,6 +291,7 @@ class Account:
     backfill_target: date | None
     last_sync_at: datetime | None
     last_successful_sync_at: datetime | None
+    last_error_code: Code | None = None
 
 
 @frozen

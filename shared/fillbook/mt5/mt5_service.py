@@ -33,6 +33,7 @@ from fillbook.mt5.model import (
 )
 from fillbook.mt5.mt5_calls import CONNECT_SECONDS, REQUEST_SECONDS, Answer, Calls, Hooks, address
 from fillbook.mt5.words import PAGE_ROWS_MAX, SYMBOLS_MAX, Code, ContractKind, HealthStatus, Step
+from fillbook.runtime import clock
 from fillbook.runtime.clock import Clock
 from fillbook.values import frozen
 
@@ -241,12 +242,15 @@ class Mt5Service:
             return instance.contract
         with self._settling:
             lock = self._locks.setdefault(instance.instance_key, threading.Lock())
-        with lock:
+        if not lock.acquire(timeout=max(0.0, deadline - clock.monotonic())):
+            raise faults.failed(step, Fault(code=Code.TIMEOUT, where="no time left"))
+        try:
             known = self._kinds.get(instance.instance_key)
-            try:
-                return self.health(instance, deadline=deadline).contract if known is None else known
-            except ServiceFailure as error:
-                raise ServiceFailure(replace(error.failure, step=step)) from None
+            return self.health(instance, deadline=deadline).contract if known is None else known
+        except ServiceFailure as error:
+            raise ServiceFailure(replace(error.failure, step=step)) from None
+        finally:
+            lock.release()
 
     def _health(self, instance: Instance, deadline: float) -> Health:
         if instance.contract is not ContractKind.V0:

@@ -120,10 +120,9 @@ def _document(row: Row) -> dict[str, Any]:
 # --- tokens -----------------------------------------------------------------------------------------------------------
 
 
-def reserve(
-    tx: Tx, instance_key: str, moves: Mapping[int, int], *, size: int, wanted: int = tokens.BLOCK, now: float
-) -> tokens.Reserved:
-    """Account for a process's last block (``Block.moves``) and give it the next; ``size``: ``tokens.bucket`` of the limit.
+def reserve(tx: Tx, instance_key: str, moves: Mapping[int, int], *, size: int, wanted: int, now: float) -> tokens.Reserved:
+    """Account for a process's last block (``Block.moves``) and give it the next; ``size``: ``tokens.bucket`` of the limit,
+    ``wanted``: ``tokens.block`` of that, 0 to account only.
 
     One transaction of an instance at a time, so that no two processes are ever given the same token.
     """

@@ -231,6 +231,9 @@ class AccountSyncJobConfig(Mt5Config):
     """Settings of the same as a job: a task ends well before its 3,600 s."""
 
     mt5_run_budget_seconds: int = Field(default=3300, ge=1, le=3590)
+    cloud_run_execution: str = Field(default="by-hand", min_length=1, max_length=128)
+    cloud_run_task_index: int = Field(default=0, ge=0, le=1023)
+    cloud_run_task_count: int = Field(default=1, ge=1, le=1024)
 
 
 def _at_least(value: int, given: ValidationInfo, other: str) -> int:

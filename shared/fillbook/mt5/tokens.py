@@ -43,6 +43,11 @@ def bucket(limit: int) -> int:
     return max(limit * 4 // 5, 1)
 
 
+def block(size: int) -> int:
+    """How many tokens a process reserves at once: ten, fewer of a small bucket, so that one process does not empty it."""
+    return min(BLOCK, max(size // 8, 1))
+
+
 def oldest_counted(now: float) -> int:
     """The first second whose tokens have not come back at ``now``."""
     return floor(now) - SPAN_SECONDS

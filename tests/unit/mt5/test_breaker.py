@@ -70,14 +70,14 @@ def test_errors_without_a_code_open_a_service_only_from_two_servers_or_its_only_
     assert after(text, has_one_server=has_one_server).state is state
 
 
-def test_an_account_says_nothing_once_one_that_started_later_has_succeeded() -> None:
+def test_an_account_says_nothing_once_one_that_started_with_it_or_later_has_succeeded() -> None:
     success = Evidence(kind=Kind.GOOD, started_at=at(5))
-    before = Evidence(kind=Kind.OWN_ERROR, started_at=at(4.9), code=Code.TIMEOUT)
-    same = Evidence(kind=Kind.OWN_ERROR, started_at=at(5), code=Code.TIMEOUT)
+    before = Evidence(kind=Kind.OWN_ERROR, started_at=at(5), code=Code.TIMEOUT)
+    later = Evidence(kind=Kind.OWN_ERROR, started_at=at(5.001), code=Code.TIMEOUT)
     row = Row(key="broker:A")
     assert learned(row, [success, *[before] * 50], at(9), RULES).consecutive == 0
     assert learned(row, [success, *[before] * 50], at(9), RULES).state is CLOSED
-    assert learned(row, [success, *[same] * 5], at(9), RULES).state is OPEN
+    assert learned(row, [success, *[later] * 5], at(9), RULES).state is OPEN
 
 
 def test_an_open_breaker_lets_one_probe_pass_after_its_pause_and_a_success_closes_it() -> None:

@@ -171,6 +171,13 @@ def test_five_dead_accounts_at_the_head_of_a_healthy_fleet_do_not_stop_it() -> N
     assert outcomes(ended) == {"success": 300, "failed": 9}
 
 
+@pytest.mark.parametrize("places", [range(5), range(5, 10), range(0, 10, 2)])
+def test_five_hanging_accounts_in_one_group_with_healthy_ones_do_not_stop_the_fleet(places: range) -> None:
+    fleet = [Member(account_id=f"a{n}", seconds=FOREVER if n in places else 0.2) for n in range(100)]
+    ended, _ = Simulation().run(fleet, Batches(10), gate=breakers(fleet))
+    assert outcomes(ended) == {"success": 95, "failed": 5}
+
+
 def test_a_doubtful_account_is_no_probe_while_a_healthy_one_comes() -> None:
     simulation = Simulation()
     down = members(30, failures=(BROKER_DOWN,))

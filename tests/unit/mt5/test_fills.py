@@ -195,6 +195,18 @@ def test_the_rate_of_a_foreign_close_comes_from_its_own_profit():
     assert desk.world.actions[1].action.realized_pnl_base == Decimal("670.15")
 
 
+def test_a_foreign_close_where_it_was_opened_has_a_result_without_a_rate():
+    desk = Desk(YEN)
+    desk.poll(
+        [
+            deal(1, 5, "sell", "in", 1, "150", symbol="USDJPY", commission="-3"),
+            deal(2, 5, "buy", "out", 1, "150", 10, symbol="USDJPY", swap="-1.5"),
+        ]
+    )
+    action = desk.world.actions[1].action
+    assert (action.realized_pnl_base, action.realized_pnl) == (Decimal("-4.5"), None)
+
+
 @pytest.mark.parametrize(("price", "profit"), [("150", "0"), ("149", "0"), ("149", "-5"), ("149.999", "99999999999999")])
 def test_a_close_that_implies_no_rate_has_none(price, profit):
     deals = [

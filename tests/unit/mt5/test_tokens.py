@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-
 import pytest
 
 from fillbook.mt5 import tokens
-from fillbook.mt5.allowance import Allowance
 from fillbook.mt5.tokens import Block, Reserved
 from fillbook.mt5.words import ContractKind
+from tests.support.mt5_tokens import Table
 
 
 @pytest.mark.parametrize(
@@ -31,6 +28,11 @@ def test_a_limit_is_what_is_set_else_what_is_told_else_that_of_the_contract(
 @pytest.mark.parametrize(("limit", "size"), [(100, 80), (1, 1), (2, 1), (99, 79), (1000, 800)])
 def test_a_bucket_holds_eighty_percent_rounded_down(limit: int, size: int) -> None:
     assert tokens.bucket(limit) == size
+
+
+@pytest.mark.parametrize(("size", "block"), [(80, 10), (800, 10), (79, 9), (8, 1), (1, 1)])
+def test_tokens_are_reserved_in_blocks_of_ten_fewer_of_a_small_bucket(size: int, block: int) -> None:
+    assert tokens.block(size) == block
 
 
 def test_a_spent_token_returns_sixty_seconds_later() -> None:
@@ -60,33 +62,6 @@ def test_a_service_that_said_429_is_left_alone_as_long_as_it_asks_within_reason(
     second = tokens.pause_second(until)
     assert tokens.given({second: tokens.EMPTIED}, 80, 10, until - 0.01).tokens == 0
     assert tokens.given({second: tokens.EMPTIED}, 80, 10, until).tokens == 10
-
-
-class Table:
-    """Tokens of one instance in memory, as the store keeps them, and a clock that sleeping moves."""
-
-    def __init__(self, size: int) -> None:
-        self.size, self.taken, self.at = size, Counter[int](), 1000.0
-        self.reservations = 0
-
-    def reserve(self, moves: Mapping[int, int], *, wanted: int, now: float) -> Reserved:
-        self.reservations += 1
-        self.taken.update(moves)
-        given = tokens.given(self.taken, self.size, wanted, now)
-        self.taken[given.held_second] += given.tokens
-        return given
-
-    def pause(self, until: float, *, now: float) -> None:
-        self.taken[tokens.pause_second(until)] += tokens.EMPTIED
-
-    def now(self) -> float:
-        return self.at
-
-    def sleep(self, seconds: float) -> None:
-        self.at += max(seconds, 0.001)
-
-    def allowance(self) -> Allowance:
-        return Allowance(self, block=10, now=self.now, monotonic=self.now, sleep=self.sleep)
 
 
 def test_ten_calls_cost_one_reservation_and_the_bucket_is_the_limit() -> None:
