@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from fillbook.ledger import reconcile
@@ -23,10 +23,11 @@ from fillbook.mt5.closing import Settled
 from fillbook.mt5.deals import Stored
 from fillbook.mt5.fills import Terms, Wanted
 from fillbook.mt5.heard import Answers
-from fillbook.mt5.model import Account, Info, OpenPosition, Trade
+from fillbook.mt5.model import Account, OpenPosition, Trade
 from fillbook.mt5.records import Loaded
+from fillbook.mt5.standing import standing
 from fillbook.mt5.trades import Derived
-from fillbook.mt5.words import CashBucket, CashState, DealType, IdentityQuality, LedgerState, MarginMode, TradeStatus
+from fillbook.mt5.words import CashBucket, CashState, DealType, IdentityQuality, LedgerState, TradeStatus
 from fillbook.runtime.db import Tx
 from fillbook.runtime.errors import Conflict
 from fillbook.runtime.sql import load_queries
@@ -37,64 +38,11 @@ CALL_FILLS: Final = 1_000
 
 
 @frozen
-class Standing:
-    """How an account stands to its book. ``terms`` None: margin mode or currency are not known, or are not what the book was
-    opened with (``has_changed``): nothing is booked. ``is_opening``: the book is opened now.
-    """
-
-    terms: Terms | None
-    is_opening: bool = False
-    has_changed: bool = False
-
-
-@frozen
 class Told:
     """What the ledger was told. ``trades``: the rows with the state of their fills; ``partitions`` of the outbox."""
 
     trades: tuple[Trade, ...]
     partitions: tuple[int, ...] = ()
-
-
-def standing(account: Account, info: Info | None, symbols: Mapping[str, Any]) -> Standing:
-    """Whether the account's book may be told, by what is stored of it and what it says of itself now."""
-    mode, currency = account.margin_mode, account.currency
-    told_mode, told_currency = (None, None) if info is None else (info.margin_mode, info.currency)
-    was_open = mode is not None and currency is not None
-    if was_open and (
-        (told_mode is not None and (told_mode == MarginMode.HEDGING) != (mode == MarginMode.HEDGING))
-        or (told_currency is not None and told_currency != currency)
-    ):
-        return Standing(terms=None, has_changed=True)
-    mode, currency = _mode(mode, info), (told_currency if currency is None else currency)
-    if mode is None or currency is None:
-        return Standing(terms=None)
-    terms = Terms(
-        server=account.server,
-        login=account.login,
-        currency=currency,
-        is_hedging=mode == MarginMode.HEDGING,
-        symbols=symbols,
-    )
-    return Standing(terms=terms, is_opening=not was_open)
-
-
-def _mode(known: int | None, info: Info | None) -> int | None:
-    """The margin mode: as it is known, as it is told, else hedging.
-
-    The three-endpoint service does not tell it. A book whose lots are named by positions is right for netting too, where a symbol
-    has one position at a time; the other way round it would be wrong for good.
-    """
-    if known is not None or info is None:
-        return known
-    return MarginMode.HEDGING if info.margin_mode is None else info.margin_mode
-
-
-def fixed(account: Account, info: Info) -> Info:
-    """An account's figures with the mode and the currency that its book was or is opened with; others are told, not stored."""
-    stands = standing(account, info, {})
-    if stands.has_changed:
-        return replace(info, margin_mode=account.margin_mode, currency=account.currency)
-    return info if stands.terms is None else replace(info, margin_mode=_mode(account.margin_mode, info))
 
 
 def open_book(tx: Tx, account: Account, terms: Terms, now: datetime) -> None:

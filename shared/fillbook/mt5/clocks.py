@@ -7,12 +7,15 @@ Source: mt5 specification, 6.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from fillbook.mt5.model import ServerRule, Window
-from fillbook.mt5.server_time import is_repeated, second_passes, to_utc
+from fillbook.mt5.model import Head, ServerRule, Window
+from fillbook.mt5.records import Claimed
+from fillbook.mt5.server_time import is_repeated, measured, second_passes, to_utc
 from fillbook.mt5.windows import HOUR_MSC
+from fillbook.mt5.words import ZoneState
 
 _QUARTER_MSC: Final = 15 * 60 * 1000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,3 +67,11 @@ class ServerClock:
 
     def _offset(self, msc: int, *, is_second: bool) -> int:
         return msc - (to_utc(self.rule, msc, is_second_pass=is_second) - _EPOCH) // _MILLISECOND
+
+
+def rule_of(claimed: Claimed, head: Head) -> ServerRule:
+    """The rule that holds for an answer: what is known, or, of a server that nobody measured, what the answer shows."""
+    if claimed.is_rule_measured or head.server_time_msc is None or claimed.rule.zone_state is not ZoneState.PROVISIONAL:
+        return claimed.rule
+    found = measured(claimed.rule.server, head.server_time_msc, head.as_of)
+    return claimed.rule if found is None else replace(found, bonus_bucket=claimed.rule.bonus_bucket)

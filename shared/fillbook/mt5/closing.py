@@ -15,9 +15,8 @@ from typing import Final
 
 from fillbook.mt5 import history
 from fillbook.mt5.cash import cash_operation
-from fillbook.mt5.clocks import ServerClock
+from fillbook.mt5.clocks import ServerClock, rule_of
 from fillbook.mt5.deals import Stored, effect_of, is_odd, standing
-from fillbook.mt5.fetching import rule_of
 from fillbook.mt5.heard import Answers, Needs, Read
 from fillbook.mt5.model import (
     AccountState,

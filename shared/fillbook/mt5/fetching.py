@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Final, Protocol
 
 from fillbook.mt5 import server_time, windows
+from fillbook.mt5.clocks import rule_of
 from fillbook.mt5.desk import Time
 from fillbook.mt5.faults import FINAL, TEXTS, Retries
 from fillbook.mt5.heard import Answers, Needs, Read, StepNote
@@ -23,7 +24,6 @@ from fillbook.mt5.model import (
     Head,
     Instance,
     PairedTrade,
-    ServerRule,
     ServiceFailure,
     Snapshot,
     StepFailure,
@@ -34,7 +34,7 @@ from fillbook.mt5.model import (
 from fillbook.mt5.records import Claimed
 from fillbook.mt5.sources import ReadsAccount, ReadsSymbols
 from fillbook.mt5.terms import Limits
-from fillbook.mt5.words import POSITION_READS_MAX, SYMBOLS_MAX, CashState, Code, Step, ZoneState
+from fillbook.mt5.words import POSITION_READS_MAX, SYMBOLS_MAX, CashState, Code, Step
 
 POSITION_PAGES_MAX: Final = 5
 """Pages of one position's life; a longer one is left to the windows."""
@@ -332,14 +332,6 @@ class _Pages:
             was_kept=self._was_kept,
             rows=self.kept_rows + len(self._tickets),
         )
-
-
-def rule_of(claimed: Claimed, head: Head) -> ServerRule:
-    """The rule that holds for an answer: what is known, or, of a server that nobody measured, what the answer shows."""
-    if claimed.is_rule_measured or head.server_time_msc is None or claimed.rule.zone_state is not ZoneState.PROVISIONAL:
-        return claimed.rule
-    found = server_time.measured(claimed.rule.server, head.server_time_msc, head.as_of)
-    return claimed.rule if found is None else replace(found, bonus_bucket=claimed.rule.bonus_bucket)
 
 
 def _failure(code: Code) -> StepFailure:

@@ -146,3 +146,14 @@ class Answers:
     def is_paired(self) -> bool:
         """Whether the service tells trades instead of deals."""
         return any(read.is_paired for read in self.reads)
+
+
+def emptied(heard: Answers) -> Answers:
+    """The answers without anything that came."""
+    return Answers(
+        claimed=heard.claimed,
+        started_at=heard.started_at,
+        started=heard.started,
+        failures=heard.failures,
+        notes=heard.notes,
+    )

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
-from fillbook.mt5 import booking, bookkeeping, history, windows
+from fillbook.mt5 import bookkeeping, history, windows
 from fillbook.mt5.cash import CashCheck
 from fillbook.mt5.closing import Settled, open_gaps
 from fillbook.mt5.heard import Answers
 from fillbook.mt5.history import state_digest
 from fillbook.mt5.ids import log_id
 from fillbook.mt5.records import Loaded, Outcome, Unchanged
+from fillbook.mt5.standing import standing
 from fillbook.mt5.terms import Terms
+from fillbook.mt5.trades import Urgency
 from fillbook.mt5.words import BackfillState, CashResult, CashState, ConnectionStatus, SyncStatus, TradeStatus
+
+_URGENT: Final = frozenset({Urgency.NOW, Urgency.PENDING})
+"""What was read before in vain is asked for again once an hour, and an hour's first answer is always taken in."""
 
 
 def is_new_hour(last: datetime | None, now: datetime) -> bool:
@@ -87,7 +93,7 @@ def digest(loaded: Loaded, settled: Settled, heard: Answers) -> bytes | None:
         or (settled.proven.missed is None and loaded.missed)
         or settled.state.backfill_state not in (BackfillState.DONE, BackfillState.BLOCKED)
         or any(one.status is TradeStatus.CLOSE_PENDING for one in left.values())
-        or any(one.agrees is False or one.reading is not None for one in settled.derived)
-        or booking.standing(loaded.account, heard.info, {}).has_changed
+        or any(one.agrees is False or (one.reading in _URGENT and not heard.is_paired) for one in settled.derived)
+        or standing(loaded.account, heard.info, {}).has_changed
     )
     return None if waits else _digest(plain)
