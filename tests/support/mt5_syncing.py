@@ -44,14 +44,12 @@ BOOKED = ("ledger.fills", "ledger.execution_actions", "ledger.positions", "ledge
 class Syncing(World):
     """A room with accounts of a fake broker. Time is the fake's clock; each run is a slot of its own, five minutes later."""
 
-    def __init__(self, db: Database, desk: Database, query: Query, *, request_seconds: float = 10.0) -> None:
+    def __init__(self, db: Database, desk: Database, query: Query) -> None:
         super().__init__(db, desk, query)
         self.fake = Mt5Fake(clock=FixedClock(BEGIN))
         self.fake.add_server(SERVER)
         self.waits: list[float] = []
-        hooks = Hooks(jitter=lambda: 0.0, sleep=self._wait)
-        keys = Keys(api_key=SecretStr(self.fake.api_key))
-        self.service = Mt5Service(keys, now=self.fake.clock, hooks=hooks, request_seconds=request_seconds)
+        self.service = self.service_of()
         self.time = RealTime(self.fake.clock)
         self.limits = Limits()
         self.kind = ContractKind.V1
@@ -59,6 +57,12 @@ class Syncing(World):
         self.degraded: frozenset[str] = frozenset()
         self.crashes: list[BaseException] = []
         self.sync_run = ""
+
+    def service_of(self, request_seconds: float = 10.0) -> Mt5Service:
+        """The adapter, with a patience of its own; its pauses are noted, not kept."""
+        hooks = Hooks(jitter=lambda: 0.0, sleep=self._wait)
+        keys = Keys(api_key=SecretStr(self.fake.api_key))
+        return Mt5Service(keys, now=self.fake.clock, hooks=hooks, request_seconds=request_seconds)
 
     def _wait(self, seconds: float) -> None:
         self.waits.append(seconds)

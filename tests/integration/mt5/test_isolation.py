@@ -53,6 +53,8 @@ VIEWS = (
     "fleet_freshness",
     "account_trades",
     "ledger_differences",
+    "v_account_runs",
+    "v_account_states",
 )
 ALWAYS_EMPTY = {"account_removals"}
 

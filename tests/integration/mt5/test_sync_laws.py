@@ -86,9 +86,12 @@ def told(syncing: Syncing, account: str) -> dict[str, Any]:
 def settle(syncing: Syncing, name: str, account: str) -> None:
     """Run until nothing waits any more, and hold everything against the truth."""
     syncing.fake.clear_faults()
-    for _ in range(7):  # a gap that the first, late answer left is read for three times, then the history is anchored anew
+    for _ in range(12):  # a gap that a late first answer left is read for three times, then the history is anchored anew
         (worked,) = syncing.run(account)
         assert worked.status is SyncStatus.SUCCESS, (worked.error_message, syncing.crashes)
+        if worked.is_unchanged:
+            break
+    assert worked.is_unchanged
     syncing.check_truth(account, name)
     syncing.check_money(account)
 
