@@ -126,10 +126,11 @@ def test_a_look_up_of_the_hot_path_uses_the_index_that_is_named_for_it(crowded: 
     assert f"using {index} " in plan(crowded, text, **params) or f"on {index}" in plan(crowded, text, **params)
 
 
-def test_a_page_of_the_journal_comes_by_its_key(crowded: Database) -> None:
+def test_a_page_of_the_journal_comes_by_an_index_of_its_account(crowded: Database) -> None:
     values = {"account_id": some_account(crowded), "rows_max": 100}
     assert "deals_pk" in plan(crowded, store.QUERIES["deals_page"].text, **values, after_ticket=9, after_revision=1)
-    assert "trades_pk" in plan(crowded, store.QUERIES["trades_page"].text, **values, after_position=9, after_episode=1)
+    text = plan(crowded, store.QUERIES["trades_page"].text, **values, after_position=9, after_episode=1)
+    assert "trades_pk" in text or "trades_account_page_ix" in text  # a handful is sorted, a book walks its key
 
 
 def scans(db: Database) -> int:
