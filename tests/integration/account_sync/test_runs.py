@@ -378,3 +378,30 @@ def test_a_run_that_loses_its_database_is_answered_and_may_be_taken_over(fleet: 
     assert (run["status"], run["error_code"]) == ("failed", "database_unavailable")
     answer = fleet.tick(NOW - timedelta(seconds=20))
     assert (answer["executionId"], answer["successCount"]) == (str(run["run_id"]), 2)
+
+
+def test_a_published_limit_defers_accounts_and_counts_no_failure(fleet: Fleet) -> None:
+    fleet.fleet(12)
+    fleet.fake.add_instance("default", requests_per_minute=20)
+    answer = fleet.tick(mt5_account_budget_seconds=2, mt5_sessions_max=4)
+    assert answer["failureCount"] == answer["partialCount"] == 0
+    assert answer["deferredCount"] > 0
+    assert answer["successCount"] + answer["deferredCount"] == 12
+    assert fleet.fake.world.calls.most_in() <= 16
+    assert {row["sync_failure_count"] for row in fleet.query("select sync_failure_count from mt5.trading_accounts")} == {0}
+    assert fleet.query("select 1 from mt5.account_sync_state where lease_until > clock_timestamp()") == []
+
+
+def test_the_configured_service_is_written_down_and_an_operators_word_of_its_clock_stays(fleet: Fleet) -> None:
+    fleet.fleet(1)
+    fleet.query("update mt5.service_instances set epoch_clock = 'utc', base_url = 'http://127.0.0.1:1' returning 1")
+    assert fleet.call(mt5_sessions_max=7)["successCount"] == 1
+    (row,) = fleet.query("select base_url, sessions_max, epoch_clock::text as clock from mt5.service_instances")
+    assert (row["base_url"], row["sessions_max"], row["clock"]) == (fleet.fake.base_url, 7, "utc")
+
+
+def test_sessions_and_leases_are_given_back_at_the_end_of_a_run(fleet: Fleet) -> None:
+    fleet.fleet(12)
+    fleet.tick()
+    assert fleet.query("select 1 from mt5.session_slots where holder is not null") == []
+    assert fleet.query("select 1 from mt5.account_sync_state where lease_until > clock_timestamp()") == []
