@@ -296,3 +296,14 @@ def log_of(sync: str, account_id: str) -> str:
 def with_pages(limits: Limits, limit: int, pages_max: int = 20) -> Limits:
     """The limits with small pages."""
     return replace(limits, page_limit=limit, pages_max=pages_max)
+
+
+def traded(syncing: Syncing, name: str = "a") -> None:
+    """A deposit, a closed trade, an open one."""
+    syncing.does(name, "deposit", amount="10000.00")
+    syncing.later(minutes=1)
+    syncing.does(name, "open", symbol="EURUSD", side="buy", volume="1.00", price="1.10000", ref="one")
+    syncing.later(minutes=1)
+    syncing.does(name, "close", position="one", price="1.10100")
+    syncing.later(minutes=1)
+    syncing.does(name, "open", symbol="EURUSD", side="sell", volume="0.50", price="1.10200", ref="two")

@@ -14,8 +14,8 @@ from fillbook.runtime import clock
 from fillbook.runtime.sql import statement
 from fillbook.runtime.tx import Tx
 from fillbook.runtime.wire import Wire
-from tests.integration.mt5.test_sync_scenarios import both, traded
-from tests.support.mt5_syncing import Syncing
+from tests.integration.mt5.test_sync_scenarios import both
+from tests.support.mt5_syncing import Syncing, traded
 
 V1, V0 = ContractKind.V1, ContractKind.V0
 
