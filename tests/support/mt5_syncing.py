@@ -222,7 +222,7 @@ class Syncing(World):
         truth = self.fake.truth(name)
         told = {(one["position_id"], one["episode"]): one for one in truth["trades"]}
         found = {(one["position_id"], one["episode"]): one for one in self.trades(account_id)}
-        assert found.keys() == told.keys()
+        assert found.keys() == told.keys(), (found.keys(), told.keys())
         for key, trade in found.items():
             assert same_trade(trade, told[key]), (trade, told[key])
         operations = self.query(
@@ -232,7 +232,8 @@ class Syncing(World):
         assert cash == sorted((one["ticket"], one["kind"], Decimal(one["amount"])) for one in truth["cash"])
         account = self.row(account_id)
         assert account["balance"] == Decimal(truth["balance"])
-        assert [one for one in self.differences() if one["not_comparable"] is None] == []
+        differing = [one for one in self.differences() if one["not_comparable"] is None]
+        assert differing == [], differing
 
     def check_money(self, account_id: str) -> None:
         """Law 4: Σ net + Σ cash operations (credit apart) = balance - opening."""
@@ -263,7 +264,7 @@ class Syncing(World):
             )
         }
         held = {str(one["position_id"]): one["open_volume"] for one in self.trades(account_id) if one["open_volume"]}
-        assert lots == held
+        assert lots == held, (lots, held)
 
 
 def same_trade(found: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
