@@ -20,8 +20,7 @@ from fillbook.mt5.desk import Desk, DeskClosed, Time
 from fillbook.mt5.faults import TEXTS
 from fillbook.mt5.fetching import Fetching, Service
 from fillbook.mt5.heard import Answers, Needs, emptied
-from fillbook.mt5.model import Worked
-from fillbook.mt5.records import Claimed, StaleLease, Unchanged
+from fillbook.mt5.records import Claimed, StaleLease, Unchanged, Worked
 from fillbook.mt5.server_time import compared
 from fillbook.mt5.settling import Closing
 from fillbook.mt5.terms import Limits, Terms

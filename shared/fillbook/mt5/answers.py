@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from fillbook.mt5.model import Worked
+from fillbook.mt5.records import Worked
 from fillbook.mt5.runrecords import Result, Run, Totals
 from fillbook.mt5.words import RunMode, RunStatus, SyncStatus
 from fillbook.values import frozen

@@ -68,7 +68,7 @@ class Fetching:
             rule=claimed.rule,
         )
         self._attempts = 1
-        self.answers = Answers(claimed=claimed, started_at=time.now(), started=time.monotonic())
+        self.answers = Answers(claimed=claimed, started_at=self._time.now(), started=self._time.monotonic())
 
     def first(self, *, is_degraded: bool = False) -> Answers:
         """Snapshot, history, and the past where there is time for it. ``is_degraded``: the service said so; no history then."""

@@ -23,9 +23,9 @@ from fillbook.mt5.duetimes import due_until
 from fillbook.mt5.grounds import QUERIES, Grounds
 from fillbook.mt5.health import Found, Standing, ask_once
 from fillbook.mt5.limits import Limits
-from fillbook.mt5.model import Instance, Worked
+from fillbook.mt5.model import Instance
 from fillbook.mt5.pacing import Fits, Pace, account_budget
-from fillbook.mt5.records import Claimed
+from fillbook.mt5.records import Claimed, Worked
 from fillbook.mt5.runrecords import Result, Run
 from fillbook.mt5.sessions import RENEW_SECONDS, WAIT_SECONDS, Sessions
 from fillbook.mt5.supply import Supply, Ticket

@@ -18,8 +18,8 @@ from fillbook.mt5.clocks import rule_of
 from fillbook.mt5.closing import Settled
 from fillbook.mt5.desk import Time
 from fillbook.mt5.heard import Answers, Needs, emptied
-from fillbook.mt5.model import ServerRule, Trade, Worked
-from fillbook.mt5.records import AccountUpdate, AccountWork, Loaded
+from fillbook.mt5.model import ServerRule, Trade
+from fillbook.mt5.records import AccountUpdate, AccountWork, Loaded, Worked
 from fillbook.mt5.server_time import compared
 from fillbook.mt5.standing import fixed, standing
 from fillbook.mt5.terms import Terms
