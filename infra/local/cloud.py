@@ -102,7 +102,8 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, str], console: Con
         console.step("ready", "")
         if options.no_demo:
             cloud.clock.realtime()
-            _link(cloud, console)
+            if overrides.keys().isdisjoint(DISCORD_WEBHOOKS):  # a real Discord hears nothing of invented accounts
+                _link(cloud, console)
         else:
             status, last_line = _demo(cloud, console)
             if not options.once:
@@ -145,7 +146,8 @@ def _link(cloud: LocalCloud, console: Console) -> None:
     from infra.local import mt5_desk
 
     if mt5_desk.has_fleet(cloud.operator_environment):
-        count = mt5_desk.link_fleet(cloud.operator_environment, now=datetime.now(UTC))
+        now = datetime.now(UTC)
+        count = mt5_desk.link_fleet(cloud.operator_environment, now=now, since=now.date())
         console.step("mt5", f"{count} demo accounts linked")
 
 

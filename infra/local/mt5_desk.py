@@ -16,7 +16,7 @@ from fillbook.mt5.calls import AccountSyncFunction, OperatorConfig
 from fillbook.runtime.db import Database, Tx
 from infra.local import mt5_demo
 
-ADDRESS = "ACCOUNT_SYNC_URL"
+ADDRESS, FLEET = "ACCOUNT_SYNC_URL", "MT5_DEMO_URL"
 BROKERS = {mt5_demo.FX_SERVER: "Fillbook FX", mt5_demo.EXCHANGE_SERVER: "Fillbook Index"}
 
 
@@ -29,8 +29,8 @@ class Synced:
 
 
 def has_fleet(environment: Mapping[str, str]) -> bool:
-    """Whether the desk runs ``account_sync``."""
-    return ADDRESS in environment
+    """Whether the desk runs ``account_sync`` against the stand-in, which has the demo accounts."""
+    return ADDRESS in environment and FLEET in environment
 
 
 def link_fleet(environment: Mapping[str, str], *, now: datetime, since: date | None = None) -> int:

@@ -109,7 +109,7 @@ def operator_settings(manifest: Manifest, place: Place) -> dict[str, str]:
         "FILLBOOK_LOCAL_URL": place.control_url,
         "FILLBOOK_DESK_CLOCK": place.clock_path,
         "FILLBOOK_DESK_KEY": place.secrets["desk_key"],
-        **({"MT5_SERVICE_URL": place.mt5_url} if place.mt5_url else {}),
+        **_mt5_of_operators(place),
         **{f"{name.upper()}_URL": place.urls[name] for name in OPERATOR_SPEAKS_TO if name in place.urls},
         **{
             f"{name.upper()}_AUDIENCE": audience(manifest.functions[name])
@@ -117,6 +117,13 @@ def operator_settings(manifest: Manifest, place: Place) -> dict[str, str]:
             if name in place.urls and name in manifest.functions
         },
     }
+
+
+def _mt5_of_operators(place: Place) -> dict[str, str]:
+    """Where MT5 accounts are read; ``MT5_DEMO_URL`` beside it means that it is the stand-in, whose accounts may be linked."""
+    if "MT5_SERVICE_URL" in place.overrides:
+        return {"MT5_SERVICE_URL": place.overrides["MT5_SERVICE_URL"]}
+    return {"MT5_SERVICE_URL": place.mt5_url, "MT5_DEMO_URL": place.mt5_url} if place.mt5_url else {}
 
 
 def _local(place: Place) -> dict[str, str]:

@@ -39,14 +39,21 @@ class Limits:
     def __init__(self, db: Database, desk: Desk) -> None:
         self._db, self._desk = db, desk
         self._allowances: dict[str, Allowance] = {}
+        self._sizes: dict[str, int] = {}
         self._thread = threading.local()
 
     def publish(self, instance_key: str, per_minute: int | None) -> None:
         """An instance allows so many requests a minute; None: as many as one likes."""
-        if per_minute is not None:
-            size = bucket(per_minute)
+        if per_minute is not None and self._sizes.get(instance_key) != bucket(per_minute):
+            size = self._sizes[instance_key] = bucket(per_minute)
             tokens = _Tokens(self._db, self._desk, instance_key, size)
             self._allowances[instance_key] = Allowance(tokens, block=min(size, BLOCK))
+
+    def count(self, instance_key: str, deadline: float) -> None:
+        """A request was made before anybody knew of a limit: it counts all the same, if a token comes in time."""
+        allowance = self._allowances.get(instance_key)
+        if allowance is not None:
+            allowance.take(deadline)
 
     def begin(self, deadline: float) -> None:
         """This thread works on an account until ``deadline`` (monotonic): it waits for a token no longer."""

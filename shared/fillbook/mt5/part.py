@@ -39,6 +39,7 @@ from fillbook.values import frozen
 
 HEARTBEAT_SECONDS: Final = 15
 TELL_SECONDS: Final = 5
+COUNT_SECONDS: Final = 1
 Groups = Iterable[tuple[str, str]]
 """Pairs of instance and server."""
 
@@ -149,6 +150,8 @@ class Part:
         found = ask_once(self._speaker, instance, row, rules=config.breaker_rules, now=now, deadline=deadline)
         told = None if found.health is None else found.health.requests_per_minute
         self._limits.publish(key, published_limit(instance.rate_per_minute, told, found.contract(instance)))
+        if instance.rate_per_minute is None and found.code is not Code.BREAKER_OPEN:
+            self._limits.count(key, self._time.monotonic() + COUNT_SECONDS)
         if found.standing is not Standing.HEALTHY:
             code = None if found.code is None else found.code.value
             self._log.warning(

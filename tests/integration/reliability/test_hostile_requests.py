@@ -80,7 +80,7 @@ def test_check_25_a_hostile_body_is_refused_by_name_on_every_route(every: Desk, 
         if 400 <= answer.status_code < 500:
             told = answer.get_json()
             assert str(slug_of(told)).replace("_", "").isalnum(), told
-            assert set(told) <= {"ok", "reason", "field"} or set(told) == {"success", "error"}, "a refusal says a word, not a text"
+            assert set(told) <= {"ok", "reason", "field"} or set(told) == {"success", "error"}, "a refusal says a word, no text"
     assert booked(query) == [{"n": 0}]
 
 
