@@ -20,12 +20,12 @@ from fillbook.mt5.records import (
     CashAsked,
     CashCheckRow,
     Gap,
-    MissedDeal,
     Outcome,
     Skipped,
     Unchanged,
     Wanted,
 )
+from fillbook.mt5.revisions import Missed
 from fillbook.mt5.runrecords import Shard, Totals
 from fillbook.runtime.db import Call
 from tests.support.mt5_world import deal, info, link, trade, version
@@ -92,7 +92,7 @@ WORK = AccountWork(
         )
     ],
     cash_check=CashCheckRow(checked_at=NOW, balance=Decimal(1), expected=None, gap=None, result=words.CashResult.OK),
-    missed=[MissedDeal(deal_ticket=1, first_missed_at=NOW, reads=1)],
+    missed=[Missed(deal_ticket=1, first_missed_at=NOW, reads=1)],
     gaps_opened=[GAP],
     gaps_closed=[GAP],
     symbols=[FACTS],

@@ -38,7 +38,7 @@ PARAMETERS = {
     "job_id": NOBODYS_ID,
     "quarantine_id": NOBODYS_ID,
     "trade_id": NOBODYS_ID,
-    "account": "U1234567",
+    "account": NOBODYS_ID,
 }
 # what a person sends; the bodies of schedules, pushes and charts follow from the manifest
 BODIES = {

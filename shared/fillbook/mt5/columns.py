@@ -6,7 +6,6 @@ become NULL. Numbers travel as text and come back as Decimal; ids are JSON integ
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -32,9 +31,9 @@ from fillbook.mt5.records import (
     Claimed,
     CountedDeal,
     Gap,
-    MissedDeal,
     Outcome,
 )
+from fillbook.mt5.revisions import Missed, content_hash
 from fillbook.mt5.runrecords import Run, Shard, Totals
 from fillbook.mt5.words import (
     BackfillState,
@@ -111,16 +110,6 @@ def due_text(at: datetime) -> datetime | str:
     return "-infinity" if at == LONG_AGO else "infinity" if at == NEVER else at
 
 
-def content_hash(deal: Deal) -> bytes:
-    """Hash of what the broker said of a deal; equal for equal numbers, however they are written. ``extra`` stays outside."""
-    parts = []
-    for name in (*_DEAL, "time_msc"):
-        value = getattr(deal, name)
-        if name != "extra":
-            parts.append("" if value is None else str(value.normalize() if isinstance(value, Decimal) else value))
-    return hashlib.sha256("\x1f".join(parts).encode()).digest()
-
-
 # --- documents --------------------------------------------------------------------------------------------------------
 
 
@@ -165,7 +154,7 @@ def check_row(check: CashCheckRow) -> Row:
     }
 
 
-def missed_row(one: MissedDeal) -> Row:
+def missed_row(one: Missed) -> Row:
     """A deal that is missing."""
     return {"deal_ticket": one.deal_ticket, "first_missed_at": one.first_missed_at, "reads": one.reads}
 
@@ -313,9 +302,9 @@ def gap_of(row: Mapping[str, Any]) -> Gap:
     return Gap(from_msc=row["from_msc"], to_msc=row["to_msc"], opened_at=instant(row["opened_at"]), cause=GapCause(row["cause"]))
 
 
-def missed_of(row: Mapping[str, Any]) -> MissedDeal:
+def missed_of(row: Mapping[str, Any]) -> Missed:
     """A deal that was missing before."""
-    return MissedDeal(deal_ticket=row["deal_ticket"], first_missed_at=instant(row["first_missed_at"]), reads=row["reads"])
+    return Missed(deal_ticket=row["deal_ticket"], first_missed_at=instant(row["first_missed_at"]), reads=row["reads"])
 
 
 def check_of(row: Mapping[str, Any] | None) -> CashCheckRow | None:

@@ -102,7 +102,3 @@ update mt5.session_slots
                     where k.instance_key = :instance_key and k.holder = :holder::uuid
                     order by k.slot_no desc
                     limit :count::int)
-
--- name: tokens_forgotten
--- Drop tokens that came back long ago.
-delete from mt5.rate_tokens where slot_second < :before

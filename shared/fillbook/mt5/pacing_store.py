@@ -145,11 +145,6 @@ def pause(tx: Tx, instance_key: str, *, until: float) -> None:
     tx.execute(QUERIES["tokens_emptied"], instance_key=instance_key, slot_second=second, emptied=tokens.EMPTIED)
 
 
-def forget_tokens(tx: Tx, *, now: float) -> int:
-    """Drop tokens of more than two minutes ago; returns how many rows went."""
-    return tx.execute(QUERIES["tokens_forgotten"], before=tokens.oldest_counted(now) - tokens.SPAN_SECONDS)
-
-
 def _move(tx: Tx, instance_key: str, moves: Mapping[int, int]) -> None:
     tx.execute(QUERIES["tokens_moved"], instance_key=instance_key, seconds=list(moves), changes=list(moves.values()))
 

@@ -19,7 +19,7 @@ from fillbook.mt5.deals import Stored, money_of, standing
 from fillbook.mt5.heard import Answers, Read
 from fillbook.mt5.history import CashStep, Gap, after_check
 from fillbook.mt5.model import AccountState, Deal, DealVersion
-from fillbook.mt5.records import CashCheckRow, CashFound, Loaded, MissedDeal
+from fillbook.mt5.records import CashCheckRow, CashFound, Loaded
 from fillbook.mt5.revisions import Missed, is_gone, missed, withdraw
 from fillbook.mt5.words import BackfillState, CashBucket, CashResult, CashState, DealType, GapCause
 from fillbook.values import frozen
@@ -37,7 +37,7 @@ class Proven:
     check_row: CashCheckRow | None
     step: CashStep | None
     withdrawn: tuple[DealVersion, ...]
-    missed: tuple[MissedDeal, ...] | None
+    missed: tuple[Missed, ...] | None
     explained: bool
     state: AccountState
 
@@ -72,7 +72,7 @@ def prove(loaded: Loaded, heard: Answers, before: Mapping[int, Stored], versions
         check_row=_row(checked, heard.info.balance, loaded.last_check, now),
         step=step,
         withdrawn=withdrawn,
-        missed=None if absent is None else tuple(_missed_row(one) for one in absent.values()),
+        missed=None if absent is None else tuple(absent.values()),
         explained=explained,
         state=_judged(state, checked, step),
     )
@@ -277,14 +277,7 @@ def _missed(loaded: Loaded, heard: Answers, after: Mapping[int, Stored], now: da
         return None
     tickets = frozenset().union(*(read.tickets for read in complete), (deal.deal_ticket for deal in heard.deals))
     stored = [after[ticket] for ticket in loaded.missing if ticket in after]
-    found = {
-        one.deal_ticket: Missed(deal_ticket=one.deal_ticket, first_missed_at=one.first_missed_at, reads=one.reads)
-        for one in loaded.missed
-    }
+    found = {one.deal_ticket: one for one in loaded.missed}
     for read in complete:
         found = missed(stored, tickets, read.window, found, now)
     return found
-
-
-def _missed_row(one: Missed) -> MissedDeal:
-    return MissedDeal(deal_ticket=one.deal_ticket, first_missed_at=one.first_missed_at, reads=one.reads)

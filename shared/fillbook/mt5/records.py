@@ -23,6 +23,7 @@ from fillbook.mt5.model import (
     Trade,
     Window,
 )
+from fillbook.mt5.revisions import Missed
 from fillbook.mt5.words import (
     CashResult,
     Code,
@@ -152,15 +153,6 @@ class CashFound:
 
 
 @frozen
-class MissedDeal:
-    """A stored deal that complete reads of its time no longer hold: since when, and how many of them."""
-
-    deal_ticket: int
-    first_missed_at: datetime
-    reads: int
-
-
-@frozen
 class Gap:
     """A span of the server clock whose deals are not proven whole; (``from_msc``, ``opened_at``) is its key in the account."""
 
@@ -198,7 +190,7 @@ class Loaded:
     deals: tuple[DealVersion, ...]
     trades: tuple[Trade, ...]
     missing: tuple[int, ...]
-    missed: tuple[MissedDeal, ...]
+    missed: tuple[Missed, ...]
     clocks: Mapping[int, int]
     gaps: tuple[Gap, ...]
     last_check: CashCheckRow | None
@@ -266,7 +258,7 @@ class AccountWork:
     cash_operations: Sequence[CashOperation] = ()
     cash_removed: Sequence[int] = ()
     cash_check: CashCheckRow | None = None
-    missed: Sequence[MissedDeal] | None = None
+    missed: Sequence[Missed] | None = None
     gaps_opened: Sequence[Gap] = ()
     gaps_closed: Sequence[Gap] = ()
     symbols: Sequence[SymbolFacts] = ()
@@ -301,3 +293,6 @@ class Skipped:
     outcome: Outcome
     lease_token: int | None = None
     next_due_at: datetime | None = None
+
+
+# --- how an account's run ended ---------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ import pytest
 
 from fillbook.mt5 import ids, runstore, store
 from fillbook.mt5.model import CashOperation, SymbolFacts, Window
-from fillbook.mt5.records import NEVER, CashAsked, CashCheckRow, Gap, MissedDeal, StaleLease, Wanted
+from fillbook.mt5.records import NEVER, CashAsked, CashCheckRow, Gap, StaleLease, Wanted
+from fillbook.mt5.revisions import Missed
 from fillbook.mt5.words import (
     BackfillState,
     CashKind,
@@ -54,7 +55,7 @@ def test_what_is_written_of_an_account_is_what_is_read_back(world: World) -> Non
         cash_state=CashState.OK,
     )
     gap = Gap(from_msc=1, to_msc=2, opened_at=NOW, cause=GapCause.CASH)
-    missed = MissedDeal(deal_ticket=5, first_missed_at=NOW, reads=2)
+    missed = Missed(deal_ticket=5, first_missed_at=NOW, reads=2)
     facts = SymbolFacts(
         server="Alpha-Demo",
         symbol="EURUSD",
@@ -105,7 +106,7 @@ def test_the_same_work_twice_changes_no_row_of_what_is_derived(world: World) -> 
         "deals": [version(deal(1)), version(deal(2, 77))],
         "trades": [trade(account, 77)],
         "cash_operations": [operation],
-        "missed": [MissedDeal(deal_ticket=5, first_missed_at=NOW, reads=2)],
+        "missed": [Missed(deal_ticket=5, first_missed_at=NOW, reads=2)],
         "symbols": [
             SymbolFacts(
                 server="Alpha-Demo", symbol="X", symbol_norm="X", contract_size=Decimal("10.0"), digits=None, currency_profit=None

@@ -10,7 +10,8 @@ import pytest
 
 from fillbook.mt5 import deskstore
 from fillbook.mt5.model import CashOperation
-from fillbook.mt5.records import CashCheckRow, Gap, MissedDeal
+from fillbook.mt5.records import CashCheckRow, Gap
+from fillbook.mt5.revisions import Missed
 from fillbook.mt5.words import CashKind, CashResult, Code, GapCause, SyncStatus
 from fillbook.runtime.db import ConstraintViolated, Database, DatabaseFailed, Settings, driver_connection
 from fillbook.runtime.sql import statement
@@ -80,7 +81,7 @@ def fill(world: World, account: str) -> None:
         cash_operations=[one],
         cash_check=CashCheckRow(checked_at=NOW, balance=Decimal(1), expected=None, gap=None, result=CashResult.OK),
         gaps_opened=[Gap(from_msc=msc(NOW), to_msc=msc(NOW), opened_at=NOW, cause=GapCause.CASH)],
-        missed=[MissedDeal(deal_ticket=2, first_missed_at=NOW, reads=1)],
+        missed=[Missed(deal_ticket=2, first_missed_at=NOW, reads=1)],
         outcome=world.outcome(account, status=SyncStatus.FAILED, error_code=Code.TIMEOUT),
     )
     world.apply(work)

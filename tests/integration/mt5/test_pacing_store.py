@@ -9,14 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-import pytest
-
 from fillbook.mt5 import pacing_store, tokens
 from fillbook.mt5.breaker import Evidence, Kind, Row, Rules
 from fillbook.mt5.words import BreakerState, Code
 from fillbook.runtime.db import Database, Tx
 from tests.conftest import OpenDatabase
-from tests.support.mt5_pacing_tables import make_tables
 
 NOW = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
 EPOCH = NOW.timestamp()
@@ -24,11 +21,6 @@ RULES = Rules()
 KEY = "broker:Alpha-Live"
 
 Query = Callable[..., list[dict[str, Any]]]
-
-
-@pytest.fixture(autouse=True)
-def _tables(db: Database) -> None:
-    make_tables(db)
 
 
 def at_once(open_database: OpenDatabase, count: int, work: Callable[[Tx, int], Any], processes: int = 2) -> list[Any]:
@@ -89,14 +81,6 @@ def test_a_429_empties_the_bucket_for_everybody_until_it_is_over(db: Database) -
         pacing_store.pause(tx, "default", until=EPOCH + 20)
         assert pacing_store.reserve(tx, "default", {}, size=80, wanted=10, now=EPOCH + 19.9).tokens == 0
         assert pacing_store.reserve(tx, "default", {}, size=80, wanted=10, now=EPOCH + 20).tokens == 10
-
-
-def test_tokens_of_long_ago_are_forgotten_and_no_others(db: Database, query: Query) -> None:
-    with db.transaction() as tx:
-        for seconds in (-200, -119, 0):
-            pacing_store.reserve(tx, "default", {}, size=80, wanted=10, now=EPOCH + seconds)
-        assert pacing_store.forget_tokens(tx, now=EPOCH) == 1
-    assert len(query("select 1 as one from mt5.rate_tokens")) == 2
 
 
 def test_a_token_that_was_forgotten_meanwhile_is_taken_back_from_nobody(db: Database, query: Query) -> None:

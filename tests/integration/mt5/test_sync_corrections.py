@@ -220,3 +220,32 @@ def test_credits_and_bonuses_stay_out_of_the_balance_where_the_server_says_so(sy
     row = syncing.row(account)
     assert (row["cash_state"], row["opening_proven"]) == ("ok", True)
     syncing.check_money(account)
+
+
+def test_34_a_late_deal_opens_a_gap_that_the_overlap_closes(syncing: Syncing) -> None:
+    account = syncing.account()
+    syncing.does("a", "deposit", amount="10000.00")
+    syncing.does("a", "open", symbol="EURUSD", side="buy", volume="1.00", price="1.10000", ref="p")
+    syncing.later(hours=1)
+    syncing.good(account)
+    syncing.later(days=1)
+    syncing.good(account)
+    syncing.does("a", "close", position="p", price="1.10100", appears_at=syncing.now + timedelta(hours=20))
+    until = syncing.row(account)["history_until_msc"]
+    syncing.good(account)
+    assert syncing.row(account)["cash_state"] == "gap"
+    assert syncing.gaps(account, is_open=True) == ["cash"]
+    assert syncing.row(account)["history_until_msc"] == until
+    assert syncing.events() == ["history_gap_found"]
+    syncing.later(hours=20)
+    syncing.good(account)
+    assert (syncing.gaps(account, is_open=True), syncing.row(account)["cash_state"]) == ([], "ok")
+    assert syncing.events() == ["history_gap_found", "history_gap_closed"]
+    assert syncing.row(account)["history_until_msc"] > until
+    syncing.check_truth(account, "a")
+    day = syncing.query("select state from mt5.coverage_days where day = '2026-01-14'")
+    syncing.later(days=3)
+    syncing.good(account)
+    day = syncing.query("select state from mt5.coverage_days where day = '2026-01-15'")
+    assert day == [{"state": "proven"}]
+    assert syncing.breaks() == []
