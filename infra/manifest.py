@@ -109,7 +109,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A scheduled POST; ``cron`` is read in ``time_zone``, ``body`` is sent as JSON."""
+    """A scheduled POST; ``cron`` is read in ``time_zone``, ``body`` sent as JSON; retries wait ``retry_min_seconds`` or more."""
 
     name: str
     function: str
@@ -118,6 +118,7 @@ class Schedule:
     time_zone: str
     body: Mapping[str, Any]
     retries: int
+    retry_min_seconds: int = 5
     deadline_seconds: int
 
 

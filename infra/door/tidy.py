@@ -24,10 +24,15 @@ CARRIED = ("shared/fillbook/", "functions/")
 CONFIG, CLOCK = "shared/fillbook/runtime/config.py", "shared/fillbook/runtime/clock.py"
 # seconds of budgets, backoffs and deadlines, never an amount: the only modules where a float may be written
 TIMING = {
-    "runtime": ("clock", "db", "pool", "bodies", "outgoing", "auth", "pubsub"),
+    "runtime": ("clock", "db", "pool", "bodies", "outgoing", "watched", "auth", "pubsub"),
     "outbox": ("relay", "store"),
     "notify": ("answers", "pacing", "discord", "patience"),
     "ibkr": ("tws_rules", "tws_talk", "flex", "calls"),
+    "mt5": (
+        *("sources", "mt5_calls", "mt5_service", "pacing", "tokens", "allowance", "desk", "crew", "pacing_store"),
+        *("accounts", "fetching", "heard"),
+        *("grounds", "health", "limits", "sessions", "part", "dispatch", "runs", "shards", "worker"),
+    ),
 }
 TIMING_MODULES = frozenset(f"shared/fillbook/{room}/{name}.py" for room, names in TIMING.items() for name in names)
 # a library that is dear or dangerous, and the only places that may import it
@@ -50,7 +55,21 @@ CLOCK_READERS = frozenset(
 ROOM_SCHEMAS = {"snapshot": ("metrics", "utils_statistics")}
 SCHEMAS = ("signal", "ledger", "ibkr", "mt5", "metrics", "utils_statistics", "replay", "outbox", "notify", "tracker", "ops")
 # views that carry no v_ because their own specification fixes the name
-FLAT_VIEWS = frozenset({"ledger.trades", "ledger.trade_events"})
+FLAT_VIEWS = frozenset({"ledger.trades", "ledger.trade_events"}) | {
+    f"mt5.{name}"
+    for name in (
+        "recent_sync_executions",
+        "account_success_24h",
+        "accounts_with_failures",
+        "sync_performance_by_hour",
+        "recent_sync_failures",
+        "account_sync_health",
+        "coverage_days",
+        "fleet_freshness",
+        "account_trades",
+        "ledger_differences",
+    )
+}
 BANNED_NAMES = frozenset({"utils.py", "helpers.py", "common.py", "misc.py"})
 SQL_CLOCK = re.compile(r"\bnow\s*\(|\bcurrent_(?:date|timestamp|time)\b|\blocaltime(?:stamp)?\b", re.IGNORECASE)
 SQL_TABLE = re.compile(r"\b(?:from|join|into|update|using|truncate|table)\s+(?:only\s+)?(\w+)\.(\w+)(\s*\()?", re.IGNORECASE)
@@ -210,7 +229,7 @@ def shells(source: Source) -> Iterator[str]:
 
 def queries(source: Source) -> Iterator[str]:
     """A room's statements touch its own tables and other rooms' views."""
-    match = re.fullmatch(r"shared/fillbook/(\w+)/queries\.sql", source.path)
+    match = re.fullmatch(r"shared/fillbook/(\w+)/\w+\.sql", source.path)
     if match is None:
         return
     own = ROOM_SCHEMAS.get(match[1], (match[1],))

@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from infra.local.console import Console
@@ -101,6 +102,8 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, str], console: Con
         console.step("ready", "")
         if options.no_demo:
             cloud.clock.realtime()
+            if overrides.keys().isdisjoint(DISCORD_WEBHOOKS):  # a real Discord hears nothing of invented accounts
+                _link(cloud, console)
         else:
             status, last_line = _demo(cloud, console)
             if not options.once:
@@ -138,9 +141,24 @@ def _demo(cloud: LocalCloud, console: Console) -> tuple[int, str]:
     return (0 if summary.is_proven else 1), json.dumps(summary.document())
 
 
+def _link(cloud: LocalCloud, console: Console) -> None:
+    """The demo fleet of MT5 accounts, which the schedule reads from now on."""
+    from infra.local import mt5_desk
+
+    if mt5_desk.has_fleet(cloud.operator_environment):
+        now = datetime.now(UTC)
+        count = mt5_desk.link_fleet(cloud.operator_environment, now=now, since=now.date())
+        console.step("mt5", f"{count} demo accounts linked")
+
+
 def _show(cloud: LocalCloud, console: Console) -> None:
     console.line()
     console.links(links(cloud))
+    if "account_sync" in cloud.functions:
+        from infra.local import mt5_desk
+
+        console.line("\nSync all MT5 accounts now:")
+        console.line(mt5_desk.curl(cloud.operator_environment))
 
 
 def _wait(cloud: LocalCloud, console: Console) -> None:

@@ -23,6 +23,7 @@ import aiohttp
 
 from fillbook.calendar import NEW_YORK, Session, calendar
 from infra.door.operators import home as home_folder
+from infra.local import mt5_desk
 from infra.local.demo_day import invented_day, names_of
 from infra.local.desk import LocalCloud
 from infra.local.home import Home
@@ -121,7 +122,8 @@ def play(
     keeper_at: datetime | None = None,
 ) -> Summary:
     """Send ``minutes`` (``total`` receipts) on their own time, let the desk settle, and read back what came of it from ``since``
-    (default: the first bar) on. With ``keeper_at`` the desk clock goes on to that instant and the evening's audit is awaited.
+    (default: the first bar) on. With ``keeper_at`` the day ends with a sync of the MT5 accounts, then the desk clock goes on to
+    that instant and the evening's audit is awaited.
     """
     started = time.monotonic()
     operator = Operator(environment)
@@ -175,6 +177,8 @@ async def _send_and_settle(
         at = await _settle(control, operator, at)
         if operator.has_broker:
             at = await _settle(control, operator, await _sync_the_broker(control, operator, at))
+        if keeper_at is not None and mt5_desk.has_fleet(operator.environment):
+            at = await _settle(control, operator, await _sync_the_fleet(control, operator, at))
         if keeper_at is not None:
             at = max(at, keeper_at.astimezone(UTC))
             await control.set_clock(at)
@@ -199,6 +203,15 @@ async def _sync_the_broker(control: Control, operator: Operator, at: datetime) -
             at += timedelta(minutes=1)
             await control.set_clock(at)
             await asyncio.sleep(0.2)
+    return at
+
+
+async def _sync_the_fleet(control: Control, operator: Operator, at: datetime) -> datetime:
+    """Link the demo fleet of MT5 accounts and read its day. Linked before, it would be read at every fifth minute of the play."""
+    at += timedelta(minutes=1)
+    await control.set_clock(at)
+    await asyncio.to_thread(mt5_desk.link_fleet, operator.environment, now=at, since=at.date())
+    await asyncio.to_thread(mt5_desk.sync_all, operator.environment)
     return at
 
 
@@ -233,12 +246,20 @@ def told(summary: Summary, pages: Mapping[str, str]) -> str:
         f"  executions  {summary.executions} ({types})",
         f"  messages    {summary.messages} on Discord",
         *(f"  broker      {book}: {one['executions']} executions, {one['told']} told" for book, one in summary.broker.items()),
+        f"  MT5         {told_of_fleet(summary.mt5)}",
         f"  P&L         {money or 'nothing realized'}; {marks or 'nothing open'}",
         f"  audit       {verdict}",
         f"  took        {summary.seconds} s; the desk clock was {summary.clock}",
         *(f"  {name:<11} {url}" for name, url in pages.items()),
     ]
     return "\n".join(lines)
+
+
+def told_of_fleet(fleet: Mapping[str, int]) -> str:
+    """What became of the MT5 accounts."""
+    stored = f"{fleet['deals']:,} deals, {fleet['trades']:,} trades"
+    told_ones = f"{fleet['told']:,} of {fleet['executions']:,} executions told"
+    return f"{fleet['synced']} of {fleet['accounts']} accounts synced: {stored}, {told_ones}"
 
 
 def running(home: Home) -> tuple[Desk, dict[str, str]] | None:

@@ -35,6 +35,9 @@ TWS, TWS_CONTROL, FLEX, FLEX_STATEMENTS = "tws", "tws_control", "flex", "flex_st
 FLEX_SEND_PATH = "/AccountManagement/FlexWebService/SendRequest"
 BROKER = "execution_sync"
 """The function that speaks to the fakes of the broker; without it they are not started."""
+MT5 = "mt5"
+MT5_SPEAKERS = frozenset({"account_sync", "account_sync_shard"})
+"""The functions that speak to the fake MT5 service; without any of them it is not started."""
 STOP_GRACE_SECONDS = 5.0
 READY_SECONDS = 60.0
 HOST = "127.0.0.1"
@@ -161,6 +164,7 @@ class LocalCloud:
             discord_read_token=read_token,
             tws_port=self._ports.get(TWS, 0),
             flex_url=f"http://{HOST}:{self._ports[FLEX]}{FLEX_SEND_PATH}" if FLEX in self._ports else "",
+            mt5_url=f"http://{HOST}:{self._ports[MT5]}" if MT5 in self._ports else "",
             overrides=self._overrides,
             function_overrides=self._function_overrides,
         )
@@ -184,20 +188,26 @@ class LocalCloud:
         wiring.write(self.home.path / "wiring.json")
 
     def _probe(self, name: str) -> str:
-        path = {PUBSUB: "/_control", DISCORD: "/", TWS: "/_control/knobs"}.get(name, "/favicon.ico")  # not our functions' code
+        own = {PUBSUB: "/_control", DISCORD: "/", TWS: "/_control/knobs", MT5: "/_fake/clock"}
+        path = own.get(name, "/favicon.ico")  # not our functions' code
         return f"http://{HOST}:{self._ports[TWS_CONTROL if name == TWS else name]}{path}"
 
     def _broker(self) -> tuple[str, ...]:
-        return (TWS, FLEX) if BROKER in self.functions else ()
+        mt5 = () if MT5_SPEAKERS.isdisjoint(self.functions) else (MT5,)
+        return ((TWS, FLEX) if BROKER in self.functions else ()) + mt5
 
     def _broker_ports(self) -> tuple[str, ...]:
-        return (TWS, TWS_CONTROL, FLEX, FLEX_STATEMENTS) if BROKER in self.functions else ()
+        ports = {TWS: (TWS, TWS_CONTROL), FLEX: (FLEX, FLEX_STATEMENTS), MT5: (MT5,)}
+        return tuple(port for name in self._broker() for port in ports[name])
 
     def _start_broker(self, keeper: Keeper) -> None:
-        """Start the fake gateway and the fake web service, each with an account of its own."""
+        """Start the fake gateway and the fake web service, each with an account of its own; the fake MT5 service with many."""
+        clock = ["--clock", str(self.home.clock)]
+        if MT5 in self._ports:
+            command = [sys.executable, "infra.local.mt5", "--port", str(self._ports[MT5]), *clock]
+            keeper.start(self._program(MT5, command, {"MT5_SERVICE_API_KEY": self.secrets["mt5_key"]}))
         if BROKER not in self.functions:
             return
-        clock = ["--clock", str(self.home.clock)]
         ports = {name: str(self._ports[name]) for name in self._broker_ports()}
         gateway = ["--port", ports[TWS], "--control", ports[TWS_CONTROL], "--account", plan.TWS_ACCOUNT, *clock]
         service = ["--port", ports[FLEX], "--statement-port", ports[FLEX_STATEMENTS], "--account", plan.FLEX_ACCOUNT, *clock]

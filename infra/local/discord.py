@@ -22,38 +22,20 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from fillbook.runtime.clock import Clock, DeskClock, FixedClock, SystemClock
+from fillbook.runtime.clock import Clock, DeskClock, SystemClock
 from infra.local.discord_api import DiscordApi
 from infra.local.discord_control import add_control
 from infra.local.discord_faults import Fault, Faults
 from infra.local.discord_limits import Limits
 from infra.local.discord_shapes import Ask, Reply
 from infra.local.discord_store import DiscordStore, Webhook
+from infra.local.steppedclock import SteppedClock
 
 HOST = "127.0.0.1"
 BODY_BYTES_MAX = 30 * 1024 * 1024
 DEFAULT_WEBHOOKS = ("executions", "ops", "lanes")
 TRAVEL_SECONDS = 0.05  # what a request may spend on its way, in real time
 _POLL_SECONDS = 0.02
-
-
-class SteppedClock:
-    """A clock that the control API can step: a test's own clock is stepped itself, any other gets an offset here."""
-
-    def __init__(self, inner: Clock) -> None:
-        self._inner = inner
-        self._offset = timedelta()
-
-    def now(self) -> datetime:
-        """Return the desk's instant plus every step."""
-        return self._inner.now() + self._offset
-
-    def step(self, seconds: float) -> None:
-        """Move by ``seconds``."""
-        if isinstance(self._inner, FixedClock):
-            self._inner.step(seconds)
-        else:
-            self._offset += timedelta(seconds=seconds)
 
 
 class DiscordFake:

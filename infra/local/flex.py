@@ -24,9 +24,10 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from fillbook.runtime.clock import Clock, DeskClock, SystemClock
-from infra.local.discord import SteppedClock, desk_speed
+from infra.local.discord import desk_speed
 from infra.local.flex_faults import KNOBS, Fault, Faults
 from infra.local.flex_service import FlexRules, accepted, status, told
+from infra.local.steppedclock import SteppedClock
 
 HOST = "127.0.0.1"
 TOKEN = "100000000000000000000001"  # noqa: S105 - of the fake

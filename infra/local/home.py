@@ -19,7 +19,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 RUN_FILE, SECRETS_FILE, LOCK_FILE = "run.json", "secrets.json", "run.lock"
 TOKEN_BYTES = 24
-PAGE_PORT = 8080
+USUAL_PORTS = {"trade_tracker": 8080, "mt5": 8000}
+"""What the work tree's own desk listens on while it is free."""
 
 
 class AlreadyRunning(RuntimeError):
@@ -75,10 +76,10 @@ class Home:
             self._lock = None
 
     def secrets(self) -> dict[str, str]:
-        """``ingest_token``, ``desk_key`` and ``flex_token``, made on first use."""
+        """``ingest_token``, ``desk_key``, ``flex_token`` and ``mt5_key``, made on first use."""
         path = self.path / SECRETS_FILE
         found: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        missing = [name for name in ("ingest_token", "desk_key", "flex_token") if name not in found]
+        missing = [name for name in ("ingest_token", "desk_key", "flex_token", "mt5_key") if name not in found]
         if missing:
             found |= {name: secrets.token_urlsafe(TOKEN_BYTES) for name in missing}
             write_private(path, found)
@@ -114,7 +115,7 @@ class Home:
     def ports(self, names: Sequence[str], wanted: Mapping[str, int]) -> dict[str, int]:
         """A free port for each name: the wanted one, else the one it had last time, else any.
 
-        A wanted port that is taken raises OSError; the page's usual port is wanted only while it is free.
+        A wanted port that is taken raises OSError; a usual one is wanted only while it is free.
         """
         last: Mapping[str, int] = self.read_run().get("ports", {})
         chosen: dict[str, int] = {}
@@ -124,7 +125,7 @@ class Home:
                     raise OSError(f"port {wanted[name]} is taken; choose another with --port")
                 chosen[name] = wanted[name]
                 continue
-            before = last.get(name) or (PAGE_PORT if name == "trade_tracker" and self.path == ROOT / ".fillbook" else 0)
+            before = last.get(name) or (USUAL_PORTS.get(name, 0) if self.path == ROOT / ".fillbook" else 0)
             usable = before and before not in chosen.values() and is_free(before)
             chosen[name] = before if usable else _any_port(set(chosen.values()))
         return chosen

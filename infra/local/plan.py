@@ -18,7 +18,7 @@ from infra.manifest import DATABASE_ENV, Function, Manifest
 
 THREADS_MAX = 8
 THREADS_MAX_WITHOUT_DATABASE = 16
-OPERATOR_SPEAKS_TO = ("trade_tracker", "execution_sync")
+OPERATOR_SPEAKS_TO = ("trade_tracker", "execution_sync", "account_sync")
 """Functions that an operator's verbs call over HTTP."""
 DISCORD_WEBHOOKS = {
     "DISCORD_EXECUTIONS_WEBHOOK": "executions",
@@ -46,6 +46,7 @@ class Place:
     discord_read_token: str
     tws_port: int = 0
     flex_url: str = ""
+    mt5_url: str = ""
     overrides: Mapping[str, str] = field(default_factory=dict)
     function_overrides: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -108,6 +109,7 @@ def operator_settings(manifest: Manifest, place: Place) -> dict[str, str]:
         "FILLBOOK_LOCAL_URL": place.control_url,
         "FILLBOOK_DESK_CLOCK": place.clock_path,
         "FILLBOOK_DESK_KEY": place.secrets["desk_key"],
+        **_mt5_of_operators(place),
         **{f"{name.upper()}_URL": place.urls[name] for name in OPERATOR_SPEAKS_TO if name in place.urls},
         **{
             f"{name.upper()}_AUDIENCE": audience(manifest.functions[name])
@@ -115,6 +117,13 @@ def operator_settings(manifest: Manifest, place: Place) -> dict[str, str]:
             if name in place.urls and name in manifest.functions
         },
     }
+
+
+def _mt5_of_operators(place: Place) -> dict[str, str]:
+    """Where MT5 accounts are read; ``MT5_DEMO_URL`` beside it means that it is the stand-in, whose accounts may be linked."""
+    if "MT5_SERVICE_URL" in place.overrides:
+        return {"MT5_SERVICE_URL": place.overrides["MT5_SERVICE_URL"]}
+    return {"MT5_SERVICE_URL": place.mt5_url, "MT5_DEMO_URL": place.mt5_url} if place.mt5_url else {}
 
 
 def _local(place: Place) -> dict[str, str]:
@@ -127,6 +136,7 @@ def _local(place: Place) -> dict[str, str]:
         "IBKR_TWS_TARGETS": json.dumps([{"host": "127.0.0.1", "port": place.tws_port}] if place.tws_port else []),
         "IBKR_FLEX_QUERY_IDS": "statement:1,confirmation:2" if place.flex_url else "",
         "IBKR_FLEX_SEND_URL": place.flex_url,
+        "MT5_SERVICE_URL": place.mt5_url,
         **{f"{name.upper()}_URL": url for name, url in place.urls.items()},
     }
 
@@ -137,6 +147,7 @@ def _secrets(place: Place) -> dict[str, str]:
         "DESK_KEYS": desk_keys(place.secrets["desk_key"]),
         "DISCORD_READ_TOKEN": place.discord_read_token,
         "IBKR_FLEX_TOKEN": place.secrets.get("flex_token", ""),
+        "MT5_SERVICE_API_KEY": place.secrets.get("mt5_key", ""),
         **{name: place.discord_webhooks[channel] for name, channel in DISCORD_WEBHOOKS.items()},
     }
 
@@ -172,6 +183,7 @@ def wiring(manifest: Manifest, urls: Mapping[str, str], *, retry_floor_seconds: 
             time_zone=one.time_zone,
             body=json.dumps(dict(one.body)),
             retries=one.retries,
+            retry_min_seconds=one.retry_min_seconds,
             deadline_seconds=one.deadline_seconds,
         )
         for one in manifest.schedules

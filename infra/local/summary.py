@@ -56,9 +56,9 @@ MESSAGES = statement(
 )
 UNTOLD = statement(
     "untold",
-    "executions of the live book and of the broker's that have no posted message yet",
-    "select count(*) as count from ledger.v_actions a where (a.book_id = 'live' or a.book_id like 'ibkr:%')"
-    " and a.origin = 'live' and not exists ("
+    "executions of the live book, of the broker's and of MT5 accounts that have no posted message yet",
+    "select count(*) as count from ledger.v_actions a where (a.book_id = 'live' or a.book_id like 'ibkr:%'"
+    " or a.book_id like 'mt5:%') and a.origin = 'live' and not exists ("
     " select from notify.v_messages m where m.book_id = a.book_id and m.action_id = a.action_id and m.state = 'posted')",
 )
 TOTALS = statement(
@@ -79,6 +79,17 @@ BROKER_QUEUE = statement(
     "jobs of the broker that wait or run",
     "select count(*) as count from ibkr.v_jobs where state in ('queued', 'running')",
 )
+FLEET = statement(
+    "fleet",
+    "MT5 accounts, those that are synced, and what is stored of them",
+    "select (select count(*) from mt5.trading_accounts where is_active) as accounts,"
+    " (select count(*) from mt5.trading_accounts where is_active and sync_failure_count = 0"
+    " and last_successful_sync_at is not null) as synced, (select count(*) from mt5.deals) as deals,"
+    " (select count(*) from mt5.trades) as trades,"
+    " count(*) as executions, count(*) filter (where exists ("
+    " select from notify.v_messages m where m.book_id = a.book_id and m.action_id = a.action_id and m.state = 'posted')) as told"
+    " from ledger.v_actions a where a.book_id like 'mt5:%' and a.origin = 'live'",
+)
 LANES = statement(
     "lanes",
     "tickers by lane",
@@ -91,6 +102,7 @@ class Summary:
     """One played span; counts by name, money as decimal text by currency. ``audit_exit`` 0 means clean.
 
     ``broker``: for each book of the broker, its executions that are no history, and how many of them are told.
+    ``mt5``: linked accounts, how many of them are synced, their deals and trades, executions that are no history, told ones.
     """
 
     since: str
@@ -109,6 +121,7 @@ class Summary:
     realized_pnl: Mapping[str, str | None]
     unrealized_pnl: Mapping[str, str | None]
     broker: Mapping[str, Mapping[str, int]]
+    mt5: Mapping[str, int]
     audit_exit: int
     audit_findings: int
     seconds: float
@@ -118,7 +131,8 @@ class Summary:
         """The audit is clean, all that was accepted is stored and decided, and each execution has exactly one posted message."""
         stored = sum(self.receipts.values()) if set(self.receipts) <= {"decided"} else 0
         told = self.messages == self.executions and set(self.messages_by_state) <= {"posted"}
-        told = told and all(one["executions"] == one["told"] for one in self.broker.values())
+        told = told and all(one["executions"] == one["told"] for one in (*self.broker.values(), self.mt5))
+        told = told and self.mt5["synced"] == self.mt5["accounts"]
         return self.audit_exit == 0 and told and stored >= self.accepted > 0
 
     def document(self) -> dict[str, Any]:
@@ -135,12 +149,17 @@ class Operator:
         self._database = Database.open(config, application_name="demo", pool_size=1)
 
     @property
+    def environment(self) -> Mapping[str, str]:
+        """The settings of an operator's command on this desk."""
+        return self._environment
+
+    @property
     def has_broker(self) -> bool:
         """Whether the desk runs the function that speaks with the broker."""
         return "EXECUTION_SYNC_URL" in self._environment
 
     def untold(self) -> int:
-        """Executions of the live book and of the broker's that have no posted message yet."""
+        """Executions of the live book, of the broker's and of MT5 accounts that have no posted message yet."""
         with self._database.transaction(read_only=True) as tx:
             return int(tx.query(UNTOLD)[0]["count"])
 
@@ -175,6 +194,7 @@ class Operator:
                 "broker": {
                     row["book_id"]: {"executions": int(row["executions"]), "told": int(row["told"])} for row in tx.query(BROKER)
                 },
+                "mt5": {name: int(count) for name, count in tx.query(FLEET)[0].items()},
                 "realized_pnl": {row["currency"]: row["realized_pnl"] for row in totals},
                 "unrealized_pnl": {row["currency"]: row["unrealized_pnl"] for row in totals},
             }

@@ -1,4 +1,4 @@
-// The first Trade Tracker: five requests, every ten seconds, shown as they come. The server's decimal texts are never turned
+// The first Trade Tracker: six requests, every ten seconds, shown as they come. The server's decimal texts are never turned
 // into floating point numbers: they are cut for display, and their sign is read from the text.
 
 const REFRESH_MS = 10_000;
@@ -156,9 +156,78 @@ function source(account, one, isFirst) {
   return row;
 }
 
-function showSync(sync) {
-  at("sync").hidden = sync.accounts.length === 0;
-  at("sync-count").textContent = `· ${sync.accounts.length}`;
+const STATES = { needs_login: ["needs login", "loss"], failing: ["failing", "loss"], late: ["late", "late"], ok: ["ok", "gain"], paused: ["paused", "faint"] };
+const RANK = Object.keys(STATES);
+
+// how long ago, by the clock of the answer: the desk's may show another day than this machine's
+function age(ts, now) {
+  if (ts === null) return "never";
+  const seconds = Math.max(0, Math.round((now - ts) / 1000));
+  if (seconds < 90) return `${seconds} s ago`;
+  if (seconds < 5_400) return `${Math.round(seconds / 60)} min ago`;
+  return seconds < 172_800 ? `${Math.round(seconds / 3_600)} h ago` : `${Math.round(seconds / 86_400)} d ago`;
+}
+
+function labelled(label, content, className) {
+  const cell = make("td", undefined, className);
+  cell.setAttribute("role", "cell");
+  cell.dataset.label = label;
+  cell.append(content instanceof Node ? content : make("span", content));
+  return cell;
+}
+
+function exact(text, currency) {
+  const cell = make("span", text === null ? "—" : amount(text) + (currency ? " " + currency : ""));
+  if (text !== null) cell.title = text;
+  return cell;
+}
+
+function linkedAccount(account, now) {
+  const row = make("tr");
+  row.setAttribute("role", "row");
+  const [word, tone] = STATES[account.state] ?? [account.state, "late"];
+  const money = account.balances;
+  const last = make("span", age(account.last_success_ts, now));
+  last.title = clock(account.last_success_ts, true);
+  const error = account.last_error;
+  const pending = account.close_pending ? ` (${account.close_pending} closing)` : "";
+  const history = account.backfill_state === "done" ? "" : ` · history ${amount(account.backfill_percent)} %`;
+  const name = make("th", account.label);
+  name.scope = "row";
+  name.setAttribute("role", "rowheader");
+  row.append(
+    name,
+    labelled("State", word + (account.failures_in_a_row ? ` · ${account.failures_in_a_row} in a row` : ""), tone),
+    labelled("Balance", exact(money?.balance ?? null, money?.currency), "number"),
+    labelled("Floating P&L", signed(money?.floating_profit, money?.currency), "number"),
+    labelled("Last success", last, account.state === "ok" || account.state === "paused" ? "" : "late"),
+    labelled("Open", String(account.open_positions) + pending, "number"),
+    labelled("Closed today", String(account.closed_today), "number"),
+    labelled("Cash", account.cash_state + history, account.cash_state === "gap" ? "late" : ""),
+    labelled("Last error", error === null ? "—" : [error.class, error.text].filter(Boolean).join(": "), "words"),
+  );
+  return row;
+}
+
+function fleetLine(mt5, shown) {
+  const counts = RANK.filter((state) => mt5.states[state]).map((state) => `${mt5.states[state]} ${STATES[state][0]}`);
+  const share = mt5.fleet.fresh_percent === null ? [] : [`${amount(mt5.fleet.fresh_percent)} % of active accounts read within 10 minutes`];
+  return [...counts, ...share, ...(shown < mt5.count ? [`the first ${shown} are listed`] : [])].join(" · ");
+}
+
+function showLinked(answer, mt5) {
+  at("linked").hidden = mt5.count === 0;
+  at("linked-count").textContent = `· ${mt5.count}`;
+  at("linked-fleet").textContent = fleetLine(mt5, answer.items.length);
+  const worstFirst = [...answer.items].sort((a, b) => RANK.indexOf(a.state) - RANK.indexOf(b.state) || (a.label < b.label ? -1 : 1));
+  at("linked-rows").replaceChildren(...worstFirst.map((account) => linkedAccount(account, answer.as_of_ts)));
+}
+
+function showSync(sync, linked) {
+  at("sync").hidden = sync.accounts.length + sync.mt5.count === 0;
+  at("sync-sources").hidden = sync.accounts.length === 0;
+  at("sync-count").textContent = `· ${sync.accounts.length + sync.mt5.count}`;
+  showLinked(linked, sync.mt5);
   const rows = sync.accounts.flatMap((account) => (account.sources.length ? account.sources : [null]).map((one, number) => source(account, one, number === 0)));
   at("sync-rows").replaceChildren(...rows);
 }
@@ -185,15 +254,16 @@ async function refresh() {
     try {
       const health = await get("/timed/health");
       const since = health.activity.day_start_ts;
-      const [open, day, lanes, sync] = await Promise.all([
+      const [open, day, lanes, sync, linked] = await Promise.all([
         get("/timed/trades?status=open&include=lots,actions&limit=1000"),
         get(`/timed/trades?since=${since}&include=actions&limit=1000`),
         get("/timed/lanes"),
         get("/api/v1/sync/health"),
+        get("/api/v1/accounts?platform=mt5&limit=500"),
       ]);
       const byId = new Map([...day.trades, ...open.trades].map((trade) => [trade.position_id, trade]));
       show({ ...open, trades: [...byId.values()] }, lanes, health);
-      showSync(sync);
+      showSync(sync, linked);
       wait = REFRESH_MS;
     } catch (error) {
       if (error.isKey) return logOut(error.message);

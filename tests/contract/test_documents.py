@@ -15,7 +15,7 @@ from infra.manifest import load
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(ROOT / source.path for source in tidy.sources(ROOT) if source.path.endswith(".md"))
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)")
-COMMAND = re.compile(r"infra/dev\.py +([a-z][a-z-]*)(?: +([a-z_]+))?")
+COMMAND = re.compile(r"infra/dev\.py +([a-z][a-z-]*)(?: +([a-z0-9_]+))?")
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -16,6 +16,8 @@ NEEDS: dict[str, dict[str, str]] = {
     "signal_ingest": {"signal": "parses the body", "outbox": "ids from content"},
     "signal_worker": {"signal": "decides", "ledger": "books", "outbox": "publishes its own events"},
     "execution_sync": {"ibkr": "fetches and stores", "ledger": "books", "outbox": "publishes its own events"},
+    "account_sync": {"mt5": "reads and stores", "ledger": "books", "outbox": "publishes its own events"},
+    "account_sync_shard": {"mt5": "reads and stores", "ledger": "books", "outbox": "publishes its own events"},
     "outbox_relay": {"outbox": "publishes"},
     "discord_notifier": {"notify": "tells", "outbox": "inbox and quarantine", "signal": "words of the reasons"},
     "desk_keeper": {"ledger": "audits", "signal": "retention", "outbox": "publishes what the audit announced"},
@@ -42,10 +44,12 @@ MODULES_MAX = {
     "signal_ingest": 30,
     "signal_worker": 105,
     "execution_sync": 150,
+    "account_sync": 150,
+    "account_sync_shard": 150,
     "outbox_relay": 38,
     "discord_notifier": 86,
     "desk_keeper": 76,
-    "trade_tracker": 60,
+    "trade_tracker": 66,
 }
 DEVELOPMENT = {"pytest", "hypothesis", "yaml", "alembic", "sqlalchemy", "aiohttp", "cronsim", "infra", "tests", "uv", "mypy"}
 OTHER_ROOMS_LIBRARIES = {"ib_insync", "numpy", "pandas", "exchange_calendars", "grpc"}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from datetime import UTC, datetime
+from collections import Counter
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from cronsim import CronSim
 
+from fillbook.mt5 import worker
 from fillbook.outbox.model import EVENT_TYPES
 from infra.door import probe
 from infra.manifest import DATABASE_ENV, Function, ManifestError, load, parse
@@ -77,8 +79,8 @@ def test_a_shell_opens_one_pool_of_the_size_that_is_counted(function: Function, 
     assert imported["pools"] == ([function.pool_size] if function.database_roles else [])
 
 
-def test_a_pool_is_four_to_eight_connections(function: Function) -> None:
-    assert function.pool_size == 0 or 4 <= function.pool_size <= 8
+def test_a_pool_is_four_to_eight_connections_or_one_of_a_function_that_does_one_thing_at_a_time(function: Function) -> None:
+    assert function.pool_size == 0 or 4 <= function.pool_size <= 8 or function.pool_size == function.concurrency == 1
 
 
 def test_limits_are_what_the_platform_takes(function: Function) -> None:
@@ -157,8 +159,29 @@ def test_schedules_are_valid_and_fit_their_functions() -> None:
     for entry in MANIFEST.schedules:
         ZoneInfo(entry.time_zone)
         CronSim(entry.cron, datetime(2026, 2, 3, tzinfo=UTC))
-        assert entry.retries == 3
+        assert entry.retries in (1, 3)
         assert MANIFEST.functions[entry.function].timeout_seconds <= entry.deadline_seconds <= 1800
+
+
+@pytest.mark.parametrize("monday", [date(2026, 3, 2), date(2026, 3, 23), date(2026, 10, 19), date(2026, 10, 26)])
+def test_accounts_are_synced_twelve_times_in_every_hour_also_in_weeks_whose_clocks_change(monday: date) -> None:
+    (entry,) = [one for one in MANIFEST.schedules if one.function == "account_sync" and "sync_type" in one.body]
+    begins = datetime.combine(monday, time(), UTC)
+    fired: Counter[datetime] = Counter()
+    for at in CronSim(entry.cron, (begins - timedelta(seconds=1)).astimezone(ZoneInfo(entry.time_zone))):
+        if at.astimezone(UTC) >= begins + timedelta(days=14):
+            break
+        fired[at.astimezone(UTC).replace(minute=0)] += 1
+    assert fired == {begins + timedelta(hours=hour): 12 for hour in range(14 * 24)}
+
+
+def test_callers_of_account_sync_are_told_apart_by_the_accounts_of_the_manifest() -> None:
+    assert MANIFEST.schedule_identity == worker.SCHEDULER
+    assert MANIFEST.operator_identity == worker.OPERATOR
+    assert MANIFEST.functions["trade_tracker"].service_account == worker.TRACKER
+    assert MANIFEST.functions[worker.SYNC].service_account == worker.IDENTITY
+    assert worker.SHARD in MANIFEST.functions
+    assert set(MANIFEST.callers(worker.SYNC)) == {worker.SCHEDULER, worker.OPERATOR, worker.TRACKER}
 
 
 def test_the_outbox_knows_the_same_events_as_the_manifest() -> None:

@@ -25,7 +25,7 @@ from tests.support.topics import Topics, envelope
 
 MANIFEST = load()
 SIGNER = Signer()
-CALLER = "caller@desk.example"
+CALLER = "cloud-scheduler@desk.example"
 INGEST_TOKEN = "ingest-token-of-these-tests"
 DESK_KEY = "desk-key-of-these-tests"
 NOW = instant(R_TS + 61_000)
@@ -38,7 +38,7 @@ PARAMETERS = {
     "job_id": NOBODYS_ID,
     "quarantine_id": NOBODYS_ID,
     "trade_id": NOBODYS_ID,
-    "account": "U1234567",
+    "account": NOBODYS_ID,
 }
 # what a person sends; the bodies of schedules, pushes and charts follow from the manifest
 BODIES = {
@@ -104,6 +104,8 @@ def known(database_url: str, topics: Topics, folder: Path) -> dict[str, str]:
         "DESK_KEYS": desk_keys(),
         "IBKR_ACCOUNTS": '[{"id": 1, "code": "U1234567"}]',
         "IBKR_TWS_TARGETS": '[{"host": "127.0.0.1", "port": 1}]',
+        "MT5_SERVICE_URL": "http://127.0.0.1:1",
+        "MT5_SERVICE_API_KEY": "mt5-service-key-of-these-tests",
         "DISCORD_EXECUTIONS_WEBHOOK": WEBHOOK.format(number=1, token="e" * 68),
         "DISCORD_OPS_WEBHOOK": WEBHOOK.format(number=2, token="o" * 68),
         "DISCORD_API_BASE": f"{topics.url}/api/v10",
@@ -128,6 +130,12 @@ def identity(function: str, **claims: Any) -> dict[str, str]:
     """The header of a caller whom the function knows; ``claims`` make it wrong."""
     claims = {"audience": audience(function), "issued": real_epoch_seconds(), "email": CALLER} | claims
     return {"Authorization": f"Bearer {SIGNER.sign(**claims)}"}
+
+
+def slug_of(told: Mapping[str, Any]) -> str | None:
+    """The word of a refusal in either of the shapes that contracts ask for: ``reason``, ``error``, or ``error.code``."""
+    error = told.get("error", told.get("reason"))
+    return error.get("code") if isinstance(error, dict) else error
 
 
 def right_headers(door: Door) -> dict[str, str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fillbook.tracker import auditing, filters
+from fillbook.mt5 import ids
+from fillbook.tracker import auditing, filters, linked
 from fillbook.tracker.lanes import CARDS_MAX
 from fillbook.tracker.lanes import PARAMETERS as LANE_PARAMETERS
 from fillbook.tracker.model import DIRECTIONS, LIMIT_MAX, SOURCES, STATUSES, TICKER_LENGTH_MAX, TRADE_PARAMETERS
 
+LINKED_ID = ids.account_id("desk", "Alpha-Demo", 50123456)
 INSTANT = {"type": "string", "examples": ["2026-02-03", "2026-02-03T15:16:00Z", "1770131700000"]}
 CLOCK = {"type": "string", "examples": ["2026-02-03T15:16:00Z", "1770131700000"]}
 SCHEMAS: dict[str, dict[str, Any]] = {
@@ -61,19 +63,116 @@ FRAME = {
     "count": {"type": "integer", "minimum": 0},
     "has_more": {"type": "boolean"},
 }
+DECIMAL = {"type": ["string", "null"], "pattern": r"^-?\d+(\.\d+)?$"}
+ACCOUNT_STATE = {"enum": list(linked.STATES)}
+LAST_ERROR = {
+    "type": ["object", "null"],
+    "required": ["class", "text"],
+    "properties": {"class": NULLABLE_TEXT, "text": NULLABLE_TEXT},
+    "additionalProperties": False,
+}
+
+
+def _instants(*names: str) -> dict[str, Any]:
+    return {f"{name}_{half}": schema for name in names for half, schema in (("ts", NULLABLE_WHOLE), ("at", NULLABLE_TEXT))}
+
+
+def _whole(properties: dict[str, Any]) -> dict[str, Any]:
+    """An object that has all of these and nothing else."""
+    return {"type": "object", "required": sorted(properties), "properties": properties, "additionalProperties": False}
+
+
+_FOLLOWING = {
+    "account_id": {"type": "string"},
+    "label": {"type": "string"},
+    "book_id": {"type": "string"},
+    "state": ACCOUNT_STATE,
+    "lag_seconds": NULLABLE_WHOLE,
+    "failures_in_a_row": {"type": "integer", "minimum": 0},
+    "last_error": LAST_ERROR,
+    "cash_state": NULLABLE_TEXT,
+    **_instants("last_sync", "last_success", "next_due"),
+}
+BALANCES = _whole(
+    {
+        "currency": NULLABLE_TEXT,
+        **dict.fromkeys(("balance", "equity", "margin", "free_margin", "credit", "floating_profit"), DECIMAL),
+        "margin_level_percent": DECIMAL,
+        "ts": {"type": "integer"},
+        "at": {"type": "string"},
+    }
+) | {"type": ["object", "null"]}
+ACCOUNT = _whole(
+    _FOLLOWING
+    | {
+        "platform": {"enum": ["IBKR", "MT5"]},
+        "broker_name": {"type": "string"},
+        "server": NULLABLE_TEXT,
+        "login_masked": {"type": "string"},
+        "is_active": {"type": "boolean"},
+        "connection_status": NULLABLE_TEXT,
+        "balances": BALANCES,
+        "open_positions": NULLABLE_WHOLE,
+        "close_pending": NULLABLE_WHOLE,
+        "closed_today": NULLABLE_WHOLE,
+        "backfill_state": NULLABLE_TEXT,
+        "backfill_floor": NULLABLE_TEXT,
+        "backfill_percent": DECIMAL,
+        **_instants("positions", "last_deal"),
+    }
+)
+RUNS = _whole({word: {"type": "integer", "minimum": 0} for word in ("success", "partial", "failed", "skipped")})
+MT5_HEALTH = _whole(
+    {
+        "count": {"type": "integer", "minimum": 0},
+        "has_more": {"type": "boolean"},
+        "states": _whole({word: {"type": "integer", "minimum": 0} for word in linked.STATES}),
+        "fleet": _whole(
+            {
+                "active_accounts": {"type": "integer", "minimum": 0},
+                "fresh_accounts": {"type": "integer", "minimum": 0},
+                "fresh_percent": DECIMAL,
+                **_instants("oldest_success"),
+            }
+        ),
+        "accounts": {
+            "type": "array",
+            "maxItems": linked.HEALTH_ACCOUNTS_MAX,
+            "items": _whole(_FOLLOWING | {"runs_24h": RUNS}),
+        },
+    }
+)
+DAY = _whole(
+    {
+        "account_id": {"type": "string"},
+        "day": {"type": "string", "format": "date"},
+        "state": {"enum": ["proven", "provisional", "gap", "unknown", "closed"]},
+        "run_id": NULLABLE_TEXT,
+    }
+)
+# answers whose parts are described whole
+DESCRIBED: dict[str, dict[str, Any]] = {
+    "/api/v1/accounts": {"items": {"type": "array", "items": ACCOUNT}, "next": NULLABLE_TEXT},
+    "/api/v1/accounts/{account}": {"account": ACCOUNT},
+    "/api/v1/sync/health": {"mt5": MT5_HEALTH},
+    "/api/v1/sync/coverage": {"days": {"type": "array", "items": DAY}, "has_more": {"type": "boolean"}},
+}
 BROKERS = {
     "/timed/audit": ("audits", auditing.PARAMETERS),
     "/api/v1/trades": ("items", filters.TRADE_PARAMETERS),
     "/api/v1/trades/{trade_id}": ("trade", frozenset[str]()),
     "/api/v1/trades/{trade_id}/executions": ("items", filters.EXECUTION_PARAMETERS),
+    "/api/v1/accounts": ("items", filters.ACCOUNT_PARAMETERS),
+    "/api/v1/accounts/{account}": ("account", frozenset[str]()),
     "/api/v1/accounts/{account}/sync-runs": ("items", filters.RUN_PARAMETERS),
     "/api/v1/sync/health": ("accounts", frozenset[str]()),
     "/api/v1/sync/coverage": ("days", filters.COVERAGE_PARAMETERS),
 }
 BROKER_SCHEMAS: dict[str, dict[str, Any]] = {
     "book_id": {"type": "string", "minLength": 1, "maxLength": auditing.BOOK_LENGTH_MAX, "examples": ["live", "ibkr:U1"]},
-    "account_id": {"type": "string", "examples": ["1", "9223372036854775807"]},
-    "status": {"enum": list(filters.TRADE_STATUSES)},
+    "platform": {"enum": list(filters.PLATFORMS)},
+    "account_id": {"type": "string", "examples": ["1", "9223372036854775807", LINKED_ID]},
+    "status": {"enum": [*filters.TRADE_STATUSES, *filters.LINKED_TRADE_STATUSES]},
     "symbol": {"type": "string", "minLength": 1, "maxLength": filters.SYMBOL_LENGTH_MAX, "examples": ["AAPL"]},
     "limit": {"type": "integer", "minimum": 1, "maximum": filters.LIMIT_MAX},
     "after": {"type": "string", "description": "`next` of the page before."},
@@ -87,7 +186,7 @@ BROKER_SCHEMAS: dict[str, dict[str, Any]] = {
 }
 IN_PATH: dict[str, dict[str, Any]] = {
     "trade_id": {"type": "string", "format": "uuid"},
-    "account": {"type": "string", "examples": ["1"]},
+    "account": {"type": "string", "examples": ["1", LINKED_ID]},
 }
 PATHS = {**LISTS, "/timed/lanes": ("lanes", LANE_PARAMETERS), "/timed/health": ("status", frozenset[str]()), **BROKERS}
 
@@ -109,7 +208,8 @@ def tracker_document() -> dict[str, Any]:
 def _operation(path: str, key: str, names: frozenset[str]) -> dict[str, Any]:
     schemas = BROKER_SCHEMAS if path in BROKERS else SCHEMAS
     refused = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
-    found: dict[str, Any] = {"type": "object", "required": [key]}
+    described = DESCRIBED.get(path, {})
+    found: dict[str, Any] = {"type": "object", "required": sorted({key, *described}), "properties": described}
     if "known_as_of" in names:
         found = {
             "type": "object",

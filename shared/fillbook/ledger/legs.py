@@ -244,6 +244,8 @@ def _closing(
         lot_rate = fx_rate if fill.cash_style == "margin" else lot.fx_rate
         if fees is not None and fx_rate is not None and lot_rate is not None:
             base = money(_gain(close_value * fx_rate, lot_value * lot_rate, is_long) - fees)
+        elif fees is not None and not gross and fill.cash_style == "margin":
+            base = ZERO - fees  # only the gain is converted there, and none needs no rate
     lot_basis = minus(lot.basis_open, left.basis_open)
     net = None if proceeds is None or lot_basis is None else _gain(proceeds, lot_basis, is_long)
     return Closing(

@@ -9,18 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
-from math import inf
 from typing import Any
 
 import requests
 from pydantic import SecretStr
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
@@ -28,6 +22,7 @@ from fillbook.notify.model import Answer, Failure, Operation, Request
 from fillbook.notify.text import clean
 from fillbook.notify.webhook import API_BASE, Webhook
 from fillbook.runtime import clock
+from fillbook.runtime.watched import CALL, Watchdog, WatchedAdapter
 
 USER_AGENT = "DiscordBot (https://fillbook.example, 0.1.0)"
 CONNECT_SECONDS = 3.0
@@ -40,126 +35,6 @@ IDLE_SECONDS_MAX = 20.0
 
 _SNOWFLAKE = re.compile(r"\d{15,20}")
 _METHODS = {Operation.CREATE: "POST", Operation.EDIT: "PATCH", Operation.DELETE: "DELETE"}
-
-
-# --- connections that a watchdog can end ------------------------------------------------------------------------------
-
-
-class _Call(threading.local):
-    """What the running request of this thread uses."""
-
-    connection: HTTPConnection | None = None
-    sock: socket.socket | None = None
-    is_sending: bool = False
-
-
-_CALL = _Call()
-
-
-class _WatchedConnection(HTTPConnection):
-    def connect(self) -> None:
-        _CALL.connection = self
-        super().connect()
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        _CALL.connection, _CALL.sock, _CALL.is_sending = self, self.sock, True
-        super().request(*args, **kwargs)
-
-
-class _WatchedTlsConnection(HTTPSConnection):
-    def connect(self) -> None:
-        _CALL.connection = self
-        super().connect()
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        _CALL.connection, _CALL.sock, _CALL.is_sending = self, self.sock, True
-        super().request(*args, **kwargs)
-
-
-class _WatchedPool(HTTPConnectionPool):
-    ConnectionCls = _WatchedConnection
-
-
-class _WatchedTlsPool(HTTPSConnectionPool):
-    ConnectionCls = _WatchedTlsConnection
-
-
-class _WatchedAdapter(HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTlsPool}
-
-
-class _Watchman:
-    """One thread for all requests of the process, started by the first: it ends what outlives its total.
-
-    A request must not wait for a thread of its own to come up, so a watch is a line in a set; the watchman is woken only for
-    one that ends earlier than he would look again.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._watches: set[_Watchdog] = set()
-        self._looks_at = inf
-        self._thread: threading.Thread | None = None
-
-    def add(self, watch: _Watchdog) -> None:
-        """Begin a watch."""
-        with self._changed:
-            self._watches.add(watch)
-            if self._thread is None or not self._thread.is_alive():  # the first one, or the first after a fork
-                self._looks_at = inf
-                self._thread = threading.Thread(target=self._stand, name="discord-watchman", daemon=True)
-                self._thread.start()
-            elif watch.ends_at < self._looks_at:
-                self._changed.notify()
-
-    def remove(self, watch: _Watchdog) -> None:
-        """End a watch in peace."""
-        with self._changed:
-            self._watches.discard(watch)
-
-    def _stand(self) -> None:
-        with self._changed:
-            while True:
-                now = clock.monotonic()
-                for watch in [one for one in self._watches if one.ends_at <= now]:
-                    self._watches.discard(watch)
-                    watch.bite()
-                self._looks_at = min((one.ends_at for one in self._watches), default=inf)
-                self._changed.wait(None if self._looks_at == inf else self._looks_at - now)
-
-
-_WATCHMAN = _Watchman()
-
-
-class _Watchdog:
-    """Ends a request that outlives its total: shuts the socket down, so that whatever read waits returns."""
-
-    def __init__(self, seconds: float) -> None:
-        self._call = _CALL.__dict__  # of the thread that makes the request
-        self.ends_at = clock.monotonic() + seconds
-        self.has_bitten = False
-
-    def __enter__(self) -> _Watchdog:
-        _WATCHMAN.add(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _WATCHMAN.remove(self)
-
-    def bite(self) -> None:
-        """Shut down what the request uses."""
-        self.has_bitten = True
-        connection = self._call.get("connection")
-        for sock in (self._call.get("sock"), getattr(connection, "sock", None)):
-            if sock is not None:
-                with suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
 
 
 # --- the adapter ------------------------------------------------------------------------------------------------------
@@ -208,9 +83,8 @@ class Discord:
         """Send ``request`` once. Whatever happens on the way becomes an ``Answer``; a bug in the request raises."""
         url, params, headers, body = self._prepare(request)
         session = self._session()
-        _CALL.connection, _CALL.sock, _CALL.is_sending = None, None, False
         deadline = clock.monotonic() + self._total_seconds
-        with _Watchdog(self._total_seconds) as watchdog:
+        with Watchdog(self._total_seconds) as watchdog:
             try:
                 response = session.request(
                     _METHODS.get(request.operation, "GET"),
@@ -224,7 +98,7 @@ class Discord:
                 )
             except (requests.RequestException, HTTPError, OSError, ValueError) as error:
                 self._forget()
-                failure = Failure.NO_ANSWER if _CALL.is_sending else Failure.NOT_SENT
+                failure = Failure.NO_ANSWER if CALL.is_sending else Failure.NOT_SENT
                 is_late = watchdog.has_bitten or isinstance(error, requests.ReadTimeout)  # a read may take all the time there is
                 name = "deadline" if is_late else type(error).__name__
                 return Answer(failure=failure, error=name)
@@ -329,7 +203,7 @@ class Discord:
         if made is None:
             made = self._local.session = requests.Session()
             made.trust_env = False
-            adapter = _WatchedAdapter(max_retries=Retry(total=0, redirect=0), pool_connections=1, pool_maxsize=1)
+            adapter = WatchedAdapter(max_retries=Retry(total=0, redirect=0), pool_connections=1, pool_maxsize=1)
             made.mount("http://", adapter)
             made.mount("https://", adapter)
         elif now - self._local.used_at > IDLE_SECONDS_MAX:

@@ -89,13 +89,24 @@ class Config(BaseModel):
 
 
 def _secrets(config: Config) -> Iterator[str]:
-    """Yield every secret value, and the password inside a database URL, so that the logs can mask them."""
+    """Yield every secret value, the password inside a database URL, and each text of a JSON map, so that the logs mask them."""
     for value in dict(config).values():
         for item in value if isinstance(value, tuple) else (value,):
             if isinstance(item, SecretStr):
                 text = item.get_secret_value()
                 yield text
                 yield from filter(None, [urlsplit(text).password if "://" in text else None])
+                yield from _texts(text)
+
+
+def _texts(text: str) -> Iterator[str]:
+    """Yield the values of a secret that is a JSON map of texts: each of them is used alone."""
+    if text.startswith("{"):
+        try:
+            found = json.loads(text)
+        except ValueError:
+            return
+        yield from (value for value in found.values() if isinstance(value, str) and value)
 
 
 def _is_tuple(annotation: Any) -> bool:

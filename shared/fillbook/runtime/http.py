@@ -134,14 +134,18 @@ def flat_refusal(refusal: Refusal) -> dict[str, object]:
 
 
 def http_edge(
-    name: str, routes: Mapping[str, Handler], *, refuse: Callable[[Refusal], object] = flat_refusal
+    name: str,
+    routes: Mapping[str, Handler],
+    *,
+    refuse: Callable[[Refusal], object] = flat_refusal,
+    others: Mapping[str, Handler] | None = None,
 ) -> Callable[[Request], Response]:
     """Return the function's edge for ``routes``: ``"GET /v1/books/{book_id}"`` -> handler(request, book_id=…).
 
     ``{name}`` matches one path segment; literal paths win, then templates in the order given. GET routes answer HEAD.
-    ``refuse`` shapes the error body where a contract asks for another one.
+    ``refuse`` shapes the error body where a contract asks for another one; ``others``: by method, who takes every other path.
     """
-    table = _Table(routes)
+    table = _Table(routes, others or {})
     log = logs.get(name)
 
     def edge(request: Request) -> Response:
@@ -243,7 +247,8 @@ def cron(work: Callable[[CronCall], object], *, verify: Verify) -> Handler:
 class _Table:
     """Finds the handler of a method and path; unknown path 404, known path with another method 405."""
 
-    def __init__(self, routes: Mapping[str, Handler]) -> None:
+    def __init__(self, routes: Mapping[str, Handler], others: Mapping[str, Handler]) -> None:
+        self._others = others
         self._literal: dict[str, dict[str, Handler]] = {}
         self._templates: list[tuple[re.Pattern[str], str, Handler]] = []
         for route, handler in routes.items():
@@ -268,6 +273,8 @@ class _Table:
                 if its_method == method:
                     return handler, match.groupdict()
                 allowed.add(its_method)
+        if method in self._others:
+            return self._others[method], {}
         if allowed:
             raise _MethodNotAllowed(allowed)
         raise Rejected("not_found", status=404)

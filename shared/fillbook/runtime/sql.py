@@ -267,6 +267,6 @@ def parse_queries(text: str, origin: str = "queries.sql") -> Mapping[str, Statem
 
 
 @cache
-def load_queries(package: str) -> Mapping[str, Statement]:
-    """Return the statements of ``queries.sql`` beside ``package`` (a dotted name) by their names."""
-    return parse_queries((files(package) / "queries.sql").read_text(encoding="utf-8"), f"{package}/queries.sql")
+def load_queries(package: str, name: str = "queries.sql") -> Mapping[str, Statement]:
+    """Return the statements of ``queries.sql`` (or another file) beside ``package`` (a dotted name) by their names."""
+    return parse_queries((files(package) / name).read_text(encoding="utf-8"), f"{package}/{name}")

@@ -12,7 +12,7 @@ from flask import Request, Response
 from fillbook.runtime.clock import Clock, real_epoch_seconds
 from fillbook.runtime.db import Database
 from fillbook.runtime.http import Refusal, answer
-from fillbook.tracker import access, auditing, brokers, health, lanes, page, syncing, trades
+from fillbook.tracker import access, accounts, auditing, brokers, filters, health, lanes, linked_trades, page, syncing, trades
 from fillbook.tracker.model import DeskKey, single, trade_query
 from fillbook.values import frozen
 
@@ -20,9 +20,13 @@ Handler = Callable[..., Response]
 CLOCKS_APART_SECONDS_MAX = 2
 BROKER_ROUTES: Mapping[str, Callable[..., dict[str, Any]]] = {
     "/timed/audit": auditing.audit,
-    "/api/v1/trades": brokers.broker_trades,
+    "/api/v1/trades": lambda db, key, given, now: (
+        linked_trades.linked_trades if filters.is_linked(given) else brokers.broker_trades
+    )(db, key, given, now),
     "/api/v1/trades/{trade_id}": brokers.broker_trade,
     "/api/v1/trades/{trade_id}/executions": brokers.broker_executions,
+    "/api/v1/accounts": accounts.accounts,
+    "/api/v1/accounts/{account}": accounts.account,
     "/api/v1/accounts/{account}/sync-runs": syncing.sync_runs,
     "/api/v1/sync/health": syncing.sync_health,
     "/api/v1/sync/coverage": syncing.sync_coverage,

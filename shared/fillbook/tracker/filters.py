@@ -1,4 +1,4 @@
-"""What may be asked about broker trades, their executions and their runs: every parameter understood, or refused by name."""
+"""What may be asked about broker accounts, their trades and runs: every parameter understood, or refused by name."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ COVERAGE_DAYS = 30
 COVERAGE_DAYS_MAX = 400
 ACCOUNT_ID_MAX = 2**63 - 1
 TRADE_STATUSES = ("unknown", "partial", "filled", "cancelled", "expired", "assigned", "exercised")
+LINKED_TRADE_STATUSES = ("open", "close_pending", "closed")
+PLATFORMS = ("ibkr", "mt5")
 FLAGS = ("true", "false")
 EXECUTION_PARTS = frozenset({"raw", "history"})
 TRADE_PARAMETERS = frozenset(
-    {"account_id", "status", "symbol", "limit", "after", "executed_from", "executed_to", "include_merged"}
+    {"platform", "account_id", "status", "symbol", "limit", "after", "executed_from", "executed_to", "include_merged"}
 )
+LINKED_TRADE_PARAMETERS = frozenset({"platform", "account_id", "status", "symbol", "limit", "after"})
+ACCOUNT_PARAMETERS = frozenset({"platform", "limit", "after"})
 EXECUTION_PARAMETERS = frozenset({"is_canonical", "include"})
 RUN_PARAMETERS = frozenset({"limit", "after"})
 COVERAGE_PARAMETERS = frozenset({"account_id", "from", "to"})
@@ -44,6 +48,28 @@ class BrokerTradeQuery:
 
 
 @frozen
+class LinkedTradeQuery:
+    """Which trades of linked accounts."""
+
+    account_id: UUID | None
+    status: str | None
+    symbol: str | None
+    limit: int
+    after: paging.Place | None
+    filters: Mapping[str, str]
+
+
+@frozen
+class AccountQuery:
+    """Which broker accounts; no platform: those of all."""
+
+    platform: str | None
+    limit: int
+    after: paging.Place | None
+    filters: Mapping[str, str]
+
+
+@frozen
 class ExecutionQuery:
     """Which executions of a trade, with which parts."""
 
@@ -55,7 +81,7 @@ class ExecutionQuery:
 class CoverageQuery:
     """Which days, both ends included."""
 
-    account_id: int | None
+    account_id: int | UUID | None
     from_day: date
     to_day: date
 
@@ -63,10 +89,7 @@ class CoverageQuery:
 def broker_trades(given: Mapping[str, list[str]]) -> BrokerTradeQuery:
     """Understand the parameters of a list of broker trades; raises ``Rejected`` naming the one that is wrong."""
     one = single(given, TRADE_PARAMETERS)
-    symbol = one.get("symbol")
-    if symbol is not None and not (0 < len(symbol) <= SYMBOL_LENGTH_MAX and symbol.isprintable()):
-        raise refused("symbol")
-    filters = {name: text for name, text in one.items() if name not in ("after", "limit")}
+    filters = _filters(one)
     executed_from = instant(one["executed_from"], "executed_from") if "executed_from" in one else None
     executed_to = instant(one["executed_to"], "executed_to") if "executed_to" in one else None
     if executed_from is not None and executed_to is not None and executed_from >= executed_to:
@@ -74,7 +97,7 @@ def broker_trades(given: Mapping[str, list[str]]) -> BrokerTradeQuery:
     return BrokerTradeQuery(
         account_id=account_id(one["account_id"]) if "account_id" in one else None,
         status=choice(one, "status", TRADE_STATUSES),
-        symbol=symbol,
+        symbol=_symbol(one),
         executed_from=executed_from,
         executed_to=executed_to,
         include_merged=choice(one, "include_merged", FLAGS) == "true",
@@ -82,6 +105,52 @@ def broker_trades(given: Mapping[str, list[str]]) -> BrokerTradeQuery:
         after=paging.read(one["after"], filters, "after") if "after" in one else None,
         filters=filters,
     )
+
+
+def linked_trades(given: Mapping[str, list[str]]) -> LinkedTradeQuery:
+    """Understand the parameters of a list of trades of linked accounts; raises ``Rejected`` naming the one that is wrong."""
+    one = single(given, LINKED_TRADE_PARAMETERS)
+    filters = _filters(one)
+    chosen = any_account(one["account_id"]) if "account_id" in one else None
+    if isinstance(chosen, int):
+        raise refused("account_id")
+    return LinkedTradeQuery(
+        account_id=chosen,
+        status=choice(one, "status", LINKED_TRADE_STATUSES),
+        symbol=_symbol(one),
+        limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
+        after=paging.read(one["after"], filters, "after") if "after" in one else None,
+        filters=filters,
+    )
+
+
+def is_linked(given: Mapping[str, list[str]]) -> bool:
+    """Whether a list of trades asks for linked accounts; ``platform`` is IBKR's unless it says otherwise."""
+    return choice({"platform": given.get("platform", ["ibkr"])[0]}, "platform", PLATFORMS) == "mt5"
+
+
+def accounts(given: Mapping[str, list[str]]) -> AccountQuery:
+    """Which accounts, how many, and after which."""
+    one = single(given, ACCOUNT_PARAMETERS)
+    filters = _filters(one)
+    return AccountQuery(
+        platform=choice(one, "platform", PLATFORMS),
+        limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
+        after=paging.read(one["after"], filters, "after") if "after" in one else None,
+        filters=filters,
+    )
+
+
+def _filters(one: Mapping[str, str]) -> dict[str, str]:
+    """What a cursor belongs to: everything that was asked but how much and from where."""
+    return {name: text for name, text in one.items() if name not in ("after", "limit")}
+
+
+def _symbol(one: Mapping[str, str]) -> str | None:
+    symbol = one.get("symbol")
+    if symbol is not None and not (0 < len(symbol) <= SYMBOL_LENGTH_MAX and symbol.isprintable()):
+        raise refused("symbol")
+    return symbol
 
 
 def executions(given: Mapping[str, list[str]]) -> ExecutionQuery:
@@ -111,8 +180,16 @@ def coverage(given: Mapping[str, list[str]], today: date) -> CoverageQuery:
         raise refused("to") from None
     if not 0 <= (to_day - from_day).days < COVERAGE_DAYS_MAX:
         raise refused("to" if "to" in one else "from")
-    chosen = account_id(one["account_id"]) if "account_id" in one else None
+    chosen = any_account(one["account_id"]) if "account_id" in one else None
     return CoverageQuery(account_id=chosen, from_day=from_day, to_day=to_day)
+
+
+def any_account(text: str) -> int | UUID:
+    """An account's id: IBKR's is a number of the configuration, that of a linked MT5 account a UUID."""
+    try:
+        return UUID(text) if len(text) == 36 else account_id(text)
+    except ValueError:
+        raise refused("account_id") from None
 
 
 def account_id(text: str) -> int:
@@ -146,9 +223,9 @@ def _not_an_id() -> UUID:
     raise ValueError("not an id")
 
 
-def path_account(text: str) -> int:
+def path_account(text: str) -> int | UUID:
     """An account in a path; a text that is none names nothing: ``Rejected`` 404."""
     try:
-        return account_id(text)
+        return any_account(text)
     except Rejected:
         raise Rejected("account_unknown", "no such account", status=404) from None

@@ -176,6 +176,18 @@ select distinct on (r.account_id, r.source, r.kind)
  where r.account_id = any(:accounts::bigint[]) and r.started_at >= :since
  order by r.account_id, r.source, r.kind, r.started_at desc, r.run_id desc;
 
+-- name: failures_in_a_row
+-- How many runs of each account's worst source have failed since its last complete one.
+select f.account_id, max(f.failures) as failures
+  from (select w.account_id, count(*) filter (where not w.is_complete and (w.last_at is null or w.started_at > w.last_at)) as failures
+          from (select r.account_id, r.source, r.kind, r.is_complete, r.started_at,
+                       max(r.started_at) filter (where r.is_complete) over (partition by r.account_id, r.source, r.kind) as last_at
+                  from ibkr.v_account_runs r
+                 where r.account_id = any(:accounts::bigint[]) and r.started_at >= :since) w
+         group by w.account_id, w.source, w.kind) f
+ group by f.account_id
+ order by f.account_id;
+
 -- name: cursors
 -- Up to where complete runs of each account and source reach.
 select account_id, source, high_water_at from ibkr.v_sync_cursors where account_id = any(:accounts::bigint[]);

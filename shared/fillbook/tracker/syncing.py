@@ -2,7 +2,8 @@
 
 A source is ``failing`` when its last run failed, broke off or was abandoned, ``late`` when its last complete run is older
 than its schedule can explain (the socket rests on Saturdays, statements from Saturday to Tuesday), ``never`` before its
-first complete run, else ``ok``. Sources: ibkr.md 10-13, tracker.md 5.
+first complete run, else ``ok``. What linked MT5 accounts answer to the same questions is in ``linked.py``.
+Sources: ibkr.md 10-13, tracker.md 5.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from fillbook.calendar import NEW_YORK, CalendarError, calendar
 from fillbook.runtime.db import Database
-from fillbook.tracker import filters, paging, store
+from fillbook.tracker import filters, linked, paging, store
 from fillbook.tracker.brokers import accounts_of, told
 from fillbook.tracker.model import DeskKey, single
 from fillbook.tracker.wire import answer, instants
@@ -25,7 +27,9 @@ _COVERED = {"settled": "proven", "provisional": "provisional", "gap": "gap"}
 
 
 def sync_health(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime) -> Document:
-    """Per account: its sources with their last runs, open anomalies, quarantined rows and breaks, whether its book is opened."""
+    """Per account of IBKR: its sources with their last runs, open anomalies, quarantined rows and breaks, whether its book is
+    opened; under ``mt5`` the linked accounts.
+    """
     single(given, frozenset())
     with store.look(db, key, None) as seen:
         accounts = accounts_of(seen, None)
@@ -35,6 +39,7 @@ def sync_health(db: Database, key: DeskKey, given: Mapping[str, list[str]], now:
         anomalies = seen.tx.query(store.QUERIES["open_anomalies"], accounts=ids)
         quarantine = seen.tx.query(store.QUERIES["open_quarantine"])
         breaks = seen.rows("open_breaks")
+        mt5 = linked.health(seen, key, now)
     codes = {row["code"] for row in accounts.values()}
     found = [
         {
@@ -57,7 +62,7 @@ def sync_health(db: Database, key: DeskKey, given: Mapping[str, list[str]], now:
     unassigned: dict[str, int] = {}
     for one in strays:
         unassigned[one["reason"]] = unassigned.get(one["reason"], 0) + one["count"]
-    return answer(now, newest, seen.books, count=len(found), accounts=found, quarantine_unassigned=unassigned)
+    return answer(now, newest, seen.books, count=len(found), accounts=found, quarantine_unassigned=unassigned, mt5=mt5)
 
 
 def _source(last: Mapping[str, Any], cursors: Sequence[Mapping[str, Any]], now: datetime) -> Document:
@@ -65,7 +70,7 @@ def _source(last: Mapping[str, Any], cursors: Sequence[Mapping[str, Any]], now: 
     document = told({name: value for name, value in last.items() if name not in ("account_id", "last_complete_at")})
     fetched = (last["counts"] or {}).get("fetched_executions_count")
     return document | {
-        "state": _state(last, now),
+        "state": source_state(last, now),
         "run_state": last["state"],
         "lag_seconds": None if last["last_complete_at"] is None else round((now - last["last_complete_at"]).total_seconds()),
         "has_found_nothing": last["state"] == "complete" and fetched == 0,
@@ -74,7 +79,8 @@ def _source(last: Mapping[str, Any], cursors: Sequence[Mapping[str, Any]], now: 
     }
 
 
-def _state(last: Mapping[str, Any], now: datetime) -> str:
+def source_state(last: Mapping[str, Any], now: datetime) -> str:
+    """How a source of an account is followed, in one word, from its last run."""
     if last["state"] != "complete":
         return "failing"
     if last["last_complete_at"] is None:
@@ -89,27 +95,43 @@ def _break(row: Mapping[str, Any]) -> Document:
 def sync_runs(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime, *, account: str) -> Document:
     """Runs of an account, newest first: the window asked, what was covered, counts, error class, how long it took."""
     limit, after = filters.runs(given)
+    identity = filters.path_account(account)
     with store.look(db, key, None) as seen:
-        (account_id,) = accounts_of(seen, filters.path_account(account))
-        rows = seen.tx.query(
-            store.QUERIES["account_runs"],
-            account_id=account_id,
-            after_at=None if after is None else after.at,
-            after_id=None if after is None else after.id,
-            limit=limit + 1,
-        )
+        if isinstance(identity, UUID):
+            (linked_id,) = linked.own(seen, key, now, identity)
+            rows = linked.runs(seen, key, linked_id, limit, after)
+        else:
+            (number,) = accounts_of(seen, identity)
+            rows = _runs(seen, number, limit, after)
     shown = rows[:limit]
     has_more = len(rows) > limit
-    last = paging.Place(at=shown[-1]["started_at"], id=shown[-1]["run_id"]) if has_more else None
     return answer(
         now,
-        max((row["finished_at"] for row in shown if row["finished_at"]), default=None),
+        max((ended for _, ended, _ in shown if ended is not None), default=None),
         seen.books,
         count=len(shown),
         has_more=has_more,
-        items=[told(row) | {"duration_seconds": _seconds(row)} for row in shown],
-        next=None if last is None else paging.written(last, {}),
+        items=[document for _, _, document in shown],
+        next=paging.written(shown[-1][0], {}) if has_more else None,
     )
+
+
+def _runs(seen: store.Seen, account_id: int, limit: int, after: paging.Place | None) -> list[linked.Run]:
+    rows = seen.tx.query(
+        store.QUERIES["account_runs"],
+        account_id=account_id,
+        after_at=None if after is None else after.at,
+        after_id=None if after is None else after.id,
+        limit=limit + 1,
+    )
+    return [
+        (
+            paging.Place(at=row["started_at"], id=row["run_id"]),
+            row["finished_at"],
+            told(row) | {"duration_seconds": _seconds(row)},
+        )
+        for row in rows
+    ]
 
 
 def _seconds(row: Mapping[str, Any]) -> int | None:
@@ -118,14 +140,16 @@ def _seconds(row: Mapping[str, Any]) -> int | None:
 
 def sync_coverage(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime) -> Document:
     """Per account and day, oldest first: proven (settled), provisional, gap, closed (a gap without a session), unknown;
-    and the last run that proved or reached the day.
+    and the last run that proved or reached the day. Days of linked accounts are those of their server. ``has_more``: linked
+    accounts were left out, because their days are too many for one answer; ask for one of them.
     """
     query = filters.coverage(given, now.astimezone(NEW_YORK).date())
+    wanted = query.account_id
     with store.look(db, key, None) as seen:
-        accounts = accounts_of(seen, query.account_id)
-        rows = seen.tx.query(
-            store.QUERIES["coverage_days"], accounts=list(accounts), from_day=query.from_day, to_day=query.to_day
-        )
+        numbers = [] if isinstance(wanted, UUID) else list(accounts_of(seen, wanted))
+        rows = seen.tx.query(store.QUERIES["coverage_days"], accounts=numbers, from_day=query.from_day, to_day=query.to_day)
+        mine = [] if isinstance(wanted, int) else linked.own(seen, key, now, wanted)
+        more_days, has_more = linked.coverage(seen, key, mine, query.from_day, query.to_day)
     days = [
         {
             "account_id": str(row["account_id"]),
@@ -135,7 +159,8 @@ def sync_coverage(db: Database, key: DeskKey, given: Mapping[str, list[str]], no
         }
         for row in rows
     ]
-    return answer(now, None, seen.books, count=len(days), days=days)
+    days += more_days
+    return answer(now, None, seen.books, count=len(days), has_more=has_more, days=days)
 
 
 def _day_state(day: date, state: str | None) -> str:

@@ -101,6 +101,15 @@ def test_a_call_without_a_token_is_refused_and_one_of_the_scheduler_is_not(runni
     assert status_of(url + "/", b"{}", headers | {"X-CloudScheduler-JobName": "outbox-relay"}) == 200
 
 
+def test_the_line_that_is_printed_syncs_the_demo_accounts(running: Run) -> None:
+    told = re.search(r"curl -sX POST -H 'Authorization: (Bearer [^']+)' (http://127\.0\.0\.1:\d+/mt5/sync)", running.said)
+    assert told is not None, running.said
+    request = urllib.request.Request(told[2], b"", {"Authorization": told[1]})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        document = json.loads(answer.read())
+    assert (document["success"], document["totalAccounts"], document["failureCount"]) == (True, 25, 0)
+
+
 def test_every_schedule_of_the_manifest_runs(running: Run) -> None:
     for schedule in MANIFEST.schedules:
         request = urllib.request.Request(

@@ -19,6 +19,7 @@ from tests.support.every_function import (
     doors,
     identity,
     right_headers,
+    slug_of,
     usual_body,
 )
 from tests.support.signer import Signer
@@ -71,8 +72,8 @@ def looked_at(query: Query) -> dict[str, int]:
 
 def refused(answer: Any) -> tuple[int, str]:
     """Status and reason of an answer that tells nothing else."""
-    document = answer.get_json()
-    reason = document["error"]["code"] if "error" in document else document["reason"]
+    reason = slug_of(answer.get_json())
+    assert reason is not None
     assert len(answer.get_data()) < 200, "an answer to a stranger says one word"
     return answer.status_code, reason
 
@@ -164,7 +165,7 @@ def test_an_expired_desk_key_and_the_book_of_another_open_nothing(every: Desk) -
             assert "trades" not in answer.get_json()
 
 
-UNKNOWN = ("job_unknown", "quarantine_unknown", "trade_unknown", "account_unknown")
+UNKNOWN = ("run_unknown", "job_unknown", "quarantine_unknown", "trade_unknown", "account_unknown")
 
 
 def test_the_right_caller_is_let_in_everywhere(every: Desk, published: Topics) -> None:
@@ -174,5 +175,5 @@ def test_the_right_caller_is_let_in_everywhere(every: Desk, published: Topics) -
         answer = every.call(door, headers=right_headers(door), data=usual_body(door))
         told = answer.get_json(silent=True) or {}
         assert answer.status_code not in (401, 403, 405, 500), (door, json.dumps(told))
-        reason = told.get("reason") or told.get("error", {}).get("code")
+        reason = slug_of(told)
         assert answer.status_code != 404 or reason in UNKNOWN, (door, json.dumps(told))

@@ -291,6 +291,29 @@ def test_health_names_what_fails_and_what_waits(world: World, reader: FlaskClien
     assert sources["flex"]["high_water_at"] == "2026-01-06T05:00:00.000Z"
 
 
+def test_an_account_of_the_list_counts_its_failures_since_the_last_complete_run(world: World, reader: FlaskClient) -> None:
+    def account() -> dict[str, Any]:
+        return {one["account_id"]: one for one in ask(reader, "/api/v1/accounts")[1]["items"]}["1"]
+
+    untouched = account()
+    assert (untouched["state"], untouched["last_success_at"], untouched["failures_in_a_row"]) == ("late", None, 0)
+    assert (untouched["label"], untouched["platform"], untouched["book_id"]) == ("IBKR •••567", "IBKR", "ibkr:U1234567")
+    world.sync(Socket([tws(exec_id(1))]))
+    success = account()
+    assert (success["state"], success["failures_in_a_row"], success["last_error"]) == ("ok", 0, None)
+    assert success["last_success_at"] == success["last_sync_at"] == "2026-01-06T21:01:00.000Z"
+    assert (success["lag_seconds"], success["balances"]) == (3540, None)
+    for number in (1, 2):
+        world.sync(Socket([], error_class="end_missing", is_end_seen=False))
+        failing = account()
+        assert (failing["state"], failing["failures_in_a_row"]) == ("failing", number)
+        assert failing["last_error"] == {"class": "end_missing", "text": None}
+        assert failing["last_success_at"] == success["last_success_at"]
+    world.query("update ibkr.accounts set is_enabled = false where id = 1")
+    assert account()["state"] == "paused"
+    assert ask(reader, "/api/v1/accounts/1")[1]["account"] == account()
+
+
 def test_coverage_says_for_every_day_whether_it_is_proven(world: World, reader: FlaskClient) -> None:
     world.statement(flex(exec_id(1)), days=(date(2026, 1, 5), date(2026, 1, 5)))
     settled = ask(reader, "/api/v1/accounts/1/sync-runs", limit="1")[1]["items"][0]["run_id"]

@@ -121,3 +121,11 @@ def test_booking_leaves_the_state_it_was_given_as_it_was() -> None:
     before = after(NET, make_fill("a", "BUY", 5, 10)).state
     book(before, make_fill("b", "SELL", 2, 11, 1), LotMethod.FIFO)
     assert before == after(NET, make_fill("a", "BUY", 5, 10)).state
+
+
+def test_a_margin_close_at_its_opening_price_needs_no_rate_and_a_paid_one_does() -> None:
+    for style, expected in (("margin", Decimal(-3)), ("full", None)):
+        terms: dict[str, Any] = {"currency": "JPY", "fees_currency": "USD", "fees_rate": "1", "cash_style": style}
+        opened = make_fill("a", "BUY", 10, 150, fees="1", **terms)
+        booked = after(NET, opened, make_fill("b", "SELL", 10, 150, 1, fees="2", **terms))
+        assert booked.actions[0].realized_pnl_base == expected

@@ -47,6 +47,14 @@ def test_a_secret_goes_to_the_function_that_names_it_and_to_no_other() -> None:
     assert {name for name, text in environments.items() if digest in text} == {"trade_tracker"}
 
 
+def test_what_speaks_to_the_mt5_service_is_told_where_the_fake_is_and_its_key() -> None:
+    function = replace(MANIFEST.functions["outbox_relay"], env={"MT5_SERVICE_URL": None}, secrets=("MT5_SERVICE_API_KEY",))
+    place = replace(PLACE, mt5_url="http://127.0.0.1:8000", secrets={**PLACE.secrets, "mt5_key": "mt5-secret"})
+    given = plan.settings(MANIFEST, function, place)
+    assert (given["MT5_SERVICE_URL"], given["MT5_SERVICE_API_KEY"]) == ("http://127.0.0.1:8000", "mt5-secret")
+    assert "mt5-secret" not in json.dumps(plan.settings(MANIFEST, MANIFEST.functions["outbox_relay"], place))
+
+
 def test_each_function_logs_in_as_itself_on_our_own_server() -> None:
     given = plan.settings(MANIFEST, MANIFEST.functions["signal_worker"], PLACE)
     assert given["FILLBOOK_DATABASE_URL"] == "postgresql://signal_worker@127.0.0.1:5433/fillbook"

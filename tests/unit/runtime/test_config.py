@@ -72,6 +72,12 @@ def test_secrets_are_masked_in_every_representation_and_in_every_log_line(capsys
     assert "canary" not in capsys.readouterr().out
 
 
+def test_each_secret_of_a_map_of_secrets_is_masked_alone(capsys):
+    WorkerConfig.from_environment({**GOOD, "TOKENS": '["{\\"a\\": \\"canary-in-a-map\\", \\"b\\": 1}", "{no-json-canary"]'})
+    logs.get("x").info("said", text="it is canary-in-a-map")
+    assert "canary" not in capsys.readouterr().out
+
+
 def test_what_is_local_does_not_exist_in_the_cloud():
     local = {"FILLBOOK_LOCAL_URL": "http://127.0.0.1:9000/", "FILLBOOK_DESK_CLOCK": "/tmp/clock.json"}
     in_cloud = Config.from_environment({"FILLBOOK_ENV": "cloud", **local})

@@ -1,0 +1,42 @@
+-- name: all_positions
+-- Every position of an account that has deals or trades: what a book that is opened late is told, or a rebuild derives again.
+select distinct d.position_id from mt5.deals d where d.account_id = :account_id and d.position_id > 0
+union
+select distinct t.position_id from mt5.trades t where t.account_id = :account_id
+ order by 1
+
+-- name: positions_of_symbols
+-- Positions of an account in symbols whose money has become known.
+select distinct d.position_id
+  from mt5.deals d
+ where d.account_id = :account_id and d.symbol = any (:symbols::text[]) and d.position_id > 0
+ order by 1
+
+-- name: book_cash
+-- What a statement of an account's cash is made of: the symbols of every deal of a trade, movements without a trade since the
+-- floor (credit apart, and bonuses where they are credit), and money of trades' deals that are stored below the floor.
+select array_agg(distinct d.symbol) filter (where d.position_id > 0 and d.symbol <> '') as symbols,
+       coalesce(sum(d.profit + d.commission + d.swap + d.fee)
+                    filter (where o.deal_ticket is not null and d.time_server_msc >= :floor_msc
+                              and d.deal_type <> all (:credit_types::smallint[])), 0)
+           as movements,
+       coalesce(sum(d.profit + d.commission + d.swap + d.fee)
+                    filter (where o.deal_ticket is null and d.time_server_msc < :floor_msc), 0) as below_floor
+  from mt5.deals d
+  left join mt5.cash_operations o on o.account_id = d.account_id and o.deal_ticket = d.deal_ticket
+ where d.account_id = :account_id and not d.withdrawn and d.time_server_msc <= :until_msc
+   and not exists (select from mt5.deals n where n.account_id = d.account_id and n.deal_ticket = d.deal_ticket
+                                             and n.revision > d.revision)
+
+-- name: cash_tickets
+-- Deals that may be movements of cash, and those that were.
+select distinct d.deal_ticket
+  from mt5.deals d
+ where d.account_id = :account_id and (d.position_id = 0 or d.deal_type not in (0, 1, 13, 14))
+union
+select o.deal_ticket from mt5.cash_operations o where o.account_id = :account_id
+ order by 1
+
+-- name: last_error
+-- What an account's last failure was, so that work beside its runs leaves it as it is.
+select last_error_code, last_connection_error from mt5.trading_accounts where id = :account_id

@@ -1,0 +1,246 @@
+"""The strict reading of an answer: bytes become plain values once, fields are then taken by name and kind.
+
+Numbers become Decimals from their text, beyond 15 significant digits rounded (noise of a binary float); NaN and Infinity,
+a key that comes twice, more than 8 MiB and more than 20 levels are no answer. Every reader raises ``ContractError`` with the
+field's name, never with what stood in it. ``None`` and absent are one thing; what is required is then missing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Context, Decimal, DecimalException
+from typing import Any, Final, TypeVar
+
+from fillbook.mt5.faults import ContractError
+from fillbook.mt5.words import ANSWER_BYTES_MAX, DEPTH_MAX, DIGITS_MAX, ID_MAX
+
+T = TypeVar("T")
+
+Row = Mapping[str, Any]
+
+TEXT_MAX: Final = 1_024
+NUMBER_TEXT_MAX: Final = 64
+SMALL_MAX: Final = 2**15 - 1
+MSC_MAX: Final = 4_102_444_800_000
+"""Milliseconds of the year 2100: seconds taken for milliseconds, or the other way round, lie beyond it or before 1970."""
+
+_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
+_WHOLE: Final = re.compile(r"-?[1-9][0-9]{0,18}|0")
+_INSTANT: Final = re.compile(r"(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?) ?(Z|z|[+-]\d{2}:?\d{2})", re.ASCII)
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+_ROUNDED: Final = Context(prec=DIGITS_MAX, rounding=ROUND_HALF_EVEN, Emin=-20, Emax=20)
+_ZERO: Final = Decimal(0)
+
+
+# --- the document -----------------------------------------------------------------------------------------------------
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """Read the JSON object of an answer: floats as Decimals, integers exact. Raises ``ContractError``."""
+    if len(body) > ANSWER_BYTES_MAX:
+        raise ContractError("body too large")
+    try:
+        root = json.loads(body.decode("utf-8"), parse_float=_rounded, parse_constant=_refuse, object_pairs_hook=_object)
+    except (ValueError, RecursionError):
+        raise ContractError("body is not JSON") from None
+    if not isinstance(root, dict):
+        raise ContractError("body is not an object")
+    _check_depth(root)
+    return root
+
+
+def _rounded(text: str | int) -> Decimal:
+    try:
+        value = _ROUNDED.create_decimal(text)
+    except DecimalException:
+        raise ValueError("out of range") from None
+    return value or _ZERO
+
+
+def _refuse(_: str) -> Any:
+    raise ValueError("not finite")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a key comes twice")
+    return made
+
+
+def _check_depth(root: dict[str, Any]) -> None:
+    level: list[Any] = [root]
+    for _ in range(DEPTH_MAX):
+        inner = [each for one in level for each in (one.values() if type(one) is dict else one)]
+        level = [each for each in inner if type(each) is dict or type(each) is list]
+        if not level:
+            return
+    raise ContractError("body too deep")
+
+
+# --- fields -----------------------------------------------------------------------------------------------------------
+
+
+def amount(row: Row, name: str) -> Decimal:
+    """Money, a price, a volume: a number or the text of one; beyond 15 digits rounded half to even."""
+    value: Any = row.get(name)
+    kind = type(value)
+    if kind is Decimal:
+        return Decimal(value)  # rounded when the document was read
+    if kind is int or (kind is str and len(value) <= NUMBER_TEXT_MAX and _NUMBER.fullmatch(value)):
+        try:
+            return _rounded(value)
+        except ValueError:
+            raise ContractError(name) from None
+    raise ContractError(name)
+
+
+def amount_or_none(row: Row, name: str) -> Decimal | None:
+    """An amount that may be missing."""
+    return None if row.get(name) is None else amount(row, name)
+
+
+def not_negative(row: Row, name: str) -> Decimal:
+    """An amount of zero or more."""
+    value = amount(row, name)
+    if value < 0:
+        raise ContractError(name)
+    return value
+
+
+def set_or_none(row: Row, name: str) -> Decimal | None:
+    """A price that the terminal writes as 0 when there is none; the field itself must be there."""
+    return amount(row, name) or None
+
+
+def whole(row: Row, name: str, *, least: int = 0, most: int = ID_MAX) -> int:
+    """An id or a count: an integer, or its decimal text without leading zeros."""
+    value = row.get(name)
+    if type(value) is str and _WHOLE.fullmatch(value):
+        value = int(value)
+    if type(value) is not int or not least <= value <= most:
+        raise ContractError(name)
+    return value
+
+
+def whole_or_none(row: Row, name: str, *, least: int = 0, most: int = ID_MAX) -> int | None:
+    """A whole number that may be missing."""
+    return None if row.get(name) is None else whole(row, name, least=least, most=most)
+
+
+def flag(row: Row, name: str) -> bool:
+    """True or false, nothing that merely resembles them."""
+    value = row.get(name)
+    if type(value) is not bool:
+        raise ContractError(name)
+    return value
+
+
+def text(row: Row, name: str, *, least: int = 1) -> str:
+    """A text that names something: of at most 1,024 characters, all of which a database can hold."""
+    value = row.get(name)
+    if type(value) is not str or not least <= len(value) <= TEXT_MAX or _UNSTORABLE.search(value):
+        raise ContractError(name)
+    return value
+
+
+def text_or_none(row: Row, name: str, *, least: int = 1) -> str | None:
+    """A text that may be missing."""
+    return None if row.get(name) is None else text(row, name, least=least)
+
+
+def remark(row: Row, name: str) -> str | None:
+    """Somebody's words. Half a character (a comment cut at 31) or U+0000 becomes U+FFFD: no database holds it."""
+    value = row.get(name)
+    if value is None:
+        return None
+    if type(value) is not str or len(value) > TEXT_MAX:
+        raise ContractError(name)
+    return storable(value)
+
+
+def choice(row: Row, name: str, table: Mapping[Any, T]) -> T:
+    """A value of a table; anything else is refused. ``True`` is not 1."""
+    value = row.get(name)
+    if type(value) in (str, int) and value in table:
+        return table[value]
+    raise ContractError(name)
+
+
+def instant(row: Row, name: str) -> datetime:
+    """An ISO date and time with its zone, as UTC; one without a zone is refused."""
+    value = row.get(name)
+    found = _INSTANT.fullmatch(value) if type(value) is str else None
+    if found is None:
+        raise ContractError(name)
+    zone = "+00:00" if found[3] in "Zz" else found[3]
+    try:
+        at = datetime.fromisoformat(f"{found[1]}T{found[2]}{zone}").astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ContractError(name) from None
+    if not 1970 <= at.year < 2100:
+        raise ContractError(name)
+    return at
+
+
+def objects(root: Row, name: str) -> Sequence[Row]:
+    """A list of objects; missing, null or anything else is not an empty list."""
+    value = root.get(name)
+    if type(value) is not list or not all(type(one) is dict for one in value):
+        raise ContractError(name)
+    return value
+
+
+def part(root: Row, name: str) -> Row:
+    """An object."""
+    value = root.get(name)
+    if type(value) is not dict:
+        raise ContractError(name)
+    return value
+
+
+def each(rows: Sequence[Row], name: str, read: Callable[[Row], T]) -> tuple[T, ...]:
+    """Read every row; the first that is wrong fails them all, with its number."""
+    made = []
+    for number, row in enumerate(rows):
+        try:
+            made.append(read(row))
+        except ContractError as error:
+            raise error.inside(f"{name}[{number}]") from None
+    return tuple(made)
+
+
+def extra(row: Row, known: frozenset[str]) -> dict[str, Any]:
+    """The fields we do not know, kept as they came."""
+    return {storable(name): _kept(row[name]) for name in row if name not in known}
+
+
+def agreed(name: str, *found: T | None) -> T | None:
+    """Several spellings of one meaning: the first that is there. They must not differ."""
+    there = [one for one in found if one is not None]
+    if any(one != there[0] for one in there[1:]):
+        raise ContractError(name)
+    return there[0] if there else None
+
+
+def required(name: str, value: T | None) -> T:
+    """What must have been said in one of its spellings."""
+    if value is None:
+        raise ContractError(name)
+    return value
+
+
+def storable(text: str) -> str:
+    """The text with U+FFFD for what no database holds."""
+    return text if text.isascii() and "\x00" not in text else _UNSTORABLE.sub("\ufffd", text)
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, dict):
+        return {storable(name): _kept(inner) for name, inner in value.items()}
+    return [_kept(inner) for inner in value] if isinstance(value, list) else value

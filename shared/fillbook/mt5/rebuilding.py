@@ -1,0 +1,197 @@
+"""Trades, cash and book of an account made again from its stored deals, for operators: a rebuild, a corrected clock, a new size.
+
+Deals are the journal, everything else follows from them, so what comes out is what incremental work left (law 5) unless the clock
+rule, a contract size or the code has changed since. Works in batches of positions, each one transaction under one lease; what
+a batch would not change stays unwritten, and the ledger is told differences alone. Source: mt5 specification, 6, 10, 15.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Final, TypeVar
+from uuid import UUID, uuid4
+
+from fillbook.ledger import service as ledger
+from fillbook.mt5 import booking, closing, store
+from fillbook.mt5.cash import cash_operation
+from fillbook.mt5.clocks import ServerClock
+from fillbook.mt5.deals import Stored, standing
+from fillbook.mt5.model import CashOperation, Trade
+from fillbook.mt5.records import AccountUpdate, AccountWork, Applied, Claimed, Loaded, Wanted
+from fillbook.mt5.trades import Derived, derive
+from fillbook.mt5.words import Code
+from fillbook.runtime.db import Database, Tx
+from fillbook.runtime.errors import Conflict
+from fillbook.values import frozen
+
+BATCH_POSITIONS: Final = 1_000
+LEASE_SECONDS: Final = 600
+SERVER_PAGE: Final = 500
+T = TypeVar("T")
+
+
+@frozen
+class Rebuilt:
+    """What a rebuild changed; ``partitions`` of the outbox are to be relayed."""
+
+    account_id: str
+    trades_changed: int = 0
+    cash_changed: int = 0
+    partitions: tuple[int, ...] = ()
+
+
+@frozen
+class Rederived:
+    """What became of a server's accounts. ``busy``: held by a run, or inactive: to be done again."""
+
+    rebuilt: tuple[Rebuilt, ...]
+    busy: tuple[str, ...] = ()
+
+
+def rebuild(db: Database, account_id: str, now: datetime, *, symbols: Sequence[str] | None = None) -> Rebuilt:
+    """Derive an account again from all its deals; with ``symbols``, only positions in these.
+
+    Raises ``Conflict('account_leased')`` while a run holds it, ``Conflict('account_inactive')`` when it is not active.
+    """
+    run_id = str(uuid4())
+    claims = store.claim(db, run_id, [account_id], lease_seconds=LEASE_SECONDS)
+    if not claims.claimed:
+        reason = claims.unclaimed[0].reason if claims.unclaimed else "inactive"
+        raise Conflict(f"account_{reason}", f"account {account_id}")
+    (claimed,) = claims.claimed
+    try:
+        return _Rebuild(db, claimed, run_id, now).run(symbols)
+    finally:
+        store.hand_back(db, [claimed])
+
+
+def rederive_times(db: Database, server: str, now: datetime) -> Rederived:
+    """Apply a server's clock rule again to everything of its accounts, after an operator corrected it."""
+    return _of_server(db, server, now, None)
+
+
+def retell_symbol(db: Database, server: str, symbol: str, now: datetime) -> Rederived:
+    """Hand the fills of a symbol over again, after its contract size or its currency became known."""
+    return _of_server(db, server, now, [symbol])
+
+
+def _of_server(db: Database, server: str, now: datetime, symbols: Sequence[str] | None) -> Rederived:
+    rebuilt: list[Rebuilt] = []
+    busy: list[str] = []
+    after: str | None = None
+    while True:
+        with db.transaction(read_only=True) as tx:
+            page = store.accounts_of_server(tx, server, after, SERVER_PAGE)
+        for account_id in page:
+            try:
+                rebuilt.append(rebuild(db, account_id, now, symbols=symbols))
+            except Conflict:
+                busy.append(account_id)
+        if len(page) < SERVER_PAGE:
+            return Rederived(rebuilt=tuple(rebuilt), busy=tuple(busy))
+        after = page[-1]
+
+
+class _Rebuild:
+    """One account being derived again, under its lease."""
+
+    def __init__(self, db: Database, claimed: Claimed, run_id: str, now: datetime) -> None:
+        self._db, self._claimed, self._run_id, self._now = db, claimed, run_id, now
+        self._id = UUID(claimed.account_id)
+
+    def run(self, symbols: Sequence[str] | None) -> Rebuilt:
+        """All batches; movements of cash with the first."""
+        positions, tickets = self._asked(symbols)
+        trades = cash = 0
+        partitions: set[int] = set()
+        batches: list[tuple[Sequence[int], Sequence[int]]] = [(batch, ()) for batch in _cut(positions)]
+        batches += [((), batch) for batch in _cut(tickets)]
+        for ids, cash_tickets in batches:
+            applied, told = ledger.run(self._db, partial(self._batch, positions=ids, tickets=cash_tickets))
+            trades += applied.trades_changed
+            cash += applied.cash_changed
+            partitions.update(told)
+        return Rebuilt(
+            account_id=self._claimed.account_id, trades_changed=trades, cash_changed=cash, partitions=tuple(sorted(partitions))
+        )
+
+    def _asked(self, symbols: Sequence[str] | None) -> tuple[list[int], list[int]]:
+        """The positions to derive, and the deals that may be movements of cash."""
+        with self._db.transaction(read_only=True) as tx:
+            if symbols is not None:
+                rows = tx.query(booking.QUERIES["positions_of_symbols"], account_id=self._id, symbols=sorted(symbols))
+                return [row["position_id"] for row in rows], []
+            positions = [row["position_id"] for row in tx.query(booking.QUERIES["all_positions"], account_id=self._id)]
+            tickets = [row["deal_ticket"] for row in tx.query(booking.QUERIES["cash_tickets"], account_id=self._id)]
+        return positions, tickets
+
+    def _batch(self, tx: Tx, positions: Sequence[int], tickets: Sequence[int]) -> tuple[Applied, tuple[int, ...]]:
+        loaded = self._load(tx, positions, tickets)
+        clock = ServerClock(loaded.rule, loaded.clocks)
+        stored = standing(loaded.deals)
+        account = loaded.account
+        deals: dict[int, list[Stored]] = {}
+        for one in stored.values():
+            deals.setdefault(one.deal.position_id, []).append(one)
+        rows: dict[int, list[Trade]] = {}
+        for row in loaded.trades:
+            rows.setdefault(row.position_id, []).append(row)
+        derived = [
+            derive(account.account_id, one, deals.get(one, ()), rows.get(one, ()), None, clock, account.currency_digits)
+            for one in positions
+        ]
+        operations = [
+            (ticket, cash_operation(account.account_id, stored[ticket], clock)) for ticket in tickets if ticket in stored
+        ]
+        trades, partitions = booking.retell(tx, loaded, stored.values(), derived, self._now)
+        return self._write(tx, loaded, derived, operations, closing.changed(loaded.trades, trades)), partitions
+
+    def _load(self, tx: Tx, positions: Sequence[int], tickets: Sequence[int]) -> Loaded:
+        """The batch, and of repeated hours that it touches every ticket."""
+        key = (self._claimed.account_id, self._claimed.lease_token)
+        wanted = Wanted(position_ids=positions, tickets=tickets)
+        loaded = store.load_account(tx, *key, wanted)
+        spans = ServerClock(loaded.rule).repeated_spans(one.deal.time_msc for one in loaded.deals)
+        return store.load_account(tx, *key, replace(wanted, spans=spans)) if spans else loaded
+
+    def _write(
+        self,
+        tx: Tx,
+        loaded: Loaded,
+        derived: Sequence[Derived],
+        operations: Sequence[tuple[int, CashOperation | None]],
+        trades: Sequence[Trade],
+    ) -> Applied:
+        account = loaded.account
+        (error,) = tx.query(booking.QUERIES["last_error"], account_id=self._id)
+        code = error["last_error_code"]
+        work = AccountWork(
+            account_id=account.account_id,
+            lease_token=self._claimed.lease_token,
+            run_id=self._run_id,
+            account=AccountUpdate(
+                info=None,
+                info_at=None,
+                positions_at=None,
+                last_sync_at=None,
+                last_successful_sync_at=None,
+                sync_failure_count=account.sync_failure_count,
+                last_error_code=None if code is None else Code(code),
+                last_connection_error=error["last_connection_error"],
+                connection_status=account.connection_status,
+            ),
+            state=replace(loaded.state, state_digest=None),
+            trades=trades,
+            trades_removed=[(one.position_id, episode) for one in derived for episode in one.gone],
+            cash_operations=[one for _, one in operations if one is not None],
+            cash_removed=[ticket for ticket, one in operations if one is None],
+        )
+        return store.apply_account(tx, work, self._now)
+
+
+def _cut(values: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(values), BATCH_POSITIONS):
+        yield values[start : start + BATCH_POSITIONS]

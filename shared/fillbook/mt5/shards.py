@@ -1,0 +1,178 @@
+"""A part of a run, asked for by a message: begun, worked under leases, closed with its totals or handed on to a continuation.
+
+A message may come twice, late, or while another one is at the same accounts: leases and the run's own mark on each account keep
+the work single, and a shard's row is left exactly once per continuation. Source: section 2 of the specification.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+from uuid import UUID
+
+from fillbook.mt5 import answers, runstore
+from fillbook.mt5.asked import uuid_text
+from fillbook.mt5.duetimes import slot_of
+from fillbook.mt5.ending import log_end
+from fillbook.mt5.grounds import FRESH, Grounds
+from fillbook.mt5.part import Course
+from fillbook.mt5.runrecords import Result, Run, Shard, Totals
+from fillbook.mt5.telling import SYNC_REQUESTED, sync_requested
+from fillbook.mt5.words import ShardState, SyncStatus
+from fillbook.mt5.working import Timings, Worked, pace_size, work_shard
+from fillbook.outbox.service import enqueue, partitions_of, receive
+from fillbook.runtime.bodies import parse_json_object
+from fillbook.runtime.db import Tx
+from fillbook.runtime.errors import Rejected, Unavailable
+from fillbook.values import frozen
+
+CONSUMER: Final = "account_sync_shard"
+HELD_SECONDS: Final = 30
+NUMBER_MAX: Final = 2**31 - 1
+
+
+@frozen
+class Wanted:
+    """A message: which continuation of which shard. ``event_id`` None: it was not asked for by a message."""
+
+    run_id: str
+    shard_no: int
+    continuation: int
+    event_id: UUID | None = None
+
+
+def read(data: bytes) -> Wanted:
+    """Read an event's envelope; raises ``Rejected`` (``json_invalid``, ``event_type_unknown``, ``value_invalid``)."""
+    envelope = parse_json_object(data)
+    if envelope.get("event_type") != SYNC_REQUESTED:
+        raise Rejected("event_type_unknown")
+    inner = envelope.get("data")
+    if not isinstance(inner, Mapping):
+        raise Rejected("value_invalid", field="data")
+    return Wanted(
+        run_id=uuid_text(inner.get("run_id"), "run_id"),
+        shard_no=_number(inner, "shard_no"),
+        continuation=_number(inner, "continuation"),
+        event_id=UUID(uuid_text(envelope.get("event_id"), "event_id")),
+    )
+
+
+def _number(row: Mapping[str, Any], name: str) -> int:
+    value = row.get(name)
+    if type(value) is not int or not 0 <= value <= NUMBER_MAX:
+        raise Rejected("value_invalid", field=name)
+    return value
+
+
+def work(grounds: Grounds, wanted: Wanted, deadline: float) -> Worked | None:
+    """Work what a message asks for, until ``deadline`` (monotonic); None: it is done, or a later continuation has it.
+
+    Raises ``Unavailable('accounts_held')`` when another worker of the same run is still at some of them: the message comes again.
+    """
+    now, begun = grounds.clock.now(), grounds.time.monotonic()
+    found = grounds.db.run(lambda tx: runstore.begin_shard(tx, wanted.run_id, wanted.shard_no, wanted.continuation, now))
+    if found is None:
+        grounds.log.info("shard_over", execution_id=wanted.run_id, shard_no=wanted.shard_no, continuation=wanted.continuation)
+        return None
+    shard, run = found
+    with grounds.db.transaction(read_only=True) as tx:
+        fleet = runstore.fleet(tx, due_before=now, fresh_since=now - FRESH)
+    course = Course(
+        slot=run.scheduled_for or slot_of(run.started_at),
+        active_accounts=fleet.active,
+        deadline=deadline,
+        size=pace_size(grounds.config, is_shard=True),
+    )
+    timings = Timings(grounds.time, grounds.log, run.run_id)
+    worked = work_shard(grounds, run, shard.account_ids, course, timings)
+    if worked.held:
+        raise Unavailable("accounts_held", f"{len(worked.held)} accounts of {run.run_id}", retry_after_seconds=HELD_SECONDS)
+    totals = _totals(grounds, run, worked)
+    after = _leave(grounds, run, shard, worked, totals, wanted.event_id)
+    elapsed_ms = round((grounds.time.monotonic() - begun) * 1000)
+    _log_shard(grounds, shard, worked, totals, elapsed_ms)
+    if after is not None and after.finished_at is not None and after.shards_done >= after.shards_total:
+        log_end(grounds, after, after.totals, after.duration_ms or 0, timings)
+    return worked
+
+
+def resume(grounds: Grounds, run_id: str, shard_no: int, deadline: float) -> Worked:
+    """Work what is left of a shard, whichever continuation it stands at, without waiting for its message."""
+    for continuation in range(grounds.config.mt5_continuations_max + 1):
+        try:
+            worked = work(grounds, Wanted(run_id=run_id, shard_no=shard_no, continuation=continuation), deadline)
+        except Unavailable as error:
+            if error.reason != "accounts_held":
+                raise
+            return Worked()
+        if worked is not None:
+            return worked
+    return Worked()
+
+
+def bury(grounds: Grounds, wanted: Wanted) -> None:
+    """Give a shard up: its message could not be worked in twenty attempts. Its accounts stay due."""
+    now = grounds.clock.now()
+    shard = Shard(
+        run_id=wanted.run_id, shard_no=wanted.shard_no, instance_key="", account_ids=(), continuation=wanted.continuation
+    )
+    run = grounds.db.run(lambda tx: runstore.close_shard(tx, shard, Totals(), now, state=ShardState.DEAD))
+    grounds.log.error("shard_dead", execution_id=wanted.run_id, shard_no=wanted.shard_no, is_new=run is not None)
+
+
+def _totals(grounds: Grounds, run: Run, worked: Worked) -> Totals:
+    """What a shard brought, accounts included that a process before this one had finished when it died."""
+    results: list[Result] = list(worked.results)
+    unlogged = 0
+    if worked.done:
+        with grounds.db.transaction(read_only=True) as tx:
+            logged = runstore.results(tx, run, worked.done)
+        results += logged
+        unlogged = len(set(worked.done) - {one.account_id for one in logged})
+    totals = answers.totals_of(results, deferred=worked.deferred, total=0)
+    return replace(totals, success_count=totals.success_count + unlogged)
+
+
+def _leave(grounds: Grounds, run: Run, shard: Shard, worked: Worked, totals: Totals, event_id: UUID | None) -> Run | None:
+    """Close the shard, or hand on what is left, and write the inbox row with it; the run as it stands then."""
+    now = grounds.clock.now()
+    is_handed_on = bool(worked.left) and shard.continuation < grounds.config.mt5_continuations_max
+
+    def leave(tx: Tx) -> tuple[Run | None, tuple[int, ...]]:
+        if event_id is not None:
+            receive(tx, CONSUMER, event_id, now)
+        if not is_handed_on:
+            return runstore.close_shard(tx, shard, totals, now), ()
+        after = runstore.continue_shard(tx, shard, worked.left, totals, now)
+        if after is None:
+            return None, ()
+        following = Shard(
+            run_id=shard.run_id,
+            shard_no=shard.shard_no,
+            instance_key=shard.instance_key,
+            account_ids=worked.left,
+            continuation=shard.continuation + 1,
+        )
+        events = [sync_requested(run, following, now)]
+        enqueue(tx, events)
+        return after, partitions_of(events)
+
+    after, partitions = grounds.db.run(leave)
+    grounds.relay(partitions)
+    return after
+
+
+def _log_shard(grounds: Grounds, shard: Shard, worked: Worked, totals: Totals, duration_ms: int) -> None:
+    grounds.log.info(
+        "shard_worked",
+        execution_id=shard.run_id,
+        shard_no=shard.shard_no,
+        continuation=shard.continuation,
+        accounts=len(shard.account_ids),
+        succeeded=totals.success_count,
+        not_synced=sum(one.status is not SyncStatus.SUCCESS for one in worked.results),
+        left=len(worked.left),
+        has_no_session=worked.has_no_session,
+        duration_ms=duration_ms,
+    )

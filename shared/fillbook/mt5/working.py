@@ -1,0 +1,160 @@
+"""Accounts of a run worked here, whichever way they came: a list, one claimed by hand, a shard, whatever is due in a range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from fillbook.mt5 import store
+from fillbook.mt5.desk import Time
+from fillbook.mt5.grounds import QUERIES, Grounds
+from fillbook.mt5.pacing import Batches, Pace, Window
+from fillbook.mt5.part import Brought, Course, Part
+from fillbook.mt5.records import Claimed, Claims
+from fillbook.mt5.runrecords import Due, Result, Run
+from fillbook.mt5.settings import Mt5Config
+from fillbook.mt5.supply import Supply
+from fillbook.mt5.words import Code
+from fillbook.runtime import logs
+from fillbook.values import frozen
+
+BATCH: Final = "batch"
+TIMINGS_MAX: Final = 100
+
+
+@frozen
+class Worked:
+    """What came of accounts. ``left``: not come to, due at once; ``paused``: their service asked for a pause; ``held``: another
+    worker of the same run is at them; ``done``: worked before in the same run, by another process.
+    """
+
+    results: tuple[Result, ...] = ()
+    left: tuple[str, ...] = ()
+    paused: int = 0
+    held: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
+    is_unhealthy: bool = False
+    has_no_session: bool = False
+
+    @property
+    def deferred(self) -> int:
+        """Accounts that are as due as before."""
+        return len(self.left) + self.paused
+
+
+class Timings:
+    """When the groups of a run began, logged one by one and told together at its end."""
+
+    def __init__(self, clocks: Time, log: logs.Logger, run_id: str) -> None:
+        self._clocks, self._log, self._run_id = clocks, log, run_id
+        self._begun = clocks.monotonic()
+        self._starts: list[int] = []
+
+    def tell(self, number: int, of: int | None) -> None:
+        """A group begins."""
+        if len(self._starts) < TIMINGS_MAX:
+            self._starts.append(self._at())
+        text = f"Processing batch {number}/{of or '?'}"
+        self._log.info("processing_batch", execution_id=self._run_id, detail=text, batch=number, batches=of)
+
+    def milliseconds(self) -> list[int]:
+        """How long each group took, the pause after it included."""
+        ends = [*self._starts[1:], self._at()] if self._starts else []
+        return [end - start for start, end in zip(self._starts, ends, strict=True)]
+
+    def _at(self) -> int:
+        return round((self._clocks.monotonic() - self._begun) * 1000)
+
+
+def pace_size(config: Mt5Config, *, is_shard: bool) -> int:
+    """Accounts in flight at most."""
+    kind = config.mt5_pacing_shard if is_shard else config.mt5_pacing_inline
+    return config.mt5_batch_size if kind == BATCH else config.mt5_shard_window
+
+
+def _pace(config: Mt5Config, *, is_shard: bool, total: int | None, timings: Timings) -> Pace:
+    kind = config.mt5_pacing_shard if is_shard else config.mt5_pacing_inline
+    if kind == BATCH:
+        return Batches(config.mt5_batch_size, config.mt5_batch_delay_ms / 1000, total=total, tell=timings.tell)
+    return Window(config.mt5_shard_window)
+
+
+def work_accounts(grounds: Grounds, run: Run, accounts: Sequence[Due], course: Course, timings: Timings) -> Worked:
+    """Work chosen accounts, those of instances that are unhealthy or lend no session apart."""
+    with Part(grounds, run, course) as part:
+        empty = part.begin((one.instance_key, one.server) for one in accounts)
+        part.skip((one.account_id for one in accounts if part.is_shut(one.instance_key)), Code.SERVICE_UNHEALTHY)
+        waiting = tuple(one.account_id for one in accounts if one.instance_key in empty)
+        ids = [one.account_id for one in accounts if not part.is_shut(one.instance_key) and one.instance_key not in empty]
+        supply = Supply.of(ids, lambda block: _claimed(grounds, run, block))
+        brought = part.work(supply, _pace(grounds.config, is_shard=False, total=len(ids), timings=timings))
+        return _worked(part, supply, brought, waiting)
+
+
+def work_claimed(grounds: Grounds, run: Run, claimed: Claimed, course: Course, timings: Timings) -> Worked:
+    """Work one account that was claimed already."""
+    with Part(grounds, run, course) as part:
+        empty = part.begin([(claimed.account.instance_key, claimed.account.server)])
+        if part.is_shut(claimed.account.instance_key):
+            part.skip([claimed.account_id], Code.SERVICE_UNHEALTHY, claimed.lease_token)
+            supply = Supply.held([])
+        elif empty:
+            store.hand_back(grounds.db, [claimed])
+            return Worked(left=(claimed.account_id,), has_no_session=True)
+        else:
+            supply = Supply.held([claimed])
+        brought = part.work(supply, _pace(grounds.config, is_shard=False, total=1, timings=timings))
+        return _worked(part, supply, brought, ())
+
+
+def work_shard(grounds: Grounds, run: Run, account_ids: Sequence[str], course: Course, timings: Timings) -> Worked:
+    """Work the accounts of a shard, all of one instance."""
+    with grounds.db.transaction(read_only=True) as tx:
+        groups = [(row["instance_key"], row["server"]) for row in tx.query(QUERIES["groups_of"], account_ids=list(account_ids))]
+    with Part(grounds, run, course) as part:
+        if part.begin(groups):
+            return Worked(left=tuple(account_ids), has_no_session=True)
+        is_shut = any(part.is_shut(instance_key) for instance_key, _ in groups)
+        if is_shut:
+            part.skip(account_ids, Code.SERVICE_UNHEALTHY)
+        supply = Supply.of([] if is_shut else account_ids, lambda block: _claimed(grounds, run, block))
+        brought = part.work(supply, _pace(grounds.config, is_shard=True, total=len(account_ids), timings=timings))
+        return _worked(part, supply, brought, ())
+
+
+def work_range(grounds: Grounds, run: Run, shards: tuple[int, int], course: Course, timings: Timings) -> Worked:
+    """Work whatever is due in a range of logical shards, until nothing is."""
+    with grounds.db.transaction(read_only=True) as tx:
+        groups = [(row["instance_key"], row["server"]) for row in tx.query(QUERIES["groups_of_accounts"])]
+    with Part(grounds, run, course) as part:
+        if part.begin(groups):
+            return Worked(has_no_session=True)
+
+        def claim(count: int) -> Claims:
+            return store.claim_due(
+                grounds.db,
+                run.run_id,
+                due_before=course.due_before,
+                shards=shards,
+                rows_max=count,
+                lease_seconds=grounds.config.mt5_lease_seconds,
+            )
+
+        supply = Supply.due(claim)
+        brought = part.work(supply, _pace(grounds.config, is_shard=True, total=None, timings=timings))
+        return _worked(part, supply, brought, ())
+
+
+def _claimed(grounds: Grounds, run: Run, account_ids: Sequence[str]) -> Claims:
+    return store.claim(grounds.db, run.run_id, account_ids, lease_seconds=grounds.config.mt5_lease_seconds)
+
+
+def _worked(part: Part, supply: Supply, brought: Brought, waiting: tuple[str, ...]) -> Worked:
+    return Worked(
+        results=part.results,
+        left=(*brought.left, *waiting),
+        paused=brought.paused,
+        held=brought.held,
+        done=tuple(one.account_id for one in supply.unclaimed if one.reason == "done"),
+        is_unhealthy=any(part.is_shut(key) for key in part.asked),
+    )

@@ -1,0 +1,154 @@
+"""Laws of a synced account, against whatever a broker may do: any split into polls, repetition, rebuild, the money, the lots."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fillbook.mt5.rebuilding import rebuild
+from fillbook.mt5.words import SyncStatus
+from fillbook.runtime.sql import statement
+from infra.local import mt5_fleet
+from infra.local.mt5_broker import Book
+from infra.local.mt5_model import Terms
+from infra.local.mt5_world import MODES
+from tests.support.mt5_syncing import Syncing
+
+BEGINS = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)  # the New York clock changes two days later
+FAULTS = ("none", "none", "positions", "page", "stale", "late", "history")
+few = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+worlds = given(
+    seed=st.integers(0, 2**32),
+    mode=st.sampled_from(sorted(MODES)),
+    steps=st.integers(2, 30),
+    polls=st.lists(st.tuples(st.integers(1, 40), st.sampled_from(FAULTS)), max_size=6),
+)
+_COLUMNS = (
+    "position_id, episode, symbol, type, volume, open_volume, open_price, close_price, open_time, close_time, profit, swap, "
+    "commission, fee, realized_profit, realized_swap, net_pnl, status, close_reason, entry_complete, identity_quality, "
+    "last_deal_msc, ledger_state"
+)
+"""All but what a snapshot alone can say: the terminal's number, stops, when it was seen."""
+
+
+def wandered(syncing: Syncing, seed: int, mode: str, steps: int) -> tuple[str, str, str, str]:
+    """Two accounts of a new server that do the same at random; their names and ids."""
+    syncing.fake.clock.set(BEGINS)
+    number = len(syncing.fake.world.accounts)
+    server = f"Server-{number}"
+    syncing.fake.add_server(server)
+    names = (f"once{number}", f"often{number}")
+    chance = random.Random(seed)
+    operations = mt5_fleet.wander(Book(Terms(margin_mode=MODES[mode])), BEGINS, steps, chance)
+    accounts = [syncing.account(name, server=server, mode=mode, commission_per_lot="3.5") for name in names]
+    for name in names:
+        syncing.fake.operate_all(name, operations)
+    return (*names, *accounts)
+
+
+def strike(syncing: Syncing, fault: str, name: str) -> None:
+    """Make the next run of an account go wrong in some way."""
+    scope: dict[str, Any] = {"account": name}
+    match fault:
+        case "positions":
+            syncing.fake.fault("incomplete", part="positions", **scope)
+        case "page":
+            syncing.fake.fault("page_fails", n=1, code=500, **scope)
+        case "stale":
+            syncing.fake.fault("stale", endpoint="snapshot", age=7_000, **scope)
+        case "late":
+            syncing.fake.fault("late_history", seconds=3_000, **scope)
+        case "history":
+            syncing.fake.fault("status", endpoint="deals", code=500, **scope)
+
+
+def told(syncing: Syncing, account: str) -> dict[str, Any]:
+    """What may not depend on how the deals came: trades, cash, and what the book made of them."""
+    by_book = (
+        "select a.meta->>'position_id' as position_id, a.meta->>'episode' as episode, a.action_type, a.direction, a.quantity, "
+        "a.price, a.fees, a.realized_pnl, a.realized_pnl_base, a.executed_at from ledger.v_actions a "
+        "join mt5.trading_accounts t on t.book_id = a.book_id where t.id = :id::uuid order by a.executed_at, a.venue_order"
+    )
+    return {
+        "trades": syncing.query(f"select {_COLUMNS} from mt5.trades where account_id = :id::uuid order by 1, 2", id=account),
+        "cash": syncing.query(
+            "select deal_ticket, kind, amount, occurred_at from mt5.cash_operations where account_id = :id::uuid order by 1",
+            id=account,
+        ),
+        "book": syncing.query(by_book, id=account),
+    }
+
+
+def settle(syncing: Syncing, name: str, account: str) -> None:
+    """Run until nothing waits any more, and hold everything against the truth."""
+    syncing.fake.clear_faults()
+    for _ in range(12):  # a gap that a late first answer left is read for three times, then the history is anchored anew
+        (worked,) = syncing.run(account)
+        assert worked.status is SyncStatus.SUCCESS, (worked.error_message, syncing.crashes)
+        if worked.is_unchanged:
+            break
+    assert worked.is_unchanged
+    syncing.check_truth(account, name)
+    syncing.check_money(account)
+
+
+@worlds
+@few
+def test_1_2_4_15_any_split_into_polls_ends_in_the_truth(
+    syncing: Syncing, seed: int, mode: str, steps: int, polls: list[tuple[int, str]]
+) -> None:
+    once, often, first, second = wandered(syncing, seed, mode, steps)
+    end = syncing.fake.world.account(once).book.changes[-1].at  # type: ignore[union-attr]
+    span = (end - BEGINS) / 40
+    for place, fault in sorted(polls):
+        at = BEGINS + span * place
+        if at <= syncing.now:
+            continue
+        syncing.fake.clock.set(at)
+        strike(syncing, fault, often)
+        syncing.run(second, minutes=0)
+        syncing.fake.clear_faults()
+    syncing.fake.clock.set(max(end, syncing.now) + timedelta(hours=1))
+    settle(syncing, often, second)
+    settle(syncing, once, first)
+    assert told(syncing, second) == told(syncing, first)
+    if mode == "hedging":
+        syncing.check_lots(second)
+    assert syncing.gaps(second, is_open=True) == []
+    with syncing.db.transaction() as tx:
+        tx.execute(statement("update mt5.account_sync_state set state_digest = null"))
+    before = syncing.versions()
+    (worked,) = syncing.run(second)
+    assert worked.trades_synced == 0
+    assert syncing.versions() == before
+
+
+@worlds
+@few
+def test_5_a_rebuild_from_deals_is_what_polls_left(
+    syncing: Syncing, db: Any, seed: int, mode: str, steps: int, polls: list[tuple[int, str]]
+) -> None:
+    _, name, _, account = wandered(syncing, seed, mode, steps)
+    end = syncing.fake.world.account(name).book.changes[-1].at  # type: ignore[union-attr]
+    for place, _ in sorted(polls):
+        at = BEGINS + (end - BEGINS) / 40 * place
+        if at > syncing.now:
+            syncing.fake.clock.set(at)
+            syncing.run(account, minutes=0)
+    syncing.fake.clock.set(max(end, syncing.now) + timedelta(hours=1))
+    settle(syncing, name, account)
+    before, rows = syncing.versions(), told(syncing, account)
+    outcome = rebuild(syncing.db, account, syncing.now)
+    assert (outcome.trades_changed, outcome.cash_changed) == (0, 0)
+    assert syncing.versions() == before
+    with db.transaction() as tx:
+        tx.execute(statement("delete from mt5.trades where account_id = :id::uuid"), id=account)
+        tx.execute(statement("delete from mt5.cash_operations where account_id = :id::uuid"), id=account)
+    rebuild(syncing.db, account, syncing.now)
+    syncing.good(account)  # what only a snapshot says of the open ones
+    assert told(syncing, account) == rows
+    syncing.check_truth(account, name)

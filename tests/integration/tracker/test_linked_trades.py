@@ -1,0 +1,185 @@
+"""Trades of linked MT5 accounts through the read API: figures are their rows', pages stay whole while others are opened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.support.mt5_linked import NOW, LinkedDesk, Query, closed, same, trade
+from tests.support.tracker_desk import KEY, entry
+
+HUGE = 2**63 - 1
+
+
+@pytest.fixture
+def desk(open_database: Any, query: Query) -> LinkedDesk:
+    """An empty room of linked accounts."""
+    return LinkedDesk(open_database("mt5_writer"), open_database("desk_operator"), query)
+
+
+@pytest.fixture
+def reader(database_url: str, function_app: Callable[..., FlaskClient], tmp_path: Path) -> FlaskClient:
+    """The function on a paused clock, reading with the tracker's own rights."""
+    clock = tmp_path / "clock.json"
+    clock.write_text(json.dumps({"desk_at": NOW.isoformat(), "real_at": 0, "speed": 1.0, "paused": True}))
+    settings = {
+        "FILLBOOK_ENV": "local",
+        "FILLBOOK_DATABASE_URL": f"{database_url}?role=tracker_reader",
+        "FILLBOOK_DESK_CLOCK": str(clock),
+        "DESK_KEYS": json.dumps([entry("desk", KEY, books=["live", "mt5:*", "ibkr:*"])]),
+    }
+    return function_app("trade_tracker", settings)
+
+
+def ask(reader: FlaskClient, **asked: str) -> tuple[int, Any]:
+    query = {"platform": "mt5"} | asked
+    answer = reader.get("/api/v1/trades", query_string=query, headers={"Authorization": f"Bearer {KEY}"})
+    return answer.status_code, answer.get_json()
+
+
+def positions(reader: FlaskClient, **asked: str) -> list[str]:
+    return [one["position_id"] for one in ask(reader, **asked)[1]["items"]]
+
+
+def test_a_trade_shows_the_figures_of_its_row(desk: LinkedDesk, reader: FlaskClient) -> None:
+    account = desk.link(50123456, account_name="Main")
+    amounts = {
+        "open_price": "0.00001234",
+        "close_price": "1.10140",
+        "stop_loss": "1.05",
+        "take_profit": None,
+        "current_price": "1.10000",
+        "profit": "131.600",
+        "swap": "-0.5",
+        "commission": "-4.00",
+        "fee": "0",
+        "realized_profit": "80.00",
+        "realized_swap": "-0.25",
+        "net_pnl": "127.10",
+        "volume": "1.00",
+        "open_volume": "0",
+    }
+    more = {"ticket": HUGE, "magic": -HUGE, "comment": "<b>it's</b>", "close_reason": 4, "symbol": "EURUSD.m"}
+    desk.sync(account, trades=[closed(trade(account, HUGE)) | amounts | more])
+    status, answer = ask(reader)
+    (one,) = answer["items"]
+    (row,) = desk.query("select * from mt5.account_trades")
+    assert (status, answer["count"], answer["has_more"], answer["next"]) == (200, 1, False, None)
+    for name in amounts:
+        assert same(one[name], row[name]), name
+    assert (one["trade_id"], one["account_id"]) == (str(row["id"]), str(row["account_id"]))
+    assert (one["position_id"], one["ticket"], one["magic"], one["episode"]) == (str(HUGE), str(HUGE), str(-HUGE), 1)
+    assert (one["type"], one["status"], one["symbol"], one["symbol_norm"]) == ("buy", "closed", "EURUSD.m", "EURUSD")
+    assert (one["comment"], one["close_reason"], one["label"], one["currency"]) == ("<b>it's</b>", 4, "Main •••456", "USD")
+    assert (one["close_at"], one["updated_at"]) == ("2026-03-04T14:40:00.000Z", "2026-03-04T15:08:00.000Z")
+    assert one["open_ts"] == int(row["open_time"].timestamp() * 1000)
+    assert answer["data_as_of_at"] == one["updated_at"]
+    assert not {"login_number", "account_name", "tenant_id", "sorted_at"} & set(one)
+
+
+def test_pages_show_every_trade_once_newest_first_while_others_are_opened(desk: LinkedDesk, reader: FlaskClient) -> None:
+    first, second = desk.link(50000001), desk.link(50000002)
+    for account in (first, second):
+        # the same seconds on both accounts, and two trades in each: the id decides
+        desk.sync(
+            account, trades=[trade(account, number, open_time=NOW - timedelta(minutes=number // 2)) for number in range(4, 18)]
+        )
+    everything = ask(reader)[1]["items"]
+    assert len(everything) == 28
+    order = [(one["open_ts"], one["trade_id"]) for one in everything]
+    assert order == sorted(order, reverse=True)
+    seen, after, number = [], {}, 100
+    while after is not None:
+        page = ask(reader, limit="5", **after)[1]
+        seen += page["items"]
+        after = None if page["next"] is None else {"after": page["next"]}
+        number += 1
+        desk.sync(first, NOW, trades=[trade(first, number, open_time=NOW)])
+    assert seen == everything
+    assert len(ask(reader)[1]["items"]) > 28
+
+
+def test_filters_choose_and_a_cursor_belongs_to_its_filters(desk: LinkedDesk, reader: FlaskClient) -> None:
+    first, second = desk.link(50000001), desk.link(50000002)
+    rows = [
+        trade(first, 1),
+        closed(trade(first, 2)),
+        trade(first, 3, status="close_pending"),
+        trade(first, 4, symbol="XAUUSD.m", symbol_norm="XAUUSD"),
+    ]
+    desk.sync(first, trades=rows)
+    desk.sync(second, trades=[trade(second, 5)])
+    assert positions(reader) == ["5", "4", "3", "2", "1"]
+    assert positions(reader, account_id=first) == ["4", "3", "2", "1"]
+    assert positions(reader, account_id=second) == ["5"]
+    assert positions(reader, status="open") == ["5", "4", "1"]
+    assert positions(reader, status="closed") == ["2"]
+    assert positions(reader, status="close_pending") == ["3"]
+    assert positions(reader, symbol="XAUUSD.m") == positions(reader, symbol="XAUUSD") == ["4"]
+    assert positions(reader, symbol="EURUSD", account_id=first, status="open") == ["1"]
+    assert positions(reader, symbol="' or 1=1 --") == []
+    after = ask(reader, status="open", limit="1")[1]["next"]
+    assert positions(reader, status="open", limit="1", after=after) == ["4"]
+    for other in ({"status": "closed"}, {"status": "open", "account_id": first}, {"platform": "ibkr"}, {}):
+        status, answer = ask(reader, after=after, **other)
+        assert (status, answer["error"]["code"]) == (400, "cursor_mismatch"), other
+
+
+def test_a_trade_whose_opening_is_unknown_stands_last(desk: LinkedDesk, reader: FlaskClient) -> None:
+    account = desk.link(50000001)
+    unknown = {"open_time": None, "open_price": None, "entry_complete": False}
+    desk.sync(account, trades=[closed(trade(account, 1)) | unknown, trade(account, 2), closed(trade(account, 3)) | unknown])
+    page = ask(reader, limit="2")[1]
+    rest = ask(reader, limit="2", after=page["next"])[1]
+    found = page["items"] + rest["items"]
+    assert found[0]["position_id"] == "2"
+    assert {one["position_id"] for one in found[1:]} == {"1", "3"}
+    assert [(one["open_ts"], one["open_at"], one["open_price"]) for one in found[1:]] == [(None, None, None)] * 2
+
+
+def test_lists_of_the_two_brokers_stay_apart(desk: LinkedDesk, reader: FlaskClient) -> None:
+    account = desk.link(50000001)
+    desk.sync(account, trades=[trade(account, 1)])
+    assert positions(reader) == ["1"]
+    for platform in ({}, {"platform": "ibkr"}):
+        headers = {"Authorization": f"Bearer {KEY}"}
+        assert reader.get("/api/v1/trades", query_string=platform, headers=headers).get_json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ({"platform": "mt4"}, "platform"),
+        ({"platform": ""}, "platform"),
+        ({"account_id": "1"}, "account_id"),
+        ({"account_id": "x"}, "account_id"),
+        ({"account_id": "z" * 36}, "account_id"),
+        ({"status": "filled"}, "status"),
+        ({"symbol": ""}, "symbol"),
+        ({"symbol": "A" * 65}, "symbol"),
+        ({"limit": "501"}, "limit"),
+        ({"limit": "0"}, "limit"),
+        ({"after": "x" * 600}, "after"),
+        ({"include_merged": "true"}, "unknown"),
+        ({"executed_from": "2026-01-01"}, "unknown"),
+    ],
+)
+def test_a_wrong_filter_is_named(reader: FlaskClient, asked: dict[str, str], name: str) -> None:
+    status, answer = ask(reader, **asked)
+    assert (status, answer["error"]["code"]) == (400, "parameter_invalid")
+    assert answer["error"]["message"].endswith(f": {name}")
+
+
+def test_figures_of_all_trades_add_up_to_those_of_their_rows(desk: LinkedDesk, reader: FlaskClient) -> None:
+    account = desk.link(50000001)
+    desk.sync(account, trades=[closed(trade(account, number), net=f"{number}.{number:02}") for number in range(1, 32)])
+    shown = sum(Decimal(one["net_pnl"]) for one in ask(reader)[1]["items"])
+    (row,) = desk.query("select sum(net_pnl) as net from mt5.trades")
+    assert shown == row["net"] != 0
