@@ -29,7 +29,7 @@ from fillbook.mt5.records import ByHand, Claimed
 from fillbook.mt5.runrecords import Due, Fleet, Opened, Result, Run, Shard, Totals
 from fillbook.mt5.skipping import Skips
 from fillbook.mt5.words import Code, RunMode, RunStatus, SyncType
-from fillbook.mt5.working import Timings, Worked, pace_size, work_accounts, work_claimed
+from fillbook.mt5.working import Share, Timings, pace_size, work_accounts, work_claimed
 from fillbook.runtime.db import Tx
 from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.sql import instant_text
@@ -184,7 +184,7 @@ class Runs:
             slot=slot, active_accounts=fleet.active, deadline=self._deadline, size=pace_size(self._config, is_shard=False)
         )
         timings = Timings(self._grounds.time, self._log, run.run_id)
-        worked = work_accounts(self._grounds, run, accounts, course, timings) if accounts else Worked()
+        worked = work_accounts(self._grounds, run, accounts, course, timings) if accounts else Share()
         results = (*before, *worked.results)
         totals = answers.totals_of(results, deferred=worked.deferred, total=len(results) + worked.deferred)
         cursor = close_inline(self._grounds, run, totals, [one for one in accounts if one.account_id in worked.left])

@@ -20,7 +20,7 @@ from fillbook.mt5.part import Course
 from fillbook.mt5.runrecords import Result, Run, Shard, Totals
 from fillbook.mt5.telling import SYNC_REQUESTED, sync_requested
 from fillbook.mt5.words import ShardState, SyncStatus
-from fillbook.mt5.working import Timings, Worked, pace_size, work_shard
+from fillbook.mt5.working import Share, Timings, pace_size, work_shard
 from fillbook.outbox.service import enqueue, partitions_of, receive
 from fillbook.runtime.bodies import parse_json_object
 from fillbook.runtime.db import Tx
@@ -65,7 +65,7 @@ def _number(row: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def work(grounds: Grounds, wanted: Wanted, deadline: float) -> Worked | None:
+def work(grounds: Grounds, wanted: Wanted, deadline: float) -> Share | None:
     """Work what a message asks for, until ``deadline`` (monotonic); None: it is done, or a later continuation has it.
 
     Raises ``Unavailable('accounts_held')`` when another worker of the same run is still at some of them: the message comes again.
@@ -97,7 +97,7 @@ def work(grounds: Grounds, wanted: Wanted, deadline: float) -> Worked | None:
     return worked
 
 
-def resume(grounds: Grounds, run_id: str, shard_no: int, deadline: float) -> Worked:
+def resume(grounds: Grounds, run_id: str, shard_no: int, deadline: float) -> Share:
     """Work what is left of a shard, whichever continuation it stands at, without waiting for its message."""
     for continuation in range(grounds.config.mt5_continuations_max + 1):
         try:
@@ -105,10 +105,10 @@ def resume(grounds: Grounds, run_id: str, shard_no: int, deadline: float) -> Wor
         except Unavailable as error:
             if error.reason != "accounts_held":
                 raise
-            return Worked()
+            return Share()
         if worked is not None:
             return worked
-    return Worked()
+    return Share()
 
 
 def bury(grounds: Grounds, wanted: Wanted) -> None:
@@ -121,7 +121,7 @@ def bury(grounds: Grounds, wanted: Wanted) -> None:
     grounds.log.error("shard_dead", execution_id=wanted.run_id, shard_no=wanted.shard_no, is_new=run is not None)
 
 
-def _totals(grounds: Grounds, run: Run, worked: Worked) -> Totals:
+def _totals(grounds: Grounds, run: Run, worked: Share) -> Totals:
     """What a shard brought, accounts included that a process before this one had finished when it died."""
     results: list[Result] = list(worked.results)
     unlogged = 0
@@ -134,7 +134,7 @@ def _totals(grounds: Grounds, run: Run, worked: Worked) -> Totals:
     return replace(totals, success_count=totals.success_count + unlogged)
 
 
-def _leave(grounds: Grounds, run: Run, shard: Shard, worked: Worked, totals: Totals, event_id: UUID | None) -> Run | None:
+def _leave(grounds: Grounds, run: Run, shard: Shard, worked: Share, totals: Totals, event_id: UUID | None) -> Run | None:
     """Close the shard, or hand on what is left, and write the inbox row with it; the run as it stands then."""
     now = grounds.clock.now()
     is_handed_on = bool(worked.left) and shard.continuation < grounds.config.mt5_continuations_max
@@ -163,7 +163,7 @@ def _leave(grounds: Grounds, run: Run, shard: Shard, worked: Worked, totals: Tot
     return after
 
 
-def _log_shard(grounds: Grounds, shard: Shard, worked: Worked, totals: Totals, duration_ms: int) -> None:
+def _log_shard(grounds: Grounds, shard: Shard, worked: Share, totals: Totals, duration_ms: int) -> None:
     grounds.log.info(
         "shard_worked",
         execution_id=shard.run_id,

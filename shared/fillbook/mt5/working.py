@@ -23,7 +23,7 @@ TIMINGS_MAX: Final = 100
 
 
 @frozen
-class Worked:
+class Share:
     """What came of accounts. ``left``: not come to, due at once; ``paused``: their service asked for a pause; ``held``: another
     worker of the same run is at them; ``done``: worked before in the same run, by another process.
     """
@@ -79,7 +79,7 @@ def _pace(config: Mt5Config, *, is_shard: bool, total: int | None, timings: Timi
     return Window(config.mt5_shard_window)
 
 
-def work_accounts(grounds: Grounds, run: Run, accounts: Sequence[Due], course: Course, timings: Timings) -> Worked:
+def work_accounts(grounds: Grounds, run: Run, accounts: Sequence[Due], course: Course, timings: Timings) -> Share:
     """Work chosen accounts, those of instances that are unhealthy or lend no session apart."""
     with Part(grounds, run, course) as part:
         empty = part.begin((one.instance_key, one.server) for one in accounts)
@@ -91,7 +91,7 @@ def work_accounts(grounds: Grounds, run: Run, accounts: Sequence[Due], course: C
         return _worked(part, supply, brought, waiting)
 
 
-def work_claimed(grounds: Grounds, run: Run, claimed: Claimed, course: Course, timings: Timings) -> Worked:
+def work_claimed(grounds: Grounds, run: Run, claimed: Claimed, course: Course, timings: Timings) -> Share:
     """Work one account that was claimed already."""
     with Part(grounds, run, course) as part:
         empty = part.begin([(claimed.account.instance_key, claimed.account.server)])
@@ -100,20 +100,20 @@ def work_claimed(grounds: Grounds, run: Run, claimed: Claimed, course: Course, t
             supply = Supply.held([])
         elif empty:
             store.hand_back(grounds.db, [claimed])
-            return Worked(left=(claimed.account_id,), has_no_session=True)
+            return Share(left=(claimed.account_id,), has_no_session=True)
         else:
             supply = Supply.held([claimed])
         brought = part.work(supply, _pace(grounds.config, is_shard=False, total=1, timings=timings))
         return _worked(part, supply, brought, ())
 
 
-def work_shard(grounds: Grounds, run: Run, account_ids: Sequence[str], course: Course, timings: Timings) -> Worked:
+def work_shard(grounds: Grounds, run: Run, account_ids: Sequence[str], course: Course, timings: Timings) -> Share:
     """Work the accounts of a shard, all of one instance."""
     with grounds.db.transaction(read_only=True) as tx:
         groups = [(row["instance_key"], row["server"]) for row in tx.query(QUERIES["groups_of"], account_ids=list(account_ids))]
     with Part(grounds, run, course) as part:
         if part.begin(groups):
-            return Worked(left=tuple(account_ids), has_no_session=True)
+            return Share(left=tuple(account_ids), has_no_session=True)
         is_shut = any(part.is_shut(instance_key) for instance_key, _ in groups)
         if is_shut:
             part.skip(account_ids, Code.SERVICE_UNHEALTHY)
@@ -122,13 +122,13 @@ def work_shard(grounds: Grounds, run: Run, account_ids: Sequence[str], course: C
         return _worked(part, supply, brought, ())
 
 
-def work_range(grounds: Grounds, run: Run, shards: tuple[int, int], course: Course, timings: Timings) -> Worked:
+def work_range(grounds: Grounds, run: Run, shards: tuple[int, int], course: Course, timings: Timings) -> Share:
     """Work whatever is due in a range of logical shards, until nothing is."""
     with grounds.db.transaction(read_only=True) as tx:
         groups = [(row["instance_key"], row["server"]) for row in tx.query(QUERIES["groups_of_accounts"])]
     with Part(grounds, run, course) as part:
         if part.begin(groups):
-            return Worked(has_no_session=True)
+            return Share(has_no_session=True)
 
         def claim(count: int) -> Claims:
             return store.claim_due(
@@ -149,8 +149,8 @@ def _claimed(grounds: Grounds, run: Run, account_ids: Sequence[str]) -> Claims:
     return store.claim(grounds.db, run.run_id, account_ids, lease_seconds=grounds.config.mt5_lease_seconds)
 
 
-def _worked(part: Part, supply: Supply, brought: Brought, waiting: tuple[str, ...]) -> Worked:
-    return Worked(
+def _worked(part: Part, supply: Supply, brought: Brought, waiting: tuple[str, ...]) -> Share:
+    return Share(
         results=part.results,
         left=(*brought.left, *waiting),
         paused=brought.paused,
