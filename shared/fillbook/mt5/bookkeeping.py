@@ -76,7 +76,7 @@ def ended(account: Account, state: AccountState, heard: Answers, terms: Terms, n
     elif status is SyncStatus.SUCCESS or (is_degraded and failures):
         due = due_after_success(account.account_id, state, terms)
     else:
-        due = after_failure(terms.slot, max(count, 1), _dice(terms.run_id, account.account_id), terms.limits.backoff)
+        due = after_failure(terms.slot, max(count, 1), dice(terms.run_id, account.account_id), terms.limits.backoff)
     connection = _connection(status, is_barred=is_barred)
     outcome = Outcome(
         log_id=log_id(terms.run_id, account.account_id),
@@ -185,7 +185,7 @@ def due_after_success(account_id: str, state: AccountState, terms: Terms) -> dat
     )
 
 
-def _dice(run_id: str, account_id: str) -> int:
+def dice(run_id: str, account_id: str) -> int:
     """0 to 1000, even over accounts, the same whenever the run is told again."""
     return int.from_bytes(hashlib.sha256(f"{run_id}{account_id}".encode()).digest()[:4]) % (DICE_MAX + 1)
 
