@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from fillbook.calendar import is_fx_week
 from fillbook.mt5.closing import Settled
 from fillbook.mt5.duetimes import (
     ALARM_FAILURES,
@@ -177,7 +178,11 @@ def due_after_success(account_id: str, state: AccountState, terms: Terms) -> dat
     """When an account that answered is due again."""
     return after_success(
         terms.slot,
-        Activity(has_open_positions=state.has_open_positions, last_deal_at=state.last_deal_at),
+        Activity(
+            has_open_positions=state.has_open_positions,
+            last_deal_at=state.last_deal_at,
+            is_venue_closed=not is_fx_week(terms.slot),
+        ),
         active_accounts=terms.active_accounts,
         adaptive_above=terms.limits.adaptive_above,
         cadence=terms.limits.cadence,
