@@ -7271,13 +7271,13 @@ create or replace view mt5.v_account_runs with (security_invoker = true) as
       from mt5.sync_logs l;
 
 create view mt5.v_position_deals with (security_invoker = true) as
-    select distinct on (d.account_id, d.deal_ticket)
-           d.account_id, d.tenant_id, d.deal_ticket, d.revision, d.position_id, d.order_id, d.time_server_msc, d.deal_type, d.entry,
-           d.reason, d.symbol, d.volume, d.price, d.profit, d.commission, d.swap, d.fee, d.magic, d.comment, d.external_id,
-           d.withdrawn, d.recorded_at
-      from mt5.deals d
+    select d.account_id, d.tenant_id, a.currency_digits, d.deal_ticket, d.revision, d.position_id, d.order_id, d.time_server_msc,
+           d.deal_type, d.entry, d.reason, d.symbol, d.volume, d.price, d.profit, d.commission, d.swap, d.fee, d.magic, d.comment,
+           d.external_id, d.withdrawn, d.recorded_at
+      from mt5.deals d join mt5.trading_accounts a on a.id = d.account_id
      where d.position_id > 0
-     order by d.account_id, d.deal_ticket, d.revision desc;
+       and not exists (select from mt5.deals n where n.account_id = d.account_id and n.deal_ticket = d.deal_ticket
+                                                 and n.revision > d.revision);
 comment on view mt5.v_position_deals is 'Deals of positions as they stand: of each the highest revision.';
 
 grant select on mt5.v_position_deals to mt5_reader, mt5_writer, desk_operator;

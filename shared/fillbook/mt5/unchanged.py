@@ -68,7 +68,7 @@ def row(heard: Answers, terms: Terms, now: datetime, *, ms: int, is_clocked: boo
         status=SyncStatus.SUCCESS,
         duration_ms=ms,
         attempts=bookkeeping.attempts_of(heard),
-        steps=bookkeeping.steps_of(heard),
+        steps=bookkeeping.steps_of(heard, until),
         is_logged=terms.active_accounts <= terms.limits.log_unchanged_max_accounts,
     )
     return Unchanged(

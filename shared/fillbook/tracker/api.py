@@ -18,12 +18,21 @@ from fillbook.values import frozen
 
 Handler = Callable[..., Response]
 CLOCKS_APART_SECONDS_MAX = 2
+
+
+def any_trade(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime, *, trade_id: str) -> dict[str, Any]:
+    """One trade of whichever broker; ids of both are derived from content, so that no id is two trades."""
+    identity = filters.path_uuid(trade_id, "trade_unknown")
+    found = linked_trades.linked_trade(db, key, given, now, trade_id=identity)
+    return brokers.broker_trade(db, key, given, now, trade_id=trade_id) if found is None else found
+
+
 BROKER_ROUTES: Mapping[str, Callable[..., dict[str, Any]]] = {
     "/timed/audit": auditing.audit,
     "/api/v1/trades": lambda db, key, given, now: (
         linked_trades.linked_trades if filters.is_linked(given) else brokers.broker_trades
     )(db, key, given, now),
-    "/api/v1/trades/{trade_id}": brokers.broker_trade,
+    "/api/v1/trades/{trade_id}": any_trade,
     "/api/v1/trades/{trade_id}/executions": brokers.broker_executions,
     "/api/v1/accounts": accounts.accounts,
     "/api/v1/accounts/{account}": accounts.account,

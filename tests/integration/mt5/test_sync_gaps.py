@@ -44,6 +44,8 @@ def test_pages_that_shift_under_every_reading_open_a_gap_that_the_first_whole_on
         assert (worked.status, worked.error_code) == (SyncStatus.PARTIAL, "page_drift")
         assert syncing.gaps(account) == ["pages"]
         assert syncing.row(account)["history_until_msc"] == until
+    told = syncing.logs(account)[-1]["steps"]["history"]
+    assert (told["covered_to_msc"], told["until_before_msc"], told["until_msc"]) == (None, until, until)
     today = syncing.now.date()
     assert days(syncing)[-1] == (today, "pages")
     assert {cause for _, cause in days(syncing)} == {"pages"}
@@ -51,6 +53,9 @@ def test_pages_that_shift_under_every_reading_open_a_gap_that_the_first_whole_on
     syncing.good(account)
     assert (syncing.gaps(account, is_open=True), days(syncing)) == ([], [])
     assert syncing.row(account)["history_until_msc"] > until
+    told = syncing.logs(account)[-1]["steps"]["history"]
+    assert told["until_before_msc"] == until == told["from_msc"] + 48 * 3_600_000
+    assert until < told["until_msc"] == told["covered_to_msc"] < told["to_msc"]
     assert [kind for kind in syncing.events() if "gap" in kind] == ["history_gap_found", "history_gap_closed"]
     syncing.check_truth(account, "a")
 
@@ -168,6 +173,8 @@ def test_a_past_that_is_gone_is_a_gap_below_the_floor_because_the_money_says_so(
     until = row["history_until_msc"]
     syncing.good(account, 2)
     assert syncing.good(account).is_unchanged, "nothing in the present waits for it"
+    told = syncing.logs(account)[-1]["steps"]["history"]
+    assert told["until_before_msc"] < told["until_msc"] == syncing.row(account)["history_until_msc"]
     assert syncing.row(account)["history_until_msc"] > until
     service.begins_msc = 0
     if code is None:  # an operator tells how far back is enough; what is refused is asked for again once an hour
