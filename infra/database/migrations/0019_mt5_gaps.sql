@@ -172,6 +172,11 @@ create or replace view mt5.v_account_runs with (security_invoker = true) as
            l.attempts, l.error_code, l.error_message, l.duration_ms, l.steps
       from mt5.sync_logs l;
 
+create or replace view mt5.v_account_states with (security_invoker = true) as
+    select a.id as account_id, a.tenant_id, a.book_id, a.is_active, a.connection_status, a.sync_failure_count,
+           a.last_successful_sync_at, case when isfinite(s.next_due_at) then s.next_due_at end as next_due_at, a.updated_at
+      from mt5.trading_accounts a join mt5.account_sync_state s on s.account_id = a.id;
+
 create view mt5.v_position_deals with (security_invoker = true) as
     select d.account_id, d.tenant_id, a.currency_digits, d.deal_ticket, d.revision, d.position_id, d.order_id, d.time_server_msc,
            d.deal_type, d.entry, d.reason, d.symbol, d.volume, d.price, d.profit, d.commission, d.swap, d.fee, d.magic, d.comment,

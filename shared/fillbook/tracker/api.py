@@ -12,7 +12,7 @@ from flask import Request, Response
 from fillbook.runtime.clock import Clock, real_epoch_seconds
 from fillbook.runtime.db import Database
 from fillbook.runtime.http import Refusal, answer
-from fillbook.tracker import access, accounts, auditing, brokers, filters, health, lanes, linked_trades, page, syncing, trades
+from fillbook.tracker import access, accounts, auditing, brokers, filters, health, lanes, linked_trades, page, stamps, syncing, trades
 from fillbook.tracker.model import DeskKey, single, trade_query
 from fillbook.values import frozen
 
@@ -69,6 +69,24 @@ def routes(desk: Callable[[], Desk], static: Path) -> Mapping[str, Handler]:
 
         return handler
 
+    def conditional(route: str, use_case: Callable[..., dict[str, Any]]) -> Handler:
+        """A read whose reader may hold the answer already: then nothing but the stamp is looked at."""
+        reads = read(of_database(use_case))
+
+        def handler(request: Request, **path: str) -> Response:
+            here = desk()
+            now = here.clock.now()
+            key = access.reader(request.headers.get("Authorization"), here.keys, now)
+            tag = stamps.etag(here.db, key, route, request.args.to_dict(flat=False), path, now)
+            if tag is None:
+                return reads(request, **path)
+            known = request.if_none_match.contains_weak(tag)
+            response = answer(304, None, PRIVATE) if known else reads(request, **path)
+            response.set_etag(tag, weak=True)
+            return response
+
+        return handler
+
     def index(_request: Request, **_path: str) -> Response:
         return sent(page.find(static, page.INDEX))
 
@@ -84,7 +102,7 @@ def routes(desk: Callable[[], Desk], static: Path) -> Mapping[str, Handler]:
         "GET /timed/ledger/trades": read(lambda here, key, given, now: trades.flat_trades(here.db, key, trade_query(given), now)),
         "GET /timed/lanes": read(lambda here, key, given, now: lanes.lanes(here.db, key, given, now)),
         "GET /timed/health": read(condition),
-        **{f"GET {path}": read(of_database(use_case)) for path, use_case in BROKER_ROUTES.items()},
+        **{f"GET {path}": conditional(path, use_case) for path, use_case in BROKER_ROUTES.items()},
     }
 
 

@@ -254,3 +254,39 @@ def test_deals_of_a_position_are_read_by_its_index(desk: LinkedDesk, open_databa
     with open_database("tracker_reader").transaction(read_only=True, tenant_id="desk") as tx:
         asked = {"tenant_id": "desk", "account_id": account, "position_id": 77, "limit": 5001}
         assert rows_read(tx, QUERIES["linked_deals"], **asked) <= 60
+
+
+def test_a_reader_that_holds_an_answer_is_sent_it_again_only_when_something_changed(
+    desk: LinkedDesk, reader: FlaskClient
+) -> None:
+    account, other = desk.link(50123456), desk.link(50123457)
+    first = trade(account, 701)
+    desk.sync(account, trades=[first])
+    paths = (
+        "/api/v1/trades?platform=mt5",
+        f"/api/v1/trades/{first['id']}",
+        "/api/v1/accounts?platform=mt5",
+        f"/api/v1/accounts/{account}",
+        f"/api/v1/accounts/{account}/sync-runs",
+    )
+
+    def get(path: str, known: str | None = None, key: str = KEY) -> Any:
+        return reader.get(path, headers={"Authorization": f"Bearer {key}"} | ({} if known is None else {"If-None-Match": known}))
+
+    tags = {path: get(path).headers["ETag"] for path in paths}
+    assert len(set(tags.values())) == len(paths)
+    assert all(tag.startswith('W/"') for tag in tags.values())
+    for path, tag in tags.items():
+        again = get(path, tag)
+        assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", tag)
+        assert again.headers["Cache-Control"] == "private, no-cache"
+        assert get(path, 'W/"other"').status_code == 200
+        assert get(path, tag, "wrong").status_code == 401
+    assert get(paths[0], tags[paths[0]], LIVE_KEY).status_code == 200, "another key sees another answer"
+    desk.sync(other, NOW - timedelta(minutes=1))
+    changed = {path: get(path, tag).status_code for path, tag in tags.items()}
+    assert changed == dict(zip(paths, (200, 304, 200, 304, 304), strict=True))
+    desk.sync(account, NOW, trades=[first | {"current_price": "1.2"}])
+    assert {get(path, tag).status_code for path, tag in tags.items()} == {200}
+    for path in ("/api/v1/trades", "/api/v1/accounts", "/timed/audit", "/api/v1/accounts/1"):
+        assert "ETag" not in get(path).headers
