@@ -44,7 +44,13 @@ class Task:
 
     def document(self) -> dict[str, Any]:
         """As the control panel tells it."""
-        return {"index": self.index, "attempts": self.attempts, "status": self.status, "exit_status": self.exit_status, "pid": self.pid}
+        return {
+            "index": self.index,
+            "attempts": self.attempts,
+            "status": self.status,
+            "exit_status": self.exit_status,
+            "pid": self.pid,
+        }
 
 
 @dataclass(slots=True, eq=False)

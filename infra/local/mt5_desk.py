@@ -49,7 +49,7 @@ def link_fleet(environment: Mapping[str, str], *, now: datetime, since: date | N
     return len(mt5_demo.ACCOUNTS)
 
 
-def links(service_url: str, since: date | None) -> list[deskstore.Link]:
+def links(service_url: str | None, since: date | None) -> list[deskstore.Link]:
     """What an operator says of each account of the demo."""
     return [
         deskstore.Link(

@@ -26,16 +26,15 @@ def is_nobodys_fault(crash: BaseException) -> bool:
     return isinstance(crash, DeskClosed | Unavailable)
 
 
-def note(db: Database, claimed: Claimed, terms: Terms, *, started_at: datetime, seconds: float, now: datetime) -> Worked | None:
+def note(db: Database, claimed: Claimed, terms: Terms, *, started_at: datetime, duration_ms: int, now: datetime) -> Worked | None:
     """Note that our own code broke on an account; None: another worker has it meanwhile, and tells of it."""
-    milliseconds = max(round(seconds * 1000), 0)
     outcome = Outcome(
         log_id=ids.log_id(terms.run_id, claimed.account_id),
         sync_type=terms.sync_type,
         started_at=started_at,
         completed_at=now,
         status=SyncStatus.FAILED,
-        duration_ms=milliseconds,
+        duration_ms=duration_ms,
         error_code=Code.INTERNAL,
         error_message=TEXTS[Code.INTERNAL],
     )
@@ -48,9 +47,7 @@ def note(db: Database, claimed: Claimed, terms: Terms, *, started_at: datetime, 
         if counted is None:
             return None
         detail = {"error_class": Code.INTERNAL.value, "failures": counted}
-        events = (
-            [bookkeeping.event(claimed.account, terms, now, "sync_failed", "", detail)] if is_told(counted) else []
-        )
+        events = [bookkeeping.event(claimed.account, terms, now, "sync_failed", "", detail)] if is_told(counted) else []
         enqueue(tx, events)
         return partitions_of(events)
 
@@ -64,6 +61,6 @@ def note(db: Database, claimed: Claimed, terms: Terms, *, started_at: datetime, 
         error_message=outcome.error_message,
         started_at=started_at,
         completed_at=outcome.completed_at,
-        duration_ms=milliseconds,
+        duration_ms=duration_ms,
         partitions=partitions,
     )

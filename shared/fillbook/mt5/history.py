@@ -77,9 +77,7 @@ def begin(window: Window, cursor: str | None = None) -> Reading:
     return Reading(window=window, cursor=cursor, is_resumed=cursor is not None)
 
 
-def taken(
-    reading: Reading, page: DealPage, pages_max: int = PAGES_MAX, rows_max: int | None = None
-) -> tuple[Reading, Next]:
+def taken(reading: Reading, page: DealPage, pages_max: int = PAGES_MAX, rows_max: int | None = None) -> tuple[Reading, Next]:
     """The window after one more page, and what to do now. ``rows_max``: a window that says it holds more is not read on.
 
     RESTART: it shifted under the reading, begin again once (pages read stay stored). DRIFT: it shifted again, the step fails.

@@ -63,9 +63,7 @@ def share(index: int, count: int) -> tuple[int, int]:
     return index * LOGICAL_SHARDS // count, (index + 1) * LOGICAL_SHARDS // count - 1
 
 
-def work_off(
-    grounds: Grounds, *, execution: str, index: int, count: int, slot_run_id: str | None = None
-) -> answers.Summary:
+def work_off(grounds: Grounds, *, execution: str, index: int, count: int, slot_run_id: str | None = None) -> answers.Summary:
     """Work a task's share until nothing is due or time is over. The same execution's task again takes its own run over.
 
     ``slot_run_id``: the slot that is over when all its tasks are.

@@ -196,7 +196,9 @@ class Part:
         return tuple(self._results.values())
 
     def _sync(self) -> AccountSync:
-        return AccountSync(self._db, self._speaker, terms=self._terms(), desk=self._desk, time=self._time, on_crash=self._log_crash)
+        return AccountSync(
+            self._db, self._speaker, terms=self._terms(), desk=self._desk, time=self._time, on_crash=self._log_crash
+        )
 
     def _terms(self) -> Terms:
         degraded = frozenset(key for key, one in self.found.items() if one.standing is Standing.DEGRADED)
@@ -274,7 +276,7 @@ class Part:
             self._paused.append(claimed)
             return
         worked = crashes.note(
-            self._db, claimed, self._terms(), started_at=ended.started_at, seconds=ended.seconds, now=now
+            self._db, claimed, self._terms(), started_at=ended.started_at, duration_ms=round(ended.seconds * 1000), now=now
         )
         if worked is None:
             self._breakers.left(ticket, now)

@@ -238,9 +238,7 @@ def skip_accounts(db: Database, run_id: str, rows: Sequence[Skipped], now: datet
     return _noted(db, "mt5.skip_accounts", run_id, written, now)
 
 
-def note_crash(
-    tx: Tx, claimed: Claimed, run_id: str, outcome: Outcome, *, next_due_at: datetime, now: datetime
-) -> int | None:
+def note_crash(tx: Tx, claimed: Claimed, run_id: str, outcome: Outcome, *, next_due_at: datetime, now: datetime) -> int | None:
     """Note that our own code broke on an account; its failures in a row by now. None: another worker holds it."""
     document = {
         "account_id": claimed.account_id,

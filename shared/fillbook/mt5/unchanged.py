@@ -1,8 +1,8 @@
 """When an answer is what is stored already, so that nothing but a heartbeat has to be written. Pure.
 
 A digest of the whole answer is kept only where nothing waits: no gap, no close pending, no missing deal, no reading of the past,
-no symbol that is still to be learned. Then an equal answer means an equal account. A gap below the floor is nothing that waits: no
-further read of the present can close it. Source: mt5 specification, 2.
+no symbol that is still to be learned. Then an equal answer means an equal account. A gap below the floor is nothing that waits:
+no further read of the present can close it. Source: mt5 specification, 2.
 """
 
 from __future__ import annotations

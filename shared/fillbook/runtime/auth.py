@@ -283,6 +283,7 @@ class AccessToken:
         self._credentials: Any = None
 
     def __call__(self) -> str:
+        """Return the token."""
         import google.auth
         import google.auth.transport.requests
         from google.auth import exceptions

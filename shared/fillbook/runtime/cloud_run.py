@@ -18,7 +18,7 @@ from fillbook.runtime.sql import encode
 
 GOOGLE: Final = "https://run.googleapis.com"
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
-CALL_SECONDS: Final = 10.0
+CALL_SECONDS: Final = 10
 STATUS_OK: Final = 200
 REASON: Final = "job_not_started"
 

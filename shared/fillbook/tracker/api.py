@@ -12,7 +12,20 @@ from flask import Request, Response
 from fillbook.runtime.clock import Clock, real_epoch_seconds
 from fillbook.runtime.db import Database
 from fillbook.runtime.http import Refusal, answer
-from fillbook.tracker import access, accounts, auditing, brokers, filters, health, lanes, linked_trades, page, stamps, syncing, trades
+from fillbook.tracker import (
+    access,
+    accounts,
+    auditing,
+    brokers,
+    filters,
+    health,
+    lanes,
+    linked_trades,
+    page,
+    stamps,
+    syncing,
+    trades,
+)
 from fillbook.tracker.model import DeskKey, single, trade_query
 from fillbook.values import frozen
 

@@ -235,7 +235,9 @@ def server_time(msc: int | None) -> str | None:
     """A wall time without a zone: what the server showed is told, not what instant that was."""
     if msc is None:
         return None
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=msc)).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    return (
+        (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=msc)).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    )
 
 
 def coverage(

@@ -86,7 +86,9 @@ def linked_trade(db: Database, key: DeskKey, given: Mapping[str, list[str]], now
             limit=DEALS_MAX + 1,
         )
     deals = _deals(found[:DEALS_MAX], row["episode"])
-    return answer(now, row["updated_at"], seen.books, trade=_trade(row) | {"deals": deals, "has_more_deals": len(found) > DEALS_MAX})
+    return answer(
+        now, row["updated_at"], seen.books, trade=_trade(row) | {"deals": deals, "has_more_deals": len(found) > DEALS_MAX}
+    )
 
 
 def _deals(rows: Sequence[Mapping[str, Any]], number: int) -> list[Document]:

@@ -28,7 +28,7 @@ ACCOUNTS, ACCOUNT, RUNS = "/api/v1/accounts", "/api/v1/accounts/{account}", "/ap
 
 @frozen
 class Scope:
-    """Which accounts an answer is about: all of the tenant, one, or that of a trade. ``is_timed``: it also depends on the time."""
+    """Which accounts an answer is about: all of the tenant, one, or that of a trade. ``is_timed``: the time is a part of it."""
 
     account_id: UUID | None = None
     trade_id: UUID | None = None

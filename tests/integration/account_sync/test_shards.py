@@ -277,7 +277,8 @@ def test_no_more_tasks_are_started_than_may_be_at_work(fleet: Fleet) -> None:
     fleet.fleet(6)
     alive = (
         "insert into mt5.sync_runs (run_id, sync_type, requested_by, mode, status, started_at, heartbeat_at)"
-        " select gen_random_uuid(), 'scheduled', 'job', 'job', 'running', :at, clock_timestamp() from generate_series(1, :n) returning 1"
+        " select gen_random_uuid(), 'scheduled', 'job', 'job', 'running', :at, clock_timestamp() from generate_series(1, :n)"
+        " returning 1"
     )
     fleet.query(alive, at=fleet.clock.now(), n=job.TASKS_MAX - 3)
     assert fleet.tick(**LARGE)["shards"] == 3
@@ -298,7 +299,9 @@ def test_a_slot_whose_tasks_were_lost_for_good_is_ended_by_a_later_one(fleet: Fl
     assert (run["status"], run["error_code"]) == ("failed", "task_lost")
 
 
-@pytest.mark.parametrize(("due", "alive", "tasks"), [(20_001, 0, 5), (100_000, 0, 20), (1_000_000, 0, 20), (30_000, 18, 2), (9, 20, 0)])
+@pytest.mark.parametrize(
+    ("due", "alive", "tasks"), [(20_001, 0, 5), (100_000, 0, 20), (1_000_000, 0, 20), (30_000, 18, 2), (9, 20, 0)]
+)
 def test_a_task_has_five_thousand_accounts_and_all_tasks_are_twenty(due: int, alive: int, tasks: int) -> None:
     assert job.tasks_for(due, 20_000, alive) == tasks
 

@@ -1,4 +1,4 @@
-"""Windows whose pages cannot be completed, and a past that cannot be read although the money says that there is one (section 7)."""
+"""Windows whose pages cannot be completed, and a past that cannot be read although the money says that there is one."""
 
 from __future__ import annotations
 
@@ -189,7 +189,9 @@ def test_a_past_that_is_gone_is_a_gap_below_the_floor_because_the_money_says_so(
 
 
 def test_a_past_that_nobody_asked_for_is_no_gap(syncing: Syncing) -> None:
-    account = past(syncing, syncing.now - timedelta(days=40), 4, timedelta(hours=1), target=syncing.now.date() - timedelta(days=30))
+    account = past(
+        syncing, syncing.now - timedelta(days=40), 4, timedelta(hours=1), target=syncing.now.date() - timedelta(days=30)
+    )
     syncing.good(account, 3)
     row = syncing.row(account)
     assert (row["backfill_state"], row["opening_proven"], syncing.gaps(account)) == ("done", False, [])

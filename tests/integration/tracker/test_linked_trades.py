@@ -197,7 +197,8 @@ def netting_deals() -> list[dict[str, Any]]:
         deal(11, 700, time_msc=begin, deal_type=0, entry=0, volume=Decimal("1.00")),
         deal(12, 700, time_msc=begin + 1000, deal_type=1, entry=2, volume=Decimal("2.50"), profit=Decimal("10.00"),
              commission=Decimal("-5.00")),
-        deal(13, 700, time_msc=begin + 2000, deal_type=0, entry=1, volume=Decimal("1.50"), profit=Decimal("-3.00"), comment="<i>"),
+        deal(13, 700, time_msc=begin + 2000, deal_type=0, entry=1, volume=Decimal("1.50"), profit=Decimal("-3.00"),
+             comment="<i>"),
         deal(14, 701, time_msc=begin + 3000),
     ]  # fmt: skip
     late = deal_row(version(rows[2]))
@@ -217,7 +218,9 @@ def test_a_trade_tells_the_deals_behind_it_each_with_its_part(desk: LinkedDesk, 
     assert (status, answer["trade"]["position_id"], answer["trade"]["episode"], answer["trade"]["has_more_deals"]) == (
         200, "700", 1, False,
     )  # fmt: skip
-    parts = [(deal["deal_ticket"], deal["part"], deal["effect"], deal["volume"], deal["net"]) for deal in answer["trade"]["deals"]]
+    parts = [
+        (deal["deal_ticket"], deal["part"], deal["effect"], deal["volume"], deal["net"]) for deal in answer["trade"]["deals"]
+    ]
     assert parts == [("11", 1, "opens", "1", "0"), ("12", 1, "closes", "1", "8")]
     second = one(reader, rows[1]["id"])[1]["trade"]["deals"]
     assert [(deal["deal_ticket"], deal["part"], deal["effect"], deal["volume"], deal["net"]) for deal in second] == [
@@ -245,9 +248,9 @@ def test_a_trade_of_another_tenant_or_book_does_not_exist(desk: LinkedDesk, read
 def test_deals_of_a_position_are_read_by_its_index(desk: LinkedDesk, open_database: Any, query: Query) -> None:
     account = desk.link(50123456)
     query(
-        "insert into mt5.deals (account_id, deal_ticket, position_id, order_id, time_server_msc, deal_type, entry, symbol, volume,"
-        " price, profit, commission, swap, fee, content_hash, first_seen_run) select :account, n, 1 + n / 10, n, n, 0, 0, 'S', 1, 1, 0,"
-        " 0, 0, 0, '', gen_random_uuid() from generate_series(1, 5000) n returning 1",
+        "insert into mt5.deals (account_id, deal_ticket, position_id, order_id, time_server_msc, deal_type, entry, symbol,"
+        " volume, price, profit, commission, swap, fee, content_hash, first_seen_run) select :account, n, 1 + n / 10, n, n, 0, 0,"
+        " 'S', 1, 1, 0, 0, 0, 0, '', gen_random_uuid() from generate_series(1, 5000) n returning 1",
         account=account,
     )
     query("analyze mt5.deals")

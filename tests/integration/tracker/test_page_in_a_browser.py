@@ -34,6 +34,7 @@ from tests.support.tracker_desk import KEY, entry
 ROOT = Path(__file__).resolve().parents[3]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WIDTHS = (360, 768, 1440, 2560)
+STEPS = ("account info", "positions", "history")
 SCRIPT = "<img src=x onerror=\"document.title='broken'\">"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -175,8 +176,7 @@ def test_the_demos_accounts_stand_with_their_broker_figures_and_the_refused_one_
     assert (first, rows[first][0], rows[first][-1]) == (
         "demo-07 •••007",
         "failing · 1 in a row",
-        "auth_failed: Failed to fetch account info: Broker refused the login; Failed to fetch positions: Broker refused the login; "
-        "Failed to fetch history: Broker refused the login",
+        "auth_failed: " + "; ".join(f"Failed to fetch {step}: Broker refused the login" for step in STEPS),
     )
     for label in others:
         state, balance, floating, last, opened, closed_today, cash, error = rows[label]

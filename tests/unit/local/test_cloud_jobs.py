@@ -21,7 +21,8 @@ from pathlib import Path
 
 
 def work() -> None:
-    told = [os.environ[f"CLOUD_RUN_TASK_{name}"] for name in ("INDEX", "COUNT", "ATTEMPT")] + [os.environ["SLOT"], os.environ["OWN"]]
+    told = [os.environ[f"CLOUD_RUN_TASK_{name}"] for name in ("INDEX", "COUNT", "ATTEMPT")]
+    told += [os.environ["SLOT"], os.environ["OWN"]]
     with Path("told.txt").open("a") as file:
         file.write(" ".join(told) + "\\n")
     if os.environ["SLOT"] == "breaks-once" and told[2] == "0":

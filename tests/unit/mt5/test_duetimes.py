@@ -74,9 +74,7 @@ def test_idle_accounts_spread_over_the_ticks_and_then_keep_their_cadence() -> No
     ],
 )
 def test_an_idle_account_of_a_large_fleet_rests_while_the_fx_week_does(slot: datetime, is_moving: bool, expected: int) -> None:
-    state = AccountState(
-        next_due_at=slot, lease_token=1, has_open_positions=is_moving, last_deal_at=slot - timedelta(days=3)
-    )
+    state = AccountState(next_due_at=slot, lease_token=1, has_open_positions=is_moving, last_deal_at=slot - timedelta(days=3))
     terms = Terms(run_id=ACCOUNT, sync_type=SyncType.SCHEDULED, slot=slot, active_accounts=301, instances={})
     assert bookkeeping.due_after_success(ACCOUNT, state, terms) == slot + minutes(expected)
     assert bookkeeping.due_after_success(ACCOUNT, state, replace(terms, active_accounts=300)) == slot + minutes(5)
