@@ -60,7 +60,7 @@ def test_the_job_of_mt5_is_the_one_that_is_started_as_often_as_the_code_says() -
     (shard,) = (MANIFEST.functions[name] for name in starter.starts_jobs)
     assert (starter.name, starter.service_account) == (worker.SYNC, worker.IDENTITY)
     assert (shard.name, shard.job_name, shard.job_tasks_max) == (worker.SHARD, job.JOB, job.TASKS_MAX)
-    assert starter.env["MT5_JOB_REGION"] == MANIFEST.region == AccountSyncConfig.model_fields["mt5_job_region"].default
+    assert starter.env["FILLBOOK_REGION"] == MANIFEST.region == AccountSyncConfig.model_fields["fillbook_region"].default
 
 
 def test_what_a_class_requires_is_a_default_here_a_secret_or_given_by_deployment(

@@ -56,7 +56,7 @@ class Mt5Config(DatabaseConfig, OidcConfig, PubSubConfig):
     mt5_shard_accounts_max: int = Field(default=50, ge=1, le=500)
     mt5_inline_accounts_max: int = Field(default=300, ge=0, le=5000)
     mt5_job_above_accounts: int = Field(default=20_000, ge=1)
-    mt5_job_region: str = Field(default="us-east4", pattern=r"^[a-z0-9-]{1,32}$")
+    fillbook_region: str = Field(default="us-east4", pattern=r"^[a-z0-9-]{1,32}$")
 
     mt5_run_budget_seconds: int = Field(ge=1)
     mt5_account_budget_seconds: int = Field(default=90, ge=1, le=240)

@@ -54,7 +54,7 @@ def grounds_for(config: Mt5Config, db: Database, name: str) -> Grounds:
         config=config,
         speaks=speaks_for(config, clock),
         log=logs.get(name),
-        jobs=cloud_run_for(config, config.mt5_job_region, account=IDENTITY) if name == SYNC else NoJobs(),
+        jobs=cloud_run_for(config, config.fillbook_region, account=IDENTITY) if name == SYNC else NoJobs(),
     )
 
 
