@@ -67,11 +67,20 @@ class Function:
     static: bool = False
     job_entry: str | None = None
     """A callable of main.py that works to completion: the same folder is deployed as a Cloud Run job too."""
+    job_tasks_max: int = 1
+    """Tasks of the job that are at work at once."""
+    starts_jobs: tuple[str, ...] = ()
+    """Functions whose job this one may start."""
 
     @property
     def cloud_name(self) -> str:
         """The name in the cloud: hyphens, because service names allow no underscore."""
         return self.name.replace("_", "-")
+
+    @property
+    def job_name(self) -> str:
+        """The name of its job in the cloud."""
+        return f"{self.cloud_name}-job"
 
     @property
     def pool_size(self) -> int:
@@ -156,6 +165,14 @@ class Manifest:
         names += [self.schedule_identity] if any(entry.function == function for entry in self.schedules) else []
         return (*names, *(self._account(name) for name in self.functions[function].called_by))
 
+    def has_job(self, function: str) -> bool:
+        """Whether a function is there and deployed as a job too."""
+        return function in self.functions and self.functions[function].job_entry is not None
+
+    def job_starters(self, function: str) -> tuple[str, ...]:
+        """Account names that may start a function's job: the functions that say so, and a person's verbs."""
+        return (*(one.service_account for one in self.functions.values() if function in one.starts_jobs), self.operator_identity)
+
     def _account(self, name: str) -> str:
         return self.operator_identity if name == OPERATOR else self.functions[name].service_account
 
@@ -231,7 +248,7 @@ def _function(name: str, entry: dict[str, Any]) -> Function:
         raise ManifestError(f"{name}: trigger must be one of {TRIGGERS}")
     routes = _mapping(values.get("routes"), f"{name}.routes")
     values["routes"] = tuple(_route(name, text, caller) for text, caller in routes.items())
-    for key in ("publishes", "called_by", "secrets", "optional_secrets", "database_roles"):
+    for key in ("publishes", "called_by", "starts_jobs", "secrets", "optional_secrets", "database_roles"):
         values[key] = tuple(values.get(key, ()))
     values["env"] = {key: None if value is None else str(value) for key, value in values.get("env", {}).items()}
     return _entry(Function, {"name": name, **values}, "function")
@@ -263,6 +280,7 @@ def _dangling(manifest: Manifest) -> Iterator[str]:
         yield from (
             f"{function.name}: no caller {name}" for name in function.called_by if name not in (OPERATOR, *manifest.functions)
         )
+        yield from (f"{function.name}: no job of {name}" for name in function.starts_jobs if not manifest.has_job(name))
     targets = [(entry.name, entry.function) for entry in manifest.subscriptions]
     targets += [(entry.name, entry.function) for entry in manifest.schedules]
     yield from (f"{name}: no function {function}" for name, function in targets if function not in manifest.functions)

@@ -138,7 +138,7 @@ def job_cases(manifest: Manifest) -> str:
         if entry.job_entry is not None:
             kept = [flag for flag in flags(entry) if flag.startswith(known)]
             shown = " ".join([f"--task-timeout={JOB_SECONDS}", "--max-retries=1", *kept])
-            lines.append(f'          {entry.name}) name={entry.cloud_name}-job; entry={entry.job_entry}; flags="{shown}" ;;')
+            lines.append(f'          {entry.name}) name={entry.job_name}; entry={entry.job_entry}; flags="{shown}" ;;')
     return "\n".join(lines)
 
 

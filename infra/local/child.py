@@ -2,11 +2,12 @@
 
 The kernel is asked to kill this process when the thread that started it is gone, and, since such a wish is not inherited,
 every process it forks (a server's workers) asks the same for itself. So a kill -9 of the runner leaves no process and no
-port behind. The module runs in this very process, as ``python -m MODULE`` would run it; standard library only, and by
-path, so that nothing of ours is importable by the program.
+port behind. The module runs in this very process, as ``python -m MODULE`` would run it, or of ``MODULE:NAME`` the callable is
+called; standard library only, and by path, so that nothing of ours is importable by the program.
 """
 
 import ctypes
+import importlib
 import os
 import runpy
 import signal
@@ -40,7 +41,11 @@ def main() -> None:
     tie(int(sys.argv[1]))
     tie_forks()
     sys.argv = sys.argv[2:]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    module, _, name = sys.argv[0].partition(":")
+    if name:
+        getattr(importlib.import_module(module), name)()
+    else:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The HTTP face of the local cloud: Google's Pub/Sub and token endpoints, and the control panel under ``/_control``.
+"""The HTTP face of the local cloud: Google's endpoints of Pub/Sub, jobs and tokens, and the control panel under ``/_control``.
 
 Loopback only. Publishing needs no token here, as nothing else can reach the port; the control panel is ours alone and has no
 counterpart in the cloud. Refusals of the Google endpoints have Google's JSON error shape.
@@ -15,6 +15,7 @@ from aiohttp import web
 
 from infra.local.deskclock import ClockError, DeskClockFile
 from infra.local.faults import FaultError
+from infra.local.jobs import Jobs
 from infra.local.message_store import StoreError
 from infra.local.publish_request import BODY_BYTES_MAX, Refused, parse
 from infra.local.pubsub import PubSub
@@ -28,8 +29,9 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 class CloudApi:
     """Routes of one local cloud; ``app()`` is what aiohttp serves."""
 
-    def __init__(self, pubsub: PubSub, scheduler: Scheduler, tokens: Tokens, clock: DeskClockFile) -> None:
+    def __init__(self, pubsub: PubSub, scheduler: Scheduler, jobs: Jobs, tokens: Tokens, clock: DeskClockFile) -> None:
         self._pubsub, self._scheduler, self._tokens, self._clock = pubsub, scheduler, tokens, clock
+        self._jobs = jobs
 
     def app(self) -> web.Application:
         """The application."""
@@ -37,6 +39,7 @@ class CloudApi:
         app.add_routes(
             [
                 web.post("/v1/projects/{project}/topics/{topic}:publish", self._publish),
+                web.post("/v2/projects/{project}/locations/{region}/jobs/{job}:run", self._run_cloud_job),
                 web.get("/oauth2/v1/certs", self._certificates),
                 web.post("/token", self._token),
                 web.get("/_control", self._status),
@@ -47,6 +50,7 @@ class CloudApi:
                 web.post("/_control/pubsub/faults", self._faults),
                 web.post("/_control/pubsub/reset", self._reset),
                 web.post("/_control/pubsub/{verb:pause|resume}", self._pause),
+                web.get("/_control/jobs", self._jobs_status),
                 web.get("/_control/scheduler", self._scheduler_status),
                 web.post("/_control/scheduler/run", self._run_job),
                 web.post("/_control/scheduler/{verb:pause|resume}", self._pause_jobs),
@@ -73,6 +77,12 @@ class CloudApi:
         if faults.strikes(topic, "lose_answer"):
             raise Refused(503, "The service is currently unavailable.")
         return _json({"messageIds": ids})
+
+    async def _run_cloud_job(self, request: web.Request) -> web.Response:
+        return _json(self._jobs.run(request.match_info["job"], request.headers.get("Authorization"), await _object(request)))
+
+    async def _jobs_status(self, _request: web.Request) -> web.Response:
+        return _json({"executions": self._jobs.document()})
 
     async def _certificates(self, _request: web.Request) -> web.Response:
         answer = _json(self._tokens.certificates())

@@ -87,6 +87,10 @@ class Control:
         """Start them again, from the next slot on."""
         self.post("/_control/scheduler/resume", {"job": job})
 
+    def jobs(self) -> list[dict[str, Any]]:
+        """Executions of Cloud Run jobs with their tasks, oldest first."""
+        return list(self.get("/_control/jobs")["executions"])
+
     def token(self, email: str, audience: str) -> str:
         """An identity token."""
         return str(self.post("/token", {"email": email, "audience": audience})["token"])

@@ -27,7 +27,7 @@ from infra.local.home import ROOT, Home
 from infra.local.prepared import prepare, sources_digest
 from infra.local.processes import Keeper, Program
 from infra.local.readiness import wait_until_ready
-from infra.local.wiring import RETRY_FLOOR_SECONDS
+from infra.local.wiring import RETRY_FLOOR_SECONDS, CloudJob
 from infra.manifest import Manifest, load
 
 PUBSUB, DISCORD, POSTGRES = "pubsub", "discord", "postgres"
@@ -184,7 +184,8 @@ class LocalCloud:
         return self._keeper
 
     def _write_wiring(self) -> None:
-        wiring = plan.wiring(self.manifest, self.place.urls, retry_floor_seconds=self._floor, chosen=self.functions)
+        jobs = tuple(self._job(name) for name in self.functions if self.manifest.has_job(name))
+        wiring = plan.wiring(self.manifest, self.place.urls, retry_floor_seconds=self._floor, chosen=self.functions, jobs=jobs)
         wiring.write(self.home.path / "wiring.json")
 
     def _probe(self, name: str) -> str:
@@ -243,6 +244,12 @@ class LocalCloud:
         environment = plan.settings(self.manifest, function, self.place)
         environment |= {"THREADS": str(plan.threads(function)), "PYTHONDONTWRITEBYTECODE": "1"}
         return self._program(name, [sys.executable, "functions_framework", *arguments], environment, folder)
+
+    def _job(self, name: str) -> CloudJob:
+        function, folder = self.manifest.functions[name], self._bundles / name
+        environment = plan.settings(self.manifest, function, self.place) | {"PYTHONDONTWRITEBYTECODE": "1"}
+        program = self._program(function.job_name, [], environment, folder)
+        return plan.job(self.manifest, function, program.environment, folder=str(folder), log=str(program.log))
 
     def _write_run(self, keeper: Keeper | None) -> None:
         document: dict[str, Any] = {"ports": self._ports, "status": "running" if keeper else "stopped"}

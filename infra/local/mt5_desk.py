@@ -39,17 +39,7 @@ def link_fleet(environment: Mapping[str, str], *, now: datetime, since: date | N
     database = Database.open(config, application_name="demo-link", pool_size=1)
 
     def link(tx: Tx) -> None:
-        for name, login, server in mt5_demo.ACCOUNTS:
-            wanted = deskstore.Link(
-                tenant_id="desk",
-                server=server,
-                login=login,
-                broker_name=BROKERS[server],
-                account_name=name,
-                base_url=config.mt5_service_url,
-                service_account_id=name,
-                backfill_target=since,
-            )
+        for wanted in links(config.mt5_service_url, since):
             deskstore.link_account(tx, wanted, now)
 
     try:
@@ -57,6 +47,23 @@ def link_fleet(environment: Mapping[str, str], *, now: datetime, since: date | N
     finally:
         database.close()
     return len(mt5_demo.ACCOUNTS)
+
+
+def links(service_url: str | None, since: date | None) -> list[deskstore.Link]:
+    """What an operator says of each account of the demo."""
+    return [
+        deskstore.Link(
+            tenant_id="desk",
+            server=server,
+            login=login,
+            broker_name=BROKERS[server],
+            account_name=name,
+            base_url=service_url,
+            service_account_id=name,
+            backfill_target=since,
+        )
+        for name, login, server in mt5_demo.ACCOUNTS
+    ]
 
 
 def sync_all(environment: Mapping[str, str]) -> Synced:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from infra.local.home import desk_keys
-from infra.local.wiring import Job, Subscription, Wiring
+from infra.local.wiring import CloudJob, Job, Subscription, Wiring
 from infra.manifest import DATABASE_ENV, Function, Manifest
 
 THREADS_MAX = 8
@@ -152,7 +152,29 @@ def _secrets(place: Place) -> dict[str, str]:
     }
 
 
-def wiring(manifest: Manifest, urls: Mapping[str, str], *, retry_floor_seconds: float, chosen: Iterable[str]) -> Wiring:
+def job(manifest: Manifest, function: Function, environment: Mapping[str, str], *, folder: str, log: str) -> CloudJob:
+    """The job that a function's folder is deployed as too; only those who say so, and a person's verbs, may start it."""
+    return CloudJob(
+        name=function.job_name,
+        project=manifest.project_local,
+        region=manifest.region,
+        callers=tuple(email(manifest, name) for name in manifest.job_starters(function.name)),
+        entry=f"main:{function.job_entry}",
+        folder=folder,
+        environment=environment,
+        log=log,
+        tasks_max=function.job_tasks_max,
+    )
+
+
+def wiring(
+    manifest: Manifest,
+    urls: Mapping[str, str],
+    *,
+    retry_floor_seconds: float,
+    chosen: Iterable[str],
+    jobs: tuple[CloudJob, ...] = (),
+) -> Wiring:
     """Topics, subscriptions and schedules of the ``chosen`` functions, with the addresses they have here."""
     running = {name: manifest.functions[name] for name in chosen}
     subscriptions = tuple(
@@ -173,7 +195,7 @@ def wiring(manifest: Manifest, urls: Mapping[str, str], *, retry_floor_seconds: 
         for one in manifest.subscriptions
         if one.function in running
     )
-    jobs = tuple(
+    schedules = tuple(
         Job(
             name=one.name,
             url=urls[one.function] + one.path,
@@ -193,6 +215,7 @@ def wiring(manifest: Manifest, urls: Mapping[str, str], *, retry_floor_seconds: 
         project=manifest.project_local,
         topics=tuple(manifest.topics),
         subscriptions=subscriptions,
-        jobs=jobs,
+        jobs=schedules,
+        cloud_jobs=jobs,
         retry_floor_seconds=retry_floor_seconds,
     )

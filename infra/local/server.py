@@ -1,4 +1,4 @@
-"""The message and schedule process of the local cloud: Pub/Sub, Scheduler, identity tokens and the desk clock on one port.
+"""The message and schedule process of the local cloud: Pub/Sub, Scheduler, jobs, identity tokens, the desk clock on one port.
 
 ``python -m infra.local.server --home DIR --wiring FILE --port N``. State lives under ``DIR`` (``pubsub.sqlite``, ``keys/``,
 ``clock.json``). SIGTERM and SIGINT end it in order: no new delivery, a short grace for those in flight, a last commit. It may
@@ -18,6 +18,7 @@ from aiohttp import web
 
 from infra.local.cloud_api import CloudApi
 from infra.local.deskclock import DeskClockFile
+from infra.local.jobs import Jobs
 from infra.local.message_store import MessageStore
 from infra.local.pubsub import PubSub
 from infra.local.push import Pusher
@@ -39,7 +40,8 @@ async def serve(home: Path, wiring: Wiring, port: int, stop: asyncio.Event) -> N
     scheduler = Scheduler(
         wiring.jobs, store=store, pusher=pusher, tokens=tokens, clock=clock, floor_seconds=wiring.retry_floor_seconds
     )
-    runner = web.AppRunner(CloudApi(pubsub, scheduler, tokens, clock).app(), access_log=None, shutdown_timeout=1)
+    jobs = Jobs(wiring.cloud_jobs, tokens)
+    runner = web.AppRunner(CloudApi(pubsub, scheduler, jobs, tokens, clock).app(), access_log=None, shutdown_timeout=1)
     await runner.setup()
     # whoever reaches the port must find every subscription and job: both are there before it listens
     await pubsub.start()
@@ -47,7 +49,7 @@ async def serve(home: Path, wiring: Wiring, port: int, stop: asyncio.Event) -> N
     await web.TCPSite(runner, "127.0.0.1", port, backlog=BACKLOG).start()
     print(f"local cloud on 127.0.0.1:{port}", flush=True)
     await stop.wait()
-    await asyncio.gather(pubsub.stop(STOP_GRACE_SECONDS), scheduler.stop(STOP_GRACE_SECONDS))
+    await asyncio.gather(pubsub.stop(STOP_GRACE_SECONDS), scheduler.stop(STOP_GRACE_SECONDS), jobs.stop())
     await runner.cleanup()
     await store.close()
     await pusher.close()

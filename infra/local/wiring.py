@@ -2,11 +2,13 @@
 
 The supervisor derives it from the manifest and the ports it chose and hands it over as one JSON file, so that the
 message and schedule process knows nothing of functions, bundles or databases, and tests can wire anything to anything.
+Jobs are commands with their surroundings for the same reason.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,26 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CloudJob:
+    """One Cloud Run job: ``entry`` (``module:callable``) runs in ``folder`` with ``environment``, its whole surroundings.
+
+    ``callers``: the accounts that may start it.
+    """
+
+    name: str
+    project: str
+    region: str
+    callers: tuple[str, ...]
+    entry: str
+    folder: str
+    environment: Mapping[str, str]
+    log: str
+    tasks_max: int = 1
+    task_seconds: float = 3600
+    retries_max: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wiring:
     """Everything the process needs. ``retry_floor_seconds``: see ``retry.py``; 0 lets tests retry at once.
 
@@ -62,6 +84,7 @@ class Wiring:
     topics: tuple[str, ...]
     subscriptions: tuple[Subscription, ...] = ()
     jobs: tuple[Job, ...] = ()
+    cloud_jobs: tuple[CloudJob, ...] = ()
     retry_floor_seconds: float = RETRY_FLOOR_SECONDS
     memory_bytes_max: int = MEMORY_BYTES_MAX
 
@@ -71,6 +94,7 @@ class Wiring:
             ("topic", list(self.topics)),
             ("subscription", [one.name for one in self.subscriptions]),
             ("job", [one.name for one in self.jobs]),
+            ("Cloud Run job", [one.name for one in self.cloud_jobs]),
         ):
             doubled = sorted({name for name in names if names.count(name) > 1})
             if doubled:
@@ -81,7 +105,9 @@ class Wiring:
             raise ValueError(f"unknown topic: {', '.join(sorted(wanted - set(self.topics)))}")
 
     def write(self, path: Path) -> None:
-        """Store as JSON."""
+        """Store as JSON; the settings of jobs hold secrets, so nobody else may read it."""
+        path.touch(mode=0o600)
+        path.chmod(0o600)
         path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
 
 
@@ -93,6 +119,7 @@ def read(path: Path) -> Wiring:
         topics=tuple(document["topics"]),
         subscriptions=tuple(Subscription(**one) for one in document["subscriptions"]),
         jobs=tuple(Job(**one) for one in document["jobs"]),
+        cloud_jobs=tuple(CloudJob(**{**one, "callers": tuple(one["callers"])}) for one in document["cloud_jobs"]),
         retry_floor_seconds=document["retry_floor_seconds"],
         memory_bytes_max=document["memory_bytes_max"],
     )

@@ -24,6 +24,10 @@ SESSION_CACHE_MAX = 1024
 PRE_OPENS_AT = time(4, 0)
 POST_LASTS = timedelta(hours=4)
 
+# The FX week on New York's clock, counted from Monday midnight: closed from Friday 17:00 to Sunday 17:00.
+FX_WEEK_ENDS = timedelta(days=4, hours=17)
+FX_WEEK_BEGINS = timedelta(days=6, hours=17)
+
 
 class CalendarError(LookupError):
     """A day outside the session table was asked for; the text names the range that is known."""
@@ -138,6 +142,17 @@ def _read(name: str) -> TradingCalendar:
     if not name.isalnum() or not table.is_file():
         raise CalendarError(f"no session table for {name!r}")
     return TradingCalendar(name, table.read_text("utf-8"))
+
+
+def is_fx_week(instant: datetime) -> bool:
+    """Whether ``instant`` lies in the week of over-the-counter FX: Sunday 17:00 to Friday 17:00 New York, holidays included.
+
+    Servers of FX and CFD brokers have no exchange whose days could be a table; what they trade inside that week is each
+    broker's own, what lies outside is closed at all of them but for what trades at weekends too. A naive instant: ``ValueError``.
+    """
+    local = _aware(instant).astimezone(NEW_YORK)
+    since_monday = timedelta(days=local.weekday(), hours=local.hour, minutes=local.minute, seconds=local.second)
+    return not FX_WEEK_ENDS <= since_monday < FX_WEEK_BEGINS
 
 
 def bucket_5m(instant: datetime) -> datetime:

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from cronsim import CronSim
 
-from fillbook.mt5 import worker
+from fillbook.mt5 import job, worker
+from fillbook.mt5.settings import AccountSyncConfig
 from fillbook.outbox.model import EVENT_TYPES
 from infra.door import probe
 from infra.manifest import DATABASE_ENV, Function, ManifestError, load, parse
@@ -54,6 +55,14 @@ def test_a_job_entry_is_a_callable_of_the_shell(function: Function) -> None:
         assert f"\ndef {function.job_entry}() -> None:" in text
 
 
+def test_the_job_of_mt5_is_the_one_that_is_started_as_often_as_the_code_says() -> None:
+    (starter,) = (entry for entry in MANIFEST.functions.values() if entry.starts_jobs)
+    (shard,) = (MANIFEST.functions[name] for name in starter.starts_jobs)
+    assert (starter.name, starter.service_account) == (worker.SYNC, worker.IDENTITY)
+    assert (shard.name, shard.job_name, shard.job_tasks_max) == (worker.SHARD, job.JOB, job.TASKS_MAX)
+    assert starter.env["FILLBOOK_REGION"] == MANIFEST.region == AccountSyncConfig.model_fields["fillbook_region"].default
+
+
 def test_what_a_class_requires_is_a_default_here_a_secret_or_given_by_deployment(
     function: Function, imported: dict[str, Any]
 ) -> None:
@@ -72,6 +81,7 @@ def test_a_function_without_database_role_has_no_driver(function: Function, impo
 
 def test_the_pools_together_leave_a_fifth_of_the_connections_free() -> None:
     wanted = sum(entry.max_instances * entry.pool_size for entry in MANIFEST.functions.values())
+    wanted += sum(entry.job_tasks_max for entry in MANIFEST.functions.values() if entry.job_entry and entry.database_roles)
     assert wanted <= MANIFEST.max_connections * 8 // 10
 
 

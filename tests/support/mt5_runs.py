@@ -21,6 +21,7 @@ from fillbook.runtime import clock as process_clock
 from fillbook.runtime import logs
 from fillbook.runtime.clock import FixedClock
 from fillbook.runtime.db import Database
+from fillbook.runtime.errors import Unavailable
 from fillbook.runtime.sql import encode
 from infra.local.mt5 import Mt5Fake
 from tests.support.doors import KeptMessages
@@ -34,12 +35,27 @@ SCHEDULER = Caller(email="cloud-scheduler@desk.example")
 Query = Callable[..., list[dict[str, Any]]]
 
 
+class KeptJobs:
+    """Executions that were asked for; ``is_away``: none can be."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[str, int, dict[str, str]]] = []
+        self.is_away = False
+
+    def run(self, job: str, *, tasks: int, environment: Mapping[str, str]) -> str:
+        """Note an execution and return its name."""
+        if self.is_away:
+            raise Unavailable("job_not_started", "status 503")
+        self.started.append((job, tasks, dict(environment)))
+        return f"execution-{len(self.started)}"
+
+
 class Fleet:
     """Accounts of a fake broker, linked; ``run`` is a call of ``account_sync`` in this process."""
 
     def __init__(self, db: Database, query: Query, fake: Mt5Fake, clock: FixedClock, *, worker: Database | None = None) -> None:
         self.db, self.query, self.fake, self.clock = db, query, fake, clock
-        self.messages = KeptMessages()
+        self.messages, self.jobs = KeptMessages(), KeptJobs()
         self.accounts: dict[str, str] = {}
         self.worker = worker or db
         fake.add_server(SERVER)
@@ -99,6 +115,7 @@ class Fleet:
             config=config,
             speaks=speaks_for(config, self.clock),
             log=logs.get("account_sync"),
+            jobs=self.jobs,
         )
 
     # --- calls ---

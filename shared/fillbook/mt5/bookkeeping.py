@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from fillbook.calendar import is_fx_week
 from fillbook.mt5.closing import Settled
 from fillbook.mt5.duetimes import (
     ALARM_FAILURES,
@@ -26,7 +27,7 @@ from fillbook.mt5.duetimes import (
     needs_reauth,
 )
 from fillbook.mt5.faults import TEXTS
-from fillbook.mt5.heard import Answers
+from fillbook.mt5.heard import Answers, Read
 from fillbook.mt5.ids import log_id
 from fillbook.mt5.model import Account, AccountState, StepFailure
 from fillbook.mt5.records import NEVER, AccountUpdate, Gap, Outcome
@@ -76,7 +77,7 @@ def ended(account: Account, state: AccountState, heard: Answers, terms: Terms, n
     elif status is SyncStatus.SUCCESS or (is_degraded and failures):
         due = due_after_success(account.account_id, state, terms)
     else:
-        due = after_failure(terms.slot, max(count, 1), _dice(terms.run_id, account.account_id), terms.limits.backoff)
+        due = after_failure(terms.slot, max(count, 1), dice(terms.run_id, account.account_id), terms.limits.backoff)
     connection = _connection(status, is_barred=is_barred)
     outcome = Outcome(
         log_id=log_id(terms.run_id, account.account_id),
@@ -88,7 +89,7 @@ def ended(account: Account, state: AccountState, heard: Answers, terms: Terms, n
         error_code=code,
         error_message=message,
         attempts=attempts_of(heard),
-        steps=steps_of(heard),
+        steps=steps_of(heard, state.history_until_msc),
     )
     return Ended(
         status=status,
@@ -157,8 +158,11 @@ def attempts_of(heard: Answers) -> int:
     return max(tried, default=1)
 
 
-def steps_of(heard: Answers) -> dict[str, Any]:
-    """Outcome, code, milliseconds, attempts and rows of each step that was tried."""
+def steps_of(heard: Answers, until_msc: int | None = None) -> dict[str, Any]:
+    """Outcome, code, milliseconds, attempts and rows of each step that was tried; of history also what was asked and covered.
+
+    ``until_msc``: the watermark that the run leaves; None: it leaves the one before.
+    """
     steps: dict[str, Any] = {}
     for step in Step:
         note, failure = heard.notes.get(step), heard.failures.get(step)
@@ -170,14 +174,33 @@ def steps_of(heard: Answers) -> dict[str, Any]:
                 "attempts": max(1 if note is None else note.attempts, 1 if failure is None else failure.attempts),
                 "rows": 0 if note is None else note.rows,
             }
+    if heard.history is not None and Step.HISTORY.value in steps:
+        steps[Step.HISTORY.value] |= _spans(heard, heard.history, until_msc)
     return steps
+
+
+def _spans(heard: Answers, read: Read, until_msc: int | None) -> dict[str, Any]:
+    """What was read of history, in milliseconds on the server clock; ``covered_to_msc`` null: not whole, or no clock was told."""
+    before = heard.claimed.state.history_until_msc
+    return {
+        "from_msc": read.window.from_msc,
+        "to_msc": read.window.to_msc,
+        "covered_to_msc": read.reading.proven_msc if heard.has_history else None,
+        "past_from_msc": heard.chunks[-1].window.from_msc if heard.chunks else None,
+        "until_before_msc": before,
+        "until_msc": before if until_msc is None else until_msc,
+    }
 
 
 def due_after_success(account_id: str, state: AccountState, terms: Terms) -> datetime:
     """When an account that answered is due again."""
     return after_success(
         terms.slot,
-        Activity(has_open_positions=state.has_open_positions, last_deal_at=state.last_deal_at),
+        Activity(
+            has_open_positions=state.has_open_positions,
+            last_deal_at=state.last_deal_at,
+            is_venue_closed=not is_fx_week(terms.slot),
+        ),
         active_accounts=terms.active_accounts,
         adaptive_above=terms.limits.adaptive_above,
         cadence=terms.limits.cadence,
@@ -185,7 +208,7 @@ def due_after_success(account_id: str, state: AccountState, terms: Terms) -> dat
     )
 
 
-def _dice(run_id: str, account_id: str) -> int:
+def dice(run_id: str, account_id: str) -> int:
     """0 to 1000, even over accounts, the same whenever the run is told again."""
     return int.from_bytes(hashlib.sha256(f"{run_id}{account_id}".encode()).digest()[:4]) % (DICE_MAX + 1)
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from fillbook.mt5 import history
+from fillbook.mt5 import gaps, history
 from fillbook.mt5.cash import cash_operation
 from fillbook.mt5.clocks import ServerClock, rule_of
 from fillbook.mt5.deals import Stored, effect_of, is_odd, standing
@@ -33,7 +33,7 @@ from fillbook.mt5.revisions import merge
 from fillbook.mt5.symbols import normalized
 from fillbook.mt5.trades import Derived, derive, paired_trade, to_read
 from fillbook.mt5.windows import AHEAD_MSC, HOUR_MSC
-from fillbook.mt5.words import POSITION_READS_MAX, CashResult, GapCause, Step, TradeStatus
+from fillbook.mt5.words import POSITION_READS_MAX, CashResult, Step, TradeStatus
 from fillbook.values import frozen
 
 _SHORT_MSC: Final = AHEAD_MSC + 24 * HOUR_MSC
@@ -112,7 +112,7 @@ def settle(loaded: Loaded, heard: Answers, rule: ServerRule, now: datetime, *, a
     stored = standing((*loaded.deals, *versions))
     touched = merged.positions | {one.deal.position_id for one in proven.withdrawn if one.deal.position_id}
     derived = _derived(loaded, heard, stored, touched, clock)
-    opened, closed = _gaps(loaded, heard, proven, derived, now)
+    changed_gaps = gaps.changes(loaded, heard, proven, derived, now)
     symbols, learned = _symbols(loaded, heard)
     operations, removed = _cash(loaded, versions, stored, clock)
     settled = Settled(
@@ -126,8 +126,8 @@ def settle(loaded: Loaded, heard: Answers, rule: ServerRule, now: datetime, *, a
         operations=operations,
         operations_removed=removed,
         proven=proven,
-        gaps_opened=opened,
-        gaps_closed=closed,
+        gaps_opened=changed_gaps.opened,
+        gaps_closed=changed_gaps.closed,
         symbols=symbols,
         learned=learned,
         state=proven.state,
@@ -250,68 +250,24 @@ def _is_asked(known: SymbolFacts | None, *, again: bool) -> bool:
     return again and (known.contract_size is None or known.currency_profit is None)
 
 
-# --- gaps and state ---------------------------------------------------------------------------------------------------
-
-
-def _gaps(
-    loaded: Loaded, heard: Answers, proven: Proven, derived: Iterable[Derived], now: datetime
-) -> tuple[tuple[Gap, ...], tuple[Gap, ...]]:
-    """What opens and what closes: gaps of the money, of missing deals, of volumes that snapshot and deals do not agree on."""
-    opened: list[Gap] = []
-    closed: list[Gap] = []
-    by_cause: dict[GapCause, list[Gap]] = {}
-    for gap in loaded.gaps:
-        by_cause.setdefault(gap.cause, []).append(gap)
-    step = proven.step
-    if step is not None:
-        if step.closes:
-            closed += by_cause.get(GapCause.CASH, [])
-        if not proven.explained:
-            closed += by_cause.get(GapCause.DEAL_MISSING, [])
-        cause = GapCause.DEAL_MISSING if proven.explained else GapCause.CASH if step.opens else None
-        if cause is not None and not by_cause.get(cause):
-            opened.append(_money_gap(loaded, heard, proven, cause, now))
-    if heard.view is not None:
-        standing_gaps = by_cause.get(GapCause.POSITION_VOLUME, [])
-        wide = {one.gap.from_msc: one.gap for one in derived if one.gap is not None}
-        kept = {gap.from_msc for gap in standing_gaps}
-        closed += [gap for gap in standing_gaps if gap.from_msc not in wide]
-        opened += [
-            Gap(from_msc=gap.from_msc, to_msc=gap.to_msc, opened_at=now, cause=GapCause.POSITION_VOLUME)
-            for from_msc, gap in sorted(wide.items())
-            if from_msc not in kept
-        ]
-    return tuple(opened), tuple(closed)
-
-
-def _money_gap(loaded: Loaded, heard: Answers, proven: Proven, cause: GapCause, now: datetime) -> Gap:
-    assert heard.at_msc is not None
-    if cause is GapCause.DEAL_MISSING and proven.missed:
-        known = {one.deal.deal_ticket: one.deal.time_msc for one in loaded.deals}
-        times = [known[one.deal_ticket] for one in proven.missed if one.deal_ticket in known]
-        if times:
-            return Gap(from_msc=min(times), to_msc=max(times) + 1, opened_at=now, cause=cause)
-    since = loaded.state.history_until_msc or proven.state.history_floor_msc or heard.at_msc
-    return Gap(from_msc=min(since, heard.at_msc), to_msc=heard.at_msc, opened_at=now, cause=cause)
+# --- state ------------------------------------------------------------------------------------------------------------
 
 
 def open_gaps(loaded: Loaded, settled: Settled) -> tuple[Gap, ...]:
     """The gaps that stay open after this run, oldest first."""
-    closed = {(gap.from_msc, gap.opened_at) for gap in settled.gaps_closed}
-    left = [gap for gap in loaded.gaps if (gap.from_msc, gap.opened_at) not in closed]
-    return tuple(sorted((*left, *settled.gaps_opened), key=lambda gap: gap.opened_at))
+    return gaps.left_open(loaded, settled.gaps_opened, settled.gaps_closed)
 
 
 def _state(loaded: Loaded, heard: Answers, settled: Settled, now: datetime) -> AccountState:
     """The state that history, money and trades leave: watermark, place in a window, last deal, whether anything is open."""
     proven = settled.proven
     state = _placed(settled.state, heard.history, has_failed=Step.HISTORY in heard.failures)
-    gaps = open_gaps(loaded, settled)
+    held = [gap for gap in open_gaps(loaded, settled) if gaps.holds_watermark(gap, loaded.state.history_floor_msc)]
     if heard.history is not None and heard.has_history and not heard.is_kept:
         check = proven.check
         if proven.explained and check is not None:
             check = replace(check, result=CashResult.GAP)
-        oldest = history.Gap(opened_at=gaps[0].opened_at) if gaps else None
+        oldest = history.Gap(opened_at=held[0].opened_at) if held else None
         proof = history.Proof(reading=heard.history.reading, check=check, gap=oldest)
         state = replace(state, history_until_msc=history.watermark(loaded.state, proof, now))
         if state.history_until_msc is not None and state.history_floor_msc is not None:

@@ -40,7 +40,10 @@ class Cadence:
 
 @frozen
 class Activity:
-    """What an account did of late. ``last_deal_at`` None: its history was read and holds no deal."""
+    """What an account did of late. ``last_deal_at`` None: its history was read and holds no deal.
+
+    ``is_venue_closed``: outside the FX week (``calendar.is_fx_week``); servers have no calendar of their own (decision 0030).
+    """
 
     has_open_positions: bool
     last_deal_at: datetime | None

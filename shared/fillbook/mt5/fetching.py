@@ -34,11 +34,14 @@ from fillbook.mt5.model import (
 from fillbook.mt5.records import Claimed
 from fillbook.mt5.sources import ReadsAccount, ReadsSymbols
 from fillbook.mt5.terms import Limits
-from fillbook.mt5.words import POSITION_READS_MAX, SYMBOLS_MAX, CashState, Code, Step
+from fillbook.mt5.unchanged import is_new_hour
+from fillbook.mt5.words import POSITION_READS_MAX, SYMBOLS_MAX, BackfillState, CashState, Code, Step
 
 POSITION_PAGES_MAX: Final = 5
 """Pages of one position's life; a longer one is left to the windows."""
 _EXPIRED: Final = frozenset({Code.INVALID_REQUEST, Code.NOT_FOUND})
+_REFUSED: Final = frozenset({Code.INVALID_REQUEST, Code.NOT_FOUND, Code.FORBIDDEN})
+"""Of a window of the past, where the present was read a moment ago: it is the window that the service does not like."""
 
 Keep = Callable[[Answers], None]
 
@@ -151,14 +154,24 @@ class Fetching:
         began = self._time.monotonic()
         state = self._claimed.state
         read, failure = self._forward(state.page_cursor)
-        if failure is not None and read.reading.is_resumed and not read.reading.count and failure.code in _EXPIRED:
-            read, failure = self._forward(None)  # the cursor has expired: the window from its beginning
+        has_expired = failure is not None and read.reading.is_resumed and not read.reading.count and failure.code in _EXPIRED
+        if has_expired:
+            read, failure = self._forward(None)  # the window from its beginning
         if failure is not None:
             self._fail(failure)
+        if self._is_stuck(read, failure, has_expired=has_expired):
+            self._change(stuck=(read.window,))
         attempts = 1 if failure is None else failure.attempts
         came = failure is None or read.reading.count > 0
         self._change(history=read if came else None)
         self._note(Step.HISTORY, self._ms(began), max(attempts, self._attempts), read.rows)
+
+    @staticmethod
+    def _is_stuck(read: Read, failure: StepFailure | None, *, has_expired: bool) -> bool:
+        """Whether going on in the next run will not complete a window: pages shift, or what was read is lost again by then."""
+        if failure is not None:
+            return failure.code is Code.PAGE_DRIFT
+        return not read.reading.is_whole and (has_expired or not read.is_resumable)
 
     def _forward(self, cursor: str | None) -> tuple[Read, StepFailure | None]:
         state = replace(self._claimed.state, page_cursor=cursor)
@@ -171,7 +184,9 @@ class Fetching:
         )
         return self._window(begin(wanted.window, wanted.cursor), self._limits.pages_max, keeps=True)
 
-    def _window(self, reading: Reading, pages_max: int, *, keeps: bool) -> tuple[Read, StepFailure | None]:
+    def _window(
+        self, reading: Reading, pages_max: int, *, keeps: bool, rows_max: int | None = None
+    ) -> tuple[Read, StepFailure | None]:
         """Read pages until the window is whole, enough, or broken; what came before a failure is returned with it."""
         pages = _Pages(reading)
         while True:
@@ -182,7 +197,7 @@ class Fetching:
                     raise
                 return pages.read(), error.failure
             self._attempts = max(self._attempts, page.attempts)
-            following = pages.take(page, pages_max)
+            following = pages.take(page, pages_max, rows_max)
             if following in (Next.DONE, Next.STOP):
                 return pages.read(), None
             if following is Next.DRIFT:
@@ -206,7 +221,7 @@ class Fetching:
 
     def _past(self) -> None:
         """Chunks below the floor, the upper one first; one that is not whole ends it."""
-        state = self._claimed.state
+        state, account = self._claimed.state, self._claimed.account
         began, now = self.answers.started, self._time.monotonic()
         may = windows.may_backfill(
             timedelta(seconds=self._deadline - now),
@@ -218,8 +233,10 @@ class Fetching:
         if not may or history is None or not history.reading.is_whole or history.is_paired:
             return
         left = self._limits.pages_max - history.reading.count
-        target = self._claimed.account.backfill_target
+        target = account.backfill_target
         state = replace(state, backfill_state=windows.backfill_state(state, target))
+        if state.backfill_state is BackfillState.BLOCKED and is_new_hour(account.last_successful_sync_at, self._time.now()):
+            state = replace(state, backfill_state=BackfillState.RUNNING)
         for window in windows.backfill(state, target, self._limits.spans):
             read = self._chunk(window, left)
             if read is None:
@@ -229,16 +246,27 @@ class Fetching:
             if read.window != window:  # only its upper part: what lies below is another run's
                 return
 
-    def _chunk(self, window: Window, pages: int) -> Read | None:
-        """A chunk read whole, or as much of its upper end as the pages left can hold; None: nothing was."""
-        while pages > 0:
-            read, failure = self._window(begin(window), pages, keeps=False)
+    def _chunk(self, wanted: Window, pages: int) -> Read | None:
+        """A chunk read whole, or as much of its upper end as the pages left can hold; None: nothing was.
+
+        A window that says it holds more than these is narrowed after its first page. One that is too large at its smallest, or
+        for half of a run's pages and more, is stuck, and so is one whose pages shift; one that is refused blocks the past.
+        """
+        window, has_room = wanted, pages * 2 >= self._limits.pages_max
+        while pages > 0 and window.from_msc < window.to_msc - 1:
+            read, failure = self._window(begin(window), pages, keeps=False, rows_max=pages * self._limits.page_limit)
             if failure is not None:
+                if failure.code is Code.PAGE_DRIFT:
+                    self._change(stuck=(*self.answers.stuck, wanted))
+                elif failure.code in _REFUSED:
+                    self._change(refused=window)
                 return None
             if read.reading.is_whole:
                 return read
             pages -= read.reading.count
-            window = Window(from_msc=(window.from_msc + window.to_msc) // 2, to_msc=window.to_msc)
+            window = windows.narrowed(window, read.reading.total, pages * self._limits.page_limit)
+        if has_room:
+            self._change(stuck=(*self.answers.stuck, wanted))
         return None
 
     # --- what the closing wants ---------------------------------------------------------------------------------------
@@ -308,13 +336,13 @@ class _Pages:
         self._is_paired = self._was_kept = False
         self.kept_rows = 0
 
-    def take(self, page: DealPage, pages_max: int) -> Next:
+    def take(self, page: DealPage, pages_max: int, rows_max: int | None) -> Next:
         self._deals += page.deals
         self._paired += page.paired
         self._is_paired = self._is_paired or page.is_paired
         self._tickets.update(deal.deal_ticket for deal in page.deals)
         self._tickets.update(pair.ticket for pair in page.paired)
-        self.reading, following = taken(self.reading, page, pages_max)
+        self.reading, following = taken(self.reading, page, pages_max, rows_max)
         return following
 
     def forget(self) -> None:

@@ -12,13 +12,14 @@ from fillbook.mt5.accounts import Limits
 from fillbook.mt5.desk import Time
 from fillbook.mt5.model import Instance
 from fillbook.mt5.settings import DEFAULT_INSTANCE, Mt5Config
-from fillbook.mt5.sources import ReadsAccount, ReadsHealth, ReadsSymbols
+from fillbook.mt5.sources import ReadsAccount, ReadsHealth, ReadsSymbols, StartsJob
 from fillbook.mt5.windows import Spans
 from fillbook.outbox.relay import relay_own
 from fillbook.outbox.service import enqueue
 from fillbook.runtime import logs
 from fillbook.runtime.clock import Clock
 from fillbook.runtime.db import Database, Tx
+from fillbook.runtime.errors import Unavailable
 from fillbook.runtime.pubsub import Publish
 from fillbook.runtime.sql import load_queries
 from fillbook.values import frozen
@@ -37,9 +38,17 @@ AsksFirst = Callable[[str], None]
 """Called with an instance's key before each request; may wait, and raises when the request may not be made."""
 
 
+class NoJobs:
+    """For processes that hand nothing to the job: shards, and the job's own tasks."""
+
+    def run(self, job: str, *, tasks: int, environment: Mapping[str, str]) -> str:  # noqa: ARG002 - the port's names
+        """Refuse."""
+        raise Unavailable("job_not_started", "this process starts no job")
+
+
 @frozen
 class Grounds:
-    """One per process, shared by its threads.
+    """One per process, shared by its threads. ``jobs``: what slots of very large fleets are handed to.
 
     ``speaks(before_call, after_429)`` makes what talks to the services for one part of a run: ``before_call(instance_key)`` is
     called ahead of every request, ``after_429(instance_key, seconds)`` when a service asked for a pause.
@@ -52,6 +61,7 @@ class Grounds:
     config: Mt5Config
     speaks: Callable[[AsksFirst, Callable[[str, float], None]], Speaks]
     log: logs.Logger
+    jobs: StartsJob = NoJobs()
 
     def instances(self) -> Mapping[str, Instance]:
         """Active instances by key; the one that is configured here is written down first where it differs."""

@@ -71,7 +71,8 @@ class Answers:
 
     ``has_told_clock``: the service told its server's clock itself. ``history`` holds what came even where the step failed.
     ``lives``: whole lives of positions; ``facts``: of the symbols ``asked`` about. ``is_kept``: pages are written, the account's
-    work goes on. ``crash``: our own code broke; nothing of the rest counts.
+    work goes on. ``crash``: our own code broke; nothing of the rest counts. ``stuck``: windows whose pages cannot be completed,
+    however often one goes on; ``refused``: a part of the past that the service does not let be read.
     """
 
     claimed: Claimed
@@ -88,6 +89,8 @@ class Answers:
     asked: frozenset[str] = frozenset()
     failures: Mapping[Step, StepFailure] = field(default_factory=dict)
     notes: Mapping[Step, StepNote] = field(default_factory=dict)
+    stuck: tuple[Window, ...] = ()
+    refused: Window | None = None
     is_kept: bool = False
     crash: str | None = None
 

@@ -77,8 +77,8 @@ def begin(window: Window, cursor: str | None = None) -> Reading:
     return Reading(window=window, cursor=cursor, is_resumed=cursor is not None)
 
 
-def taken(reading: Reading, page: DealPage, pages_max: int = PAGES_MAX) -> tuple[Reading, Next]:
-    """The window after one more page, and what to do now.
+def taken(reading: Reading, page: DealPage, pages_max: int = PAGES_MAX, rows_max: int | None = None) -> tuple[Reading, Next]:
+    """The window after one more page, and what to do now. ``rows_max``: a window that says it holds more is not read on.
 
     RESTART: it shifted under the reading, begin again once (pages read stay stored). DRIFT: it shifted again, the step fails.
     STOP: enough for one run; ``cursor`` says where the next one goes on.
@@ -99,7 +99,8 @@ def taken(reading: Reading, page: DealPage, pages_max: int = PAGES_MAX) -> tuple
     )
     if after.is_whole:
         return after, Next.DONE
-    return after, Next.READ if after.count < pages_max else Next.STOP
+    is_too_large = rows_max is not None and page.total is not None and page.total > rows_max
+    return after, Next.STOP if is_too_large or after.count >= pages_max else Next.READ
 
 
 def described_msc(head: Head) -> int | None:

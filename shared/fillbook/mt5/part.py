@@ -13,7 +13,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Final, Self
 
-from fillbook.mt5 import answers, pacing_store, runstore, skipping, store
+from fillbook.mt5 import answers, crashes, pacing_store, runstore, skipping, store
 from fillbook.mt5.accounts import AccountSync, Terms
 from fillbook.mt5.breaker import Row, broker_key, service_key
 from fillbook.mt5.breakers import Breakers
@@ -196,8 +196,13 @@ class Part:
         return tuple(self._results.values())
 
     def _sync(self) -> AccountSync:
+        return AccountSync(
+            self._db, self._speaker, terms=self._terms(), desk=self._desk, time=self._time, on_crash=self._log_crash
+        )
+
+    def _terms(self) -> Terms:
         degraded = frozenset(key for key, one in self.found.items() if one.standing is Standing.DEGRADED)
-        terms = Terms(
+        return Terms(
             run_id=self.run.run_id,
             sync_type=self.run.sync_type,
             slot=self._course.slot,
@@ -206,7 +211,6 @@ class Part:
             degraded=degraded,
             limits=self._grounds.limits,
         )
-        return AccountSync(self._db, self._speaker, terms=terms, desk=self._desk, time=self._time, on_crash=self._log_crash)
 
     def _fetched(self, sync: AccountSync, ticket: Ticket, deadline: float) -> Callable[[], Worked]:
         self._limits.begin(deadline)
@@ -229,8 +233,7 @@ class Part:
                 assert ended.result is not None
                 self._note_worked(ended.account, ended.result, now)
             case Outcome.CRASHED:
-                self._breakers.left(ended.account, now)
-                self._note_crash(claimed, ended)
+                self._note_crash(ended.account, ended, now)
             case Outcome.SKIPPED:
                 self._results[claimed.account_id] = self._skips.add(claimed.account_id, Code.BREAKER_OPEN, claimed.lease_token)
             case Outcome.DEFERRED:
@@ -262,11 +265,23 @@ class Part:
     def _log_crash(self, claimed: Claimed, error: BaseException) -> None:
         self._log.failed("account_broke", error, execution_id=self.run.run_id, account_id=claimed.account_id)
 
-    def _note_crash(self, claimed: Claimed, ended: Ended[Ticket, Worked]) -> None:
-        """What escaped even the account's own edge: nothing of it is written, it is as due as before."""
-        assert ended.crash is not None
-        self._log_crash(claimed, ended.crash)
-        self._paused.append(claimed)
+    def _note_crash(self, ticket: Ticket, ended: Ended[Ticket, Worked], now: datetime) -> None:
+        """What escaped even the account's own edge is its failure all the same, with its real times."""
+        crash, claimed = ended.crash, ticket.claimed
+        assert crash is not None
+        assert ended.started_at is not None
+        self._log_crash(claimed, crash)
+        if crashes.is_nobodys_fault(crash):
+            self._breakers.left(ticket, now)
+            self._paused.append(claimed)
+            return
+        worked = crashes.note(
+            self._db, claimed, self._terms(), started_at=ended.started_at, duration_ms=round(ended.seconds * 1000), now=now
+        )
+        if worked is None:
+            self._breakers.left(ticket, now)
+            return
+        self._note_worked(ticket, worked, now)
 
     # --- beside them and after them ---
 

@@ -135,7 +135,8 @@ def _deepened(state: AccountState, loaded: Loaded, heard: Answers, after: Mappin
             backfill_state=deeper.backfill_state,
             opening_balance=None if opening is None else cash.lowered(opening, older, loaded.rule.bonus_bucket),
         )
-    return state
+    is_refused = heard.refused is not None and heard.refused.to_msc == state.history_floor_msc
+    return replace(state, backfill_state=BackfillState.BLOCKED) if is_refused else state
 
 
 def _between(loaded: Loaded, chunk: Read, after: Mapping[int, Stored]) -> tuple[Stored, ...]:

@@ -90,6 +90,13 @@ select count(*) as active,
 -- Say that a run is alive (real time).
 update mt5.sync_runs set heartbeat_at = clock_timestamp() where run_id = :run_id and status = 'running'
 
+-- name: tasks_alive
+-- How many runs of tasks of the job are alive (real time); a slot of the job has none of its own work.
+select count(*) as count
+  from mt5.sync_runs r
+ where r.status = 'running' and r.heartbeat_at > clock_timestamp() - make_interval(secs => :alive_seconds::integer)
+   and r.mode = 'job' and r.scheduled_for is null
+
 -- name: one_run
 -- A run.
 select to_jsonb(r) as run from mt5.sync_runs r where r.run_id = :run_id

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Final
 
 from fillbook.ledger.ids import derived
-from fillbook.mt5 import answers, dispatch, keeping, runstore, shards, store
+from fillbook.mt5 import answers, dispatch, job, keeping, runstore, shards, store
 from fillbook.mt5.answers import Reply, Summary
 from fillbook.mt5.asked import Asked, Cursor, cursor_text
 from fillbook.mt5.columns import run_of
@@ -106,9 +106,9 @@ class Runs:
         run = opened.run
         if opened.outcome == "duplicate" or run.shards_total:
             return self._told_again(run, fleet)
-        if is_scheduled and run.mode is RunMode.JOB:
-            return self._left_to_job(run, fleet)
         self._opened = run.run_id
+        if is_scheduled and run.mode is RunMode.JOB:
+            return self._handed_to_job(run, fleet)
         load = Load()
         with self._db.transaction(read_only=True) as tx:
             accounts = list(islice(load.counted(dispatch.chosen(tx, choice)), self._config.mt5_inline_accounts_max + 1))
@@ -153,11 +153,11 @@ class Runs:
             ids = [one.account_id for one in islice(dispatch.chosen(tx, choice), runstore.DUE_ROWS_MAX)]
             return runstore.results(tx, run, ids)
 
-    def _left_to_job(self, run: Run, fleet: Fleet) -> Reply:
-        """So many accounts are the job's, which claims what is due by itself."""
-        self._log.warning("left_to_job", execution_id=run.run_id, due=fleet.due)
-        self._db.run(lambda tx: runstore.close_run(tx, run.run_id, RunStatus.SKIPPED, Totals(), self._grounds.clock.now()))
-        return Reply(status=202, document=answers.accepted(run.run_id, 0, RunMode.JOB, self._elapsed_ms()))
+    def _handed_to_job(self, run: Run, fleet: Fleet) -> Reply:
+        """So many accounts are the job's, whose tasks claim what is due by themselves."""
+        tasks = job.hand_over(self._grounds, run, fleet.due)
+        not_due = max(fleet.active - fleet.due, 0)
+        return Reply(status=202, document=answers.accepted(run.run_id, tasks, RunMode.JOB, self._elapsed_ms(), not_due=not_due))
 
     def _fan_out(self, run: Run, choice: Choice, fleet: Fleet, now: datetime) -> Reply:
         size = self._config.mt5_shard_accounts_max

@@ -69,6 +69,30 @@ def close_run(
     return None if answer is None else columns.run_of(answer)
 
 
+def tasks_alive(tx: Tx, alive_seconds: int) -> int:
+    """How many tasks of the job are at work, by their heartbeats (real time)."""
+    (row,) = tx.query(QUERIES["tasks_alive"], alive_seconds=alive_seconds)
+    return int(row["count"])
+
+
+def hand_to_job(tx: Tx, run_id: str, tasks: int, now: datetime) -> None:
+    """Note that a slot has so many tasks of the job, and end slots of the job whose tasks are lost."""
+    tx.call(Call("mt5.hand_to_job", {"run_id": run_id, "tasks": tasks, "now": now}))
+
+
+def end_task(tx: Tx, run_id: str, slot_run_id: str | None, status: RunStatus, totals: Totals, now: datetime) -> bool:
+    """End a task's run, and with the last one the slot it is of; False: it was over already."""
+    document = {
+        "run_id": run_id,
+        "slot_run_id": slot_run_id,
+        "status": status,
+        "totals": columns.totals_row(totals),
+        "now": now,
+    }
+    (answer,) = tx.call(Call("mt5.end_task", document))
+    return bool(answer)
+
+
 def run(tx: Tx, run_id: str) -> Run | None:
     """A run, where there is one."""
     rows = tx.query(QUERIES["one_run"], run_id=UUID(run_id))

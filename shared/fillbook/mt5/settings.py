@@ -56,6 +56,7 @@ class Mt5Config(DatabaseConfig, OidcConfig, PubSubConfig):
     mt5_shard_accounts_max: int = Field(default=50, ge=1, le=500)
     mt5_inline_accounts_max: int = Field(default=300, ge=0, le=5000)
     mt5_job_above_accounts: int = Field(default=20_000, ge=1)
+    fillbook_region: str = Field(default="us-east4", pattern=r"^[a-z0-9-]{1,32}$")
 
     mt5_run_budget_seconds: int = Field(ge=1)
     mt5_account_budget_seconds: int = Field(default=90, ge=1, le=240)
@@ -234,6 +235,8 @@ class AccountSyncJobConfig(Mt5Config):
     cloud_run_execution: str = Field(default="by-hand", min_length=1, max_length=128)
     cloud_run_task_index: int = Field(default=0, ge=0, le=1023)
     cloud_run_task_count: int = Field(default=1, ge=1, le=1024)
+    mt5_job_run_id: str | None = Field(default=None, pattern=r"^[0-9a-f-]{36}$")
+    """The slot that started the execution; None: a person did."""
 
 
 def _at_least(value: int, given: ValidationInfo, other: str) -> int:

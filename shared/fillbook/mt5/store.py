@@ -21,6 +21,7 @@ from fillbook.mt5.records import (
     Claimed,
     Claims,
     Loaded,
+    Outcome,
     Skipped,
     StaleLease,
     Unchanged,
@@ -235,6 +236,20 @@ def skip_accounts(db: Database, run_id: str, rows: Sequence[Skipped], now: datet
         for one in {one.account_id: one for one in rows}.values()
     ]
     return _noted(db, "mt5.skip_accounts", run_id, written, now)
+
+
+def note_crash(tx: Tx, claimed: Claimed, run_id: str, outcome: Outcome, *, next_due_at: datetime, now: datetime) -> int | None:
+    """Note that our own code broke on an account; its failures in a row by now. None: another worker holds it."""
+    document = {
+        "account_id": claimed.account_id,
+        "lease_token": claimed.lease_token,
+        "run_id": run_id,
+        "now": now,
+        "next_due_at": columns.due_text(next_due_at),
+        "outcome": columns.outcome_row(claimed.account_id, outcome),
+    }
+    (answer,) = tx.call(Call("mt5.note_crash", document))
+    return None if answer is None else int(answer["failures"])
 
 
 def _noted(db: Database, function: str, run_id: str, rows: list[dict[str, Any]], now: datetime) -> frozenset[str]:

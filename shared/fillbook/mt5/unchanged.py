@@ -1,7 +1,8 @@
 """When an answer is what is stored already, so that nothing but a heartbeat has to be written. Pure.
 
 A digest of the whole answer is kept only where nothing waits: no gap, no close pending, no missing deal, no reading of the past,
-no symbol that is still to be learned. Then an equal answer means an equal account. Source: mt5 specification, 2.
+no symbol that is still to be learned. Then an equal answer means an equal account. A gap below the floor is nothing that waits:
+no further read of the present can close it. Source: mt5 specification, 2.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from fillbook.mt5.records import Loaded, Outcome, Unchanged
 from fillbook.mt5.standing import standing
 from fillbook.mt5.terms import Terms
 from fillbook.mt5.trades import Urgency
-from fillbook.mt5.words import BackfillState, CashResult, CashState, ConnectionStatus, SyncStatus, TradeStatus
+from fillbook.mt5.words import BackfillState, CashResult, CashState, ConnectionStatus, GapCause, SyncStatus, TradeStatus
 
 _URGENT: Final = frozenset({Urgency.NOW, Urgency.PENDING})
 """What was read before in vain is asked for again once an hour, and an hour's first answer is always taken in."""
@@ -67,7 +68,7 @@ def row(heard: Answers, terms: Terms, now: datetime, *, ms: int, is_clocked: boo
         status=SyncStatus.SUCCESS,
         duration_ms=ms,
         attempts=bookkeeping.attempts_of(heard),
-        steps=bookkeeping.steps_of(heard),
+        steps=bookkeeping.steps_of(heard, until),
         is_logged=terms.active_accounts <= terms.limits.log_unchanged_max_accounts,
     )
     return Unchanged(
@@ -88,7 +89,7 @@ def digest(loaded: Loaded, settled: Settled, heard: Answers) -> bytes | None:
     for key in settled.removed:
         left.pop(key, None)
     waits = (
-        open_gaps(loaded, settled)
+        any(gap.cause is not GapCause.FLOOR for gap in open_gaps(loaded, settled))
         or settled.proven.missed
         or (settled.proven.missed is None and loaded.missed)
         or settled.state.backfill_state not in (BackfillState.DONE, BackfillState.BLOCKED)

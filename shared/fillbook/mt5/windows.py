@@ -107,6 +107,14 @@ def backfill(state: AccountState, target: date | None, spans: Spans) -> tuple[Wi
     return tuple(windows)
 
 
+def narrowed(window: Window, rows: int | None, rows_max: int) -> Window:
+    """The upper end of a window that was too large: half of it, or as much as would hold ``rows_max`` of its ``rows``."""
+    length = (window.to_msc - window.from_msc) // 2
+    if rows:
+        length = min(length, (window.to_msc - window.from_msc) * rows_max // rows)
+    return Window(from_msc=window.to_msc - max(length, 1), to_msc=window.to_msc)
+
+
 def may_backfill(remaining: timedelta, budget: timedelta, *, has_failed: bool, has_gap: bool) -> bool:
     """Whether the past may be read in this run: with more than half the budget left and nothing wrong with the present."""
     return remaining * 2 > budget and not has_failed and not has_gap

@@ -148,7 +148,7 @@ class ConnectionStatus(StrEnum):
 
 
 class BackfillState(StrEnum):
-    """How far the reading of the past has come."""
+    """How far the reading of the past has come. ``blocked``: the service does not let it be read deeper; tried once an hour."""
 
     PENDING = "pending"
     RUNNING = "running"

@@ -17,7 +17,7 @@ from fillbook.mt5 import answers, asked, job, shards
 from fillbook.mt5.answers import Reply
 from fillbook.mt5.asked import Asked
 from fillbook.mt5.desk import RealTime
-from fillbook.mt5.grounds import AsksFirst, Grounds, Speaks
+from fillbook.mt5.grounds import AsksFirst, Grounds, NoJobs, Speaks
 from fillbook.mt5.runs import Caller, Runs
 from fillbook.mt5.settings import AccountSyncJobConfig, Mt5Config
 from fillbook.mt5.words import SyncType
@@ -26,6 +26,7 @@ from fillbook.runtime import clock as process_clock
 from fillbook.runtime import logs
 from fillbook.runtime.auth import identity_for
 from fillbook.runtime.clock import Clock, clock_for
+from fillbook.runtime.cloud_run import cloud_run_for
 from fillbook.runtime.config import ConfigError
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Conflict, Rejected, Unavailable
@@ -43,7 +44,7 @@ BODY_BYTES_MAX: Final = 16_384
 
 
 def grounds_for(config: Mt5Config, db: Database, name: str) -> Grounds:
-    """What a process stands on; nothing is connected yet."""
+    """What a process stands on; nothing is connected yet. Only ``account_sync`` may start the job."""
     clock = clock_for(config)
     return Grounds(
         db=db,
@@ -53,6 +54,7 @@ def grounds_for(config: Mt5Config, db: Database, name: str) -> Grounds:
         config=config,
         speaks=speaks_for(config, clock),
         log=logs.get(name),
+        jobs=cloud_run_for(config, config.fillbook_region, account=IDENTITY) if name == SYNC else NoJobs(),
     )
 
 
@@ -228,5 +230,6 @@ def work_task(config: AccountSyncJobConfig, db: Database) -> Mapping[str, Any]:
         execution=config.cloud_run_execution,
         index=config.cloud_run_task_index,
         count=config.cloud_run_task_count,
+        slot_run_id=config.mt5_job_run_id,
     )
     return answers.finished(done)

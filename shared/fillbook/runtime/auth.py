@@ -12,6 +12,7 @@ its issuer, audience, expiry and e-mail are checked all the same.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import json
@@ -212,6 +213,7 @@ def is_one_of(presented: str, secrets: Iterable[str]) -> bool:
 # --- our own identity -------------------------------------------------------------------------------------------------
 
 RENEW_SECONDS = 300.0
+TOKEN_SECONDS = 1.0
 
 
 class Identity:
@@ -267,3 +269,32 @@ def _cloud_token(audience: str) -> str:
     except exceptions.GoogleAuthError as error:
         raise Unavailable("identity_unavailable", type(error).__name__) from error
     return str(token)
+
+
+class AccessToken:
+    """An access token of our service account for APIs of the platform, from google-auth's default credentials.
+
+    Called by any thread; renewed when it expires. Raises ``Unavailable(reason)`` when none can be had.
+    """
+
+    def __init__(self, scope: str, reason: str) -> None:
+        self._scope, self._reason = scope, reason
+        self._lock = threading.Lock()
+        self._credentials: Any = None
+
+    def __call__(self) -> str:
+        """Return the token."""
+        import google.auth
+        import google.auth.transport.requests
+        from google.auth import exceptions
+
+        with self._lock:
+            try:
+                if self._credentials is None:
+                    self._credentials, _ = google.auth.default(scopes=[self._scope])
+                if not self._credentials.valid:
+                    ask = functools.partial(google.auth.transport.requests.Request(), timeout=TOKEN_SECONDS)
+                    self._credentials.refresh(ask)
+            except exceptions.GoogleAuthError as error:
+                raise Unavailable(self._reason, type(error).__name__) from error
+            return str(self._credentials.token)

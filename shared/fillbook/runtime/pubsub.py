@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import functools
 import json
 import threading
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from fillbook.runtime import clock
+from fillbook.runtime.auth import AccessToken
 from fillbook.runtime.config import PubSubConfig
 from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.sql import encode
@@ -33,7 +33,6 @@ SCOPE = "https://www.googleapis.com/auth/pubsub"
 PUSH_BYTES_MAX = 14_000_000  # 10 MB of data as base64, and the envelope around it
 MESSAGES_MAX = 1_000
 REQUEST_BYTES_MAX = 9_500_000
-TOKEN_SECONDS = 1.0
 PUBLISH_SECONDS = 5.0
 _PERMANENT = frozenset({400, 413, 422})
 _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
@@ -216,28 +215,4 @@ def publisher_for(config: PubSubConfig) -> Publisher:
     """Return the publisher of a configuration: Google with our credentials, or the local cloud without any."""
     if config.fillbook_local_url is not None:
         return Publisher(config.fillbook_project, base_url=config.fillbook_local_url)
-    return Publisher(config.fillbook_project, token=_CloudToken())
-
-
-class _CloudToken:
-    """The access token of our service account, from google-auth's default credentials, renewed when it expires."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._credentials: Any = None
-
-    def __call__(self) -> str:
-        import google.auth
-        import google.auth.transport.requests
-        from google.auth import exceptions
-
-        with self._lock:
-            try:
-                if self._credentials is None:
-                    self._credentials, _ = google.auth.default(scopes=[SCOPE])
-                if not self._credentials.valid:
-                    ask = functools.partial(google.auth.transport.requests.Request(), timeout=TOKEN_SECONDS)
-                    self._credentials.refresh(ask)
-            except exceptions.GoogleAuthError as error:
-                raise Unavailable("pubsub_unavailable", type(error).__name__) from error
-            return str(self._credentials.token)
+    return Publisher(config.fillbook_project, token=AccessToken(SCOPE, "pubsub_unavailable"))

@@ -10,7 +10,7 @@ whole. Sources: mt5.md 4, 9; tracker.md 5.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -204,12 +204,40 @@ def _run(row: Mapping[str, Any]) -> Document:
         **instants("started", row["started_at"]),
         **instants("finished", row["completed_at"]),
         "is_complete": row["status"] == "success",
+        "window": _window(row["steps"].get("history", {})),
         "counts": {"trades_synced": row["trades_synced"], "attempts": row["attempts"]},
         "error_class": row["error_code"],
         "error_text": row["error_message"],
         "duration_ms": row["duration_ms"],
         "duration_seconds": round(Decimal(row["duration_ms"]) / 1000),
     }
+
+
+def _window(history: Mapping[str, Any]) -> Document | None:
+    """What a run asked of history and what it covered, by the wall clock of the account's server; null: none was read.
+
+    ``covered_to`` null: the window did not come whole. ``until``: the watermark, before which all is read and the money adds up.
+    """
+    if "from_msc" not in history:
+        return None
+    return {
+        "clock": "server",
+        "requested_from": server_time(history["from_msc"]),
+        "requested_to": server_time(history["to_msc"]),
+        "covered_to": server_time(history["covered_to_msc"]),
+        "past_from": server_time(history["past_from_msc"]),
+        "until_before": server_time(history["until_before_msc"]),
+        "until": server_time(history["until_msc"]),
+    }
+
+
+def server_time(msc: int | None) -> str | None:
+    """A wall time without a zone: what the server showed is told, not what instant that was."""
+    if msc is None:
+        return None
+    return (
+        (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=msc)).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    )
 
 
 def coverage(

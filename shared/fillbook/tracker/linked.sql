@@ -47,7 +47,7 @@ select h.account_id, h.broker_name, h.login_number, h.account_name, h.book_id, h
 -- name: linked_runs
 -- A page of an account's logged runs, newest first.
 select l.id, l.run_id, l.sync_type, l.status, l.started_at, l.completed_at, l.trades_synced, l.attempts, l.error_code,
-       l.error_message, l.duration_ms
+       l.error_message, l.duration_ms, l.steps
   from mt5.v_account_runs l
  where l.tenant_id = :tenant_id and l.account_id = :account_id
    and (l.started_at, l.id) < (coalesce(:after_at::timestamptz, 'infinity'),
@@ -106,3 +106,22 @@ select t.id as trade_id, t.account_id, t.book_id, t.platform, t.broker_name, t.s
        t.updated_at
   from mt5.account_trades t
  where t.tenant_id = :tenant_id and t.id = any(:ids::uuid[]);
+
+-- name: linked_deals
+-- The deals of a position as they stand, in the order of its server's clock.
+select d.currency_digits, d.deal_ticket, d.revision, d.position_id, d.order_id, d.time_server_msc, d.deal_type, d.entry, d.reason,
+       d.symbol, d.volume, d.price, d.profit, d.commission, d.swap, d.fee, d.magic, d.comment, d.external_id, d.withdrawn,
+       d.recorded_at
+  from mt5.v_position_deals d
+ where d.tenant_id = :tenant_id and d.account_id = :account_id and d.position_id = :position_id::bigint
+ order by d.time_server_msc, d.deal_ticket
+ limit :limit;
+
+-- name: linked_stamp
+-- What changes whenever anything of the tenant's accounts does, of one of them, or of that of a trade.
+select count(*) as accounts, max(v.updated_at) as last_at,
+       coalesce(sum((extract(epoch from v.updated_at) * 1000000)::numeric), 0) as sum_at
+  from mt5.v_account_states v
+ where v.tenant_id = :tenant_id and (:account_id::uuid is null or v.account_id = :account_id::uuid)
+   and (:trade_id::uuid is null
+        or v.account_id = (select t.account_id from mt5.account_trades t where t.tenant_id = :tenant_id and t.id = :trade_id::uuid));

@@ -8,18 +8,41 @@ move; all others are seen once, whatever is opened meanwhile. Source: tracker.md
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from fillbook.mt5.deals import Stored
+from fillbook.mt5.episodes import Leg, episodes
+from fillbook.mt5.model import Deal
 from fillbook.runtime.db import Database
 from fillbook.tracker import filters, linked, paging, store
 from fillbook.tracker.brokers import told
-from fillbook.tracker.model import DeskKey
-from fillbook.tracker.wire import answer
+from fillbook.tracker.model import DeskKey, single
+from fillbook.tracker.wire import answer, instants, text
 
 Document = dict[str, Any]
+DEALS_MAX = 5_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INNER = frozenset({"login_number", "account_name"})
+_OF_DEAL = (
+    "deal_ticket",
+    "position_id",
+    "order_id",
+    "deal_type",
+    "entry",
+    "reason",
+    "symbol",
+    "volume",
+    "price",
+    "profit",
+    "commission",
+    "swap",
+    "fee",
+    "magic",
+    "comment",
+    "external_id",
+)
 
 
 def linked_trades(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime) -> Document:
@@ -41,6 +64,72 @@ def linked_trades(db: Database, key: DeskKey, given: Mapping[str, list[str]], no
         items=[_trade(found[one]) for one in ids],
         next=paging.written(shown[-1], query.filters) if has_more else None,
     )
+
+
+def linked_trade(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime, *, trade_id: UUID) -> Document | None:
+    """One trade with the deals behind it, in their order; None: this key has no such trade of a linked account.
+
+    A deal that reversed a netting position belongs to two trades, to each with its part of volume and costs.
+    """
+    single(given, frozenset())
+    with store.look(db, key, None) as seen:
+        rows = seen.tx.query(linked.QUERIES["linked_trades"], tenant_id=key.tenant_id, ids=[trade_id])
+        rows = [row for row in rows if key.sees(row["book_id"])]
+        if not rows:
+            return None
+        (row,) = rows
+        found = seen.tx.query(
+            linked.QUERIES["linked_deals"],
+            tenant_id=key.tenant_id,
+            account_id=row["account_id"],
+            position_id=row["position_id"],
+            limit=DEALS_MAX + 1,
+        )
+    deals = _deals(found[:DEALS_MAX], row["episode"])
+    return answer(
+        now, row["updated_at"], seen.books, trade=_trade(row) | {"deals": deals, "has_more_deals": len(found) > DEALS_MAX}
+    )
+
+
+def _deals(rows: Sequence[Mapping[str, Any]], number: int) -> list[Document]:
+    """What each deal did to one life of its position. The server's clock orders them; only its repeated hour could not."""
+    stored = [
+        Stored(
+            deal=Deal(time_msc=row["time_server_msc"], extra={}, **{name: row[name] for name in _OF_DEAL}),
+            revision=row["revision"],
+            withdrawn=row["withdrawn"],
+            first_read_at=row["recorded_at"],
+        )
+        for row in rows
+    ]
+    digits = rows[0]["currency_digits"] if rows else 0
+    lives = episodes(stored, lambda msc, _ticket: _EPOCH + timedelta(milliseconds=msc), digits)
+    return [_deal(leg) for life in lives if life.number == number for leg in life.legs]
+
+
+def _deal(leg: Leg) -> Document:
+    deal = leg.deal
+    figures = {name: text(getattr(leg, name)) for name in ("volume", "profit", "commission", "swap", "fee", "net")}
+    return {
+        "deal_ticket": str(deal.deal_ticket),
+        "order_id": str(deal.order_id),
+        "position_id": str(deal.position_id),
+        "part": leg.part,
+        "effect": leg.effect.name.lower(),
+        "server_time": linked.server_time(deal.time_msc),
+        "deal_type": deal.deal_type,
+        "entry": deal.entry,
+        "reason": deal.reason,
+        "symbol": deal.symbol,
+        "price": text(deal.price),
+        **figures,
+        "is_certain": leg.is_certain,
+        "comment": deal.comment,
+        "external_id": deal.external_id,
+        "magic": None if deal.magic is None else str(deal.magic),
+        "revision": leg.stored.revision,
+        **instants("recorded", leg.stored.first_read_at),
+    }
 
 
 def _page(seen: store.Seen, key: DeskKey, query: filters.LinkedTradeQuery, accounts: Sequence[UUID]) -> list[paging.Place]:

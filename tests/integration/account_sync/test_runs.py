@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from threading import Thread
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fillbook.mt5.accounts import AccountSync
+from fillbook.runtime import clock
 from fillbook.runtime.errors import Unavailable
 from tests.support.mt5_runs import NOW, OPERATOR, SCHEDULER, SLOT, Fleet
 
@@ -103,6 +104,34 @@ def test_scenario_6_an_account_whose_code_breaks_fails_alone(fleet: Fleet, monke
     assert row["error_code"] == "internal"
     assert row["duration_ms"] >= 0
     assert fleet.row(ids[1])["sync_failure_count"] == 1
+
+
+@pytest.mark.parametrize("place", ["_close", "fetch"])
+def test_scenario_6_a_crash_beyond_the_accounts_own_edge_is_its_failure_too(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    ids = fleet.fleet(3)
+    fleet.query("update mt5.trading_accounts set sync_failure_count = 2 where id = :id::uuid returning 1", id=ids[1])
+    kept = getattr(AccountSync, place)
+
+    def breaking(self: AccountSync, account: Any, *args: Any, **named: Any) -> Any:
+        if getattr(account, "claimed", account).account_id == ids[1]:
+            clock.sleep(0.03)
+            raise ZeroDivisionError
+        return kept(self, account, *args, **named)
+
+    monkeypatch.setattr(AccountSync, place, breaking)
+    answer = fleet.call()
+    assert (answer["successCount"], answer["failureCount"], answer["deferredCount"]) == (2, 1, 0)
+    (bad,) = [one for one in answer["syncResults"] if one["status"] == "failed"]
+    assert (bad["account_id"], bad["error_code"], bad["error_message"]) == (ids[1], "internal", "Internal error")
+    (row,) = fleet.logs("failed")
+    assert (str(row["account_id"]), row["error_code"]) == (ids[1], "internal")
+    assert 30 <= row["duration_ms"] == bad["duration_ms"]
+    account = fleet.row(ids[1])
+    assert (account["sync_failure_count"], account["last_error_code"], account["lease_until"]) == (3, "internal", None)
+    assert datetime.fromisoformat(account["next_due_at"]) > NOW + timedelta(minutes=8), "it waits as after any third failure"
+    assert [event["data"]["failures"] for event in fleet.events("sync_failed")] == [3]
 
 
 def test_a_run_fails_only_when_every_account_did(fleet: Fleet) -> None:

@@ -56,6 +56,7 @@ VIEWS = (
     "ledger_differences",
     "v_account_runs",
     "v_account_states",
+    "v_position_deals",
 )
 ALWAYS_EMPTY = {"account_removals"}
 
@@ -243,6 +244,7 @@ def test_functions_that_act_as_the_owner_have_a_fixed_path_and_are_few(world: Wo
     assert [row["name"] for row in rows] == [
         "drop_log_partitions",
         "follow_account",
+        "is_closed_day",
         "link_account",
         "make_log_partitions",
         "remove_account",

@@ -133,6 +133,7 @@ def states(rows: Iterable[dict[str, Any]]) -> dict[int, str]:
 def test_coverage_says_of_each_day_whether_it_is_proven_and_by_which_run(world: World) -> None:
     # Wednesday 4 March 2026; the weekend is the 28th of February and the 1st of March
     account = world.link(backfill_target=date(2026, 2, 23)).account_id
+    world.query("update mt5.servers set zone_name = 'America/New_York', shift_minutes = 420 returning 1")
     (held,) = world.claim(account)
     state = replace(
         held.state,
@@ -173,6 +174,25 @@ def test_coverage_says_of_each_day_whether_it_is_proven_and_by_which_run(world: 
     (held,) = world.claim(account, run=3)
     world.apply(world.work(held, 3, state=replace(held.state, cash_state=CashState.UNAVAILABLE), gaps_closed=[gap]))
     assert set(states(view(world, "coverage_days")).values()) == {"unknown", "provisional", "closed"}
+
+
+def test_a_server_day_is_closed_where_no_session_of_the_fx_week_reaches_into_it(world: World) -> None:
+    rules = {"ny+7": ("America/New_York", 420), "utc": ("UTC", 0), "athens": ("Europe/Athens", 0), "tokyo": ("Asia/Tokyo", 0)}
+    found: dict[str, set[str]] = {}
+    for name, (zone, shift) in rules.items():
+        insert = "insert into mt5.servers (server, zone_name, shift_minutes) values (:name, :zone, :shift) returning 1"
+        world.query(insert, name=name, zone=zone, shift=shift)
+        closed = (
+            "select d::date::text as day from generate_series('2026-02-26'::date, '2026-03-17', interval '1 day') d"
+            " where mt5.is_closed_day(:name, d::date)"
+        )
+        found[name] = {row["day"][5:] for row in world.query(closed, name=name)}
+    saturdays, sundays = {"02-28", "03-07", "03-14"}, {"03-01", "03-08", "03-15"}
+    assert found["ny+7"] == saturdays | sundays
+    assert found["utc"] == saturdays, "the week begins on Sunday evening there"
+    # New York changes its clock on the 8th, Athens three weeks later: meanwhile the week begins at 23:00 on its Sundays
+    assert found["athens"] == saturdays | {"03-01"}
+    assert found["tokyo"] == sundays
 
 
 def test_the_fleet_is_as_fresh_as_the_share_of_its_accounts(world: World) -> None:

@@ -244,6 +244,7 @@ def test_runs_of_a_linked_account_are_paged_newest_first(desk: LinkedDesk, reade
     for one, row in zip(everything["items"], rows, strict=True):
         assert (one["started_ts"], one["finished_ts"]) == (int(row["started_at"].timestamp() * 1000), msc(row["completed_at"]))
         assert (one["counts"]["trades_synced"], one["kind"]) == (row["trades_synced"], row["sync_type"])
+    assert {one["window"] for one in everything["items"]} == {None}, "nothing is known of what they read"
     first = ask(reader, path, limit="3")[1]
     rest = ask(reader, path, limit="3", after=first["next"])[1]
     assert (first["has_more"], rest["next"]) == (True, None)
@@ -274,14 +275,32 @@ def test_coverage_says_of_every_server_day_what_the_rooms_view_says(desk: Linked
         if date(2026, 2, 18) <= row["day"] <= date(2026, 3, 5):
             one = days[row["day"].isoformat()]
             assert (one["state"], one["run_id"]) == (row["state"], None if row["run_id"] is None else str(row["run_id"]))
-    assert {name: days[name]["state"] for name in ("2026-02-18", "2026-02-26", "2026-02-27", "2026-03-01", "2026-03-04")} == {
+    assert {name: days[name]["state"] for name in ("2026-02-18", "2026-02-26", "2026-02-27", "2026-02-28", "2026-03-04")} == {
         "2026-02-18": "unknown",
         "2026-02-26": "proven",
         "2026-02-27": "gap",
-        "2026-03-01": "closed",
+        "2026-02-28": "closed",
         "2026-03-04": "provisional",
     }
     assert (days["2026-02-26"]["run_id"], days["2026-03-05"]["state"]) == (run_id, "unknown")
+
+
+def test_a_run_tells_what_it_asked_of_history_and_what_it_covered(desk: LinkedDesk, reader: FlaskClient) -> None:
+    account = desk.link(LOGIN)
+    noon, before = msc(NOW), msc(NOW - timedelta(minutes=5))
+    read = {"from_msc": before - 48 * 3_600_000, "to_msc": noon + 24 * 3_600_000, "covered_to_msc": noon, "past_from_msc": None,
+            "until_before_msc": before, "until_msc": noon}  # fmt: skip
+    desk.sync(account, outcome={"steps": {"info": {"outcome": "ok"}, "history": {"outcome": "ok", **read}}})
+    (run,) = ask(reader, f"/api/v1/accounts/{account}/sync-runs")[1]["items"]
+    assert run["window"] == {
+        "clock": "server",
+        "requested_from": "2026-03-02T15:05:00.000",
+        "requested_to": "2026-03-05T15:10:00.000",
+        "covered_to": "2026-03-04T15:10:00.000",
+        "past_from": None,
+        "until_before": "2026-03-04T15:05:00.000",
+        "until": "2026-03-04T15:10:00.000",
+    }
 
 
 def test_of_a_large_fleet_the_worst_accounts_and_days_of_the_first_are_told(

@@ -12,10 +12,15 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from tests.support.mt5_linked import NOW, LinkedDesk, Query, closed, same, trade
+from fillbook.mt5.columns import deal_row
+from fillbook.tracker.linked import QUERIES
+from tests.support.mt5_linked import NOW, LinkedDesk, Query, closed, msc, same, trade
+from tests.support.mt5_world import deal, version
+from tests.support.plans import rows_read
 from tests.support.tracker_desk import KEY, entry
 
 HUGE = 2**63 - 1
+LIVE_KEY = "a key of the live book alone, long enough"
 
 
 @pytest.fixture
@@ -33,7 +38,7 @@ def reader(database_url: str, function_app: Callable[..., FlaskClient], tmp_path
         "FILLBOOK_ENV": "local",
         "FILLBOOK_DATABASE_URL": f"{database_url}?role=tracker_reader",
         "FILLBOOK_DESK_CLOCK": str(clock),
-        "DESK_KEYS": json.dumps([entry("desk", KEY, books=["live", "mt5:*", "ibkr:*"])]),
+        "DESK_KEYS": json.dumps([entry("desk", KEY, books=["live", "mt5:*", "ibkr:*"]), entry("live", LIVE_KEY, books=["live"])]),
     }
     return function_app("trade_tracker", settings)
 
@@ -183,3 +188,108 @@ def test_figures_of_all_trades_add_up_to_those_of_their_rows(desk: LinkedDesk, r
     shown = sum(Decimal(one["net_pnl"]) for one in ask(reader)[1]["items"])
     (row,) = desk.query("select sum(net_pnl) as net from mt5.trades")
     assert shown == row["net"] != 0
+
+
+def netting_deals() -> list[dict[str, Any]]:
+    """Bought 1.00, sold 2.50 in one deal (a reversal that cost 5.00), bought the rest back; then another position."""
+    begin = msc(NOW) - 3_600_000
+    rows = [
+        deal(11, 700, time_msc=begin, deal_type=0, entry=0, volume=Decimal("1.00")),
+        deal(12, 700, time_msc=begin + 1000, deal_type=1, entry=2, volume=Decimal("2.50"), profit=Decimal("10.00"),
+             commission=Decimal("-5.00")),
+        deal(13, 700, time_msc=begin + 2000, deal_type=0, entry=1, volume=Decimal("1.50"), profit=Decimal("-3.00"),
+             comment="<i>"),
+        deal(14, 701, time_msc=begin + 3000),
+    ]  # fmt: skip
+    late = deal_row(version(rows[2]))
+    return [deal_row(version(row)) for row in rows] + [late | {"revision": 2, "profit": "-3.50"}]
+
+
+def one(reader: FlaskClient, trade_id: object, key: str = KEY) -> tuple[int, Any]:
+    answer = reader.get(f"/api/v1/trades/{trade_id}", headers={"Authorization": f"Bearer {key}"})
+    return answer.status_code, answer.get_json()
+
+
+def test_a_trade_tells_the_deals_behind_it_each_with_its_part(desk: LinkedDesk, reader: FlaskClient) -> None:
+    account = desk.link(50123456)
+    rows = [trade(account, 700), trade(account, 700, episode=2), trade(account, 701), trade(account, 702)]
+    desk.sync(account, trades=rows, deals=netting_deals())
+    status, answer = one(reader, rows[0]["id"])
+    assert (status, answer["trade"]["position_id"], answer["trade"]["episode"], answer["trade"]["has_more_deals"]) == (
+        200, "700", 1, False,
+    )  # fmt: skip
+    parts = [
+        (deal["deal_ticket"], deal["part"], deal["effect"], deal["volume"], deal["net"]) for deal in answer["trade"]["deals"]
+    ]
+    assert parts == [("11", 1, "opens", "1", "0"), ("12", 1, "closes", "1", "8")]
+    second = one(reader, rows[1]["id"])[1]["trade"]["deals"]
+    assert [(deal["deal_ticket"], deal["part"], deal["effect"], deal["volume"], deal["net"]) for deal in second] == [
+        ("12", 2, "opens", "1.5", "-3"),
+        ("13", 1, "closes", "1.5", "-3.5"),
+    ]
+    assert (second[1]["revision"], second[1]["comment"], second[1]["server_time"]) == (2, "<i>", "2026-03-04T14:10:02.000")
+    assert [deal["deal_ticket"] for deal in one(reader, rows[2]["id"])[1]["trade"]["deals"]] == ["14"]
+    assert one(reader, rows[3]["id"])[1]["trade"]["deals"] == [], "shown by a snapshot alone"
+    listed = {item["trade_id"]: item for item in ask(reader)[1]["items"]}
+    assert answer["trade"].items() >= listed[rows[0]["id"]].items()
+
+
+def test_a_trade_of_another_tenant_or_book_does_not_exist(desk: LinkedDesk, reader: FlaskClient) -> None:
+    mine, theirs = desk.link(50123456), desk.link(50123456, "other")
+    for account in (mine, theirs):
+        desk.sync(account, trades=[trade(account, 701)], deals=netting_deals())
+    own, foreign = trade(mine, 701)["id"], trade(theirs, 701)["id"]
+    assert one(reader, own)[0] == 200
+    assert (one(reader, foreign)[0], one(reader, foreign)[1]["error"]["code"]) == (404, "trade_unknown")
+    assert one(reader, own, LIVE_KEY)[0] == 404
+    assert (one(reader, own, "wrong")[0], one(reader, "no-id")[0]) == (401, 404)
+
+
+def test_deals_of_a_position_are_read_by_its_index(desk: LinkedDesk, open_database: Any, query: Query) -> None:
+    account = desk.link(50123456)
+    query(
+        "insert into mt5.deals (account_id, deal_ticket, position_id, order_id, time_server_msc, deal_type, entry, symbol,"
+        " volume, price, profit, commission, swap, fee, content_hash, first_seen_run) select :account, n, 1 + n / 10, n, n, 0, 0,"
+        " 'S', 1, 1, 0, 0, 0, 0, '', gen_random_uuid() from generate_series(1, 5000) n returning 1",
+        account=account,
+    )
+    query("analyze mt5.deals")
+    with open_database("tracker_reader").transaction(read_only=True, tenant_id="desk") as tx:
+        asked = {"tenant_id": "desk", "account_id": account, "position_id": 77, "limit": 5001}
+        assert rows_read(tx, QUERIES["linked_deals"], **asked) <= 60
+
+
+def test_a_reader_that_holds_an_answer_is_sent_it_again_only_when_something_changed(
+    desk: LinkedDesk, reader: FlaskClient
+) -> None:
+    account, other = desk.link(50123456), desk.link(50123457)
+    first = trade(account, 701)
+    desk.sync(account, trades=[first])
+    paths = (
+        "/api/v1/trades?platform=mt5",
+        f"/api/v1/trades/{first['id']}",
+        "/api/v1/accounts?platform=mt5",
+        f"/api/v1/accounts/{account}",
+        f"/api/v1/accounts/{account}/sync-runs",
+    )
+
+    def get(path: str, known: str | None = None, key: str = KEY) -> Any:
+        return reader.get(path, headers={"Authorization": f"Bearer {key}"} | ({} if known is None else {"If-None-Match": known}))
+
+    tags = {path: get(path).headers["ETag"] for path in paths}
+    assert len(set(tags.values())) == len(paths)
+    assert all(tag.startswith('W/"') for tag in tags.values())
+    for path, tag in tags.items():
+        again = get(path, tag)
+        assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", tag)
+        assert again.headers["Cache-Control"] == "private, no-cache"
+        assert get(path, 'W/"other"').status_code == 200
+        assert get(path, tag, "wrong").status_code == 401
+    assert get(paths[0], tags[paths[0]], LIVE_KEY).status_code == 200, "another key sees another answer"
+    desk.sync(other, NOW - timedelta(minutes=1))
+    changed = {path: get(path, tag).status_code for path, tag in tags.items()}
+    assert changed == dict(zip(paths, (200, 304, 200, 304, 304), strict=True))
+    desk.sync(account, NOW, trades=[first | {"current_price": "1.2"}])
+    assert {get(path, tag).status_code for path, tag in tags.items()} == {200}
+    for path in ("/api/v1/trades", "/api/v1/accounts", "/timed/audit", "/api/v1/accounts/1"):
+        assert "ETag" not in get(path).headers

@@ -7,7 +7,9 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -17,13 +19,22 @@ from flask.testing import FlaskClient
 from playwright.sync_api import Browser, Page, sync_playwright
 from werkzeug.serving import make_server
 
+from fillbook.mt5 import deskstore
+from fillbook.runtime.clock import FixedClock
+from fillbook.runtime.db import Database
 from infra.door.page import build
+from infra.local import mt5_desk
+from infra.local.mt5 import Mt5Fake
+from infra.local.mt5_demo import furnish
+from tests.support import mt5_runs
 from tests.support.mt5_linked import NOW, LinkedDesk, Query, closed, info, trade
+from tests.support.mt5_runs import Fleet
 from tests.support.tracker_desk import KEY, entry
 
 ROOT = Path(__file__).resolve().parents[3]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WIDTHS = (360, 768, 1440, 2560)
+STEPS = ("account info", "positions", "history")
 SCRIPT = "<img src=x onerror=\"document.title='broken'\">"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -42,9 +53,39 @@ def address(
     desk.fail(bad, NOW - timedelta(minutes=2), 4)
     desk.fail(barred, NOW - timedelta(minutes=2), 3, needs_login=True)
     query("update mt5.trading_accounts set last_connection_error = :words where id = :id", words=f"refused {SCRIPT}", id=barred)
+    with served(database_url, function_app, tmp_path, NOW) as address:
+        yield address
+
+
+@pytest.fixture
+def demo_address(
+    db: Database,
+    database_url: str,
+    function_app: Callable[..., FlaskClient],
+    tmp_path: Path,
+    open_database: Any,
+    query: Query,
+) -> Iterator[str]:
+    """The same with the 25 accounts of the demo, synced as ``account_sync`` does it while one of them is refused."""
+    clock = FixedClock(mt5_runs.NOW)
+    with Mt5Fake(clock=clock) as fake:
+        furnish(fake.world)
+        fleet = Fleet(db, query, fake, clock, worker=open_database("account_sync", pool_size=2))
+        with db.transaction() as tx:
+            for link in mt5_desk.links(fake.base_url, mt5_runs.NOW.date()):
+                deskstore.link_account(tx, link, mt5_runs.NOW)
+        fake.fault("status", code=401, error_code="AUTH_FAILED", account="demo-07")
+        assert fleet.call()["successCount"] == 24
+    with served(database_url, function_app, tmp_path, mt5_runs.NOW + timedelta(minutes=1)) as address:
+        yield address
+
+
+@contextmanager
+def served(database_url: str, function_app: Callable[..., FlaskClient], folder: Path, now: datetime) -> Iterator[str]:
+    """The function on a paused clock, served on a port of its own."""
     build(ROOT)
-    clock = tmp_path / "clock.json"
-    clock.write_text(json.dumps({"desk_at": NOW.isoformat(), "real_at": 0, "speed": 1.0, "paused": True}))
+    clock = folder / "clock.json"
+    clock.write_text(json.dumps({"desk_at": now.isoformat(), "real_at": 0, "speed": 1.0, "paused": True}))
     settings = {
         "FILLBOOK_ENV": "local",
         "FILLBOOK_DATABASE_URL": f"{database_url}?role=tracker_reader",
@@ -85,8 +126,10 @@ def opened_page(browser: Browser, address: str, width: int) -> tuple[Page, list[
 
 
 def cells(page: Page) -> list[list[str]]:
-    rows = page.query_selector_all("#linked-rows tr")
-    return [[cell.inner_text().strip() for cell in row.query_selector_all("th, td")] for row in rows]
+    found: list[list[str]] = page.eval_on_selector_all(
+        "#linked-rows tr", "rows => rows.map(row => [...row.querySelectorAll('th, td')].map(cell => cell.innerText.trim()))"
+    )
+    return found
 
 
 def asked(address: str) -> dict[str, dict[str, Any]]:
@@ -117,6 +160,32 @@ def test_accounts_stand_with_their_health_and_the_worst_first(browser: Browser, 
     tones = [cell.get_attribute("class") for cell in page.query_selector_all("#linked-rows td[data-label=State]")]
     assert tones == ["loss", "loss", "gain"]
     assert not page.is_visible("#sync-sources")
+    assert wrong == []
+
+
+def test_the_demos_accounts_stand_with_their_broker_figures_and_the_refused_one_first(
+    browser: Browser, demo_address: str
+) -> None:
+    page, wrong = opened_page(browser, demo_address, 1440)
+    assert page.inner_text("#linked-title") == "MT5 accounts · 25"
+    assert page.inner_text("#linked-fleet") == "1 failing · 24 ok · 96.00 % of active accounts read within 10 minutes"
+    rows, told = {row[0]: row[1:] for row in cells(page)}, asked(demo_address)
+    assert len(rows) == 25
+    assert rows.keys() == told.keys()
+    first, *others = rows
+    assert (first, rows[first][0], rows[first][-1]) == (
+        "demo-07 •••007",
+        "failing · 1 in a row",
+        "auth_failed: " + "; ".join(f"Failed to fetch {step}: Broker refused the login" for step in STEPS),
+    )
+    for label in others:
+        state, balance, floating, last, opened, closed_today, cash, error = rows[label]
+        money = told[label]["balances"]
+        assert (state, last, cash.partition(" · ")[0], error) == ("ok", "60 s ago", "ok", "—"), label
+        assert balance == f"{Decimal(money['balance']):,.2f} {money['currency']}"
+        assert Decimal(re.sub(r"[^0-9.-]", "", floating) or "0") == Decimal(money["floating_profit"]).quantize(Decimal("0.01"))
+        assert (opened, closed_today) == (str(told[label]["open_positions"]), str(told[label]["closed_today"]))
+    assert sum(one["open_positions"] for one in told.values()) > 25
     assert wrong == []
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fillbook.calendar import NEW_YORK, CalendarError, Session, TradingCalendar, bucket_5m, calendar
+from fillbook.calendar import NEW_YORK, CalendarError, Session, TradingCalendar, bucket_5m, calendar, is_fx_week
 
 XNYS = calendar()
 
@@ -212,3 +212,19 @@ def test_a_bucket_is_aligned_and_holds_its_instant(instant: datetime) -> None:
     start = bucket_5m(instant)
     assert start <= instant < start + timedelta(minutes=5)
     assert start.minute % 5 == start.second == start.microsecond == 0
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        ("2026-03-06T16:59:59", True),
+        ("2026-03-06T17:00", False),  # Friday
+        ("2026-03-07T12:00", False),
+        ("2026-03-08T16:59:59", False),  # the Sunday on which New York's clock changes
+        ("2026-03-08T17:00", True),
+        ("2026-03-09T00:00", True),
+        ("2026-12-25T12:00", True),  # which hours a broker trades on a holiday is its own
+    ],
+)
+def test_the_fx_week_goes_from_sunday_to_friday_by_the_clock_of_new_york(at: str, expected: bool) -> None:
+    assert is_fx_week(new_york(at)) is is_fx_week(new_york(at).astimezone(UTC)) is expected

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fillbook.mt5 import duetimes
+from fillbook.mt5 import bookkeeping, duetimes
 from fillbook.mt5.duetimes import Activity, Logins
-from fillbook.mt5.words import Code
+from fillbook.mt5.model import AccountState
+from fillbook.mt5.terms import Terms
+from fillbook.mt5.words import Code, SyncType
 
 SLOT = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
+ACCOUNT = "00000000-0000-4000-8000-000000000000"
 MOVING = Activity(has_open_positions=True, last_deal_at=None)
 
 
@@ -57,6 +61,23 @@ def test_idle_accounts_spread_over_the_ticks_and_then_keep_their_cadence() -> No
     assert max(first.count(due) for due in set(first)) <= 171
     for shard, due in enumerate(first):
         assert duetimes.after_success(due, idle, active_accounts=1000, shard=shard) == due + minutes(30)
+
+
+@pytest.mark.parametrize(
+    ("slot", "is_moving", "expected"),
+    [
+        (datetime(2026, 1, 16, 21, 30, tzinfo=UTC), False, 30),  # Friday 16:30 in New York
+        (datetime(2026, 1, 16, 22, 0, tzinfo=UTC), False, 60),
+        (datetime(2026, 1, 18, 21, 0, tzinfo=UTC), False, 60),
+        (datetime(2026, 1, 18, 22, 0, tzinfo=UTC), False, 30),
+        (datetime(2026, 1, 17, 12, 0, tzinfo=UTC), True, 5),  # a weekend's own markets: whoever moves is read at every tick
+    ],
+)
+def test_an_idle_account_of_a_large_fleet_rests_while_the_fx_week_does(slot: datetime, is_moving: bool, expected: int) -> None:
+    state = AccountState(next_due_at=slot, lease_token=1, has_open_positions=is_moving, last_deal_at=slot - timedelta(days=3))
+    terms = Terms(run_id=ACCOUNT, sync_type=SyncType.SCHEDULED, slot=slot, active_accounts=301, instances={})
+    assert bookkeeping.due_after_success(ACCOUNT, state, terms) == slot + minutes(expected)
+    assert bookkeeping.due_after_success(ACCOUNT, state, replace(terms, active_accounts=300)) == slot + minutes(5)
 
 
 @pytest.mark.parametrize(("failures", "expected"), [(1, 5), (2, 10), (3, 20), (4, 40), (5, 60), (6, 60), (400, 60)])
