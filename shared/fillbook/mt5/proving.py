@@ -271,7 +271,7 @@ def _row(checked: CashCheck, balance: Decimal, last: CashCheckRow | None, now: d
     row = CashCheckRow(checked_at=now, balance=balance, expected=checked.expected, gap=checked.gap, result=checked.result)
     if last is None or checked.result not in (CashResult.OK, CashResult.UNAVAILABLE):
         return row
-    is_anchored_here = last.result is CashResult.REANCHORED and last.balance == balance
+    is_anchored_here = (checked.result, last.result, last.balance) == (CashResult.OK, CashResult.REANCHORED, balance)
     return None if is_anchored_here or replace(row, checked_at=last.checked_at) == last else row
 
 
