@@ -17,3 +17,8 @@ CAMPAIGN: Final = os.environ.get("FILLBOOK_EXAMPLES")
 def rows(usual: int) -> settings:
     """Settings of a law about rows: ``usual`` examples, in a campaign as many as are asked for."""
     return settings(max_examples=int(CAMPAIGN) if CAMPAIGN else usual)
+
+
+def share(part: int) -> settings:
+    """Settings of a law whose example costs ``part`` times as much as others'; a campaign spares none."""
+    return settings(max_examples=int(CAMPAIGN) if CAMPAIGN else max(10, settings().max_examples // part))
