@@ -1,6 +1,6 @@
 """Laws of a synced account, against whatever a broker may do: any split into polls, repetition, rebuild, the money, the lots.
 
-Each example is two new accounts of a new server beside all the others, in one database. Before a push six of them are enough,
+Each example is two new accounts of a new server beside all the others, in one database. Every day ten of them are enough,
 since the same laws are tried without a database a hundred times as often; a campaign takes ``FILLBOOK_EXAMPLES``.
 """
 
@@ -28,7 +28,7 @@ FAULTS = ("none", "none", "positions", "page", "stale", "late", "history")
 RUNS_TO_ANCHOR = 4
 """A first answer that was late leaves a wrong opening balance: the gap is found, read again over 7 days, 30 days and everything
 stored, and in that third reading the history is anchored anew. Whatever else went wrong is mended by the first good run."""
-few = rows(6)
+few = rows(10)
 worlds = given(
     seed=st.integers(0, 2**32),
     mode=st.sampled_from(sorted(MODES)),
@@ -91,6 +91,11 @@ def told(syncing: Syncing, account: str) -> dict[str, Any]:
     }
 
 
+def named(syncing: Syncing, account: str) -> dict[str, tuple[int, int]]:
+    """The trades by the id under which a user's words are kept."""
+    return {str(one["id"]): (one["position_id"], one["episode"]) for one in syncing.trades(account)}
+
+
 def settle(syncing: Syncing, name: str, account: str) -> None:
     """Run until nothing is open any more, hold everything against the truth, and see that the same again changes no row."""
     syncing.fake.clear_faults()
@@ -111,9 +116,15 @@ def settle(syncing: Syncing, name: str, account: str) -> None:
         assert syncing.versions(account) == before
 
 
-def follow(syncing: Syncing, name: str, account: str, polls: list[tuple[int, str]], end: datetime) -> None:
-    """Poll an account at some of 40 moments between the begin and the end; law 8: its watermark never falls."""
+def follow(
+    syncing: Syncing, name: str, account: str, polls: list[tuple[int, str]], end: datetime
+) -> dict[str, tuple[int, int]]:
+    """Poll an account at some of 40 moments between the begin and the end; law 8: its watermark never falls.
+
+    Returns every trade that was ever shown, by its id.
+    """
     span, reached = (end - BEGINS) / 40, -1
+    shown: dict[str, tuple[int, int]] = {}
     for place, fault in sorted(polls):
         at = BEGINS + span * place
         if at <= syncing.now:
@@ -124,18 +135,21 @@ def follow(syncing: Syncing, name: str, account: str, polls: list[tuple[int, str
         syncing.fake.clear_faults()
         before, reached = reached, syncing.row(account)["history_until_msc"] or reached
         assert reached >= before
+        shown |= named(syncing, account)
     syncing.fake.clock.set(max(end, syncing.now) + timedelta(hours=1))
+    return shown
 
 
 @worlds
 @few
-def test_laws_1_2_4_8_15_any_split_into_polls_ends_in_the_truth(
+def test_laws_1_2_4_8_15_17_any_split_into_polls_ends_in_the_truth(
     syncing: Syncing, seed: int, mode: str, steps: int, polls: list[tuple[int, str]]
 ) -> None:
     once, often, first, second = wandered(syncing, seed, mode, steps)
     end = syncing.fake.world.account(once).book.changes[-1].at  # type: ignore[union-attr]
-    follow(syncing, often, second, polls, end)
+    shown = follow(syncing, often, second, polls, end)
     settle(syncing, often, second)
+    assert shown.items() <= named(syncing, second).items()  # law 17: whatever was annotated is still there under its id
     settle(syncing, once, first)
     assert told(syncing, second) == told(syncing, first)
     if mode == "hedging":
@@ -162,3 +176,14 @@ def test_law_5_a_rebuild_from_deals_is_what_polls_left(
     syncing.good(account)  # what only a snapshot says of the open ones
     assert told(syncing, account) == found
     syncing.check_truth(account, name)
+
+
+def test_law_17_a_worker_of_this_room_can_touch_no_users_words(syncing: Syncing, query: Any) -> None:
+    """Annotations live in room tracker, under a trade's id: no history can reach them without a right to."""
+    found = query(
+        "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+        "where n.nspname = 'tracker' and c.relkind in ('r', 'p', 'v', 'm') and ("
+        "  has_table_privilege('mt5_test_worker', c.oid, 'insert, update, delete, truncate') "
+        "  or has_any_column_privilege('mt5_test_worker', c.oid, 'insert, update'))"
+    )
+    assert found == []
