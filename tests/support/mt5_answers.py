@@ -79,7 +79,7 @@ PAIRS = st.lists(
 
 @frozen(kw_only=False)
 class Answer:
-    """A document, how its bytes are read, and the value that must come of it. ``rows``: its list; ``counters``: what counts it."""
+    """A document, how its bytes are read, the value that must come of it. ``rows``: its list; ``counters``: what counts that."""
 
     name: str
     document: Mapping[str, Any]

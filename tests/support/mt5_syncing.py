@@ -214,10 +214,16 @@ class Syncing(World):
     def versions(self, account_id: str | None = None) -> list[tuple[str, str]]:
         """Which transaction wrote each row of what follows from answers: of everything, or of one account and its book."""
         of_room = "" if account_id is None else "where t.account_id = :id::uuid"
-        of_book = "" if account_id is None else "where t.book_id = (select book_id from mt5.trading_accounts where id = :id::uuid)"
-        of_server = "" if account_id is None else "where t.server = (select server from mt5.trading_accounts where id = :id::uuid)"
+        of_book = (
+            "" if account_id is None else "where t.book_id = (select book_id from mt5.trading_accounts where id = :id::uuid)"
+        )
+        of_server = (
+            "" if account_id is None else "where t.server = (select server from mt5.trading_accounts where id = :id::uuid)"
+        )
         scopes = {**dict.fromkeys(TABLES, of_room), **dict.fromkeys(BOOKED, of_book), "mt5.symbols": of_server}
-        parts = [f"select '{name}' as name, t.ctid::text || t.xmin::text as version from {name} t {of}" for name, of in scopes.items()]
+        parts = [
+            f"select '{name}' as name, t.ctid::text || t.xmin::text as version from {name} t {of}" for name, of in scopes.items()
+        ]
         named = {} if account_id is None else {"id": account_id}
         return [(row["name"], row["version"]) for row in self.query(" union all ".join(parts) + " order by 1, 2", **named)]
 

@@ -237,7 +237,8 @@ class World:
         )
         # booked, while the ledger holds nothing of it: a difference
         self.query(
-            "update mt5.trades set ledger_state = 'booked' where account_id = :id and status = 'closed' returning 1", id=account_id
+            "update mt5.trades set ledger_state = 'booked' where account_id = :id and status = 'closed' returning 1",
+            id=account_id,
         )
 
     def written(self) -> list[tuple[str, str]]:

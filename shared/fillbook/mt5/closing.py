@@ -102,9 +102,7 @@ def _rule(heard: Answers) -> ServerRule:
     return heard.claimed.rule if heard.head is None else rule_of(heard.claimed, heard.head)
 
 
-def settle(
-    loaded: Loaded, heard: Answers, rule: ServerRule, now: datetime, *, again: bool, also: Iterable[int] = ()
-) -> Settled:
+def settle(loaded: Loaded, heard: Answers, rule: ServerRule, now: datetime, *, again: bool, also: Iterable[int] = ()) -> Settled:
     """Everything that follows. ``again``: also ask for lives and symbols that were asked for in vain before; ``also``: positions
     that are to be told although nothing of theirs changed.
     """

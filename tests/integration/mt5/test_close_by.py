@@ -94,6 +94,8 @@ def test_scenario_16_the_recorded_close_by_leaves_no_difference(syncing: Syncing
     played(book, deals)
     syncing.fake.clock.set(book.changes[-1].at + timedelta(minutes=1))
     syncing.good(account)
-    rows_found = {row["position_id"]: (row["status"], row["open_volume"], row["realized_profit"]) for row in syncing.trades(account)}
+    rows_found = {
+        row["position_id"]: (row["status"], row["open_volume"], row["realized_profit"]) for row in syncing.trades(account)
+    }
     assert rows_found == {7001: ("open", Decimal("0.40"), Decimal(300)), 7002: ("closed", Decimal(0), Decimal(0))}
     assert syncing.differences() == []

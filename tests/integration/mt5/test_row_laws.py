@@ -1,6 +1,6 @@
 """Laws of the room's rows, against a real database: one commit per lease token, tenants apart, numbers that survive.
 
-Every day few examples are enough, since they differ in numbers and interleavings alone; ``FILLBOOK_EXAMPLES`` makes it a campaign.
+Every day few examples are enough, since they differ in numbers and interleavings alone; a campaign takes ``FILLBOOK_EXAMPLES``.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ def test_law_9_whatever_two_workers_do_at_once_one_commit_carries_a_token(
         for one, other, later, runs_out in moments:
             run += later  # the next run's message, or the same one's again
             if runs_out:
-                world.query("update mt5.account_sync_state set lease_until = '-infinity' where account_id = :id returning 1", id=account)
+                world.query(
+                    "update mt5.account_sync_state set lease_until = '-infinity' where account_id = :id returning 1", id=account
+                )
             start = threading.Barrier(2)
             for done in [pool.submit(_at_once, start, *deed, run) for deed in zip(both, (one, other), strict=True)]:
                 done.result(30)
@@ -148,7 +150,7 @@ def seen_by(database: Database, names: list[str], tenant_id: str | None) -> Coun
 def test_law_10_a_tenant_sees_its_own_rows_and_no_other(
     world: World, db: Database, reader: Database, tenants: list[str], linked: list[tuple[int, int]]
 ) -> None:
-    """The same logins and tickets under whatever tenants are called: blanks, quotes, wildcards, another's name with a letter more."""
+    """The same logins and tickets under whatever tenants are called: blanks, quotes, wildcards, another's name and a letter."""
     with db.transaction() as tx:
         tx.execute(statement("truncate mt5.trading_accounts cascade"))
     world.runs += 1
@@ -170,7 +172,7 @@ def test_law_10_a_tenant_sees_its_own_rows_and_no_other(
 
 DEALS = st.lists(
     st.builds(
-        lambda ticket, position, **drawn: deal(ticket, position, **drawn),
+        deal,
         IDS,
         IDS,
         order_id=st.integers(0, ID_MAX),
@@ -200,7 +202,15 @@ def test_law_16_ids_and_decimals_survive_database_and_json(
     account = world.link(login).account_id
     volume, price, profit, swap = amounts
     row = trade(
-        account, position, ticket=ticket, volume=volume, open_volume=volume, open_price=price, profit=profit, swap=swap, magic=-ticket
+        account,
+        position,
+        ticket=ticket,
+        volume=volume,
+        open_volume=volume,
+        open_price=price,
+        profit=profit,
+        swap=swap,
+        magic=-ticket,
     )
     money = info(str(profit), margin=volume, margin_level=price)
     world.sync(account, deals=[version(one) for one in deals], trades=[row], account=world.update(info=money))
@@ -212,6 +222,4 @@ def test_law_16_ids_and_decimals_survive_database_and_json(
     assert [str(of_deals[one.deal_ticket].price.normalize()) for one in deals] == [str(one.price.normalize()) for one in deals]
     assert (loaded.account.login, loaded.account.account_id) == (login, account)
     shown = world.query("select login_number, position_id, ticket, open_price, profit from mt5.account_trades")
-    assert shown == [
-        {"login_number": login, "position_id": position, "ticket": ticket, "open_price": price, "profit": profit}
-    ]
+    assert shown == [{"login_number": login, "position_id": position, "ticket": ticket, "open_price": price, "profit": profit}]

@@ -110,15 +110,15 @@ def settle(syncing: Syncing, name: str, account: str) -> None:
     before = syncing.versions(account)
     for is_forgotten in (False, True):
         if is_forgotten:
-            syncing.query("update mt5.account_sync_state set state_digest = null where account_id = :id::uuid returning 1", id=account)
+            syncing.query(
+                "update mt5.account_sync_state set state_digest = null where account_id = :id::uuid returning 1", id=account
+            )
         (worked,) = syncing.run(account)
         assert (worked.status, worked.trades_synced) == (SyncStatus.SUCCESS, 0)
         assert syncing.versions(account) == before
 
 
-def follow(
-    syncing: Syncing, name: str, account: str, polls: list[tuple[int, str]], end: datetime
-) -> dict[str, tuple[int, int]]:
+def follow(syncing: Syncing, name: str, account: str, polls: list[tuple[int, str]], end: datetime) -> dict[str, tuple[int, int]]:
     """Poll an account at some of 40 moments between the begin and the end; law 8: its watermark never falls.
 
     Returns every trade that was ever shown, by its id.

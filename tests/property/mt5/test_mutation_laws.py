@@ -22,7 +22,9 @@ from fillbook.mt5.model import StepFailure
 from tests.support.mt5_answers import ANSWERS, Answer
 from tests.support.mt5_shapes import at_path, paths, wire
 
-OPTIONAL: Final = frozenset({"comment", "external_id", "magic", "reason", "leverage", "currency", "currency_digits", "margin_mode"})
+OPTIONAL: Final = frozenset(
+    {"comment", "external_id", "magic", "reason", "leverage", "currency", "currency_digits", "margin_mode"}
+)
 """Unknown where a service does not say it; in v1 the last three are required."""
 FREE: Final = frozenset({"comment", "external_id", "currency", "symbol"})
 """Any text is a value of these."""
@@ -41,8 +43,38 @@ SPELLINGS: Final[Mapping[str | None, Sequence[tuple[str, str]]]] = {
     "trades": (("total_trades", "total"),),
 }
 """By the list that a document holds."""
-NO_VALUE: Final = (True, False, [], {}, [1], {"value": 1}, "?", "2026-05-06T14:30:00", "yesterday", Decimal("0.5"), -(2**70), 2**70)
-NO_NUMBER: Final = ("", " 1", "1 ", "+1", "01", "1_0", "1,5", "0x10", "\u0661", "NaN", "Infinity", "1e4000", "--1", "1.", ".5", "one")
+NO_VALUE: Final = (
+    True,
+    False,
+    [],
+    {},
+    [1],
+    {"value": 1},
+    "?",
+    "2026-05-06T14:30:00",
+    "yesterday",
+    Decimal("0.5"),
+    -(2**70),
+    2**70,
+)
+NO_NUMBER: Final = (
+    "",
+    " 1",
+    "1 ",
+    "+1",
+    "01",
+    "1_0",
+    "1,5",
+    "0x10",
+    "\u0661",
+    "NaN",
+    "Infinity",
+    "1e4000",
+    "--1",
+    "1.",
+    ".5",
+    "one",
+)
 
 
 def outcome(answer: Answer, body: bytes) -> Any:
@@ -55,7 +87,7 @@ def outcome(answer: Answer, body: bytes) -> Any:
 
 
 def same(found: Any, truth: Any, *, unsaid: str | None = None) -> bool:
-    """Whether it is the same value; ``unsaid`` names a field that may be unknown instead. Fields nobody knows are not compared."""
+    """Whether it is the same value; ``unsaid``: a field that may be unknown instead. What nobody documented is not compared."""
     if isinstance(truth, tuple):
         return isinstance(found, tuple) and len(found) == len(truth) and all(map(_same_as(unsaid), found, truth))
     return _same_as(unsaid)(found, truth)

@@ -79,7 +79,9 @@ def last_view(book: Book) -> View:
     """The terminal's positions after everything."""
     at_msc = book.terms.clock.msc(book.changes[-1].at) + 1
     held = [
-        shown(one.position_id, "buy" if one.side == 0 else "sell", one.volume, one.price_open, ticket=one.ticket, symbol=one.symbol)
+        shown(
+            one.position_id, "buy" if one.side == 0 else "sell", one.volume, one.price_open, ticket=one.ticket, symbol=one.symbol
+        )
         for one in book.positions.values()
     ]
     return View.of(at_msc, held)
@@ -94,7 +96,12 @@ def agree(rows: Iterable[Trade], book: Book) -> None:
         row = found[key]
         assert (row.side.value, row.symbol, row.status.value) == (one.side, one.symbol, one.status)
         assert (row.volume, row.open_volume) == (one.volume, one.open_volume)
-        assert (row.commission, row.fee, row.realized_profit, row.realized_swap) == (one.commission, one.fee, one.profit, one.swap)
+        assert (row.commission, row.fee, row.realized_profit, row.realized_swap) == (
+            one.commission,
+            one.fee,
+            one.profit,
+            one.swap,
+        )
         assert (row.net_pnl, row.entry_complete) == (one.net, True)
         assert row.open_time == one.open_time
         assert row.close_time == (one.close_time if one.status == "closed" else None)

@@ -1,7 +1,8 @@
-"""Every file of the sample data and every case in it: none is overlooked, and each list of deals gives trades that add up to it.
+"""Every file of the sample data and every case in it: none is overlooked, and each list of deals adds up to its trades.
 
-What each case must give is held where its rule is (``WHERE``); here a case that nobody looks at fails. The lists of deals, wherever
-they stand, are read as the adapter reads them and folded a second time in fractions, by code that knows nothing of episodes.
+What each case must give is held where its rule is (``WHERE``); here a case that nobody looks at fails. The lists of
+deals, wherever they stand, are read as the adapter reads them and folded a second time in fractions, by code that knows
+nothing of episodes.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ RECORDED, SHAPED, HERE = "test_recorded_deals.py", "test_documented_shapes.py", 
 WHERE = {
     "synthetic_edge_cases.json": {
         **dict.fromkeys(
-            "partial_close_hedging netting_scale_in_then_reversal close_by cash_operations exit_only_in_window key_space_collision"
-            " ticket_renumbered_by_swap_reopen disappeared_but_history_late identical_looking_fills cost_record_after_close"
-            " edited_deal netting_fifo_versus_average".split(),
+            "partial_close_hedging netting_scale_in_then_reversal close_by cash_operations exit_only_in_window"
+            " key_space_collision ticket_renumbered_by_swap_reopen disappeared_but_history_late identical_looking_fills"
+            " cost_record_after_close edited_deal netting_fifo_versus_average".split(),
             RECORDED,
         ),
         "dst_new_york_plus_7": SHAPED,
