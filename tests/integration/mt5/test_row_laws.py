@@ -142,7 +142,7 @@ def seen_by(database: Database, names: list[str], tenant_id: str | None) -> Coun
         return Counter({(row["name"], row["tenant_id"]): row["n"] for row in tx.query(statement(text))})
 
 
-@rows(10)
+@rows(6)
 @given(
     tenants=st.lists(TENANTS, min_size=2, max_size=3, unique=True),
     linked=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 2)), min_size=1, max_size=5, unique=True),
@@ -191,7 +191,7 @@ DEALS = st.lists(
 )
 
 
-@rows(25)
+@rows(15)
 @given(deals=DEALS, login=IDS, position=IDS, ticket=IDS, amounts=st.tuples(SIZES, SIZES, AMOUNTS, AMOUNTS))
 def test_law_16_ids_and_decimals_survive_database_and_json(
     world: World, db: Database, deals: list[Any], login: int, position: int, ticket: int, amounts: tuple[Decimal, ...]

@@ -24,8 +24,8 @@ from infra.local.mt5_broker import Book
 from infra.local.mt5_model import EXCHANGE, HEDGING, NETTING, NEW_YORK_PLUS_7, ClockRule, Terms, fixed, symbols
 from infra.local.mt5_model import Deal as Told
 from infra.local.mt5_truth import TrueTrade
+from tests.support.examples import share
 from tests.support.mt5_deals import ACCOUNT, NOW, Desk, facts, shown, stored, terms
-from tests.support.mt5_histories import half
 
 BEGINS = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)  # the New York clock changes two days later
 KNOWN = tuple(facts(one.name, one.contract_size, one.currency_profit) for one in symbols().values())
@@ -37,6 +37,7 @@ worlds = given(
     corrections=st.integers(0, 4),
 )
 TEN = Decimal("1e-10")
+few = share(5)  # an account is lived, and told several times, in each example
 
 
 def wandered(seed: int, mode: int, steps: int, corrections: int, clock: ClockRule | None = None) -> Book:
@@ -121,7 +122,7 @@ def _near(found: Decimal | None, told: Decimal | None) -> bool:
     return abs(found - told) <= TEN
 
 
-@half
+@few
 @worlds
 def test_law_5_any_polls_of_a_broker_that_corrects_itself_end_in_its_truth(
     data: st.DataObject, seed: int, mode: int, steps: int, corrections: int
@@ -143,7 +144,7 @@ def test_law_5_any_polls_of_a_broker_that_corrects_itself_end_in_its_truth(
     assert sum(row.net_pnl or 0 for row in desk.trades) + moved == book.balance
 
 
-@half
+@few
 @worlds
 def test_law_5_the_truth_is_met_on_a_server_whose_clock_changes(
     data: st.DataObject, seed: int, mode: int, steps: int, corrections: int
@@ -159,7 +160,7 @@ def test_law_5_the_truth_is_met_on_a_server_whose_clock_changes(
     agree(rows, book)
 
 
-@half
+@few
 @given(data=st.data(), seed=st.integers(0, 2**32), steps=st.integers(2, 40))
 def test_what_prices_gain_in_the_book_is_what_the_broker_booked_however_it_splits_a_close_by(
     data: st.DataObject, seed: int, steps: int

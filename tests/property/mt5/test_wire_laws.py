@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from fillbook.mt5 import contract_v0, contract_v1, reading
 from fillbook.mt5.faults import CallFailed
 from fillbook.mt5.words import ID_MAX
+from tests.support.examples import share
 from tests.support.mt5_answers import AMOUNTS, ANSWERS, STATES, Answer
 from tests.support.mt5_shapes import ASKED, read_v0_history, read_v1_deals, wire
 
 
+@share(2)
 @given(STATES)
 def test_law_11_every_documented_shape_of_one_state_reads_alike(state: list[Answer]) -> None:
     for answer in state:
@@ -33,6 +35,7 @@ def test_law_11_bytes_that_are_no_answer_are_one_error(body: bytes) -> None:
         raise AssertionError("read as an answer")
 
 
+@share(4)
 @given(ANSWERS, st.integers(0, 4000))
 def test_law_11_an_answer_cut_short_is_an_error(answer: Answer, cut: int) -> None:
     body = wire(answer.document)
