@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,10 +38,20 @@ _FOLDER = pytest.StashKey[Path]()
 _NUMBERS = itertools.count(1)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Agree on the session's folder: the controller chooses it, xdist workers are told."""
+    """Agree on the session's folder and a campaign's seed: the controller chooses them, xdist workers are told."""
     told = getattr(config, "workerinput", {}).get("fillbook_folder")
     config.stash[_FOLDER] = Path(told) if told else session_folder()
+    if "FILLBOOK_EXAMPLES" in os.environ and not config.option.hypothesis_seed:
+        config.option.hypothesis_seed = os.environ.get("FILLBOOK_SEED") or str(secrets.randbits(32))
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say with which seed a campaign was run."""
+    if "FILLBOOK_EXAMPLES" in os.environ:
+        seed = config.option.hypothesis_seed
+        terminalreporter.write_line(f"laws: FILLBOOK_EXAMPLES={os.environ['FILLBOOK_EXAMPLES']} FILLBOOK_SEED={seed}")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -125,7 +125,7 @@ def trades(changes: Iterable[Change], digits: int = 2) -> list[TrueTrade]:
 def cash(changes: Iterable[Change]) -> list[dict[str, object]]:
     """Return every movement of money without a position: ticket, kind, amount (text), at, comment."""
     return [
-        {"ticket": one.ticket, "kind": one.cash_kind, "amount": str(_sum(one)), "at": iso(one.at), "comment": one.comment}
+        {"ticket": one.ticket, "kind": _kind(one), "amount": str(_sum(one)), "at": iso(one.at), "comment": one.comment}
         for one in facts(changes)
         if one.kind == "cash"
     ]
@@ -136,6 +136,11 @@ def cash_kind(deal_type: int, amount: Decimal) -> str:
     if deal_type == 2:
         return "withdrawal" if amount < 0 else "deposit"
     return CASH_KINDS.get(deal_type, "other")
+
+
+def _kind(fact: Fact) -> str:
+    """What the movement is called; a deposit that was edited to take money is a withdrawal."""
+    return cash_kind(2, _sum(fact)) if fact.cash_kind in ("deposit", "withdrawal") else fact.cash_kind
 
 
 def _begun(fact: Fact, episode: int) -> TrueTrade:

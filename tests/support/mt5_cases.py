@@ -33,7 +33,11 @@ def samples(path: Path) -> dict[str, Any]:
 
 def booked(deals: Iterable[Row], *, nets: bool = False) -> Book:
     """A book whose operations are those behind the deals; results are left to the broker to work out."""
-    book = Book(NETS if nets else TERMS)
+    return played(Book(NETS if nets else TERMS), deals)
+
+
+def played(book: Book, deals: Iterable[Row]) -> Book:
+    """The same on a book that is there already."""
     rows = list(deals)
     for place, row in enumerate(rows):
         if row["entry"] == 3 and place and rows[place - 1]["entry"] == 3 and rows[place - 1]["order"] == row["order"]:

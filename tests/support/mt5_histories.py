@@ -12,15 +12,13 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from fillbook.mt5.model import Deal, OpenPosition
+from tests.support.examples import share
 from tests.support.mt5_deals import START_MSC, deal, shown
 
-# a history is derived several times in each example; FILLBOOK_EXAMPLES raises these with the rest
-half = settings(max_examples=max(10, settings().max_examples // 2))
-quarter = settings(max_examples=max(10, settings().max_examples // 4))
+half, quarter = share(2), share(4)  # a history is derived several times in each example
 _JPY = Fraction(1, 150)
 _FIRST_TICKET = 50_001
 

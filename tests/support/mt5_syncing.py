@@ -201,19 +201,31 @@ class Syncing(World):
         rows = self.query("select event_type from outbox.events where aggregate_key like 'mt5/%' order by id")
         return [row["event_type"] for row in rows]
 
-    def differences(self) -> list[dict[str, Any]]:
-        """What the ledger says otherwise; must stay empty."""
-        return self.query("select * from mt5.ledger_differences")
+    def differences(self, account_id: str | None = None) -> list[dict[str, Any]]:
+        """What the ledger says otherwise, of one account or of all; must stay empty."""
+        if account_id is None:
+            return self.query("select * from mt5.ledger_differences")
+        return self.query("select * from mt5.ledger_differences where account_id = :id::uuid", id=account_id)
 
     def breaks(self) -> list[dict[str, Any]]:
         """Open breaks between books and snapshots."""
         return self.query("select * from ledger.v_breaks where resolved_at is null")
 
-    def versions(self, *, ledger: bool = True) -> list[tuple[str, str]]:
-        """Which transaction wrote each row of what follows from answers."""
-        names = (*TABLES, *(BOOKED if ledger else ()))
-        parts = [f"select '{name}' as name, t.ctid::text || t.xmin::text as version from {name} t" for name in names]
-        return [(row["name"], row["version"]) for row in self.query(" union all ".join(parts) + " order by 1, 2")]
+    def versions(self, account_id: str | None = None) -> list[tuple[str, str]]:
+        """Which transaction wrote each row of what follows from answers: of everything, or of one account and its book."""
+        of_room = "" if account_id is None else "where t.account_id = :id::uuid"
+        of_book = (
+            "" if account_id is None else "where t.book_id = (select book_id from mt5.trading_accounts where id = :id::uuid)"
+        )
+        of_server = (
+            "" if account_id is None else "where t.server = (select server from mt5.trading_accounts where id = :id::uuid)"
+        )
+        scopes = {**dict.fromkeys(TABLES, of_room), **dict.fromkeys(BOOKED, of_book), "mt5.symbols": of_server}
+        parts = [
+            f"select '{name}' as name, t.ctid::text || t.xmin::text as version from {name} t {of}" for name, of in scopes.items()
+        ]
+        named = {} if account_id is None else {"id": account_id}
+        return [(row["name"], row["version"]) for row in self.query(" union all ".join(parts) + " order by 1, 2", **named)]
 
     # --- against the truth ---
 
@@ -235,14 +247,9 @@ class Syncing(World):
         self.check_book(account_id)
 
     def check_book(self, account_id: str) -> None:
-        """A flat episode has the book's result; not after a close-by, which the broker may book on one side alone."""
-        by_close = {
-            row["position_id"]
-            for row in self.query("select position_id from mt5.deals where entry = 3 and account_id = :id::uuid", id=account_id)
-        }
-        found = [one for one in self.differences() if one["not_comparable"] is None and str(one["account_id"]) == account_id]
-        plain = [one for one in found if one["position_id"] not in by_close]
-        assert plain == [], plain
+        """A flat episode has the book's result, the two sides of a close-by taken together."""
+        found = [one for one in self.differences(account_id) if one["not_comparable"] is None]
+        assert found == [], found
 
     def check_money(self, account_id: str) -> None:
         """Law 4: Σ net + Σ cash operations (credit apart) = balance - opening."""

@@ -11,18 +11,31 @@ from typing import Any
 
 from fillbook.mt5 import deskstore, ids, runstore, store
 from fillbook.mt5.deskstore import Link, Linked
-from fillbook.mt5.model import Deal, DealVersion, Info, Trade
+from fillbook.mt5.model import CashOperation, Deal, DealVersion, Info, Trade
 from fillbook.mt5.records import (
     AccountUpdate,
     AccountWork,
     Applied,
+    CashCheckRow,
     Claimed,
+    Gap,
     Loaded,
     Outcome,
     Wanted,
 )
+from fillbook.mt5.revisions import Missed
 from fillbook.mt5.runrecords import Opened
-from fillbook.mt5.words import Code, ConnectionStatus, SyncStatus, SyncType, TradeSide, TradeStatus
+from fillbook.mt5.words import (
+    CashKind,
+    CashResult,
+    Code,
+    ConnectionStatus,
+    GapCause,
+    SyncStatus,
+    SyncType,
+    TradeSide,
+    TradeStatus,
+)
 from fillbook.runtime.db import Database
 
 Query = Callable[..., list[dict[str, Any]]]
@@ -202,6 +215,31 @@ class World:
         """Claim and write in one go."""
         (held,) = self.claim(account_id, run=run)
         return self.apply(self.work(held, run, **more))
+
+    def fill(self, account_id: str) -> None:
+        """Put a row of the account into every table and every view."""
+        one = CashOperation(
+            account_id=account_id, deal_ticket=1, kind=CashKind.DEPOSIT, amount=Decimal(1), occurred_at=NOW, comment=None
+        )
+        self.sync(
+            account_id,
+            account=self.failure(),
+            deals=[version(deal(1)), version(deal(2, 77))],
+            trades=[trade(account_id, 77), closed(trade(account_id, 88))],
+            cash_operations=[one],
+            cash_check=CashCheckRow(checked_at=NOW, balance=Decimal(1), expected=None, gap=None, result=CashResult.OK),
+            gaps_opened=[Gap(from_msc=msc(NOW), to_msc=msc(NOW), opened_at=NOW, cause=GapCause.CASH)],
+            missed=[Missed(deal_ticket=2, first_missed_at=NOW, reads=1)],
+            outcome=self.outcome(account_id, status=SyncStatus.FAILED, error_code=Code.TIMEOUT),
+        )
+        self.query(
+            "insert into mt5.sync_failures_archive select * from mt5.sync_logs where account_id = :id returning 1", id=account_id
+        )
+        # booked, while the ledger holds nothing of it: a difference
+        self.query(
+            "update mt5.trades set ledger_state = 'booked' where account_id = :id and status = 'closed' returning 1",
+            id=account_id,
+        )
 
     def written(self) -> list[tuple[str, str]]:
         """Which transaction wrote each row of what is derived from answers."""

@@ -12,6 +12,16 @@ select distinct d.position_id
  where d.account_id = :account_id and d.symbol = any (:symbols::text[]) and d.position_id > 0
  order by 1
 
+-- name: positions_valued
+-- Positions of an account in symbols whose money has become known: by what it is told now, or through another account since.
+select distinct d.position_id
+  from (select unnest(:told::text[]) as symbol
+         union
+        select y.symbol from mt5.symbols y
+         where y.server = :server and y.symbol = any (:known::text[]) and y.fetched_at >= :since) s
+  join mt5.deals d on d.account_id = :account_id and d.symbol = s.symbol and d.position_id > 0
+ order by 1
+
 -- name: book_cash
 -- What a statement of an account's cash is made of: the symbols of every deal of a trade, movements without a trade since the
 -- floor (credit apart, and bonuses where they are credit), and money of trades' deals that are stored below the floor.

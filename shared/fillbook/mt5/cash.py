@@ -9,6 +9,7 @@ Source: mt5 specification, 5 and 7.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from typing import Final
 
@@ -154,13 +155,14 @@ def check(
     )
 
 
-def reanchored(balance: Decimal, found: Sums, checked: CashCheck) -> CashCheck:
-    """A gap that everything read again did not close, in a history whose beginning nothing proves: begin from here."""
-    with localcontext(CONTEXT):
-        opening = balance - _cuts(found.settled, found.near)[-1]
-    return CashCheck(
-        result=CashResult.REANCHORED, expected=checked.expected, gap=checked.gap, opening_balance=opening, opening_proven=False
-    )
+def reanchored(balance: Decimal, credit: Decimal, found: Sums, checked: CashCheck, *, currency_digits: int) -> CashCheck:
+    """A gap that everything read again did not close, in a history whose beginning nothing proves: begin from here.
+
+    Where the stored deals turn out to reach down to the inception after all, their beginning is proven with it.
+    """
+    anew = check(balance, credit, found, opening_balance=None, currency_digits=currency_digits)
+    is_proven = anew.opening_proven and anew.result is CashResult.OK
+    return replace(checked, result=CashResult.REANCHORED, opening_balance=anew.opening_balance, opening_proven=is_proven)
 
 
 def lowered(opening_balance: Decimal, older: Iterable[Stored], bonus_bucket: CashBucket) -> Decimal:

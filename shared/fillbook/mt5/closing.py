@@ -102,8 +102,10 @@ def _rule(heard: Answers) -> ServerRule:
     return heard.claimed.rule if heard.head is None else rule_of(heard.claimed, heard.head)
 
 
-def settle(loaded: Loaded, heard: Answers, rule: ServerRule, now: datetime, *, again: bool) -> Settled:
-    """Everything that follows. ``again``: also ask for lives and symbols that were asked for in vain before."""
+def settle(loaded: Loaded, heard: Answers, rule: ServerRule, now: datetime, *, again: bool, also: Iterable[int] = ()) -> Settled:
+    """Everything that follows. ``again``: also ask for lives and symbols that were asked for in vain before; ``also``: positions
+    that are to be told although nothing of theirs changed.
+    """
     clock = ServerClock(rule, {**loaded.clocks, **{deal.deal_ticket: deal.time_msc for deal in heard.deals}})
     before = standing(loaded.deals)
     merged = merge(before, heard.deals, now)
@@ -111,7 +113,7 @@ def settle(loaded: Loaded, heard: Answers, rule: ServerRule, now: datetime, *, a
     versions = (*merged.versions, *proven.withdrawn)
     stored = standing((*loaded.deals, *versions))
     touched = merged.positions | {one.deal.position_id for one in proven.withdrawn if one.deal.position_id}
-    derived = _derived(loaded, heard, stored, touched, clock)
+    derived = _derived(loaded, heard, stored, touched.union(also), clock)
     changed_gaps = gaps.changes(loaded, heard, proven, derived, now)
     symbols, learned = _symbols(loaded, heard)
     operations, removed = _cash(loaded, versions, stored, clock)

@@ -93,7 +93,9 @@ class Fetching:
         """The lives and symbols that the closing wants; what does not come is asked for again in another run."""
         try:
             names = needs.symbols[:SYMBOLS_MAX]
-            self._change(facts=self._facts(names), asked=frozenset(names))
+            facts = self._facts(names)
+            if facts is not None:
+                self._change(facts=facts, asked=frozenset(names))
             lives: dict[int, tuple[Deal, ...]] = {}
             for position_id in needs.positions[:POSITION_READS_MAX]:
                 life = self._life(position_id)
@@ -289,7 +291,8 @@ class Fetching:
                 return tuple(deals)
         return ()
 
-    def _facts(self, names: Sequence[str]) -> tuple[SymbolFacts, ...]:
+    def _facts(self, names: Sequence[str]) -> tuple[SymbolFacts, ...] | None:
+        """What the service knows of symbols; None: it did not answer, so that nothing was asked."""
         if not names:
             return ()
         try:
@@ -297,7 +300,7 @@ class Fetching:
         except ServiceFailure as error:
             if error.failure.code is Code.IDENTITY_MISMATCH:
                 raise
-            return ()
+            return None
 
     # --- notes --------------------------------------------------------------------------------------------------------
 

@@ -264,6 +264,11 @@ class SymbolFacts:
     digits: int | None
     currency_profit: str | None
 
+    @property
+    def is_valued(self) -> bool:
+        """Whether money can be made of a price."""
+        return self.contract_size is not None and self.currency_profit is not None
+
 
 # --- what is stored ---------------------------------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ def prove(loaded: Loaded, heard: Answers, before: Mapping[int, Stored], versions
             explained = ledger.checked(after[ticket] for ticket in absent if ticket in after).result is CashResult.OK
     step = CashStep(cash_state=CashState.GAP, cash_gap_runs=1) if explained else after_check(state, checked, _cash_gap(loaded))
     if step.reanchors:
-        checked = cash.reanchored(heard.info.balance, ledger.sums(()), checked)
+        checked = ledger.reanchored(checked)
     return Proven(
         check=checked,
         check_row=_row(checked, heard.info.balance, loaded.last_check, now),
@@ -189,6 +189,11 @@ class _Ledger:
             currency_digits=self._digits,
         )
 
+    def reanchored(self, checked: CashCheck) -> CashCheck:
+        """The check from which the history begins anew."""
+        info = self._info
+        return cash.reanchored(info.balance, info.credit, self.sums(()), checked, currency_digits=self._digits)
+
     def sums(self, without: Iterable[Stored]) -> Sums:
         """What the check is made of."""
         out = [one for one in without if not one.withdrawn]
@@ -263,9 +268,12 @@ def _cash_gap(loaded: Loaded) -> Gap | None:
 
 
 def _row(checked: CashCheck, balance: Decimal, last: CashCheckRow | None, now: datetime) -> CashCheckRow | None:
+    """What is to be stored of a check. A history that was anchored anew at this balance has said so already."""
     row = CashCheckRow(checked_at=now, balance=balance, expected=checked.expected, gap=checked.gap, result=checked.result)
-    is_quiet = checked.result in (CashResult.OK, CashResult.UNAVAILABLE)
-    return None if last is not None and is_quiet and replace(row, checked_at=last.checked_at) == last else row
+    if last is None or checked.result not in (CashResult.OK, CashResult.UNAVAILABLE):
+        return row
+    is_anchored_here = (checked.result, last.result, last.balance) == (CashResult.OK, CashResult.REANCHORED, balance)
+    return None if is_anchored_here or replace(row, checked_at=last.checked_at) == last else row
 
 
 # --- missing deals ----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from fillbook.mt5 import booking, bookkeeping, closing, store, unchanged
@@ -29,6 +30,9 @@ from fillbook.outbox.model import Event
 from fillbook.outbox.service import enqueue, partitions_of
 from fillbook.runtime.db import Tx
 
+_MARGIN: Final = timedelta(hours=1)
+"""By so much two accounts' transactions may overlap, and their clocks differ."""
+
 
 class Closing:
     """One account's transaction; made anew for every try."""
@@ -47,7 +51,7 @@ class Closing:
             return self._fail(), None
         loaded, also = self._load()
         rule, server = self._rule(loaded)
-        settled = closing.settle(loaded, heard, rule, self._now, again=self._is_hourly(loaded))
+        settled = closing.settle(loaded, heard, rule, self._now, again=self._is_hourly(loaded), also=also)
         if not is_last and (settled.needs.positions or settled.needs.symbols):
             return settled.needs, None
         if rule != loaded.rule:
@@ -69,19 +73,33 @@ class Closing:
         also = self._late_positions()
         wanted = closing.wanted(heard, also)
         loaded = store.load_account(self._tx, claimed.account_id, claimed.lease_token, wanted)
-        known = {
-            name: fact for name, fact in loaded.symbols.items() if fact.contract_size is None or fact.currency_profit is None
-        }
-        became = [one.symbol for one in heard.facts if one.symbol in known and one.contract_size is not None]
-        if became:
-            rows = self._tx.query(
-                booking.QUERIES["positions_of_symbols"], account_id=UUID(claimed.account_id), symbols=sorted(became)
-            )
-            also |= {row["position_id"] for row in rows}
+        also |= self._valued_positions(loaded)
         again = closing.wanted(heard, also, (one.deal.time_msc for one in loaded.deals))
         if again != wanted:
             loaded = store.load_account(self._tx, claimed.account_id, claimed.lease_token, again)
         return loaded, frozenset(also)
+
+    def _valued_positions(self, loaded: Loaded) -> set[int]:
+        """Positions whose fills may have been told while nobody had said what a lot of their symbol is, and somebody has now.
+
+        That this account is told now shows in the answers. That another of its server was told meanwhile shows in when; it
+        matters only where the run before left something waiting, as one does whose question was not answered.
+        """
+        heard, account = self._heard, loaded.account
+        known = {name for name, fact in loaded.symbols.items() if fact.is_valued}
+        told = {fact.symbol for fact in heard.facts if fact.is_valued} - known
+        is_waiting = heard.claimed.state.state_digest is None and account.last_sync_at is not None
+        if not told and not (is_waiting and known):
+            return set()
+        rows = self._tx.query(
+            booking.QUERIES["positions_valued"],
+            account_id=UUID(account.account_id),
+            server=account.server,
+            told=sorted(told),
+            known=sorted(known) if is_waiting else [],
+            since=(account.last_sync_at or self._now) - _MARGIN,
+        )
+        return {row["position_id"] for row in rows}
 
     def _late_positions(self) -> set[int]:
         """Every position, where the book is opened only now and history may be there already."""

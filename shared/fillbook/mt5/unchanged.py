@@ -95,6 +95,7 @@ def digest(loaded: Loaded, settled: Settled, heard: Answers) -> bytes | None:
         or settled.state.backfill_state not in (BackfillState.DONE, BackfillState.BLOCKED)
         or any(one.status is TradeStatus.CLOSE_PENDING for one in left.values())
         or any(one.agrees is False or (one.reading in _URGENT and not heard.is_paired) for one in settled.derived)
+        or settled.needs.symbols
         or standing(loaded.account, heard.info, {}).has_changed
     )
     return None if waits else _digest(plain)

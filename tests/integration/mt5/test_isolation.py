@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from contextlib import closing
 from datetime import timedelta
-from decimal import Decimal
 
 import pytest
 
 from fillbook.mt5 import deskstore
-from fillbook.mt5.model import CashOperation
-from fillbook.mt5.records import CashCheckRow, Gap
-from fillbook.mt5.revisions import Missed
-from fillbook.mt5.words import CashKind, CashResult, Code, GapCause, SyncStatus
 from fillbook.runtime.db import ConstraintViolated, Database, DatabaseFailed, Settings, driver_connection
 from fillbook.runtime.sql import statement
-from tests.support.mt5_world import NOW, World, closed, deal, msc, trade, version
+from tests.support.mt5_world import NOW, World, deal, version
 from tests.support.servers import database_config
 
 DENIED = "42501"
@@ -68,38 +63,11 @@ def refused(database: Database, text: str, tenant_id: str | None = None) -> str:
     return str(caught.value.sqlstate)
 
 
-def fill(world: World, account: str) -> None:
-    """Put a row of the account into every table and every view."""
-    one = CashOperation(
-        account_id=account, deal_ticket=1, kind=CashKind.DEPOSIT, amount=Decimal(1), occurred_at=NOW, comment=None
-    )
-    (held,) = world.claim(account)
-    work = world.work(
-        held,
-        account=world.failure(),
-        deals=[version(deal(1)), version(deal(2, 77))],
-        trades=[trade(account, 77), closed(trade(account, 88))],
-        cash_operations=[one],
-        cash_check=CashCheckRow(checked_at=NOW, balance=Decimal(1), expected=None, gap=None, result=CashResult.OK),
-        gaps_opened=[Gap(from_msc=msc(NOW), to_msc=msc(NOW), opened_at=NOW, cause=GapCause.CASH)],
-        missed=[Missed(deal_ticket=2, first_missed_at=NOW, reads=1)],
-        outcome=world.outcome(account, status=SyncStatus.FAILED, error_code=Code.TIMEOUT),
-    )
-    world.apply(work)
-    world.query(
-        "insert into mt5.sync_failures_archive select * from mt5.sync_logs where account_id = :id returning 1", id=account
-    )
-    # booked, while the ledger holds nothing of it: a difference
-    world.query(
-        "update mt5.trades set ledger_state = 'booked' where account_id = :id and status = 'closed' returning 1", id=account
-    )
-
-
 @pytest.fixture
 def two(world: World) -> World:
     """Two tenants who linked the same login of the same server and hold the same tickets."""
     for tenant in ("desk", "other"):
-        fill(world, world.link(tenant_id=tenant).account_id)
+        world.fill(world.link(tenant_id=tenant).account_id)
     return world
 
 

@@ -34,21 +34,21 @@ def is_second_pass(rule: ServerRule, at: datetime) -> bool:
 @example(NEW_YORK, CHANGE)
 @example(NEW_YORK, CHANGE - timedelta(milliseconds=1))
 @example(NEW_YORK, CHANGE + timedelta(minutes=59))
-def test_utc_to_server_time_and_back_is_the_same_instant(rule: ServerRule, at: datetime) -> None:
+def test_law_12_utc_to_server_time_and_back_is_the_same_instant(rule: ServerRule, at: datetime) -> None:
     clock = server_time.to_server(rule, at)
     assert server_time.to_utc(rule, clock, is_second_pass=is_second_pass(rule, at)) == at
     assert not server_time.is_skipped(rule, clock)
 
 
 @given(RULES, INSTANTS, st.booleans())
-def test_server_time_to_utc_and_back_is_the_same_clock(rule: ServerRule, at: datetime, is_second: bool) -> None:
+def test_law_12_server_time_to_utc_and_back_is_the_same_clock(rule: ServerRule, at: datetime, is_second: bool) -> None:
     clock = int((at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) * 1000
     if not server_time.is_skipped(rule, clock):
         assert server_time.to_server(rule, server_time.to_utc(rule, clock, is_second_pass=is_second)) == clock
 
 
 @given(st.lists(st.integers(-90 * 60, 90 * 60), min_size=1, max_size=12).map(sorted), st.randoms())
-def test_tickets_put_the_repeated_hour_in_order(seconds: list[int], random: object) -> None:
+def test_law_12_tickets_put_the_repeated_hour_in_order(seconds: list[int], random: object) -> None:
     instants = [CHANGE + timedelta(seconds=one) for one in seconds]
     deals = [(number, server_time.to_server(NEW_YORK, at)) for number, at in enumerate(instants, 1)]
     random.shuffle(deals)  # type: ignore[attr-defined]

@@ -44,7 +44,7 @@ def fleets(draw: st.DrawFn) -> list[Member]:
     st.floats(1.0, 300.0),
     st.booleans(),
 )
-def test_in_flight_stays_within_limits_each_account_is_worked_once_and_the_run_ends_in_time(
+def test_laws_13_14_in_flight_stays_within_limits_each_account_is_worked_once_and_the_run_ends_in_time(
     fleet: Sequence[Member], size: int, one: int, two: int, budget: float, is_batch: bool
 ) -> None:
     simulation = Simulation()
@@ -70,7 +70,7 @@ def test_in_flight_stays_within_limits_each_account_is_worked_once_and_the_run_e
 
 
 @given(st.lists(SECONDS, min_size=1, max_size=60), st.integers(1, 20), st.floats(16.0, 300.0))
-def test_a_group_begins_only_when_the_one_before_has_settled_and_rested(
+def test_law_13_a_group_begins_only_when_the_one_before_has_settled_and_rested(
     seconds: Sequence[float], size: int, budget: float
 ) -> None:
     fleet = [Member(account_id=f"a{number}", seconds=each) for number, each in enumerate(seconds)]

@@ -88,7 +88,7 @@ def test_law_2_the_same_answer_again_changes_no_row_and_tells_nothing(broker: Br
 
 
 @half
-@given(broker=brokers(hedging=False))
+@given(broker=brokers())
 def test_law_3_volume_is_conserved_and_the_parts_of_a_reversal_sum_to_it(broker: Broker) -> None:
     desk = desk_of(broker, broker.deals)
     for found in desk.derived.values():

@@ -19,7 +19,7 @@ STEPS = st.tuples(
 
 
 @given(st.integers(1, 60), st.lists(STEPS, min_size=5, max_size=60))
-def test_no_sixty_seconds_hold_more_calls_than_eighty_percent_of_the_limit(
+def test_law_18_no_sixty_seconds_hold_more_calls_than_eighty_percent_of_the_limit(
     limit: int, steps: Sequence[tuple[int, str, float, int]]
 ) -> None:
     table = Table(tokens.bucket(limit))
@@ -45,7 +45,7 @@ def test_no_sixty_seconds_hold_more_calls_than_eighty_percent_of_the_limit(
 
 
 @given(st.integers(10, 200))
-def test_whoever_has_the_time_gets_the_whole_limit(limit: int) -> None:
+def test_law_18_whoever_has_the_time_gets_the_whole_limit(limit: int) -> None:
     """Five minutes of wanting: 95 % of what the limit allows is used, since a token returns up to a second late."""
     table = Table(tokens.bucket(limit))
     allowance = table.allowance()

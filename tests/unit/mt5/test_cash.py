@@ -149,5 +149,14 @@ def test_at_inception_the_credit_must_be_its_movements():
 
 def test_an_account_is_anchored_anew_where_it_stands():
     gap = checked("1250", "1000", "7", opening="100")
-    found = reanchored(Decimal(1250), Sums(settled=Decimal(1000), near=(Decimal(7),)), gap)
+    found = reanchored(Decimal(1250), Decimal(0), Sums(settled=Decimal(1000), near=(Decimal(7),)), gap, currency_digits=2)
     assert (found.result, found.gap, found.opening_balance, found.opening_proven) == (CashResult.REANCHORED, 143, 243, False)
+
+
+@pytest.mark.parametrize(("credit", "is_proven"), [(50, True), (40, False)])
+def test_anchored_anew_an_account_that_reaches_its_first_deposit_is_proven_where_its_credit_is_right(credit, is_proven):
+    gap = checked("1000", "1000", opening="1000")
+    reached = Sums(settled=Decimal(1000), credit=Decimal(50), begins_with_deposit=True)
+    found = reanchored(Decimal(1000), Decimal(credit), reached, gap, currency_digits=2)
+    assert (found.result, found.gap, found.expected) == (CashResult.REANCHORED, -1000, 2000)
+    assert (found.opening_balance, found.opening_proven) == (0, is_proven)

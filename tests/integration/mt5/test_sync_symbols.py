@@ -1,0 +1,64 @@
+"""What a lot of a symbol is: asked before its deals are booked; what was booked without it is told again once it is known."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from tests.support.mt5_syncing import Syncing, traded
+
+
+def booked(syncing: Syncing, account_id: str) -> list[Decimal | None]:
+    """Results in account currency of the account's closes."""
+    rows = syncing.query(
+        "select x.realized_pnl_base as realized from ledger.v_actions x join mt5.trading_accounts a on a.book_id = x.book_id "
+        "where a.id = :id::uuid and x.action_type in ('TRIM', 'EXIT')",
+        id=account_id,
+    )
+    return [row["realized"] for row in rows]
+
+
+def test_a_symbol_is_asked_about_also_where_the_positions_did_not_come(syncing: Syncing) -> None:
+    account = syncing.account()
+    traded(syncing)
+    syncing.fake.fault("incomplete", part="positions", account="a")
+    syncing.run(account)
+    assert booked(syncing, account) == [Decimal(100)]
+
+
+def test_what_was_booked_while_nobody_told_of_its_symbol_is_told_again(syncing: Syncing) -> None:
+    account = syncing.account()
+    traded(syncing)
+    syncing.fake.fault("status", endpoint="symbols", code=500)
+    syncing.good(account)
+    assert booked(syncing, account) == [None]
+    syncing.fake.clear_faults()
+    syncing.good(account)
+    assert booked(syncing, account) == [Decimal(100)]
+    assert syncing.good(account, times=2).is_unchanged
+
+
+def test_what_another_account_of_the_server_learned_is_told_again_too(syncing: Syncing) -> None:
+    first, second = syncing.account("a"), syncing.account("b")
+    for name in ("a", "b"):
+        traded(syncing, name)
+    syncing.fake.fault("status", endpoint="symbols", account="a", code=500)
+    syncing.good(first)
+    syncing.good(second)
+    syncing.fake.clear_faults()
+    assert (booked(syncing, first), booked(syncing, second)) == ([None], [Decimal(100)])
+    syncing.good(first)
+    assert booked(syncing, first) == [Decimal(100)]
+    assert syncing.good(first, times=2).is_unchanged
+
+
+def test_a_book_that_is_opened_late_is_told_everything_closed_trades_too(syncing: Syncing) -> None:
+    account = syncing.account()
+    traded(syncing)
+    syncing.fake.fault("incomplete", part="info", account="a")
+    syncing.run(account)
+    syncing.fake.clear_faults()
+    assert (booked(syncing, account), len(syncing.trades(account))) == ([], 2)
+    syncing.later(days=3)  # the deals are behind the window by then
+    syncing.good(account)
+    assert booked(syncing, account) == [Decimal(100)]
+    assert [row["ledger_state"] for row in syncing.trades(account)] == ["booked", "booked"]
