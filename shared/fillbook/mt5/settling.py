@@ -67,7 +67,8 @@ class Closing:
         """
         heard, claimed = self._heard, self._heard.claimed
         also = self._late_positions()
-        wanted = closing.wanted(heard, also)
+        told = closing.told(heard)
+        wanted = closing.wanted(heard, also, told=told)
         loaded = store.load_account(self._tx, claimed.account_id, claimed.lease_token, wanted)
         known = {
             name: fact for name, fact in loaded.symbols.items() if fact.contract_size is None or fact.currency_profit is None
@@ -78,7 +79,7 @@ class Closing:
                 booking.QUERIES["positions_of_symbols"], account_id=UUID(claimed.account_id), symbols=sorted(became)
             )
             also |= {row["position_id"] for row in rows}
-        again = closing.wanted(heard, also, (one.deal.time_msc for one in loaded.deals))
+        again = closing.wanted(heard, also, (one.deal.time_msc for one in loaded.deals), told)
         if again != wanted:
             loaded = store.load_account(self._tx, claimed.account_id, claimed.lease_token, again)
         return loaded, frozenset(also)
