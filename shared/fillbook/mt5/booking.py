@@ -121,7 +121,7 @@ def book(
 ) -> tuple[int, ...]:
     """Compare what positions should be in the book with what it holds, and book the difference; returns outbox partitions."""
     wanted = [fill for one in told.values() for fill in one.fills]
-    pairs = [position_id for position_id in told if not any(one.deal.position_id == position_id for one in deals)]
+    pairs = told.keys() - {one.deal.position_id for one in deals}
     keys = fills.fill_ids(terms, [*(one.deal.deal_ticket for one in deals), *pairs])
     instruments = {fill.instrument for fill in wanted}
     instruments |= {fills.instrument_of(terms.server, one.deal.symbol) for one in deals if one.deal.symbol}
