@@ -9,8 +9,9 @@ Source: mt5 specification, 2, 5 and 7.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Final
 
 from fillbook.mt5 import history
@@ -199,8 +200,11 @@ def changed(before: Iterable[Trade], after: Iterable[Trade]) -> tuple[Trade, ...
     return tuple(row for row in after if not _is_same(known.get((row.position_id, row.episode)), row))
 
 
+_SAID: Final = attrgetter(*(each.name for each in fields(Trade) if each.name != "snapshot_msc"))
+
+
 def _is_same(known: Trade | None, row: Trade) -> bool:
-    return known is not None and replace(row, snapshot_msc=known.snapshot_msc) == known
+    return known is not None and bool(_SAID(row) == _SAID(known))
 
 
 # --- cash, symbols ----------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
+from operator import attrgetter
 from typing import Any, Final
 
 from fillbook.ledger.ids import fill_id
@@ -58,6 +59,7 @@ _ECONOMIC: Final = (
     "venue_order",
     "session_date",
 )
+_ECONOMY: Final = attrgetter(*_ECONOMIC)
 
 
 @frozen
@@ -135,7 +137,8 @@ def _told(fill: Fill, known: Fill | None) -> Fill | None:
     """The fill with the revision and cause under which the ledger takes it; None when it holds the same."""
     if known is None:
         return fill
-    changed = {name for name in _ECONOMIC if getattr(fill, name) != getattr(known, name)}
+    now, before = _ECONOMY(fill), _ECONOMY(known)
+    changed = set() if now == before else {name for name, new, old in zip(_ECONOMIC, now, before, strict=True) if new != old}
     if known.is_bust:
         return replace(fill, source_revision=max(fill.source_revision, known.source_revision + 1), cause="revision")
     if not changed and fill.meta.get("episode") == known.meta.get("episode"):
