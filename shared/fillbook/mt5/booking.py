@@ -122,7 +122,7 @@ def book(
     """Compare what positions should be in the book with what it holds, and book the difference; returns outbox partitions."""
     wanted = [fill for one in told.values() for fill in one.fills]
     pairs = told.keys() - {one.deal.position_id for one in deals}
-    keys = fills.fill_ids(terms, [*(one.deal.deal_ticket for one in deals), *pairs])
+    keys = (*fills.ids_of(terms, deals), *fills.fill_ids(terms, pairs))
     instruments = {fill.instrument for fill in wanted}
     instruments |= {fills.instrument_of(terms.server, one.deal.symbol) for one in deals if one.deal.symbol}
     state = ledger.lock(tx, book_id, sorted(instruments), book_row=True, fill_keys=keys, may_move=True)

@@ -27,7 +27,7 @@ from fillbook.mt5.episodes import Episode, Leg, ToUtc
 from fillbook.mt5.model import PairedTrade, SymbolFacts
 from fillbook.mt5.symbols import normalized
 from fillbook.mt5.windows import day_of
-from fillbook.mt5.words import TradeSide
+from fillbook.mt5.words import Entry, TradeSide
 from fillbook.values import frozen
 
 SOURCE: Final = "mt5"
@@ -108,9 +108,23 @@ def wanted_of_pair(terms: Terms, pair: PairedTrade, to_utc: ToUtc, first_read_at
     return Wanted((opened, closed))
 
 
-def fill_ids(terms: Terms, tickets: Iterable[int]) -> tuple[str, ...]:
-    """The ids under which the ledger may hold fills of these deals, whatever they once were."""
-    return tuple(fill_id(SOURCE, terms.account_key, source_id(ticket, part)) for ticket in tickets for part in (1, 2))
+def fill_ids(terms: Terms, tickets: Iterable[int], parts: Sequence[int] = (1, 2)) -> tuple[str, ...]:
+    """The ids under which the ledger may hold fills of these tickets, whatever they once were."""
+    key = terms.account_key
+    return tuple(fill_id(SOURCE, key, source_id(ticket, part)) for ticket in tickets for part in parts)
+
+
+def ids_of(terms: Terms, deals: Iterable[Stored]) -> tuple[str, ...]:
+    """The ids under which the ledger may hold fills of deals: a second one only where a deal has or may have had two parts.
+
+    Those are reversals, deals that were something else before, and tickets that a paired trade may have had for its key.
+    """
+    ids: list[str] = []
+    for one in deals:
+        deal = one.deal
+        has_two = deal.entry == Entry.INOUT or one.revision > 1 or deal.deal_ticket == deal.position_id
+        ids += fill_ids(terms, (deal.deal_ticket,), (1, 2) if has_two else (1,))
+    return tuple(ids)
 
 
 def source_id(ticket: int, part: int) -> str:
