@@ -118,7 +118,7 @@ def _claims(answer: dict[str, Any]) -> Claims:
 
 def load_account(tx: Tx, account_id: str, lease_token: int, wanted: Wanted) -> Loaded:
     """Take the account's fence until the end of the transaction and read what an answer touches; raises ``StaleLease``."""
-    (answer,) = tx.call(Call("mt5.load_account", _asked(account_id, lease_token, wanted)))
+    (answer,) = tx.call(Call("mt5.load_account", asked_document(account_id, lease_token, wanted)))
     if answer is None:
         raise StaleLease(account_id)
     held = columns.claimed_of(answer)
@@ -140,7 +140,8 @@ def load_account(tx: Tx, account_id: str, lease_token: int, wanted: Wanted) -> L
     )
 
 
-def _asked(account_id: str, lease_token: int, wanted: Wanted) -> dict[str, Any]:
+def asked_document(account_id: str, lease_token: int, wanted: Wanted) -> dict[str, Any]:
+    """The document of a read."""
     cash = wanted.cash
     return {
         "account_id": account_id,
