@@ -275,8 +275,8 @@ def rule_of(row: Mapping[str, Any]) -> ServerRule:
 
 def version_of(row: Mapping[str, Any]) -> DealVersion:
     """A stored revision of a deal."""
-    given = {name: row[name] for name in _DEAL_SAME}
-    numbers = {name: Decimal(row[name]) for name in _DEAL_NUMBERS}
+    given: Row = {name: row[name] for name in _DEAL_SAME}
+    numbers: Row = {name: Decimal(row[name]) for name in _DEAL_NUMBERS}
     return DealVersion(
         deal=Deal(time_msc=row["time_server_msc"], **given, **numbers),
         revision=row["revision"],

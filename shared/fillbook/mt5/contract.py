@@ -93,6 +93,7 @@ def health_of(root: Row, kind: ContractKind) -> Health:
 
 # --- rows that both languages tell alike ------------------------------------------------------------------------------
 
+
 def magic_of(row: Row) -> int | None:
     """The number an expert adviser signs with, negative ones included."""
     return whole_or_none(row, "magic", least=MAGIC_LEAST)

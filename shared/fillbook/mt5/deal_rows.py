@@ -1,9 +1,9 @@
 """A deal in the terminal's field names, which both languages of a service tell alike: the row that comes by the thousand.
 
-Problem. A busy account tells the same hundreds of deals every five minutes, and reading one field at a time by its name costs more
-than everything else done with an answer. Observations. Nearly all rows are written in one way: every field there, ids as integers
-or plain texts, remarks in ASCII. What is wrong must still be refused with the field's name.
-Choice. A row is first read as usual, all fields at once; whatever is not as usual – wrong, missing, or merely written otherwise – is
+Problem. A busy account tells the same hundreds of deals every five minutes, and reading one field at a time by its name costs
+more than everything else done with an answer. Observations. Nearly all rows are written in one way: every field there, ids as
+integers or plain texts, remarks in ASCII. What is wrong must still be refused with the field's name.
+Choice. A row is first read as usual, all fields at once; whatever is not as usual (wrong, missing, merely written otherwise) is
 read again field by field (``checked``), which alone decides. A law holds both to the same values. Source: mt5 specification, 3.
 """
 
@@ -36,8 +36,8 @@ _FIELDS: Final = frozenset(
     " external_id".split()
 )
 _USUAL: Final = itemgetter(
-    "ticket", "order", "position_id", "type", "entry", "reason", "symbol", "volume", "price", "profit", "commission", "swap", "fee",
-    "magic", "comment", "external_id",
+    "ticket", "order", "position_id", "type", "entry", "reason", "symbol", "magic", "comment", "external_id",
+    "volume", "price", "profit", "commission", "swap", "fee",
 )  # fmt: skip
 
 
@@ -78,10 +78,8 @@ def checked(row: Row, time_msc: int) -> Deal:
 
 def _as_usual(row: Row, time_msc: int) -> Deal:
     """The deal of a row that is written as usual; raises ``KeyError`` or ``ValueError`` where it is not."""
-    ticket, order, position, kind, entry, reason, symbol, volume, price, profit, commission, swap, fee, magic, comment, external = (
-        _USUAL(row)
-    )
-    volume = amount_of(volume)
+    ticket, order, position, kind, entry, reason, symbol, magic, comment, external, *amounts = _USUAL(row)
+    volume, price, profit, commission, swap, fee = map(amount_of, amounts)
     is_usual = (
         type(kind) is int
         and 0 <= kind <= SMALL_MAX
@@ -108,11 +106,11 @@ def _as_usual(row: Row, time_msc: int) -> Deal:
         reason=reason,
         symbol=symbol,
         volume=volume,
-        price=amount_of(price),
-        profit=amount_of(profit),
-        commission=amount_of(commission),
-        swap=amount_of(swap),
-        fee=amount_of(fee),
+        price=price,
+        profit=profit,
+        commission=commission,
+        swap=swap,
+        fee=fee,
         magic=None if magic is None else _id(magic),
         comment=comment,
         external_id=external,

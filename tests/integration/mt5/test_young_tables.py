@@ -1,4 +1,4 @@
-"""What is read of an account depends on what is asked for alone: on tables never analysed, by plans made while they were empty."""
+"""What is read of an account depends on what is asked for: on tables never analysed, by plans made while they were empty."""
 
 from __future__ import annotations
 
