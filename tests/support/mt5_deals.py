@@ -252,7 +252,7 @@ class Desk:
                 for each in self.stored.values()
                 if position in {v.deal.position_id for v in self._all(each.deal.deal_ticket)}
             ]
-        ids = set(fills.fill_ids(self.terms, (each.deal.deal_ticket for each in touched)))
+        ids = set(fills.ids_of(self.terms, touched))
         kept = {fill.fill_id: fill for fill in wanted}
         known = {identity: fill for identity, fill in self.known.items() if identity in ids or identity in kept}
         told = fills.telling(wanted, known, fills.revisions_of(touched))

@@ -21,3 +21,10 @@ def _read(node: dict[str, Any]) -> Iterator[int]:
         yield round((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
     for child in node.get("Plans", ()):
         yield from _read(child)
+
+
+def blocks_read(tx: Tx, query: Statement, **params: object) -> int:
+    """How many blocks a statement touched, those of the functions that it calls among them: an index read in vain counts too."""
+    (row,) = tx.query(statement("explain (analyze, buffers, format json, costs off, timing off) " + query.text), **params)
+    (told,) = next(iter(row.values()))
+    return int(told["Plan"]["Shared Hit Blocks"] + told["Plan"]["Shared Read Blocks"])

@@ -16,6 +16,8 @@ from fillbook.outbox.model import NAMESPACE
 _SEED = NAMESPACE.bytes
 # instants of one booking stand in five rows of it
 _INSTANTS_KEPT = 512
+# a fact of a batch is asked for, made, read back and compared under one id
+_FILLS_KEPT = 8_192
 
 
 def derived(*name: str | int | None) -> str:
@@ -29,6 +31,7 @@ def derived(*name: str | int | None) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
+@lru_cache(_FILLS_KEPT)
 def fill_id(source: str, account_key: str, source_id: str) -> str:
     """Id of a fact by the identity its source gives it; never a time stamp, never a price."""
     return derived("fill", source, account_key, source_id)

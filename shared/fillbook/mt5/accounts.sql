@@ -26,17 +26,18 @@ select distinct d.position_id
 -- What a statement of an account's cash is made of: the symbols of every deal of a trade, movements without a trade since the
 -- floor (credit apart, and bonuses where they are credit), and money of trades' deals that are stored below the floor.
 select array_agg(distinct d.symbol) filter (where d.position_id > 0 and d.symbol <> '') as symbols,
-       coalesce(sum(d.profit + d.commission + d.swap + d.fee)
-                    filter (where o.deal_ticket is not null and d.time_server_msc >= :floor_msc
-                              and d.deal_type <> all (:credit_types::smallint[])), 0)
-           as movements,
-       coalesce(sum(d.profit + d.commission + d.swap + d.fee)
-                    filter (where o.deal_ticket is null and d.time_server_msc < :floor_msc), 0) as below_floor
-  from mt5.deals d
-  left join mt5.cash_operations o on o.account_id = d.account_id and o.deal_ticket = d.deal_ticket
- where d.account_id = :account_id and not d.withdrawn and d.time_server_msc <= :until_msc
-   and not exists (select from mt5.deals n where n.account_id = d.account_id and n.deal_ticket = d.deal_ticket
-                                             and n.revision > d.revision)
+       coalesce(sum(d.amount) filter (where d.is_cash and d.time_server_msc >= :floor_msc
+                                        and d.deal_type <> all (:credit_types::smallint[])), 0) as movements,
+       coalesce(sum(d.amount) filter (where not d.is_cash and d.time_server_msc < :floor_msc), 0) as below_floor
+  from (select x.deal_ticket, x.position_id, x.symbol, x.time_server_msc, x.deal_type,
+               x.profit + x.commission + x.swap + x.fee as amount,
+               (select o.deal_ticket from mt5.cash_operations o
+                 where o.account_id = x.account_id and o.deal_ticket = x.deal_ticket) is not null as is_cash
+          from mt5.deals x
+         where x.account_id = :account_id and not x.withdrawn and x.time_server_msc <= :until_msc
+           and x.revision = (select n.revision from mt5.deals n
+                              where n.account_id = x.account_id and n.deal_ticket = x.deal_ticket order by n.revision desc limit 1)
+         order by x.time_server_msc, x.deal_ticket) d
 
 -- name: cash_tickets
 -- Deals that may be movements of cash, and those that were.

@@ -107,13 +107,13 @@ def of_positions(stored: Iterable[Stored], told: Iterable[int]) -> list[Stored]:
 
 def _marked(row: Trade, before: Mapping[tuple[int, int], Trade], told: Mapping[int, Wanted]) -> Trade:
     """A row with the state of its fills: told now, or as it was."""
-    wanted = told.get(row.position_id)
+    wanted, state = told.get(row.position_id), row.ledger_state
     if wanted is None:
         known = before.get((row.position_id, row.episode))
-        return row if known is None else replace(row, ledger_state=known.ledger_state)
-    if row.identity_quality is IdentityQuality.SNAPSHOT:
-        return row
-    return replace(row, ledger_state=LedgerState.HELD if row.episode in wanted.held else LedgerState.BOOKED)
+        state = state if known is None else known.ledger_state
+    elif row.identity_quality is not IdentityQuality.SNAPSHOT:
+        state = LedgerState.HELD if row.episode in wanted.held else LedgerState.BOOKED
+    return row if row.ledger_state is state else replace(row, ledger_state=state)
 
 
 def book(
@@ -121,8 +121,8 @@ def book(
 ) -> tuple[int, ...]:
     """Compare what positions should be in the book with what it holds, and book the difference; returns outbox partitions."""
     wanted = [fill for one in told.values() for fill in one.fills]
-    pairs = [position_id for position_id in told if not any(one.deal.position_id == position_id for one in deals)]
-    keys = fills.fill_ids(terms, [*(one.deal.deal_ticket for one in deals), *pairs])
+    pairs = told.keys() - {one.deal.position_id for one in deals}
+    keys = (*fills.ids_of(terms, deals), *fills.fill_ids(terms, pairs))
     instruments = {fill.instrument for fill in wanted}
     instruments |= {fills.instrument_of(terms.server, one.deal.symbol) for one in deals if one.deal.symbol}
     state = ledger.lock(tx, book_id, sorted(instruments), book_row=True, fill_keys=keys, may_move=True)

@@ -9,8 +9,9 @@ Source: mt5 specification, 2, 5 and 7.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Final
 
 from fillbook.mt5 import gaps, history
@@ -29,7 +30,7 @@ from fillbook.mt5.model import (
 )
 from fillbook.mt5.proving import Proven, asked_floor, prove
 from fillbook.mt5.records import CashAsked, Gap, Loaded, Wanted
-from fillbook.mt5.revisions import merge
+from fillbook.mt5.revisions import content_hash, last_rows, merge
 from fillbook.mt5.symbols import normalized
 from fillbook.mt5.trades import Derived, derive, paired_trade, to_read
 from fillbook.mt5.windows import AHEAD_MSC, HOUR_MSC
@@ -68,8 +69,26 @@ class Settled:
     stale: tuple[int, ...]
 
 
-def wanted(heard: Answers, positions: Iterable[int] = (), more_spans_msc: Iterable[int] = ()) -> Wanted:
-    """What is to be loaded. ``positions``: besides those of the answers; ``more_spans_msc``: server times known by now."""
+def told(heard: Answers) -> Mapping[int, tuple[int, bytes]]:
+    """Position and content of every deal that came, by ticket; of one that came twice the last row counts.
+
+    Nothing where the past was read: what is stored there is needed, for the opening balance.
+    """
+    if heard.chunks:
+        return {}
+    return {ticket: (deal.position_id, content_hash(deal)) for ticket, deal in last_rows(heard.deals).items()}
+
+
+def wanted(
+    heard: Answers,
+    positions: Iterable[int] = (),
+    more_spans_msc: Iterable[int] = (),
+    told: Mapping[int, tuple[int, bytes]] | None = None,
+) -> Wanted:
+    """What is to be loaded. ``positions``: besides those of the answers; ``more_spans_msc``: server times known by now;
+    ``told``: deals of the answers of which nothing is needed but what is stored otherwise.
+    """
+    told = told or {}
     deals = heard.deals
     tickets = {deal.deal_ticket for deal in deals}
     for read in heard.reads:
@@ -77,10 +96,12 @@ def wanted(heard: Answers, positions: Iterable[int] = (), more_spans_msc: Iterab
             tickets |= read.tickets
     held = () if heard.positions is None else heard.positions
     times = {deal.time_msc for deal in deals} | set(more_spans_msc)
-    ids = {deal.position_id for deal in deals} | {each.position_id for each in held} | {pair.ticket for pair in heard.paired}
+    ids = {deal.position_id for deal in deals if deal.deal_ticket not in told}
+    ids |= {each.position_id for each in held} | {pair.ticket for pair in heard.paired}
     clock = ServerClock(_rule(heard))
     return Wanted(
-        tickets=sorted(tickets),
+        tickets=sorted(tickets - told.keys()),
+        told=told,
         position_ids=sorted(ids | set(positions)),
         symbols=sorted({deal.symbol for deal in deals if deal.symbol} | {each.symbol for each in held} | heard.asked),
         windows=[read.window for read in heard.reads if read.is_whole_here],
@@ -108,7 +129,7 @@ def settle(loaded: Loaded, heard: Answers, rule: ServerRule, now: datetime, *, a
     """
     clock = ServerClock(rule, {**loaded.clocks, **{deal.deal_ticket: deal.time_msc for deal in heard.deals}})
     before = standing(loaded.deals)
-    merged = merge(before, heard.deals, now)
+    merged = merge(before, (deal for deal in heard.deals if deal.deal_ticket not in loaded.same), now)
     proven = prove(loaded, heard, before, merged.versions, now)
     versions = (*merged.versions, *proven.withdrawn)
     stored = standing((*loaded.deals, *versions))
@@ -181,8 +202,11 @@ def changed(before: Iterable[Trade], after: Iterable[Trade]) -> tuple[Trade, ...
     return tuple(row for row in after if not _is_same(known.get((row.position_id, row.episode)), row))
 
 
+_SAID: Final = attrgetter(*(each.name for each in fields(Trade) if each.name != "snapshot_msc"))
+
+
 def _is_same(known: Trade | None, row: Trade) -> bool:
-    return known is not None and replace(row, snapshot_msc=known.snapshot_msc) == known
+    return known is not None and bool(_SAID(row) == _SAID(known))
 
 
 # --- cash, symbols ----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 from fillbook.mt5.model import (
@@ -55,12 +56,15 @@ from fillbook.mt5.words import (
 )
 
 Row = dict[str, Any]
+_INSTANTS_KEPT: Final = 1_024
+"""Deals that were read together were read at one instant, and many trades end at one."""
 
 _INFO: Final = tuple(Info.__dataclass_fields__)
 _TOTALS: Final = tuple(Totals.__dataclass_fields__)
 _STATE: Final = tuple(name for name in AccountState.__dataclass_fields__ if name not in ("lease_token", "last_run_id"))
 _DEAL: Final = tuple(name for name in Deal.__dataclass_fields__ if name != "time_msc")
 _DEAL_NUMBERS: Final = ("volume", "price", "profit", "commission", "swap", "fee")
+_DEAL_SAME: Final = tuple(name for name in _DEAL if name not in _DEAL_NUMBERS)
 _TRADE: Final = tuple(name for name in Trade.__dataclass_fields__ if name not in ("account_id", "side"))
 _TRADE_NUMBERS: Final = (
     "volume",
@@ -93,6 +97,7 @@ def number_or_none(value: Any) -> Decimal | None:
     return None if value is None else Decimal(value)
 
 
+@lru_cache(_INSTANTS_KEPT)
 def instant(text: str) -> datetime:
     """An instant of a document; the infinite ones become ``LONG_AGO`` and ``NEVER``."""
     if text.endswith("infinity"):
@@ -270,9 +275,10 @@ def rule_of(row: Mapping[str, Any]) -> ServerRule:
 
 def version_of(row: Mapping[str, Any]) -> DealVersion:
     """A stored revision of a deal."""
-    given = {name: row[name] for name in _DEAL} | {name: number(row[name]) for name in _DEAL_NUMBERS}
+    given: Row = {name: row[name] for name in _DEAL_SAME}
+    numbers: Row = {name: Decimal(row[name]) for name in _DEAL_NUMBERS}
     return DealVersion(
-        deal=Deal(time_msc=row["time_server_msc"], **given),
+        deal=Deal(time_msc=row["time_server_msc"], **given, **numbers),
         revision=row["revision"],
         withdrawn=row["withdrawn"],
         recorded_at=instant(row["recorded_at"]),

@@ -16,20 +16,15 @@ from typing import TypeVar
 from fillbook.mt5.faults import ContractError
 from fillbook.mt5.model import Deal, DealPage, Head, Health, PairedTrade, ServerRule, Target, Window
 from fillbook.mt5.reading import (
-    SMALL_MAX,
+    MAGIC_LEAST,
     Row,
     amount,
     amount_or_none,
     choice,
-    extra,
-    not_negative,
     part,
-    remark,
-    text,
-    whole,
     whole_or_none,
 )
-from fillbook.mt5.words import Code, ContractKind, Entry, EpochClock, HealthStatus, MarginMode, TradeSide
+from fillbook.mt5.words import Code, ContractKind, EpochClock, HealthStatus, MarginMode, TradeSide
 from fillbook.values import frozen
 
 T = TypeVar("T")
@@ -38,7 +33,6 @@ SIDES = {0: TradeSide.BUY, 1: TradeSide.SELL}
 MARGIN_MODES = {int(mode): int(mode) for mode in MarginMode}
 DIGITS_MAX = 8
 """Decimal places of an account's currency."""
-MAGIC_LEAST = -(2**63)
 COUNT_MAX = 10_000_000
 STATUSES = {str(status): status for status in HealthStatus}
 
@@ -75,7 +69,8 @@ def distinct(rows: Sequence[T], name: str, key: Callable[[T], int]) -> tuple[T, 
     """The rows without repetitions; two that differ under one key are refused, since either may be wrong."""
     found: dict[int, T] = {}
     for row in rows:
-        if found.setdefault(key(row), row) != row:
+        known = found.setdefault(key(row), row)
+        if known is not row and known != row:
             raise ContractError(f"{name}: two rows of one key differ")
     return tuple(found.values())
 
@@ -97,39 +92,6 @@ def health_of(root: Row, kind: ContractKind) -> Health:
 
 
 # --- rows that both languages tell alike ------------------------------------------------------------------------------
-
-_DEAL_FIELDS = frozenset(
-    "ticket order position_id time time_msc type entry reason volume price commission swap fee profit symbol comment magic"
-    " external_id".split()
-)
-ENTRIES = frozenset(int(entry) for entry in Entry)
-
-
-def deal_of(row: Row, time_msc: int) -> Deal:
-    """A deal in the terminal's field names. Unknown types are kept (they become ``other``), an unknown entry is refused."""
-    entry = whole(row, "entry", most=SMALL_MAX)
-    if entry not in ENTRIES:
-        raise ContractError("entry")
-    return Deal(
-        deal_ticket=whole(row, "ticket", least=1),
-        order_id=whole(row, "order"),
-        position_id=whole(row, "position_id"),
-        time_msc=time_msc,
-        deal_type=whole(row, "type", most=SMALL_MAX),
-        entry=entry,
-        reason=whole_or_none(row, "reason", most=SMALL_MAX),
-        symbol=text(row, "symbol", least=0),
-        volume=not_negative(row, "volume"),
-        price=amount(row, "price"),
-        profit=amount(row, "profit"),
-        commission=amount(row, "commission"),
-        swap=amount(row, "swap"),
-        fee=amount(row, "fee"),
-        magic=magic_of(row),
-        comment=remark(row, "comment"),
-        external_id=remark(row, "external_id"),
-        extra=extra(row, _DEAL_FIELDS),
-    )
 
 
 def magic_of(row: Row) -> int | None:

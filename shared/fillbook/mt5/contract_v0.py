@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from fillbook.mt5 import contract, faults, server_time
 from fillbook.mt5.contract import COUNT_MAX, Asked, distinct, health_of, incomplete
+from fillbook.mt5.deal_rows import deal_of
 from fillbook.mt5.faults import CallFailed, ContractError
 from fillbook.mt5.model import Deal, DealPage, Head, Health, Info, OpenPosition, PairedTrade
 from fillbook.mt5.reading import (
@@ -153,7 +154,7 @@ def read_history(body: bytes, asked: Asked, *, limit: int, offset: int, total_be
     deals: tuple[Deal, ...] = ()
     paired: tuple[PairedTrade, ...] = ()
     if name == "deals":
-        told = each(rows, name, lambda row: contract.deal_of(row, _moment(row, ("time",), "time_msc", asked)))
+        told = each(rows, name, lambda row: deal_of(row, _moment(row, ("time",), "time_msc", asked)))
         deals = distinct(told, name, lambda deal: deal.deal_ticket)
     else:
         pairs = each(rows, name, lambda row: _pair(row, asked))

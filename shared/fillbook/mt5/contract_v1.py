@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from fillbook.mt5 import contract, faults
 from fillbook.mt5.contract import COUNT_MAX, distinct, health_of, incomplete
+from fillbook.mt5.deal_rows import deal_of
 from fillbook.mt5.faults import CallFailed, ContractError, Fault
 from fillbook.mt5.model import DealPage, Head, Health, Info, OpenPosition, Snapshot, StepFailure, SymbolFacts
 from fillbook.mt5.reading import (
@@ -72,7 +73,7 @@ def read_deals(body: bytes, *, is_first: bool) -> DealPage:
     total = whole(root, "total", most=COUNT_MAX)
     cursor = text_or_none(root, "next_cursor")
     rows = objects(root, "deals")
-    told = each(rows, "deals", lambda row: contract.deal_of(row, whole(row, "time_msc", most=MSC_MAX)))
+    told = each(rows, "deals", lambda row: deal_of(row, whole(row, "time_msc", most=MSC_MAX)))
     deals = distinct(told, "deals", lambda deal: deal.deal_ticket)
     if cursor is not None and not deals:
         raise incomplete("deals")

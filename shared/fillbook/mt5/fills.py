@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
+from operator import attrgetter
 from typing import Any, Final
 
 from fillbook.ledger.ids import fill_id
@@ -26,7 +27,7 @@ from fillbook.mt5.episodes import Episode, Leg, ToUtc
 from fillbook.mt5.model import PairedTrade, SymbolFacts
 from fillbook.mt5.symbols import normalized
 from fillbook.mt5.windows import day_of
-from fillbook.mt5.words import TradeSide
+from fillbook.mt5.words import Entry, TradeSide
 from fillbook.values import frozen
 
 SOURCE: Final = "mt5"
@@ -58,6 +59,7 @@ _ECONOMIC: Final = (
     "venue_order",
     "session_date",
 )
+_ECONOMY: Final = attrgetter(*_ECONOMIC)
 
 
 @frozen
@@ -106,9 +108,23 @@ def wanted_of_pair(terms: Terms, pair: PairedTrade, to_utc: ToUtc, first_read_at
     return Wanted((opened, closed))
 
 
-def fill_ids(terms: Terms, tickets: Iterable[int]) -> tuple[str, ...]:
-    """The ids under which the ledger may hold fills of these deals, whatever they once were."""
-    return tuple(fill_id(SOURCE, terms.account_key, source_id(ticket, part)) for ticket in tickets for part in (1, 2))
+def fill_ids(terms: Terms, tickets: Iterable[int], parts: Sequence[int] = (1, 2)) -> tuple[str, ...]:
+    """The ids under which the ledger may hold fills of these tickets, whatever they once were."""
+    key = terms.account_key
+    return tuple(fill_id(SOURCE, key, source_id(ticket, part)) for ticket in tickets for part in parts)
+
+
+def ids_of(terms: Terms, deals: Iterable[Stored]) -> tuple[str, ...]:
+    """The ids under which the ledger may hold fills of deals: a second one only where a deal has or may have had two parts.
+
+    Those are reversals, deals that were something else before, and tickets that a paired trade may have had for its key.
+    """
+    ids: list[str] = []
+    for one in deals:
+        deal = one.deal
+        has_two = deal.entry == Entry.INOUT or one.revision > 1 or deal.deal_ticket == deal.position_id
+        ids += fill_ids(terms, (deal.deal_ticket,), (1, 2) if has_two else (1,))
+    return tuple(ids)
 
 
 def source_id(ticket: int, part: int) -> str:
@@ -135,7 +151,8 @@ def _told(fill: Fill, known: Fill | None) -> Fill | None:
     """The fill with the revision and cause under which the ledger takes it; None when it holds the same."""
     if known is None:
         return fill
-    changed = {name for name in _ECONOMIC if getattr(fill, name) != getattr(known, name)}
+    now, before = _ECONOMY(fill), _ECONOMY(known)
+    changed = set() if now == before else {name for name, new, old in zip(_ECONOMIC, now, before, strict=True) if new != old}
     if known.is_bust:
         return replace(fill, source_revision=max(fill.source_revision, known.source_revision + 1), cause="revision")
     if not changed and fill.meta.get("episode") == known.meta.get("episode"):

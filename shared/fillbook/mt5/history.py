@@ -19,6 +19,7 @@ from typing import Any, Final
 from fillbook.money import plain
 from fillbook.mt5.cash import CashCheck
 from fillbook.mt5.model import AccountState, Deal, DealPage, Head, Info, OpenPosition, PairedTrade, Window
+from fillbook.mt5.revisions import content_text
 from fillbook.mt5.windows import AHEAD_MSC, is_older
 from fillbook.mt5.words import CashResult, CashState
 from fillbook.values import frozen
@@ -213,7 +214,14 @@ def state_digest(
 
 
 def _line(row: Info | OpenPosition | Deal | PairedTrade) -> str:
+    if type(row) is Deal:  # by the hundred in every answer
+        told = content_text(row)
+        return f"{told}{_json(_plain(row.extra))}" if row.extra else told
     values = [type(row).__name__, *(_plain(getattr(row, each.name)) for each in fields(row))]
+    return _json(values)
+
+
+def _json(values: Any) -> str:
     return json.dumps(values, separators=(",", ":"), sort_keys=True)
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal, DecimalException
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 from fillbook.mt5.faults import ContractError
@@ -22,8 +23,11 @@ T = TypeVar("T")
 Row = Mapping[str, Any]
 
 TEXT_MAX: Final = 1_024
+NUMBERS_KEPT: Final = 4_096
+"""Amounts whose text was read before are not made again: of a broker's lots, costs and prices few are new."""
 NUMBER_TEXT_MAX: Final = 64
 SMALL_MAX: Final = 2**15 - 1
+MAGIC_LEAST: Final = -(2**63)
 MSC_MAX: Final = 4_102_444_800_000
 """Milliseconds of the year 2100: seconds taken for milliseconds, or the other way round, lie beyond it or before 1970."""
 
@@ -33,6 +37,7 @@ _INSTANT: Final = re.compile(r"(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2}(?::\d{2}(?:\.
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _ROUNDED: Final = Context(prec=DIGITS_MAX, rounding=ROUND_HALF_EVEN, Emin=-20, Emax=20)
 _ZERO: Final = Decimal(0)
+_NESTED: Final = frozenset({dict, list})
 
 
 # --- the document -----------------------------------------------------------------------------------------------------
@@ -43,7 +48,7 @@ def parse(body: bytes) -> dict[str, Any]:
     if len(body) > ANSWER_BYTES_MAX:
         raise ContractError("body too large")
     try:
-        root = json.loads(body.decode("utf-8"), parse_float=_rounded, parse_constant=_refuse, object_pairs_hook=_object)
+        root = _DECODER.decode(body.decode("utf-8"))
     except (ValueError, RecursionError):
         raise ContractError("body is not JSON") from None
     if not isinstance(root, dict):
@@ -71,11 +76,21 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
+_known_float = lru_cache(NUMBERS_KEPT)(_rounded)
+
+
+def _float(text: str) -> Decimal:
+    return _known_float(text) if len(text) <= NUMBER_TEXT_MAX else _rounded(text)
+
+
+_DECODER: Final = json.JSONDecoder(parse_float=_float, parse_constant=_refuse, object_pairs_hook=_object)
+
+
 def _check_depth(root: dict[str, Any]) -> None:
     level: list[Any] = [root]
     for _ in range(DEPTH_MAX):
-        inner = [each for one in level for each in (one.values() if type(one) is dict else one)]
-        level = [each for each in inner if type(each) is dict or type(each) is list]
+        rows = [one.values() if type(one) is dict else one for one in level]
+        level = [each for row in rows if not _NESTED.isdisjoint(map(type, row)) for each in row if type(each) in _NESTED]
         if not level:
             return
     raise ContractError("body too deep")
@@ -86,16 +101,29 @@ def _check_depth(root: dict[str, Any]) -> None:
 
 def amount(row: Row, name: str) -> Decimal:
     """Money, a price, a volume: a number or the text of one; beyond 15 digits rounded half to even."""
-    value: Any = row.get(name)
+    try:
+        return amount_of(row.get(name))
+    except ValueError:
+        raise ContractError(name) from None
+
+
+def amount_of(value: Any) -> Decimal:
+    """The amount that a value of a document is; raises ``ValueError``."""
     kind = type(value)
     if kind is Decimal:
-        return Decimal(value)  # rounded when the document was read
-    if kind is int or (kind is str and len(value) <= NUMBER_TEXT_MAX and _NUMBER.fullmatch(value)):
-        try:
-            return _rounded(value)
-        except ValueError:
-            raise ContractError(name) from None
-    raise ContractError(name)
+        return value  # type: ignore[no-any-return]  # rounded when the document was read
+    if kind is str and len(value) <= NUMBER_TEXT_MAX:
+        return _told(value)
+    if kind is int:
+        return _rounded(value)
+    raise ValueError("no number")
+
+
+@lru_cache(NUMBERS_KEPT)
+def _told(text: str) -> Decimal:
+    if _NUMBER.fullmatch(text) is None:
+        raise ValueError("no number")
+    return _rounded(text)
 
 
 def amount_or_none(row: Row, name: str) -> Decimal | None:

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 from uuid import UUID, uuid4
 
 from fillbook.ledger import service as ledger
+from fillbook.ledger.rebuild import uncollected
 from fillbook.mt5 import booking, closing, store
 from fillbook.mt5.cash import cash_operation
 from fillbook.mt5.clocks import ServerClock
@@ -109,11 +110,12 @@ class _Rebuild:
         partitions: set[int] = set()
         batches: list[tuple[Sequence[int], Sequence[int]]] = [(batch, ()) for batch in _cut(positions)]
         batches += [((), batch) for batch in _cut(tickets)]
-        for ids, cash_tickets in batches:
-            applied, told = ledger.run(self._db, partial(self._batch, positions=ids, tickets=cash_tickets))
-            trades += applied.trades_changed
-            cash += applied.cash_changed
-            partitions.update(told)
+        with uncollected():
+            for ids, cash_tickets in batches:
+                applied, told = ledger.run(self._db, partial(self._batch, positions=ids, tickets=cash_tickets))
+                trades += applied.trades_changed
+                cash += applied.cash_changed
+                partitions.update(told)
         return Rebuilt(
             account_id=self._claimed.account_id, trades_changed=trades, cash_changed=cash, partitions=tuple(sorted(partitions))
         )

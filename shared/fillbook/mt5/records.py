@@ -115,12 +115,14 @@ class CashAsked:
 class Wanted:
     """What an answer about an account touches.
 
-    ``tickets``: every deal ticket in it · ``position_ids``: every position of its deals and its snapshot · ``symbols``: names
-    beside those of stored deals and trades · ``windows``: spans that were read completely, in which stored deals that are not
-    among ``tickets`` are missing · ``spans``: repeated hours of the server clock, of which every ticket is needed.
+    ``tickets``: deal tickets in it · ``told``: further ones, with position and hash of content (``revisions.content_hash``): only
+    what is stored otherwise is read of them · ``position_ids``: positions of the deals among ``tickets`` and of its snapshot ·
+    ``symbols``: names beside those of stored deals and trades · ``windows``: spans that were read completely, in which stored
+    deals that were not told are missing · ``spans``: repeated hours of the server clock, of which every ticket is needed.
     """
 
     tickets: Sequence[int] = ()
+    told: Mapping[int, tuple[int, bytes]] = field(default_factory=dict)
     position_ids: Sequence[int] = ()
     symbols: Sequence[str] = ()
     windows: Sequence[Window] = ()
@@ -178,7 +180,8 @@ class Loaded:
     """What stands around an answer, read under the account's fence.
 
     ``account``, ``state`` and ``rule`` are newer than those of the claim: what is written is computed from these.
-    ``deals``: every revision. ``missing``: tickets inside the windows asked that count and were not among the tickets.
+    ``deals``: every revision. ``same``: tickets told whose newest revision says just that and counts; they are not among
+    ``deals``, unless their position was asked for. ``missing``: tickets inside the windows asked that count and were not told.
     ``clocks``: ticket to server clock, inside the spans asked.
     """
 
@@ -187,6 +190,7 @@ class Loaded:
     rule: ServerRule
     is_rule_measured: bool
     symbols: Mapping[str, SymbolFacts]
+    same: frozenset[int]
     deals: tuple[DealVersion, ...]
     trades: tuple[Trade, ...]
     missing: tuple[int, ...]

@@ -71,10 +71,11 @@ class Closing:
         """
         heard, claimed = self._heard, self._heard.claimed
         also = self._late_positions()
-        wanted = closing.wanted(heard, also)
+        told = closing.told(heard)
+        wanted = closing.wanted(heard, also, told=told)
         loaded = store.load_account(self._tx, claimed.account_id, claimed.lease_token, wanted)
         also |= self._valued_positions(loaded)
-        again = closing.wanted(heard, also, (one.deal.time_msc for one in loaded.deals))
+        again = closing.wanted(heard, also, (one.deal.time_msc for one in loaded.deals), told)
         if again != wanted:
             loaded = store.load_account(self._tx, claimed.account_id, claimed.lease_token, again)
         return loaded, frozenset(also)

@@ -119,7 +119,7 @@ def _claims(answer: dict[str, Any]) -> Claims:
 
 def load_account(tx: Tx, account_id: str, lease_token: int, wanted: Wanted) -> Loaded:
     """Take the account's fence until the end of the transaction and read what an answer touches; raises ``StaleLease``."""
-    (answer,) = tx.call(Call("mt5.load_account", _asked(account_id, lease_token, wanted)))
+    (answer,) = tx.call(Call("mt5.load_account", asked_document(account_id, lease_token, wanted)))
     if answer is None:
         raise StaleLease(account_id)
     held = columns.claimed_of(answer)
@@ -129,6 +129,7 @@ def load_account(tx: Tx, account_id: str, lease_token: int, wanted: Wanted) -> L
         rule=held.rule,
         is_rule_measured=held.is_rule_measured,
         symbols={row["symbol"]: columns.symbol_of(row) for row in answer["symbols"]},
+        same=frozenset(answer["same"]),
         deals=tuple(columns.version_of(row) for row in answer["deals"]),
         trades=tuple(columns.trade_of(row) for row in answer["trades"]),
         missing=tuple(answer["missing"]),
@@ -140,12 +141,16 @@ def load_account(tx: Tx, account_id: str, lease_token: int, wanted: Wanted) -> L
     )
 
 
-def _asked(account_id: str, lease_token: int, wanted: Wanted) -> dict[str, Any]:
+def asked_document(account_id: str, lease_token: int, wanted: Wanted) -> dict[str, Any]:
+    """The document of a read."""
     cash = wanted.cash
     return {
         "account_id": account_id,
         "lease_token": lease_token,
         "tickets": _distinct(wanted.tickets),
+        "told_tickets": list(wanted.told),
+        "told_positions": [position_id for position_id, _ in wanted.told.values()],
+        "told_hashes": [told.hex() for _, told in wanted.told.values()],
         "position_ids": [one for one in _distinct(wanted.position_ids) if one],
         "symbols": _distinct(wanted.symbols),
         "windows": [{"from_msc": one.from_msc, "to_msc": one.to_msc} for one in wanted.windows],

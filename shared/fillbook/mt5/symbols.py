@@ -7,11 +7,13 @@ before it (``#AAPL``). Cutting them off can merge instruments that differ (``BRK
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 _PARTS: Final = re.compile(r"[#.!]?(?:([A-Z0-9&]{3,})[a-z]{1,4}|([A-Za-z0-9&]{2,}))(?:[._#!+-].*)?", re.ASCII)
 
 
+@lru_cache(1_024)
 def normalized(symbol: str) -> str:
     """The symbol in capitals without mark and suffix; as it is where it has another form."""
     found = _PARTS.fullmatch(symbol)

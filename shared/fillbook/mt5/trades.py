@@ -185,13 +185,20 @@ class _Row:
         values["volume"] = self.life.volume + more
         values["open_volume"] = open_volume
         values["last_deal_msc"] = self.last_msc
+        if self.before is not None:
+            values["ledger_state"] = self.before.ledger_state
         if self._speaks():
             self._compare(open_volume)
         if open_volume:
             values |= self._open()
         else:
             values |= closed(self.life, self.before)
-        return Trade(account_id=self.account_id, id=trade_id(self.account_id, self.life.position_id, self.life.number), **values)
+        known = None if self.before is None else self.before.id
+        return Trade(
+            account_id=self.account_id,
+            id=known or trade_id(self.account_id, self.life.position_id, self.life.number),
+            **values,
+        )
 
     def _speaks(self) -> bool:
         """Whether the snapshot is later than everything known of the row."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 from fillbook.mt5.deals import standing
 from fillbook.mt5.model import Deal, DealVersion, Window
-from fillbook.mt5.revisions import Missed, content_hash, is_gone, merge, missed, withdraw
+from fillbook.mt5.revisions import Missed, content_hash, content_text, is_gone, merge, missed, withdraw
 from tests.support.mt5_deals import NOW, at, cash, deal, stored
 
 ONE = deal(1, 5, "buy", "in", 1, "1.10", comment="mine", magic=7)
@@ -30,6 +31,15 @@ def test_the_same_content_however_it_is_written_is_nothing_new():
     assert merge(known(ONE), [spelled, ONE], NOW).versions == ()
     assert content_hash(spelled) == content_hash(ONE)
     assert content_hash(replace(ONE, price=Decimal("1.1001"))) != content_hash(ONE)
+
+
+def test_content_is_a_list_of_texts_whatever_stands_in_them():
+    texts = {"symbol": 'EUR"\\\u00e9\u2028\U0001f600', "comment": "", "reason": None}
+    odd = replace(ONE, volume=Decimal("1E+2"), price=Decimal("1.10E-7"), **texts)
+    whole = ["1", str(odd.order_id), "5", str(odd.time_msc), "0", "0", None]
+    said = [*whole, odd.symbol, "100", "0.00000011", *("0" * 4), "7", "", None]
+    assert json.loads(content_text(odd)) == said
+    assert content_text(odd) == json.dumps(said, separators=(",", ":"))
 
 
 def test_other_content_is_the_next_revision_and_touches_both_positions():
