@@ -21,6 +21,8 @@ from infra.local.desk import HOST
 from infra.local.readiness import wait_until_ready
 from tests.e2e.conftest import NewDesk, desks
 from tests.support.mt5_fleet import SHARD, START, SUBSCRIPTION, SYNC, FleetDesk, post
+from tests.support.mt5_lives import Lives
+from tests.support.mt5_stories import IN_BOTH, STORIES
 from tests.support.numbers import IS_FULL, full_only, small_or_full, tell
 from tests.support.topics import envelope
 
@@ -47,7 +49,7 @@ def desk_of(tmp_path_factory: pytest.TempPathFactory, bundles: Path) -> Iterator
     with desks(tmp_path_factory.mktemp("fleet"), bundles) as start:
 
         def desk(settings: Mapping[str, str] | None = None) -> FleetDesk:
-            key = tuple(sorted((settings or {}).items()))
+            key = tuple(sorted((settings or {}).items())) if IS_FULL else ()
             if key not in made:
                 made[key] = _started(start, f"desk{len(made)}", dict(key))
             one = made[key]
@@ -63,7 +65,7 @@ def _started(start: NewDesk, name: str, settings: dict[str, str]) -> FleetDesk:
         functions=[SYNC, SHARD],
         desk_start=START,
         overrides={} if IS_FULL else SMALL,
-        function_overrides={SYNC: settings},
+        function_overrides={SYNC: settings, SHARD: settings},
     )
     cloud.control.pause_jobs()
     return FleetDesk(cloud)
@@ -139,6 +141,21 @@ def test_scenario_28_a_budget_of_a_minute_stops_early_and_a_continuation_finishe
     assert desk.untrue() == []
 
 
+def test_scenarios_of_single_accounts_hold_through_the_functions_in_both_languages(desk_of: Desks) -> None:
+    desk = desk_of(SMALL)
+    lives = Lives(desk, STORIES, IN_BOTH)
+    ticks = 0
+    while lives.go_on():
+        ticks += 1
+        desk.cloud.clock.step(300)
+        answer = desk.tick()
+        assert answer.status == 200, answer
+        assert answer.document["mode"] == "inline"
+        lives.look()
+    tell(f"{lives.told} stories in {ticks} ticks")
+    assert desk.differences() == 0
+
+
 LIES = (
     ("wrong_login", {"endpoint": "snapshot", "login": 99}, ("failed", "identity_mismatch")),
     ("wrong_login", {"endpoint": "deals", "named_server": "Elsewhere-Live"}, ("failed", "identity_mismatch")),
@@ -205,9 +222,7 @@ def test_shards_that_come_many_times_at_once_are_worked_once(desk_of: Desks) -> 
     ]
     assert len(messages) == answer.document["shards"] > 1
     function = desk.cloud.manifest.functions[SHARD]
-    token = desk.cloud.control.token(
-        plan.email(desk.cloud.manifest, desk.cloud.manifest.push_identity), plan.audience(function)
-    )
+    token = desk.cloud.control.token(plan.email(desk.cloud.manifest, desk.cloud.manifest.push_identity), plan.audience(function))
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     deliveries = [(url, message) for message in messages for url in workers]
     statuses: Counter[int] = Counter()

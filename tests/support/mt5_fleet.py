@@ -8,11 +8,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from fillbook.mt5 import deskstore, ids
+from fillbook.mt5 import deskstore
 from fillbook.mt5.worker import OPERATOR, SCHEDULED_HEADER, SCHEDULER
 from fillbook.runtime.errors import Unavailable
 from fillbook.runtime.sql import statement
@@ -64,28 +64,39 @@ class FleetDesk:
     def begin(self, count: int, *, seed: int, **grown: Any) -> list[str]:
         """So many accounts at the broker, all before forgotten, linked for a new tenant and alone active; their ids there."""
         self._fleets += 1
-        tenant_id = f"fleet{self._fleets}"
+        self.accounts = {}
         self.broker("reset")
-        self.broker("fleet", count=count, seed=seed, **grown)
-        told = self.broker("accounts", "GET")
-        url = self.cloud.place.mt5_url
-
-        def link(tx: Any) -> None:
-            tx.execute(statement("update mt5.trading_accounts set is_active = false"))
-            for one in told:
-                wanted = deskstore.Link(
-                    tenant_id=tenant_id,
-                    server=one["server"],
-                    login=one["login"],
-                    broker_name="Fleet",
-                    base_url=url,
-                    service_account_id=one["id"],
-                )
-                deskstore.link_account(tx, wanted, self.cloud.clock.now())
-
-        self.cloud.database.run(link, retry_constraints=deskstore.RETRY_CONSTRAINTS)
-        self.accounts = {one["id"]: str(ids.account_id(tenant_id, one["server"], one["login"])) for one in told}
+        patiently(self._deactivate_all)
+        if count:
+            self.broker("fleet", count=count, seed=seed, **grown)
+        for one in self.broker("accounts", "GET"):
+            self.link(one, url=self.cloud.place.mt5_url)
         return list(self.accounts)
+
+    def _deactivate_all(self) -> None:
+        with self.cloud.database.transaction() as tx:
+            tx.execute(statement("update mt5.trading_accounts set is_active = false"))
+
+    def link(self, told: Mapping[str, Any], *, url: str, instance: str = "default", since: timedelta | None = None) -> None:
+        """Link an account that the broker has."""
+        tenant_id, now = f"fleet{self._fleets}", self.cloud.clock.now()
+        wanted = deskstore.Link(
+            tenant_id=tenant_id,
+            server=told["server"],
+            login=told["login"],
+            broker_name="Fleet",
+            instance_key=instance,
+            base_url=url,
+            service_account_id=told["id"],
+            backfill_target=None if since is None else (now - since).date(),
+        )
+        with self.cloud.database.transaction() as tx:
+            self.accounts[told["id"]] = deskstore.link_account(tx, wanted, now).account_id
+
+    def confirm_clock(self, server: str, *, zone_name: str, shift_minutes: int) -> None:
+        """What an operator says of a server's clock."""
+        with self.cloud.database.transaction() as tx:
+            deskstore.confirm_clock(tx, server, zone_name=zone_name, shift_minutes=shift_minutes)
 
     # --- the functions ---
 
