@@ -1,10 +1,11 @@
-"""The adapter against the fake service over HTTP: every documented shape is one truth, every fault is its code, in both languages."""
+"""The adapter against the fake service over HTTP, in both languages: each documented shape is one truth, each fault its code."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from decimal import Decimal
 from itertools import product
 from typing import Any
 
@@ -146,8 +147,8 @@ def test_paired_trades_are_the_closed_trades_of_the_same_account(fake: Mt5Fake, 
     (one,) = page.paired
     (told,) = [trade for trade in fake.truth("paired")["trades"] if trade["status"] == "closed"]
     assert (one.ticket, one.side.value) == (told["position_id"], told["side"])
-    for name, theirs in (("volume", "volume"), ("open_price", "open_price"), ("close_price", "close_price"), ("profit", "profit")):
-        assert getattr(one, name) == type(one.volume)(told[theirs]), name
+    for name in ("volume", "open_price", "close_price", "profit"):
+        assert getattr(one, name) == Decimal(told[name]), name
 
 
 @pytest.mark.parametrize("errors", CHOICES["errors"])
@@ -192,7 +193,7 @@ FAULTS: list[tuple[str, Mapping[str, Any], Expected, Expected]] = [
     ("wrong_login", {}, everywhere(Code.IDENTITY_MISMATCH), everywhere(Code.IDENTITY_MISMATCH)),
     ("wrong_login", {"named_server": "Other"}, everywhere(Code.IDENTITY_MISMATCH), everywhere(Code.IDENTITY_MISMATCH)),
     ("page_fails", {"n": 2}, ("ok", "2", "service_unavailable"), ("ok", "2", "service_unavailable")),
-    ("page_drift", {"how": "total"}, ("ok", "2", "7"), ("ok", "2", "page_drift")),  # v1: the reader of pages sees the totals differ
+    ("page_drift", {"how": "total"}, ("ok", "2", "7"), ("ok", "2", "page_drift")),  # v1: whoever reads pages sees totals differ
     ("page_drift", {"how": "order"}, FINE, FINE),
     ("duplicate_rows", {}, FINE, ("ok", "2", "page_drift")),
     ("duplicate_rows", {"counted": False}, FINE, ("ok", "2", "page_drift")),
@@ -235,7 +236,7 @@ AGAIN = {Code.TIMEOUT, Code.CONNECTION, Code.SERVICE_UNAVAILABLE, Code.BROKER_UN
 
 @both
 @pytest.mark.parametrize(
-    ("knob", "options", "in_v1", "in_v0"), FAULTS, ids=[f"{knob} {' '.join(map(str, given.values()))}" for knob, given, *_ in FAULTS]
+    ("knob", "options", "in_v1", "in_v0"), FAULTS, ids=[" ".join([knob, *map(str, given.values())]) for knob, given, *_ in FAULTS]
 )
 def test_every_fault_of_the_service_is_told_by_its_code(
     fake: Mt5Fake, kind: ContractKind, knob: str, options: Mapping[str, Any], in_v1: Expected, in_v0: Expected

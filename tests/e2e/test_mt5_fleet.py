@@ -1,4 +1,4 @@
-"""Room mt5 at its numbers, in real processes: a large fleet, accounts that hang or lie, a short budget, messages that come at once.
+"""Room mt5 in real processes: a large fleet, accounts that hang or lie, a short budget, messages that come at once.
 
 With FILLBOOK_FULL=1 the numbers are those of the specification; by default they are small and all tests share one desk.
 """
@@ -249,7 +249,7 @@ def envelope_of(message: bytes) -> bytes:
 
 
 def _more_workers(desk: FleetDesk) -> list[str]:
-    """Further instances of ``account_sync_shard`` beside the desk's own, as the platform would start them; all their addresses."""
+    """Start further instances of ``account_sync_shard`` beside the desk's own, as the platform would; all their addresses."""
     own = desk.cloud.keeper.get(SHARD).program
     urls, waiting = [desk.cloud.url(SHARD)], {}
     for number in range(1, WORKERS):

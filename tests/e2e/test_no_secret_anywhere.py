@@ -190,8 +190,8 @@ def disturb_the_fleet(desk: LocalCloud, heard: Heard) -> None:
         assert Heard().call(f"{desk.place.mt5_url}/_fake/faults", knob) == 200  # what the fake echoes is the test's own word
         desk.clock.step(600)
         assert called_by_the_scheduler(desk, heard, job) == 200
-    for body in (MT5_KEY, json.dumps({"account_id": MT5_KEY})):
-        heard.call(f"{desk.url('account_sync')}/mt5/sync?key={MT5_KEY}", body.encode(), Authorization=f"Bearer {MT5_KEY}")
+    for wrong in (MT5_KEY, json.dumps({"account_id": MT5_KEY})):
+        heard.call(f"{desk.url('account_sync')}/mt5/sync?key={MT5_KEY}", wrong.encode(), Authorization=f"Bearer {MT5_KEY}")
     desk.kill("account_sync")
     desk.wait_until_up("account_sync")
     told = "select count(*) as n from mt5.sync_logs where error_message is not null"

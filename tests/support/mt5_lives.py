@@ -1,7 +1,7 @@
 """Accounts that live a story each on one desk, side by side: a handful of runs of the real functions tells all of them.
 
-A story is a generator: it does something at the account's broker and yields for a run, again and again; after each run it looks at
-what is stored. Faults are limited to the account and by count, so no story disturbs another.
+A story is a generator: it does something at the account's broker and yields for a run, again and again; after each run it looks
+at what is stored. Faults are limited to the account and by count, so no story disturbs another.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ _LOGS = """select account_id::text as account_id, status::text as status, error_
 _TRADES = """select account_id::text as account_id, id, position_id, episode, ticket, status::text as status, type::text as type,
                     open_volume, open_price, close_price, open_time, close_time, realized_profit, net_pnl
                from mt5.trades order by position_id, episode"""
-_EVENTS = "select event_type, split_part(aggregate_key, '/', 2) as account_id from outbox.events where aggregate_key like 'mt5/%' order by id"
+_EVENTS = """select event_type, split_part(aggregate_key, '/', 2) as account_id
+               from outbox.events where aggregate_key like 'mt5/%' order by id"""
 
 
 class Lives:

@@ -1,4 +1,4 @@
-"""How large a test is: small by default, at the specification's numbers with ``FILLBOOK_FULL=1``; and chance by a seed that is told."""
+"""How large a test is: small by default, as specified with ``FILLBOOK_FULL=1``; and chance by a seed that is told."""
 
 from __future__ import annotations
 

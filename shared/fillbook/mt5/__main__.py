@@ -309,8 +309,9 @@ def _show_troubles(room: Room, troubles: Sequence[Mapping[str, Any]]) -> None:
     if not troubles:
         return
     with room.db.transaction(read_only=True) as tx:
-        names = {row["account_id"]: row for row in tx.query(QUERIES["names_of"], account_ids=[one["account_id"] for one in troubles])}
+        found = tx.query(QUERIES["names_of"], account_ids=[one["account_id"] for one in troubles])
         breakers = tx.query(QUERIES["breakers_not_closed"])
+    names = {row["account_id"]: row for row in found}
     _show([names.get(one["account_id"], {}) | one for one in troubles], _RESULTS)
     if any(one.get("error_code") == Code.BREAKER_OPEN for one in troubles):
         for row in breakers:
