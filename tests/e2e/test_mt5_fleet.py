@@ -135,6 +135,10 @@ def test_scenario_28_a_budget_of_a_minute_stops_early_and_a_continuation_finishe
     )
     assert (run["state"], run["success_count"], run["total_accounts"]) == ("finished", count, count)
     assert sorted(one["account_id"] for one in desk.logs(document["executionId"])) == sorted(desk.accounts.values())
+    worked = [json.loads(line) for line in desk.cloud.logs(SHARD).splitlines() if '"shard_worked"' in line]
+    durations = [line["duration_ms"] for line in worked if line["execution_id"] == document["executionId"]]
+    assert len(durations) >= run["shards_total"]
+    assert max(durations) <= 61_000
     summary = desk.broker("calls", "GET")
     assert {name: summary["accounts"][name]["snapshot"] for name in names} == dict.fromkeys(names, 1)
     assert summary["in_flight_max"] <= 10
