@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from fillbook.runtime.sql import statement
-from infra.local import plan
-from infra.local.desk import FLEX, LocalCloud
+from infra.local import mt5_desk, plan
+from infra.local.desk import FLEX, MT5_SPEAKERS, LocalCloud
 from infra.local.home import write_private
 from infra.manifest import Schedule
 from tests.e2e.conftest import WAIT_SECONDS, NewDesk, inbox
@@ -31,6 +31,7 @@ pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 
 INGEST, INGEST_NEXT, DESK_KEY = "canary-ingest-b2V4", "canary-of-tomorrow-eT7z", "canary-desk-key-Qm9v"
 FLEX_TOKEN = "canary-flex-token-Zk4w"
+MT5_KEY, MT5_OTHER_KEY, MT5_WORDS = "canary-mt5-key-Rt5y", "canary-other-mt5-key-Pa2k", "canary-words-of-a-service"
 FLEX_TROUBLES: tuple[tuple[str, dict[str, object]], ...] = (
     ("html", {"step": "send"}),
     ("foreign_url", {"step": "send", "url": "https://statements.example/x"}),
@@ -39,6 +40,12 @@ FLEX_TROUBLES: tuple[tuple[str, dict[str, object]], ...] = (
     ("reset", {"step": "any"}),
 )
 GATEWAY_TROUBLES: tuple[dict[str, object], ...] = ({"has_end": False}, {"drop_after": 1, "has_end": True}, {"is_silent": True})
+MT5_SAID = {"detail": f"{MT5_WORDS}: {MT5_KEY} is no key, {MT5_OTHER_KEY} neither"}
+MT5_TROUBLES: tuple[dict[str, object], ...] = (
+    {"code": 200, "body": f"<p>{MT5_WORDS} {MT5_KEY}</p>"},
+    {"code": 503, "body": MT5_SAID},
+    {"code": 401, "body": MT5_SAID},
+)
 FAULTS = ("server_error.500", "server_error.502", "network.reset_after_accept", "body.invalid_json", "rate_limit.normal")
 # may hold secrets, readable by their owner only; the fake's own file is Discord's side of them
 PRIVATE = {"run.json", "secrets.json"}
@@ -64,7 +71,7 @@ class Heard:
         named = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(url, data, named)
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 status, told, shown = answer.status, answer.read(), answer.headers
         except urllib.error.HTTPError as error:
             status, told, shown = error.code, error.read(), error.headers
@@ -77,8 +84,10 @@ class Heard:
 @pytest.fixture
 def desk(new_desk: NewDesk, tmp_path: Path) -> LocalCloud:
     (tmp_path / "desk").mkdir()
-    write_private(tmp_path / "desk" / "secrets.json", {"ingest_token": INGEST, "desk_key": DESK_KEY, "flex_token": FLEX_TOKEN})
+    known = {"ingest_token": INGEST, "desk_key": DESK_KEY, "flex_token": FLEX_TOKEN, "mt5_key": MT5_KEY}
+    write_private(tmp_path / "desk" / "secrets.json", known)
     tokens = {"signal_ingest": {"INGEST_TOKENS": f"{INGEST},{INGEST_NEXT}"}} | broker_days.DEADLINE
+    tokens |= {name: {"MT5_SERVICE_API_KEYS": json.dumps({"elsewhere": MT5_OTHER_KEY})} for name in MT5_SPEAKERS}
     cloud = new_desk(functions=None, function_overrides=tokens, process_environment={"PYTHONDEVMODE": "1"})
     cloud.clock.set(CLOSE)
     return cloud
@@ -87,6 +96,7 @@ def desk(new_desk: NewDesk, tmp_path: Path) -> LocalCloud:
 def canaries(desk: LocalCloud) -> dict[str, str]:
     """Every secret of the desk by name, as it would be found: whole, or as the part that opens something."""
     found = {"ingest token": INGEST, "next ingest token": INGEST_NEXT, "desk key": DESK_KEY, "flex token": FLEX_TOKEN}
+    found |= {"mt5 key": MT5_KEY, "other mt5 key": MT5_OTHER_KEY, "words of the MT5 service": MT5_WORDS}
     found |= {f"webhook {name}": url.rpartition("/")[2] for name, url in desk.place.discord_webhooks.items()}
     found["read token"] = desk.place.discord_read_token
     assert all(len(value) >= 12 for value in found.values())
@@ -170,6 +180,25 @@ def disturb_the_broker(desk: LocalCloud, heard: Heard) -> None:
     assert broker_days.number(desk, told) >= 2, "nothing of the service's words was kept: nothing could have been leaked"
 
 
+def disturb_the_fleet(desk: LocalCloud, heard: Heard) -> None:
+    """The MT5 service repeats the key in whatever it says and refuses it; the function that asks is killed."""
+    now, environment = desk.clock.now(), desk.operator_environment
+    assert mt5_desk.link_fleet(environment, now=now, since=now.date()) == mt5_desk.sync_all(environment).synced
+    (job,) = [one for one in desk.manifest.schedules if one.name == "mt5-sync"]
+    for trouble in MT5_TROUBLES:
+        knob = json.dumps({"fault": "status", "endpoint": ["snapshot", "deals"], "count": 25, **trouble}).encode()
+        assert Heard().call(f"{desk.place.mt5_url}/_fake/faults", knob) == 200  # what the fake echoes is the test's own word
+        desk.clock.step(600)
+        status = called_by_the_scheduler(desk, heard, job)
+        assert status == 200, (trouble, status, desk.logs("account_sync")[-2000:])
+    for wrong in (MT5_KEY, json.dumps({"account_id": MT5_KEY})):
+        heard.call(f"{desk.url('account_sync')}/mt5/sync?key={MT5_KEY}", wrong.encode(), Authorization=f"Bearer {MT5_KEY}")
+    desk.kill("account_sync")
+    desk.wait_until_up("account_sync")
+    told = "select count(*) as n from mt5.sync_logs where error_message is not null"
+    assert broker_days.number(desk, told) >= 15, "nothing of the service's errors was kept: nothing could have been leaked"
+
+
 def settle(desk: LocalCloud) -> None:
     """Let the desk tell what there is to tell, its clock going on."""
     end = time.monotonic() + WAIT_SECONDS
@@ -200,6 +229,7 @@ def test_no_secret_stands_anywhere_but_in_the_two_private_files(desk: LocalCloud
     post_in_every_way(desk, heard)
     ask_in_every_way(desk, heard)
     disturb_the_broker(desk, heard)
+    disturb_the_fleet(desk, heard)
     disturb(desk, heard)
     settle(desk)
     assert inbox(desk), "nothing was told: nothing could have been leaked"

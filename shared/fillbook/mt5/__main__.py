@@ -34,7 +34,7 @@ from fillbook.mt5.calls import AccountSyncFunction, OperatorConfig
 from fillbook.mt5.grounds import QUERIES
 from fillbook.mt5.model import SymbolFacts
 from fillbook.mt5.symbols import normalized
-from fillbook.mt5.words import CashBucket
+from fillbook.mt5.words import CashBucket, Code
 from fillbook.runtime import logs
 from fillbook.runtime.clock import clock_for
 from fillbook.runtime.config import ConfigError
@@ -63,10 +63,13 @@ _HEALTH: Final = (
     ("account_id", "account"),
 )
 _RESULTS: Final = (
-    ("account_id", "account"),
+    ("server", "server"),
+    ("login_number", "login"),
+    ("account_name", "name"),
     ("status", "status"),
-    ("trades_synced", "trades"),
+    ("error_code", "code"),
     ("duration_ms", "ms"),
+    ("account_id", "account"),
     ("error_message", "error"),
 )
 
@@ -296,14 +299,30 @@ def _sync(room: Room, asked: argparse.Namespace) -> int:
         print(encode(dict(document)))
     else:
         print(_told(status, document))
-        _show([one for one in document.get("syncResults", ()) if one["status"] != "success"], _RESULTS)
-    return 0 if document.get("success") and not document.get("failureCount") else REFUSED
+        _show_troubles(room, [one for one in document.get("syncResults", ()) if one["status"] != "success"])
+    is_whole = document.get("successCount") == document.get("totalAccounts")  # nothing yet, where it was handed on
+    return 0 if document.get("success") and is_whole else REFUSED
+
+
+def _show_troubles(room: Room, troubles: Sequence[Mapping[str, Any]]) -> None:
+    """Accounts that were not synced, by the names people know, and the breakers that keep some from being tried."""
+    if not troubles:
+        return
+    with room.db.transaction(read_only=True) as tx:
+        found = tx.query(QUERIES["names_of"], account_ids=[one["account_id"] for one in troubles])
+        breakers = tx.query(QUERIES["breakers_not_closed"])
+    names = {row["account_id"]: row for row in found}
+    _show([names.get(one["account_id"], {}) | one for one in troubles], _RESULTS)
+    if any(one.get("error_code") == Code.BREAKER_OPEN for one in troubles):
+        for row in breakers:
+            again = "soon" if row["probe_at"] is None else f"from {row['probe_at']:%Y-%m-%d %H:%M:%S} UTC"
+            print(f"breaker {row['key']} is {row['state']} ({row['last_error_code']}); an account is tried again {again}")
 
 
 def _told(status: int, document: Mapping[str, Any]) -> str:
     execution = f"execution {document['executionId']}"
-    if "totalAccounts" not in document:
-        return f"{document.get('message') or document.get('error')}; {execution}"
+    if not document.get("totalAccounts") and "statusUrl" not in document:
+        return f"{document.get('message') or document.get('error') or 'nothing to sync'}; {execution}"
     if "statusUrl" in document:
         return f"handed on in {document['shards']} shards; {execution}"
     counts = ", ".join(

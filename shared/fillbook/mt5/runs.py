@@ -180,9 +180,8 @@ class Runs:
     # --- here and now --------------------------------------------------------------------------------------------------
 
     def _inline(self, run: Run, accounts: Sequence[Due], before: Sequence[Result], fleet: Fleet, slot: datetime) -> Reply:
-        course = Course(
-            slot=slot, active_accounts=fleet.active, deadline=self._deadline, size=pace_size(self._config, is_shard=False)
-        )
+        size = pace_size(self._config, len(accounts), is_shard=False)
+        course = Course(slot=slot, active_accounts=fleet.active, deadline=self._deadline, size=size)
         timings = Timings(self._grounds.time, self._log, run.run_id)
         worked = work_accounts(self._grounds, run, accounts, course, timings) if accounts else Share()
         results = (*before, *worked.results)

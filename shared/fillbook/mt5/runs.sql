@@ -41,3 +41,16 @@ select h.*
   from mt5.account_sync_health h
  where :account_id::uuid is null or h.account_id = :account_id
  order by h.sync_failure_count desc, h.server, h.login_number, h.tenant_id
+
+-- name: names_of
+-- What people call some accounts.
+select a.id::text as account_id, a.server, a.login_number, a.account_name
+  from mt5.trading_accounts a
+ where a.id = any (:account_ids::uuid[])
+
+-- name: breakers_not_closed
+-- What keeps accounts from being tried, and from when one is tried again.
+select b.key, replace(b.state::text, '_', ' ') as state, b.probe_at, b.last_error_code
+  from mt5.service_breakers b
+ where b.state <> 'closed'
+ order by b.key

@@ -66,10 +66,11 @@ class Timings:
         return round((self._clocks.monotonic() - self._begun) * 1000)
 
 
-def pace_size(config: Mt5Config, *, is_shard: bool) -> int:
-    """Accounts in flight at most."""
+def pace_size(config: Mt5Config, accounts: int | None = None, *, is_shard: bool) -> int:
+    """Accounts in flight at most; no more than there are, so that few accounts leave an instance's other sessions to others."""
     kind = config.mt5_pacing_shard if is_shard else config.mt5_pacing_inline
-    return config.mt5_batch_size if kind == BATCH else config.mt5_shard_window
+    size = config.mt5_batch_size if kind == BATCH else config.mt5_shard_window
+    return size if accounts is None else max(min(size, accounts), 1)
 
 
 def _pace(config: Mt5Config, *, is_shard: bool, total: int | None, timings: Timings) -> Pace:

@@ -8,6 +8,7 @@ logged as types and places; the text of a validation error, which repeats its in
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
@@ -51,10 +52,14 @@ def quiet() -> Iterator[None]:
     """Decorate an operator's ``main``: only warnings and errors are logged, and stdout belongs to what the verb prints.
 
     The delivery log, the outbox and the runs keep in the database what an operator's verb did; a function never uses this.
+    Whoever reads stdout may stop reading (``| head``): the verb then ends, without a word.
     """
     before, _Settings.is_quiet = _Settings.is_quiet, True
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere, at exit too
     finally:
         _Settings.is_quiet = before
 

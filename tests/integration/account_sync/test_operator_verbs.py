@@ -155,14 +155,32 @@ def test_a_sync_is_asked_for_and_its_troubles_are_listed(fleet: Fleet, op: Shown
     assert code == 1
     head, titles, *lines = out.splitlines()
     assert head.startswith("3 accounts: 2 synced, 1 failed")
-    assert titles.split() == ["account", "status", "trades", "ms", "error"]
-    assert [line.split()[:2] for line in lines] == [[ids[1], "failed"]]
+    assert titles.split() == ["server", "login", "name", "status", "code", "ms", "account", "error"]
+    assert [line.split()[:5] for line in lines] == [[SERVER, "1001", "-", "failed", "service_unauthorized"]]
+    assert ids[1] in lines[0]
     code, out, _ = op("sync", ids[0], "--json")
     assert (code, json.loads(out)["successCount"]) == (0, 1)
     code, out, _ = op("sync", ids[0])
     assert (code, out.split(";")[0]) == (1, "too_soon")
     code, out, _ = op("sync", "--no-wait")
     assert out.startswith("handed on in 1 shards")
+
+
+@pytest.mark.usefixtures("function")
+def test_accounts_that_were_not_tried_are_no_success_and_the_breaker_that_keeps_them_is_named(fleet: Fleet, op: Shown) -> None:
+    code, out, _ = op("sync")
+    assert (code, out.split(";")[0]) == (0, "No active accounts to sync")
+    fleet.fleet(1)
+    fleet.query(
+        "insert into mt5.service_breakers (key, state, opened_at, probe_at, last_error_code) values ('service:default', 'open',"
+        " :now::timestamptz, :now::timestamptz + interval '1 min', 'connection') returning 1",
+        now=NOW,
+    )
+    code, out, _ = op("sync")
+    head, _, line, breaker = out.splitlines()
+    assert (code, head.split(";")[0]) == (1, "1 accounts: 0 synced, 1 skipped")
+    assert line.split()[:5] == [SERVER, "1000", "-", "skipped", "breaker_open"]
+    assert breaker == "breaker service:default is open (connection); an account is tried again from 2026-01-15 10:31:20 UTC"
 
 
 @pytest.mark.usefixtures("function")

@@ -52,8 +52,12 @@ def test_scenario_2_without_an_active_account_there_is_a_message_and_no_log_row(
     assert fleet.run(answer["executionId"])["status"] == "finished"
 
 
-def test_scenario_3_twenty_five_accounts_go_in_three_batches_of_ten(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("contract", ["v1", "v0"])
+def test_scenario_3_twenty_five_accounts_go_in_three_batches_of_ten(
+    fleet: Fleet, capsys: pytest.CaptureFixture[str], contract: str
+) -> None:
     ids = fleet.fleet(25)
+    fleet.fake.add_instance("default", contract=contract)
     fleet.fake.fault("latency", ms=30)
     answer = fleet.tick(mt5_batch_delay_ms=100)
     assert answer["successCount"] == 25

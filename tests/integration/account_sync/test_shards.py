@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fillbook.mt5 import job, shards, store
+from fillbook.mt5 import job, pacing_store, shards, store
 from fillbook.mt5.answers import Summary
 from fillbook.mt5.job import share
 from fillbook.runtime import clock
@@ -138,6 +138,23 @@ def test_a_shard_without_a_session_hands_itself_on_instead_of_being_refused(
     assert fleet.deliver(message) is None, "the first continuation is over"
     fleet.deliver(again)
     assert len(fleet.logs("success")) == 6
+
+
+def test_few_accounts_leave_the_other_sessions_to_others(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet.fleet(3)
+    claim, wanted = pacing_store.claim_slots, list[int]()
+
+    def claimed(*args: Any, **given: Any) -> Any:
+        wanted.append(given["wanted"])
+        return claim(*args, **given)
+
+    monkeypatch.setattr("fillbook.mt5.sessions.pacing_store.claim_slots", claimed)
+    fleet.tick(mt5_inline_accounts_max=1)
+    (message,) = fleet.take_shards()
+    fleet.deliver(message)
+    fleet.clock.step(300)
+    assert fleet.tick()["successCount"] == 3
+    assert wanted == [3, 3]
 
 
 def test_a_shard_is_not_handed_on_for_ever(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,13 +237,14 @@ def test_34_a_late_deal_opens_a_gap_that_the_overlap_closes(syncing: Syncing) ->
     assert syncing.gaps(account, is_open=True) == ["cash"]
     assert syncing.row(account)["history_until_msc"] == until
     assert syncing.events() == ["history_gap_found"]
+    (day,) = syncing.query("select state from mt5.coverage_days where day = '2026-01-15'")
+    assert day["state"] == "gap"
     syncing.later(hours=20)
     syncing.good(account)
     assert (syncing.gaps(account, is_open=True), syncing.row(account)["cash_state"]) == ([], "ok")
     assert syncing.events() == ["history_gap_found", "history_gap_closed"]
     assert syncing.row(account)["history_until_msc"] > until
     syncing.check_truth(account, "a")
-    day = syncing.query("select state from mt5.coverage_days where day = '2026-01-14'")
     syncing.later(days=3)
     syncing.good(account)
     day = syncing.query("select state from mt5.coverage_days where day = '2026-01-15'")

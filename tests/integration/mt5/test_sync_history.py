@@ -133,6 +133,9 @@ def test_12_the_last_thirty_days_come_first_and_then_the_past_in_chunks(syncing:
         (health,) = syncing.query("select backfill_pct from mt5.account_sync_health")
         percents.append(health["backfill_pct"])
     assert syncing.count("deals", account) == 21
+    thirty_days_ago = syncing.now - timedelta(days=30, minutes=25)  # of the first run, five runs ago
+    first = datetime.fromtimestamp(floors[0] / 1000, UTC) - timedelta(hours=2)  # the server's clock in winter
+    assert abs(first - thirty_days_ago) < timedelta(minutes=1)
     assert floors == sorted(floors, reverse=True)
     assert percents == sorted(percents)
     assert len(set(floors[:3])) == 3

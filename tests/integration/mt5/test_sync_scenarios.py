@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fillbook.mt5.rebuilding import rebuild
 from fillbook.mt5.words import ContractKind, SyncStatus
 from tests.support.mt5_syncing import Syncing, traded
 
@@ -81,17 +82,19 @@ def test_14_a_partial_close_leaves_one_open_row_and_ends_in_one_closed_row(synci
 def test_15_a_netting_reversal_makes_two_episodes(syncing: Syncing) -> None:
     account = syncing.account(mode="netting")
     syncing.does("a", "deposit", amount="1000.00")
-    syncing.does("a", "open", symbol="TEST", side="buy", volume="1", price="100.00", commission="-1.00", ref="p")
+    syncing.does("a", "open", symbol="TEST", side="buy", volume="1", price="99.00", commission="-1.00", ref="p")
     syncing.later(minutes=1)
-    syncing.does("a", "scale_in", position="p", volume="1", price="102.00", commission="-1.00")
+    syncing.does("a", "scale_in", position="p", volume="1", price="101.00", commission="-1.00")
     syncing.later(minutes=1)
-    syncing.does("a", "reverse", position="p", volume="5", price="100.00", commission="-5.00")
+    syncing.does("a", "partial_close", position="p", volume="1", price="110.00", commission="-1.00")
+    syncing.later(minutes=1)
+    syncing.does("a", "reverse", position="p", volume="3", price="90.00", commission="-3.00")
     syncing.later(minutes=1)
     syncing.good(account)
-    syncing.does("a", "close", position="p", price="94.00", commission="-3.00")
+    syncing.does("a", "close", position="p", price="80.00", commission="-2.00")
     syncing.good(account)
-    rows = syncing.trades(account)
-    assert [(row["type"], row["episode"], row["status"]) for row in rows] == [("buy", 1, "closed"), ("sell", 2, "closed")]
+    rows = [(row["type"], row["episode"], row["status"], row["net_pnl"]) for row in syncing.trades(account)]
+    assert rows == [("buy", 1, "closed", Decimal("-4.00")), ("sell", 2, "closed", Decimal("16.00"))]
     syncing.check_truth(account, "a")
     syncing.check_money(account)
     assert syncing.breaks() == []
@@ -241,3 +244,18 @@ def test_27_numbers_survive_as_they_were_said(syncing: Syncing, kind: ContractKi
     assert (row["position_id"], row["open_price"]) == (9007199254740995, Decimal("0.00001234"))
     tickets = syncing.query("select deal_ticket from mt5.deals where account_id = :id::uuid order by 1", id=account)
     assert [row["deal_ticket"] for row in tickets] == [2975166898, 9007199254740993]
+
+
+def test_33_a_trade_keeps_the_id_that_annotations_hang_on(syncing: Syncing) -> None:
+    account = syncing.account()
+    traded(syncing)
+    syncing.good(account)
+    ids = {row["position_id"]: row["id"] for row in syncing.trades(account)}
+    syncing.good(account, times=2)
+    syncing.does("a", "close", position="two", price="1.10100")
+    syncing.good(account)
+    assert {row["position_id"]: row["id"] for row in syncing.trades(account)} == ids
+    rebuild(syncing.db, account, syncing.now)
+    rows = syncing.trades(account)
+    assert {row["position_id"]: row["id"] for row in rows} == ids
+    assert [row["status"] for row in rows] == ["closed", "closed"]

@@ -111,6 +111,14 @@ HOT = {
         "select * from mt5.trades t where t.account_id = :id and t.status = 'closed' order by t.close_time desc limit 5",
         "trades_closed_ix",
     ),
+    "the newest executions": (
+        "select * from mt5.sync_logs l order by l.started_at desc limit 5",
+        "sync_logs_default_started_at_idx",
+    ),
+    "the run of a slot": (
+        "select * from mt5.sync_runs r where r.sync_type = 'scheduled' and r.scheduled_for = '2026-01-01'",
+        "sync_runs_slot_uq",
+    ),
     "a server of an instance": (
         """select from mt5.trading_accounts a where a.is_active and a.instance_key = 'default' and a.server = 'S3'
             order by a.id limit 9""",

@@ -1,6 +1,7 @@
 """A log line is one JSON object, holds no secret, and never breaks the work it tells about."""
 
 import json
+import subprocess
 import sys
 from decimal import Decimal
 
@@ -121,6 +122,20 @@ def test_at_a_persons_console_only_warnings_and_errors_are_told_and_not_among_th
     assert told.out.splitlines()[0] == "what was asked for"
     assert [json.loads(line)["message"] for line in told.out.splitlines()[1:]] == ["after"]
     assert [json.loads(line)["message"] for line in told.err.splitlines()] == ["request_refused", "message_dead", "drain_failed"]
+
+
+def test_a_reader_that_stops_reading_ends_a_verb_without_a_word():
+    code = "from fillbook.runtime import logs\nlogs.quiet()(lambda: [print('x' * 99) for _ in range(9999)])()"
+    verb = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={"PYTHONPATH": "shared"}
+    )
+    assert verb.stdout is not None
+    assert verb.stdout.readline()
+    verb.stdout.close()
+    assert verb.stderr is not None
+    with verb.stderr as said:
+        assert said.read() == b""
+    assert verb.wait() == 0
 
 
 def test_a_verb_that_fails_leaves_the_logs_as_they_were(capsys):
