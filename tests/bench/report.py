@@ -65,9 +65,9 @@ class Stage:
         self.figures.append(Figure(name=name, value=middle, unit=unit, low=min(samples), high=max(samples)))
         return middle
 
-    def at_least(self, name: str, samples: Sequence[float], goal: float) -> None:
-        """Report per-round ratios whose median should be ``goal`` or more."""
-        self._ratio(name, samples, f"≥ {goal}", statistics.median(samples) >= goal)
+    def at_least(self, name: str, samples: Sequence[float], goal: float, unit: str = "×") -> None:
+        """Report samples, per-round ratios unless a unit says otherwise, whose median should be ``goal`` or more."""
+        self._ratio(name, samples, f"≥ {goal}", statistics.median(samples) >= goal, unit)
 
     def at_most(self, name: str, samples: Sequence[float], goal: float, unit: str = "×") -> None:
         """Report samples whose median should be ``goal`` or less."""
