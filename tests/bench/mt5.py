@@ -95,7 +95,7 @@ def _rates(here: Place, sizes: Sequence[int], latency: float, rounds: int) -> No
                 fleet.v0.serve(contract="v0")
                 _settle(fleet.v0, fleet.accounts)
             found.answer_after(latency)
-            for _ in range(rounds):
+            for _ in range(rounds if size <= LARGE else 1):
                 _round(fleet, here)
             for name, runs in fleet.ran.items():
                 _tell(stage, fleet, name, runs, latency)
@@ -108,7 +108,7 @@ def _rates(here: Place, sizes: Sequence[int], latency: float, rounds: int) -> No
     cores = os.cpu_count()
     stage.note(
         f"{latency:g} ms a call at two processes of the fake service; baseline: batches of ten, three calls in series, 100 ms of"
-        " pause, one statement a row, no retry, no proof; inline: one process, batches of ten; shards: 50 accounts a message,"
+        " pause, one statement a row, no retry, no proof; inline: one process, batches of ten; shards: 40 accounts a message,"
         " window 20 in each process"
     )
     stage.note(

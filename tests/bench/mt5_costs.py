@@ -1,6 +1,6 @@
 """What one account costs: processor time of the worker and of Postgres, statements, round trips, bytes of log.
 
-Unchanged accounts and accounts with ten new deals in turn, in shards of 50 worked by one process, at a service that answers at
+Unchanged accounts and accounts with ten new deals in turn, in shards of 40 worked by one process, at a service that answers at
 once. Statements are counted by the server (a message may hold several), round trips by a proxy on the way, both in runs of their
 own: counting costs time. What a run and a shard need once is in it.
 """
@@ -16,7 +16,7 @@ from tests.bench.mt5_place import LOG_PREFIX, ROLE, House, Place, Ran
 from tests.bench.report import Stage
 from tests.support.proxy import Proxy
 
-ACCOUNTS = {True: 400, False: 200}
+ACCOUNTS = {True: 400, False: 100}
 POSITIONS = 5
 DEALS = 2 * POSITIONS
 CPU_MS = {"unchanged": 12, "ten new deals": 40}
@@ -33,7 +33,7 @@ FRAMES = ("begin", "commit", "rollback", "set ")
 def measure(stage: Stage, here: Place, *, is_large: bool, rounds: int) -> None:
     """Add the figures."""
     count = ACCOUNTS[is_large]
-    with brokers(here.clock, here.now()) as found:
+    with brokers(here.clock, here.now(), count=1) as found:
         found.grow(count, here.now())
         house = here.house("costs", found)
         house.link(found.accounts)
@@ -51,7 +51,7 @@ def measure(stage: Stage, here: Place, *, is_large: bool, rounds: int) -> None:
             _tell_counted(stage, name, count, statements, trips)
         house.dismiss()
     stage.note(
-        f"costs: {count} accounts in shards of 50, one process; ten new deals: five trades opened and closed, booked on"
+        f"costs: {count} accounts in shards of 40, one process; ten new deals: five trades opened and closed, booked on"
         " lots in the ledger, with their events; statements without begin and commit"
     )
 

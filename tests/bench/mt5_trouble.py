@@ -18,12 +18,12 @@ from tests.bench.mt5_place import ENDS, House, Place, Ran
 from tests.bench.report import Stage, publish
 
 PATIENCE_SECONDS, SCALE = 30, 10
-FLEET, FLEET_SILENT = {True: 1_000, False: 333}, {True: 1_000, False: 400}
+FLEET, FLEET_SILENT, SMALL_SHARDS = 1_000, {True: 1_000, False: 200}, {True: 6, False: 2}
 SILENT_SHARE, SILENT_FEW = 0.05, 0.01
 SESSIONS_SILENT, SESSIONS_SLOW, SESSIONS_TAIL = 200, 120, 100
-WINDOW = 20
+WINDOW, SHARD = 20, 40
 SLOW_SECONDS, INLINE_SECONDS, INLINE_ACCOUNTS, INLINE_GOAL = 3.5, 2.15, 25, 12.45
-SLOW_ROUNDS, SLOW_SHARDS = {True: 4, False: 1}, (50, 40)
+SLOW_ROUNDS = 4
 PER_FIVE_MINUTES, HEALTHY = 10_000, 1.2
 SEED = 4
 ENDED = statement(
@@ -41,20 +41,22 @@ def measure(here: Place, latency: float, *, is_large: bool) -> None:
     """Publish the stage."""
     stage = Stage(name="accounts, slow and silent")
     with brokers(here.clock, here.now(), count=1) as found:
-        _many_silent(stage, here.house("many_silent", found), found, latency, FLEET_SILENT[is_large])
+        _many_silent(stage, here, found, latency, FLEET_SILENT[is_large], SMALL_SHARDS[is_large])
     with brokers(here.clock, here.now()) as found:
-        found.grow(max(FLEET[is_large], _slow_accounts(found, SLOW_ROUNDS[is_large])), here.now())
-        _few_silent(stage, here.house("few_silent", found), found, latency, FLEET[is_large])
-        _slow(stage, here, found, SLOW_ROUNDS[is_large])
+        found.grow(max(FLEET, _slow_accounts(found)) if is_large else INLINE_ACCOUNTS, here.now())
+        if is_large:
+            _few_silent(stage, here.house("few_silent", found), found, latency)
+            _slow(stage, here, found)
         _inline(stage, here, found)
     patience = PATIENCE_SECONDS / SCALE
     stage.note(
-        f"1:{SCALE}: {FLEET_SILENT[is_large]:,} accounts, {SESSIONS_SILENT // SCALE} sessions, silent ones waited for"
-        f" {patience:g} s twice, {latency / SCALE:g} ms a call; a few silent ones: {latency:g} ms a call, {patience:g} s twice"
+        f"1:{SCALE}: {FLEET_SILENT[is_large]:,} accounts (shards of {SHARD}: {SHARD * SMALL_SHARDS[is_large]}),"
+        f" {SESSIONS_SILENT // SCALE} sessions, silent ones waited for {patience:g} s twice, {latency / SCALE:g} ms a call;"
+        f" a few silent ones: {latency:g} ms a call, {patience:g} s twice"
     )
     stage.note(
-        "a process works one message at a time and keeps it until its last account has ended: with shards of 50 a silent account"
-        " holds all places of its process, with large ones, or as a task of the job, its own place"
+        "a process works one message at a time and keeps it until its last account has ended: in small shards a silent"
+        " account holds all places of its process, with large ones, or as a task of the job, its own place"
     )
     publish(stage)
 
@@ -69,10 +71,10 @@ def _settings(shard: int, window: int = WINDOW) -> dict[str, str]:
     }
 
 
-def _slow_accounts(found: Brokers, rounds: int) -> int:
+def _slow_accounts(found: Brokers) -> int:
     """As many as the servers need for full shards."""
     servers = {server for broker in found.all for server in broker.servers}
-    return -(-SESSIONS_SLOW // WINDOW * rounds // len(servers)) * max(SLOW_SHARDS) * len(servers)
+    return -(-SESSIONS_SLOW // WINDOW * SLOW_ROUNDS // len(servers)) * SHARD * len(servers)
 
 
 def _chosen(house: House, share: float) -> list[Account]:
@@ -103,13 +105,13 @@ def _healthy_seconds(house: House, ran: Ran, silent: Sequence[Account]) -> float
     return (at - ran.begun_at).total_seconds()
 
 
-def _few_silent(stage: Stage, house: House, found: Brokers, latency: float, count: int) -> None:
+def _few_silent(stage: Stage, house: House, found: Brokers, latency: float) -> None:
     """One of a hundred is silent: when the others have ended, with shards as they are cut by default, and with large ones."""
-    _settle(house, found.accounts[:count])
+    _settle(house, found.accounts[:FLEET])
     silent = _chosen(house, SILENT_FEW)
     house.serve(sessions=SESSIONS_TAIL // len(found.all))
     for what, workers, settings in (
-        ("shards of 50, 5 processes, 20 in flight", 5, _settings(50)),
+        (f"shards of {SHARD}, 5 processes, 20 in flight", 5, _settings(SHARD)),
         ("shards of 250, 4 processes, 25 in flight", 4, _settings(250, 25)),
     ):
 
@@ -120,28 +122,31 @@ def _few_silent(stage: Stage, house: House, found: Brokers, latency: float, coun
         alone = _healthy_seconds(house, _run(stage, house, work, ()), ())
         found.hang(silent)
         beside = _healthy_seconds(house, _run(stage, house, work, silent), silent)
-        label = f"{len(silent)} silent of {count:,}, {what}"
+        label = f"{len(silent)} silent of {FLEET:,}, {what}"
         stage.add(f"{label}: the healthy ones, nobody silent", [alone], "s")
         stage.add(f"{label}: the healthy ones", [beside], "s")
         stage.at_most(f"{label}: the healthy ones, beside silent ones / alone", [beside / alone], HEALTHY)
     found.answer_after(0)
 
 
-def _many_silent(stage: Stage, house: House, found: Brokers, latency: float, count: int) -> None:
+def _many_silent(stage: Stage, here: Place, found: Brokers, latency: float, count: int, shards: int) -> None:
     """One of twenty is silent, at 200 sessions (1:10): one process of ten, twenty in flight."""
-    found.grow(count, house.place.now())
-    _settle(house, found.accounts)
-    silent = _chosen(house, SILENT_SHARE)
-    house.serve(sessions=SESSIONS_SILENT // SCALE)
-    found.answer_after(latency / SCALE)
-    found.hang(silent)
+    found.grow(count, here.now())
     held = 2 * PATIENCE_SECONDS * SILENT_SHARE + 2 * latency / 1000 * (1 - SILENT_SHARE)
     label = f"5 % silent, {SESSIONS_SILENT} sessions, 1:{SCALE}"
-    for what, work in (
-        ("shards of 50", lambda: house.sharded(1, **_settings(50))),
-        ("shards of 500", lambda: house.sharded(1, **_settings(500))),
-        ("tasks of the job", lambda: house.task(**_settings(500))),
+    small, large = here.house("silent_small", found), here.house("silent_large", found)
+    for house, linked in ((small, SHARD * shards), (large, count)):
+        found.answer_after(0)
+        _settle(house, found.accounts[:linked])
+        house.serve(sessions=SESSIONS_SILENT // SCALE)
+    for what, house, work in (
+        (f"shards of {SHARD}", small, lambda: small.sharded(1, **_settings(SHARD))),
+        ("shards of 500", large, lambda: large.sharded(1, **_settings(500))),
+        ("tasks of the job", large, lambda: large.task(**_settings(500))),
     ):
+        silent = _chosen(house, SILENT_SHARE)
+        found.answer_after(latency / SCALE)
+        found.hang(silent)
         ran = _run(stage, house, work, silent)
         stage.at_least(f"{label}, {what}", [ran.per_five_minutes], PER_FIVE_MINUTES, "accounts/5 min")
     stage.add(f"limit: {label}, sessions always busy", [SESSIONS_SILENT / held * 300], "accounts/5 min")
@@ -155,26 +160,21 @@ def _settle(house: House, accounts: Sequence[Account]) -> None:
     house.dismiss()
 
 
-def _slow(stage: Stage, here: Place, found: Brokers, rounds: int) -> None:
+def _slow(stage: Stage, here: Place, found: Brokers) -> None:
     """3.5 s an account at 120 sessions: as many accounts as fill every session so many times."""
-    for size in SLOW_SHARDS:
-        house = here.house(f"slow_{size}", found)
-        processes = SESSIONS_SLOW // WINDOW
-        house.link(_full_shards(found, size, processes * rounds))
-        house.serve(sessions=SESSIONS_SLOW // len(found.all))
-        found.answer_after(0)
-        settings = {"MT5_SHARD_ACCOUNTS_MAX": str(size), "MT5_INLINE_ACCOUNTS_MAX": "0"}
-        for _ in range(2):
-            house.sharded(processes, **settings)
-        found.answer_after(SLOW_SECONDS / 2 * 1000)
-        before = house.runs_by_account()
-        ran = house.sharded(processes, **settings)
-        house.check(ran.run_id, before)
-        label = f"{SLOW_SECONDS} s an account, {SESSIONS_SLOW} sessions, shards of {size}"
-        stage.at_least(f"{label}, {ran.accounts} accounts", [ran.per_five_minutes], PER_FIVE_MINUTES, "accounts/5 min")
-        house.dismiss()
-    most = SESSIONS_SLOW / SLOW_SECONDS * 300
-    stage.add(f"limit: {SLOW_SECONDS} s an account, {SESSIONS_SLOW} sessions always busy", [most], "accounts/5 min")
+    house = here.house("slow", found)
+    processes = SESSIONS_SLOW // WINDOW
+    found.answer_after(0)
+    _settle(house, _full_shards(found, SHARD, processes * SLOW_ROUNDS))
+    house.serve(sessions=SESSIONS_SLOW // len(found.all))
+    found.answer_after(SLOW_SECONDS / 2 * 1000)
+    before = house.runs_by_account()
+    ran = house.sharded(processes)
+    house.check(ran.run_id, before)
+    label = f"{SLOW_SECONDS} s an account, {SESSIONS_SLOW} sessions"
+    stage.at_least(f"{label}, {ran.accounts} accounts", [ran.per_five_minutes], PER_FIVE_MINUTES, "accounts/5 min")
+    stage.add(f"limit: {label}, always busy", [SESSIONS_SLOW / SLOW_SECONDS * 300], "accounts/5 min")
+    house.dismiss()
 
 
 def _full_shards(found: Brokers, size: int, count: int) -> list[Account]:

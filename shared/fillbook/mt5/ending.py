@@ -23,7 +23,7 @@ def close_inline(grounds: Grounds, run: Run, totals: Totals, left: Sequence[Due]
         closed = runstore.close_run(tx, run.run_id, status, totals, now)
         if closed is None or not left:
             return None
-        shards = dispatch.cut(run.run_id, left, size=grounds.config.mt5_shard_accounts_max, first_no=first_no)
+        shards = dispatch.cut(run.run_id, left, size=grounds.config.shard_size, first_no=first_no)
         return dispatch.write_shards(tx, run, shards, now, mode=run.mode, count_accounts=False)
 
     made = grounds.db.run(work)

@@ -86,6 +86,10 @@ select count(*) as active,
   join mt5.account_sync_state s on s.account_id = a.id
  where a.is_active and (:tenant_id::text is null or a.tenant_id = :tenant_id)
 
+-- name: active_up_to
+-- How many accounts are active, counted no further than asked for: a large fleet is not counted by each of its shards.
+select count(*)::integer as active from (select from mt5.trading_accounts where is_active limit :count_max) a
+
 -- name: heartbeat
 -- Say that a run is alive (real time).
 update mt5.sync_runs set heartbeat_at = clock_timestamp() where run_id = :run_id and status = 'running'

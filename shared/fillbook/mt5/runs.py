@@ -160,7 +160,7 @@ class Runs:
         return Reply(status=202, document=answers.accepted(run.run_id, 0, RunMode.JOB, self._elapsed_ms()))
 
     def _fan_out(self, run: Run, choice: Choice, fleet: Fleet, now: datetime) -> Reply:
-        size = self._config.mt5_shard_accounts_max
+        size = self._config.shard_size
 
         def work(tx: Tx) -> tuple[dispatch.Cut, Load]:
             load = Load()
@@ -208,7 +208,7 @@ class Runs:
     def _one(self, asked: Asked, account_id: str) -> Reply:
         now = self._grounds.clock.now()
         try:
-            by_hand, run, fleet = self._db.run(lambda tx: self._claimed(tx, asked, account_id, now))
+            by_hand, run, active = self._db.run(lambda tx: self._claimed(tx, asked, account_id, now))
         except _NotClaimed as refusal:
             return _refusal(refusal.found, account_id, self.run_id)
         self._opened = run.run_id
@@ -217,7 +217,7 @@ class Runs:
             return self._barred(run, account_id)
         if not asked.wait:
             return self._one_elsewhere(run, claimed, now)
-        course = Course(slot=slot_of(now), active_accounts=fleet.active, deadline=self._deadline, size=1)
+        course = Course(slot=slot_of(now), active_accounts=active, deadline=self._deadline, size=1)
         timings = Timings(self._grounds.time, self._log, run.run_id)
         worked = work_claimed(self._grounds, run, claimed, course, timings)
         totals = answers.totals_of(worked.results, deferred=worked.deferred, total=1)
@@ -234,7 +234,7 @@ class Runs:
         )
         return Reply(status=200, document=answers.finished(summary))
 
-    def _claimed(self, tx: Tx, asked: Asked, account_id: str, now: datetime) -> tuple[ByHand, Run, Fleet]:
+    def _claimed(self, tx: Tx, asked: Asked, account_id: str, now: datetime) -> tuple[ByHand, Run, int]:
         """Open the run of one account and claim it, both or neither."""
         opened = runstore.open_run(tx, self.run_id, sync_type=SyncType.MANUAL, requested_by=self._caller.name, now=now)
         by_hand = store.claim_by_hand(
@@ -249,7 +249,7 @@ class Runs:
         )
         if by_hand.outcome not in ("claimed", "needs_reauth"):
             raise _NotClaimed(by_hand)
-        return by_hand, opened.run, runstore.fleet(tx, due_before=now, fresh_since=now - FRESH)
+        return by_hand, opened.run, runstore.active_up_to(tx, self._config.counted_accounts_max)
 
     def _barred(self, run: Run, account_id: str) -> Reply:
         """Its login was refused before: told and noted, not tried."""

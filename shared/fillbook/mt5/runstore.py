@@ -156,6 +156,12 @@ def fleet(tx: Tx, *, due_before: datetime, fresh_since: datetime, tenant_id: str
     return Fleet(**row)
 
 
+def active_up_to(tx: Tx, count_max: int) -> int:
+    """Count active accounts, of all tenants, no further than ``count_max``."""
+    (row,) = tx.query(QUERIES["active_up_to"], count_max=count_max)
+    return int(row["active"])
+
+
 def lease_holder(tx: Tx, account_id: str) -> str | None:
     """The run that holds an account now."""
     rows = tx.query(QUERIES["run_of_lease"], account_id=UUID(account_id))
