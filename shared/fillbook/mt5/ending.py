@@ -37,7 +37,7 @@ def log_end(grounds: Grounds, run: Run, totals: Totals, duration_ms: int, timing
     """One line for a run, with the share of active accounts that were synced in the last ten minutes."""
     now = grounds.clock.now()
     with grounds.db.transaction(read_only=True) as tx:
-        fleet = runstore.fleet(tx, due_before=now, fresh_since=now - FRESH)
+        fleet = runstore.fleet(tx, fresh_since=now - FRESH)
     grounds.log.info(
         "run_ended",
         execution_id=run.run_id,

@@ -102,30 +102,31 @@ class Runs:
         choice = Choice(slot=slot if is_scheduled else None, tenant_id=self._caller.tenant_id, with_reauth=asked.force)
         if is_scheduled:
             self.run_id = run_id_of(slot)
-        opened, fleet = self._open(asked.sync_type, slot, now)
+        opened, active = self._open(asked.sync_type, slot, now)
         run = opened.run
         if opened.outcome == "duplicate" or run.shards_total:
-            return self._told_again(run, fleet)
+            return self._told_again(run, active)
         if is_scheduled and run.mode is RunMode.JOB:
-            return self._left_to_job(run, fleet)
+            return self._left_to_job(run)
         self._opened = run.run_id
         load = Load()
         with self._db.transaction(read_only=True) as tx:
             accounts = list(islice(load.counted(dispatch.chosen(tx, choice)), self._config.mt5_inline_accounts_max + 1))
         before = self._done_before(run) if opened.outcome == "taken_over" else ()
         if accounts and (not asked.wait or len(accounts) > self._config.mt5_inline_accounts_max):
-            return self._fan_out(run, choice, fleet, now)
+            return self._fan_out(run, choice, active, now)
         if is_scheduled and accounts:
             self._grounds.relay(dispatch.check_capacity(self._grounds, run, load, now))
-        return self._inline(run, accounts, before, fleet, slot)
+        return self._inline(run, accounts, before, active, slot)
 
-    def _open(self, sync_type: SyncType, slot: datetime, now: datetime) -> tuple[Opened, Fleet]:
+    def _open(self, sync_type: SyncType, slot: datetime, now: datetime) -> tuple[Opened, int]:
+        """Open the run; how many accounts are active."""
         is_scheduled = sync_type is SyncType.SCHEDULED
         tenant_id = self._caller.tenant_id
 
-        def work(tx: Tx) -> tuple[Opened, Fleet]:
-            fleet = runstore.fleet(tx, due_before=due_until(slot), fresh_since=now - FRESH, tenant_id=tenant_id)
-            is_huge = is_scheduled and fleet.due > self._config.mt5_job_above_accounts
+        def work(tx: Tx) -> tuple[Opened, int]:
+            most = self._config.mt5_job_above_accounts
+            due = runstore.due(tx, due_before=due_until(slot), count_max=most + 1, tenant_id=tenant_id) if is_scheduled else 0
             opened = runstore.open_run(
                 tx,
                 self.run_id,
@@ -133,17 +134,17 @@ class Runs:
                 requested_by=self._caller.name,
                 now=now,
                 scheduled_for=slot if is_scheduled else None,
-                mode=RunMode.JOB if is_huge else RunMode.INLINE,
+                mode=RunMode.JOB if due > most else RunMode.INLINE,
             )
-            return opened, fleet
+            return opened, runstore.active(tx, tenant_id=tenant_id)
 
         return self._db.run(work)
 
-    def _told_again(self, run: Run, fleet: Fleet) -> Reply:
+    def _told_again(self, run: Run, active: int) -> Reply:
         if run.mode is not RunMode.INLINE:
             document = answers.accepted(run.run_id, run.shards_total, run.mode, self._elapsed_ms())
             return Reply(status=202, document=document | {"duplicate": True})
-        document = answers.duplicate(run, self._done_before(run), self._elapsed_ms(), fleet.active)
+        document = answers.duplicate(run, self._done_before(run), self._elapsed_ms(), active)
         return Reply(status=200, document=document)
 
     def _done_before(self, run: Run) -> tuple[Result, ...]:
@@ -153,13 +154,13 @@ class Runs:
             ids = [one.account_id for one in islice(dispatch.chosen(tx, choice), runstore.DUE_ROWS_MAX)]
             return runstore.results(tx, run, ids)
 
-    def _left_to_job(self, run: Run, fleet: Fleet) -> Reply:
+    def _left_to_job(self, run: Run) -> Reply:
         """So many accounts are the job's, which claims what is due by itself."""
-        self._log.warning("left_to_job", execution_id=run.run_id, due=fleet.due)
+        self._log.warning("left_to_job", execution_id=run.run_id, due_above=self._config.mt5_job_above_accounts)
         self._db.run(lambda tx: runstore.close_run(tx, run.run_id, RunStatus.SKIPPED, Totals(), self._grounds.clock.now()))
         return Reply(status=202, document=answers.accepted(run.run_id, 0, RunMode.JOB, self._elapsed_ms()))
 
-    def _fan_out(self, run: Run, choice: Choice, fleet: Fleet, now: datetime) -> Reply:
+    def _fan_out(self, run: Run, choice: Choice, active: int, now: datetime) -> Reply:
         size = self._config.shard_size
 
         def work(tx: Tx) -> tuple[dispatch.Cut, Load]:
@@ -171,32 +172,30 @@ class Runs:
         told = dispatch.check_capacity(self._grounds, run, load, now) if run.sync_type is SyncType.SCHEDULED else ()
         self._grounds.relay([*made.partitions, *told])
         total = sum(load.due.values())
-        self._log.info("run_fanned_out", execution_id=run.run_id, shards=made.shards, accounts=total, active=fleet.active)
+        self._log.info("run_fanned_out", execution_id=run.run_id, shards=made.shards, accounts=total, active=active)
         document = answers.accepted(
-            run.run_id, made.shards, RunMode.FANNED_OUT, self._elapsed_ms(), not_due=max(fleet.active - total, 0)
+            run.run_id, made.shards, RunMode.FANNED_OUT, self._elapsed_ms(), not_due=max(active - total, 0)
         )
         return Reply(status=202, document=document)
 
     # --- here and now --------------------------------------------------------------------------------------------------
 
-    def _inline(self, run: Run, accounts: Sequence[Due], before: Sequence[Result], fleet: Fleet, slot: datetime) -> Reply:
-        course = Course(
-            slot=slot, active_accounts=fleet.active, deadline=self._deadline, size=pace_size(self._config, is_shard=False)
-        )
+    def _inline(self, run: Run, accounts: Sequence[Due], before: Sequence[Result], active: int, slot: datetime) -> Reply:
+        course = Course(slot=slot, active_accounts=active, deadline=self._deadline, size=pace_size(self._config, is_shard=False))
         timings = Timings(self._grounds.time, self._log, run.run_id)
         worked = work_accounts(self._grounds, run, accounts, course, timings) if accounts else Share()
         results = (*before, *worked.results)
         totals = answers.totals_of(results, deferred=worked.deferred, total=len(results) + worked.deferred)
         cursor = close_inline(self._grounds, run, totals, [one for one in accounts if one.account_id in worked.left])
         log_end(self._grounds, run, totals, self._elapsed_ms(), timings)
-        if fleet.active == 0:
+        if active == 0:
             return Reply(status=200, document=answers.no_accounts(run.run_id, self._elapsed_ms()))
         summary = Summary(
             run_id=run.run_id,
             totals=totals,
             results=results,
             duration_ms=self._elapsed_ms(),
-            not_due=max(fleet.active - totals.total_accounts, 0),
+            not_due=max(active - totals.total_accounts, 0),
             cursor=cursor,
             is_unhealthy=worked.is_unhealthy and totals.success_count + totals.partial_count == 0,
             is_late=bool(worked.left),
@@ -249,7 +248,7 @@ class Runs:
         )
         if by_hand.outcome not in ("claimed", "needs_reauth"):
             raise _NotClaimed(by_hand)
-        return by_hand, opened.run, runstore.active_up_to(tx, self._config.counted_accounts_max)
+        return by_hand, opened.run, runstore.active(tx, count_max=self._config.counted_accounts_max)
 
     def _barred(self, run: Run, account_id: str) -> Reply:
         """Its login was refused before: told and noted, not tried."""
@@ -301,7 +300,7 @@ class Runs:
 
         def look(tx: Tx) -> tuple[Run | None, Fleet]:
             found = runstore.run(tx, run_id) if run_id is not None else latest(tx)
-            return found, runstore.fleet(tx, due_before=now, fresh_since=now - FRESH, tenant_id=tenant_id)
+            return found, runstore.fleet(tx, fresh_since=now - FRESH, tenant_id=tenant_id)
 
         with self._db.transaction(read_only=True) as tx:
             run, fleet = look(tx)

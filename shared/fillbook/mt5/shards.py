@@ -77,7 +77,7 @@ def work(grounds: Grounds, wanted: Wanted, deadline: float) -> Share | None:
         return None
     shard, run = found
     with grounds.db.transaction(read_only=True) as tx:
-        active = runstore.active_up_to(tx, grounds.config.counted_accounts_max)
+        active = runstore.active(tx, count_max=grounds.config.counted_accounts_max)
     course = Course(
         slot=run.scheduled_for or slot_of(run.started_at),
         active_accounts=active,

@@ -99,9 +99,9 @@ def _read(node: dict[str, Any]) -> int:
 
 def test_a_fleet_is_counted_no_further_than_asked_for(crowded: Database) -> None:
     with crowded.transaction(read_only=True) as tx:
-        assert rows_read(tx, store.QUERIES["active_up_to"], count_max=101) == 101
-        assert runstore.active_up_to(tx, 101) == 101
-        assert runstore.active_up_to(tx, ACCOUNTS + 1) == ACCOUNTS
+        assert rows_read(tx, store.QUERIES["active"], tenant_id=None, count_max=101) == 101
+        assert rows_read(tx, store.QUERIES["due"], tenant_id=None, due_before=NOW, count_max=51) == 102
+        assert rows_read(tx, store.QUERIES["due"], tenant_id=None, due_before=NOW, count_max=ACCOUNTS) == 2 * DUE
 
 
 HOT = {
