@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from infra.local.mt5_world import API_KEY
 from tests.bench import mt5_costs, mt5_dispatch, mt5_histories, mt5_trouble
@@ -29,7 +30,7 @@ LARGE = 1_000
 INLINE_MAX = 300
 CLASSIC_MAX = 1_000
 BATCH, WINDOW = 10, 20
-WORKERS, WORKERS_HUNDRED = 5, 5
+WORKERS = 5
 CALLS = {"v1": 2, "v0": 3}
 PER_FIVE_MINUTES = 10_000
 RATIO, WALL, ROW_SECONDS = 10.0, 1.15, 0.3
@@ -144,18 +145,15 @@ def _settle(house: House, accounts: Sequence[Account]) -> Ran:
 def _round(fleet: Fleet, here: Place) -> None:
     """One run of each kind, in turn."""
     size = fleet.size
+    v1, v0 = fleet.v1, fleet.v0
     works: dict[str, tuple[House, Callable[[], Ran]]] = {}
-    if fleet.v0 is not None:
-        works["v0 inline"] = (fleet.v0, fleet.v0.inline)
-        works["v1 inline"] = (fleet.v1, fleet.v1.inline)
-        works["v0 shards"] = (fleet.v0, lambda house=fleet.v0: house.sharded(WORKERS))
-    if size >= INLINE_MAX:
-        works["v1 shards, one process"] = (fleet.v1, lambda: fleet.v1.sharded(1))
-    works["v1 shards"] = (fleet.v1, lambda: fleet.v1.sharded(WORKERS))
-    if size > CLASSIC_MAX:
-        works.pop("v1 shards, one process")
-    else:
-        fleet.rates.setdefault("baseline", []).append(_classic(fleet.v1, fleet.accounts, here))
+    if v0 is not None:
+        works |= {"v0 inline": (v0, v0.inline), "v1 inline": (v1, v1.inline), "v0 shards": (v0, partial(v0.sharded, WORKERS))}
+    if INLINE_MAX <= size <= CLASSIC_MAX:
+        works["v1 shards, one process"] = (v1, partial(v1.sharded, 1))
+    works["v1 shards"] = (v1, partial(v1.sharded, WORKERS))
+    if size <= CLASSIC_MAX:
+        fleet.rates.setdefault("baseline", []).append(_classic(v1, fleet.accounts, here))
     for name, (house, work) in works.items():
         before = house.runs_by_account()
         ran = work()

@@ -60,7 +60,7 @@ def measure(stage: Stage, here: Place, *, is_large: bool) -> None:
         minutes = {FEW: [0], DUE: [5, 10, 15][:TIMES], MANY: [20]}
         took: dict[int, list[float]] = {}
         memory: dict[int, float] = {}
-        sync = house.child("sync", MT5_JOB_ABOVE_ACCOUNTS=str(MANY))
+        sync = house.child("sync", {"MT5_JOB_ABOVE_ACCOUNTS": str(MANY)})
         for due, offsets in minutes.items():
             for offset in offsets:
                 answer = sync.ask(

@@ -196,9 +196,9 @@ class House:
             for server in {one.server for one in accounts}:
                 deskstore.confirm_clock(tx, server, zone_name=ZONE, shift_minutes=SHIFT_MINUTES)
 
-    def child(self, role: str, number: int = 0, *, url: str | None = None, **settings: str) -> Child:
+    def child(self, role: str, settings: Mapping[str, str] | None = None, *, number: int = 0, url: str | None = None) -> Child:
         """A process, started when it is first asked for."""
-        key = (role, f"{number} {url} {settings}")
+        key = (role, f"{number} {url} {settings or {}}")
         if key not in self._children:
             given = {
                 "FILLBOOK_ENV": "local",
@@ -208,7 +208,7 @@ class House:
                 "MT5_SERVICE_URL": self.brokers.all[0].url,
                 "MT5_SERVICE_API_KEY": API_KEY,
             }
-            self._children[key] = Child(role, {**given, **self._settings, **settings})
+            self._children[key] = Child(role, {**given, **self._settings, **(settings or {})})
             self._children[key].ask("look")
         return self._children[key]
 
@@ -222,7 +222,7 @@ class House:
 
     def inline(self, **settings: str) -> Ran:
         """A run of all accounts in one call."""
-        sync = self.child("sync", **settings)
+        sync = self.child("sync", settings)
 
         def work() -> tuple[list[dict[str, Any]], str]:
             told = sync.ask("sync", body={})
@@ -234,8 +234,8 @@ class House:
 
     def sharded(self, workers: int, *, url: str | None = None, **settings: str) -> Ran:
         """A run of all accounts in shards, worked side by side by so many processes."""
-        sync = self.child("sync", url=url, **settings)
-        hands = [self.child("shard", number, url=url, **settings) for number in range(workers)]
+        sync = self.child("sync", settings, url=url)
+        hands = [self.child("shard", settings, number=number, url=url) for number in range(workers)]
 
         def work() -> tuple[list[dict[str, Any]], str]:
             told = sync.ask("sync", body={"wait": False})
@@ -255,7 +255,7 @@ class House:
 
     def task(self, **settings: str) -> Ran:
         """A run of whatever is due by the only task of a job."""
-        child = self.child("job", **settings)
+        child = self.child("job", settings)
 
         def work() -> tuple[list[dict[str, Any]], str]:
             self._tasks += 1

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from fillbook.mt5 import asked, job, rebuilding, shards
+from fillbook.mt5 import asked, job, rebuilding, runstore, shards
 from fillbook.mt5.runs import Caller, Runs
 from fillbook.mt5.settings import AccountSyncConfig, AccountSyncJobConfig, AccountSyncShardConfig, Mt5Config
 from fillbook.mt5.worker import CONCURRENCY, SHARD, SYNC, grounds_for
@@ -71,7 +71,7 @@ class Worker:
     def look(self) -> dict[str, Any]:
         """Nothing; one round trip, so that the connection is open."""
         with self.db.transaction(read_only=True) as tx:
-            tx.query(shards.runstore.QUERIES["instances"])
+            tx.query(runstore.QUERIES["instances"])
         return {}
 
     def sync(self, body: dict[str, Any], scheduled_at: str | None = None) -> dict[str, Any]:
