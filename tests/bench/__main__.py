@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import sys
 
 STAGES = {
@@ -11,28 +12,31 @@ STAGES = {
     "receipts": "receipts at the door and at the worker: processor time, latency, rate, round trips",
     "webhook": "the webhook: requests per second and latency, against an empty handler",
     "ibkr": "broker executions: first import, booked, again, one correction, against a row at a time",
+    "accounts": "MT5 accounts in five minutes: shards and inline runs, against batches of ten; what one costs; dispatch",
     "rebuild": "a book from its journal again, against beancount and RP2 booking the same history",
     "ibkr_flex": "a statement of 50,000 rows parsed: processor time and memory, against expat alone",
     "e2e": "webhook to Discord: latency at a constant rate, against the same chain with empty handlers",
     "coldstart": "cold start of each function against a bare hello world",
 }
+MODULES = {"accounts": "mt5"}
+"""Where a stage is not in a module of its name."""
 
 
 def run(argv: list[str]) -> int:
     """Run the named stages, or all; the exit status says whether they ran, never whether a goal was reached."""
     names = [word for word in argv if word in STAGES]
-    unknown = [
-        word for word in argv if not word.startswith("-") and not word.isdigit() and word not in STAGES and "," not in word
-    ]
+    values = {after for word, after in itertools.pairwise(argv) if word.startswith("--")}
+    unknown = [word for word in argv if not word.startswith("-") and word not in values and word not in STAGES]
     if unknown or "--help" in argv:
         sys.stdout.write(
             "bench [STAGE …] [--runs N]; e2e also [--rate N[,N]] [--seconds N], rebuild also [--fills N],\n"
-            "ibkr also [--executions N[,N]]\n" + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
+            "ibkr also [--executions N[,N]], accounts also [--accounts N[,N]] [--latency MS] [--only PART[,PART]]\n"
+            + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
         )
         return 2 if unknown else 0
     options = [word for word in argv if word not in STAGES]
     for name in names or STAGES:
-        module = importlib.import_module(f"tests.bench.{name}")
+        module = importlib.import_module(f"tests.bench.{MODULES.get(name, name)}")
         if module.run(options):
             return 1
     return 0

@@ -23,7 +23,7 @@ def close_inline(grounds: Grounds, run: Run, totals: Totals, left: Sequence[Due]
         closed = runstore.close_run(tx, run.run_id, status, totals, now)
         if closed is None or not left:
             return None
-        shards = dispatch.cut(run.run_id, left, size=grounds.config.mt5_shard_accounts_max, first_no=first_no)
+        shards = dispatch.cut(run.run_id, left, size=grounds.config.shard_size, first_no=first_no)
         return dispatch.write_shards(tx, run, shards, now, mode=run.mode, count_accounts=False)
 
     made = grounds.db.run(work)
@@ -37,7 +37,7 @@ def log_end(grounds: Grounds, run: Run, totals: Totals, duration_ms: int, timing
     """One line for a run, with the share of active accounts that were synced in the last ten minutes."""
     now = grounds.clock.now()
     with grounds.db.transaction(read_only=True) as tx:
-        fleet = runstore.fleet(tx, due_before=now, fresh_since=now - FRESH)
+        fleet = runstore.fleet(tx, fresh_since=now - FRESH)
     grounds.log.info(
         "run_ended",
         execution_id=run.run_id,

@@ -14,9 +14,9 @@ from fillbook.ledger.ids import derived
 from fillbook.mt5 import answers, runstore
 from fillbook.mt5.duetimes import slot_of
 from fillbook.mt5.ending import log_end
-from fillbook.mt5.grounds import FRESH, Grounds
+from fillbook.mt5.grounds import Grounds
 from fillbook.mt5.part import Course
-from fillbook.mt5.runrecords import Fleet, Opened, Run, Totals
+from fillbook.mt5.runrecords import Opened, Run, Totals
 from fillbook.mt5.words import RunMode, RunStatus, SyncType
 from fillbook.mt5.working import Timings, pace_size, work_range
 from fillbook.runtime.db import Tx
@@ -71,7 +71,7 @@ def work_off(grounds: Grounds, *, execution: str, index: int, count: int, slot_r
     begun, now = grounds.time.monotonic(), grounds.clock.now()
     run_id = derived("mt5_job", execution, index)
 
-    def open_(tx: Tx) -> tuple[Opened, Fleet]:
+    def open_(tx: Tx) -> tuple[Opened, int]:
         opened = runstore.open_run(
             tx,
             run_id,
@@ -81,13 +81,13 @@ def work_off(grounds: Grounds, *, execution: str, index: int, count: int, slot_r
             mode=RunMode.JOB,
             stale_seconds=0,
         )
-        return opened, runstore.fleet(tx, due_before=now, fresh_since=now - FRESH)
+        return opened, runstore.active(tx, count_max=grounds.config.counted_accounts_max)
 
-    opened, fleet = grounds.db.run(open_)
+    opened, active = grounds.db.run(open_)
     run = opened.run
     course = Course(
         slot=slot_of(now),
-        active_accounts=fleet.active,
+        active_accounts=active,
         deadline=begun + grounds.config.mt5_run_budget_seconds,
         size=pace_size(grounds.config, is_shard=True),
     )

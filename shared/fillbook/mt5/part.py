@@ -47,7 +47,9 @@ Groups = Iterable[tuple[str, str]]
 
 @frozen
 class Course:
-    """How a part is worked. ``size``: accounts in flight at most; ``deadline``: monotonic; ``slot``: due times count from it."""
+    """How a part is worked. ``size``: accounts in flight at most; ``deadline``: monotonic; ``slot``: due times count from it;
+    ``active_accounts``: exact as far as it matters (``counted_accounts_max``).
+    """
 
     slot: datetime
     active_accounts: int

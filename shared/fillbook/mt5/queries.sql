@@ -78,13 +78,27 @@ select s.account_id, s.tenant_id, s.next_due_at::text as next_due_at, a.server, 
  limit :rows_max
 
 -- name: fleet
--- How many active accounts there are, how many are due, and how many had a success since an instant.
-select count(*) as active,
-       count(*) filter (where s.next_due_at <= :due_before and a.connection_status <> 'needs_reauth') as due,
-       count(*) filter (where a.last_successful_sync_at > :fresh_since) as fresh
+-- How many active accounts there are, and how many of them had a success since an instant.
+select count(*) as active, count(*) filter (where a.last_successful_sync_at > :fresh_since) as fresh
   from mt5.trading_accounts a
-  join mt5.account_sync_state s on s.account_id = a.id
  where a.is_active and (:tenant_id::text is null or a.tenant_id = :tenant_id)
+
+-- name: active
+-- How many accounts are active, counted no further than asked for: a large fleet is not counted by each of its shards.
+select count(*) as active
+  from (select from mt5.trading_accounts a
+         where a.is_active and (:tenant_id::text is null or a.tenant_id = :tenant_id)
+         limit :count_max::bigint) a
+
+-- name: due
+-- How many accounts are due, counted no further than asked for.
+select count(*) as due
+  from (select from mt5.account_sync_state s
+         cross join lateral (select x.is_active, x.connection_status::text as connection_status
+                               from mt5.trading_accounts x where x.id = s.account_id offset 0) a
+         where s.next_due_at <= :due_before and a.is_active and a.connection_status <> 'needs_reauth'
+           and (:tenant_id::text is null or s.tenant_id = :tenant_id)
+         limit :count_max::bigint) d
 
 -- name: heartbeat
 -- Say that a run is alive (real time).

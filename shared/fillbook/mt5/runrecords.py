@@ -62,10 +62,9 @@ class Shard:
 
 @frozen
 class Fleet:
-    """Active accounts, how many of them are due, and how many had a success that is young enough."""
+    """Active accounts, and how many of them had a success that is young enough."""
 
     active: int
-    due: int
     fresh: int
 
 

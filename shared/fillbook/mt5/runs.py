@@ -102,30 +102,31 @@ class Runs:
         choice = Choice(slot=slot if is_scheduled else None, tenant_id=self._caller.tenant_id, with_reauth=asked.force)
         if is_scheduled:
             self.run_id = run_id_of(slot)
-        opened, fleet = self._open(asked.sync_type, slot, now)
+        opened, active = self._open(asked.sync_type, slot, now)
         run = opened.run
         if opened.outcome == "duplicate" or run.shards_total:
-            return self._told_again(run, fleet)
+            return self._told_again(run, active)
         self._opened = run.run_id
         if is_scheduled and run.mode is RunMode.JOB:
-            return self._handed_to_job(run, fleet)
+            return self._handed_to_job(run, active, slot)
         load = Load()
         with self._db.transaction(read_only=True) as tx:
             accounts = list(islice(load.counted(dispatch.chosen(tx, choice)), self._config.mt5_inline_accounts_max + 1))
         before = self._done_before(run) if opened.outcome == "taken_over" else ()
         if accounts and (not asked.wait or len(accounts) > self._config.mt5_inline_accounts_max):
-            return self._fan_out(run, choice, fleet, now)
+            return self._fan_out(run, choice, active, now)
         if is_scheduled and accounts:
             self._grounds.relay(dispatch.check_capacity(self._grounds, run, load, now))
-        return self._inline(run, accounts, before, fleet, slot)
+        return self._inline(run, accounts, before, active, slot)
 
-    def _open(self, sync_type: SyncType, slot: datetime, now: datetime) -> tuple[Opened, Fleet]:
+    def _open(self, sync_type: SyncType, slot: datetime, now: datetime) -> tuple[Opened, int]:
+        """Open the run; how many accounts are active."""
         is_scheduled = sync_type is SyncType.SCHEDULED
         tenant_id = self._caller.tenant_id
 
-        def work(tx: Tx) -> tuple[Opened, Fleet]:
-            fleet = runstore.fleet(tx, due_before=due_until(slot), fresh_since=now - FRESH, tenant_id=tenant_id)
-            is_huge = is_scheduled and fleet.due > self._config.mt5_job_above_accounts
+        def work(tx: Tx) -> tuple[Opened, int]:
+            most = self._config.mt5_job_above_accounts
+            due = runstore.due(tx, due_before=due_until(slot), count_max=most + 1, tenant_id=tenant_id) if is_scheduled else 0
             opened = runstore.open_run(
                 tx,
                 self.run_id,
@@ -133,17 +134,17 @@ class Runs:
                 requested_by=self._caller.name,
                 now=now,
                 scheduled_for=slot if is_scheduled else None,
-                mode=RunMode.JOB if is_huge else RunMode.INLINE,
+                mode=RunMode.JOB if due > most else RunMode.INLINE,
             )
-            return opened, fleet
+            return opened, runstore.active(tx, tenant_id=tenant_id)
 
         return self._db.run(work)
 
-    def _told_again(self, run: Run, fleet: Fleet) -> Reply:
+    def _told_again(self, run: Run, active: int) -> Reply:
         if run.mode is not RunMode.INLINE:
             document = answers.accepted(run.run_id, run.shards_total, run.mode, self._elapsed_ms())
             return Reply(status=202, document=document | {"duplicate": True})
-        document = answers.duplicate(run, self._done_before(run), self._elapsed_ms(), fleet.active)
+        document = answers.duplicate(run, self._done_before(run), self._elapsed_ms(), active)
         return Reply(status=200, document=document)
 
     def _done_before(self, run: Run) -> tuple[Result, ...]:
@@ -153,14 +154,16 @@ class Runs:
             ids = [one.account_id for one in islice(dispatch.chosen(tx, choice), runstore.DUE_ROWS_MAX)]
             return runstore.results(tx, run, ids)
 
-    def _handed_to_job(self, run: Run, fleet: Fleet) -> Reply:
+    def _handed_to_job(self, run: Run, active: int, slot: datetime) -> Reply:
         """So many accounts are the job's, whose tasks claim what is due by themselves."""
-        tasks = job.hand_over(self._grounds, run, fleet.due)
-        not_due = max(fleet.active - fleet.due, 0)
+        with self._db.transaction(read_only=True) as tx:
+            due = runstore.due(tx, due_before=due_until(slot), tenant_id=self._caller.tenant_id)
+        tasks = job.hand_over(self._grounds, run, due)
+        not_due = max(active - due, 0)
         return Reply(status=202, document=answers.accepted(run.run_id, tasks, RunMode.JOB, self._elapsed_ms(), not_due=not_due))
 
-    def _fan_out(self, run: Run, choice: Choice, fleet: Fleet, now: datetime) -> Reply:
-        size = self._config.mt5_shard_accounts_max
+    def _fan_out(self, run: Run, choice: Choice, active: int, now: datetime) -> Reply:
+        size = self._config.shard_size
 
         def work(tx: Tx) -> tuple[dispatch.Cut, Load]:
             load = Load()
@@ -171,31 +174,31 @@ class Runs:
         told = dispatch.check_capacity(self._grounds, run, load, now) if run.sync_type is SyncType.SCHEDULED else ()
         self._grounds.relay([*made.partitions, *told])
         total = sum(load.due.values())
-        self._log.info("run_fanned_out", execution_id=run.run_id, shards=made.shards, accounts=total, active=fleet.active)
+        self._log.info("run_fanned_out", execution_id=run.run_id, shards=made.shards, accounts=total, active=active)
         document = answers.accepted(
-            run.run_id, made.shards, RunMode.FANNED_OUT, self._elapsed_ms(), not_due=max(fleet.active - total, 0)
+            run.run_id, made.shards, RunMode.FANNED_OUT, self._elapsed_ms(), not_due=max(active - total, 0)
         )
         return Reply(status=202, document=document)
 
     # --- here and now --------------------------------------------------------------------------------------------------
 
-    def _inline(self, run: Run, accounts: Sequence[Due], before: Sequence[Result], fleet: Fleet, slot: datetime) -> Reply:
+    def _inline(self, run: Run, accounts: Sequence[Due], before: Sequence[Result], active: int, slot: datetime) -> Reply:
         size = pace_size(self._config, len(accounts), is_shard=False)
-        course = Course(slot=slot, active_accounts=fleet.active, deadline=self._deadline, size=size)
+        course = Course(slot=slot, active_accounts=active, deadline=self._deadline, size=size)
         timings = Timings(self._grounds.time, self._log, run.run_id)
         worked = work_accounts(self._grounds, run, accounts, course, timings) if accounts else Share()
         results = (*before, *worked.results)
         totals = answers.totals_of(results, deferred=worked.deferred, total=len(results) + worked.deferred)
         cursor = close_inline(self._grounds, run, totals, [one for one in accounts if one.account_id in worked.left])
         log_end(self._grounds, run, totals, self._elapsed_ms(), timings)
-        if fleet.active == 0:
+        if active == 0:
             return Reply(status=200, document=answers.no_accounts(run.run_id, self._elapsed_ms()))
         summary = Summary(
             run_id=run.run_id,
             totals=totals,
             results=results,
             duration_ms=self._elapsed_ms(),
-            not_due=max(fleet.active - totals.total_accounts, 0),
+            not_due=max(active - totals.total_accounts, 0),
             cursor=cursor,
             is_unhealthy=worked.is_unhealthy and totals.success_count + totals.partial_count == 0,
             is_late=bool(worked.left),
@@ -207,7 +210,7 @@ class Runs:
     def _one(self, asked: Asked, account_id: str) -> Reply:
         now = self._grounds.clock.now()
         try:
-            by_hand, run, fleet = self._db.run(lambda tx: self._claimed(tx, asked, account_id, now))
+            by_hand, run, active = self._db.run(lambda tx: self._claimed(tx, asked, account_id, now))
         except _NotClaimed as refusal:
             return _refusal(refusal.found, account_id, self.run_id)
         self._opened = run.run_id
@@ -216,7 +219,7 @@ class Runs:
             return self._barred(run, account_id)
         if not asked.wait:
             return self._one_elsewhere(run, claimed, now)
-        course = Course(slot=slot_of(now), active_accounts=fleet.active, deadline=self._deadline, size=1)
+        course = Course(slot=slot_of(now), active_accounts=active, deadline=self._deadline, size=1)
         timings = Timings(self._grounds.time, self._log, run.run_id)
         worked = work_claimed(self._grounds, run, claimed, course, timings)
         totals = answers.totals_of(worked.results, deferred=worked.deferred, total=1)
@@ -233,7 +236,7 @@ class Runs:
         )
         return Reply(status=200, document=answers.finished(summary))
 
-    def _claimed(self, tx: Tx, asked: Asked, account_id: str, now: datetime) -> tuple[ByHand, Run, Fleet]:
+    def _claimed(self, tx: Tx, asked: Asked, account_id: str, now: datetime) -> tuple[ByHand, Run, int]:
         """Open the run of one account and claim it, both or neither."""
         opened = runstore.open_run(tx, self.run_id, sync_type=SyncType.MANUAL, requested_by=self._caller.name, now=now)
         by_hand = store.claim_by_hand(
@@ -248,7 +251,7 @@ class Runs:
         )
         if by_hand.outcome not in ("claimed", "needs_reauth"):
             raise _NotClaimed(by_hand)
-        return by_hand, opened.run, runstore.fleet(tx, due_before=now, fresh_since=now - FRESH)
+        return by_hand, opened.run, runstore.active(tx, count_max=self._config.counted_accounts_max)
 
     def _barred(self, run: Run, account_id: str) -> Reply:
         """Its login was refused before: told and noted, not tried."""
@@ -300,7 +303,7 @@ class Runs:
 
         def look(tx: Tx) -> tuple[Run | None, Fleet]:
             found = runstore.run(tx, run_id) if run_id is not None else latest(tx)
-            return found, runstore.fleet(tx, due_before=now, fresh_since=now - FRESH, tenant_id=tenant_id)
+            return found, runstore.fleet(tx, fresh_since=now - FRESH, tenant_id=tenant_id)
 
         with self._db.transaction(read_only=True) as tx:
             run, fleet = look(tx)

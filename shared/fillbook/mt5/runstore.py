@@ -174,10 +174,22 @@ def due_page(
     )
 
 
-def fleet(tx: Tx, *, due_before: datetime, fresh_since: datetime, tenant_id: str | None = None) -> Fleet:
-    """Count active accounts, those due, and those with a success since ``fresh_since``."""
-    (row,) = tx.query(QUERIES["fleet"], due_before=due_before, fresh_since=fresh_since, tenant_id=tenant_id)
+def fleet(tx: Tx, *, fresh_since: datetime, tenant_id: str | None = None) -> Fleet:
+    """Count all active accounts, and those with a success since ``fresh_since``."""
+    (row,) = tx.query(QUERIES["fleet"], fresh_since=fresh_since, tenant_id=tenant_id)
     return Fleet(**row)
+
+
+def active(tx: Tx, *, count_max: int | None = None, tenant_id: str | None = None) -> int:
+    """Count active accounts, no further than ``count_max``."""
+    (row,) = tx.query(QUERIES["active"], count_max=count_max, tenant_id=tenant_id)
+    return int(row["active"])
+
+
+def due(tx: Tx, *, due_before: datetime, count_max: int | None = None, tenant_id: str | None = None) -> int:
+    """Count accounts that are due, no further than ``count_max``; all of them without it."""
+    (row,) = tx.query(QUERIES["due"], due_before=due_before, count_max=count_max, tenant_id=tenant_id)
+    return int(row["due"])
 
 
 def lease_holder(tx: Tx, account_id: str) -> str | None:

@@ -189,6 +189,20 @@ class Mt5Config(DatabaseConfig, OidcConfig, PubSubConfig):
         """Instances with a key of their own; all others use ``mt5_service_api_key``."""
         return {} if self.mt5_service_api_keys is None else read_keys(self.mt5_service_api_keys)
 
+    @property
+    def shard_size(self) -> int:
+        """Accounts of a message: as many whole rounds of what is in flight as it may hold, for a last round of a few accounts
+        takes as long as a full one.
+        """
+        most = self.mt5_shard_accounts_max
+        round_size = self.mt5_batch_size if self.mt5_pacing_shard == "batch" else self.mt5_shard_window
+        return most - most % round_size or most
+
+    @property
+    def counted_accounts_max(self) -> int:
+        """How far a fleet is counted by those who only ask whether it is large: one more than makes it so."""
+        return max(self.mt5_adaptive_above_accounts, self.mt5_log_unchanged_max_accounts) + 1
+
     def api_key(self, instance_key: str) -> SecretStr:
         """The key that an instance is asked with."""
         return self.api_keys.get(instance_key, self.mt5_service_api_key)

@@ -15,7 +15,7 @@ from fillbook.mt5 import answers, runstore
 from fillbook.mt5.asked import uuid_text
 from fillbook.mt5.duetimes import slot_of
 from fillbook.mt5.ending import log_end
-from fillbook.mt5.grounds import FRESH, Grounds
+from fillbook.mt5.grounds import Grounds
 from fillbook.mt5.part import Course
 from fillbook.mt5.runrecords import Result, Run, Shard, Totals
 from fillbook.mt5.telling import SYNC_REQUESTED, sync_requested
@@ -77,10 +77,10 @@ def work(grounds: Grounds, wanted: Wanted, deadline: float) -> Share | None:
         return None
     shard, run = found
     with grounds.db.transaction(read_only=True) as tx:
-        fleet = runstore.fleet(tx, due_before=now, fresh_since=now - FRESH)
+        active = runstore.active(tx, count_max=grounds.config.counted_accounts_max)
     course = Course(
         slot=run.scheduled_for or slot_of(run.started_at),
-        active_accounts=fleet.active,
+        active_accounts=active,
         deadline=deadline,
         size=pace_size(grounds.config, len(shard.account_ids), is_shard=True),
     )

@@ -51,6 +51,17 @@ def test_shards_that_are_worked_end_the_run_with_its_totals(fleet: Fleet) -> Non
     assert len(fleet.logs("success")) == 9
 
 
+def test_a_shard_of_a_large_fleet_logs_no_unchanged_account(fleet: Fleet) -> None:
+    fleet.fleet(6)
+    for most, logged in ((6, 6), (6, 6), (6, 6), (5, 0)):
+        fleet.clock.step(300)
+        run_id = fleet.tick(**SMALL)["executionId"]
+        for message in fleet.take_shards():
+            fleet.deliver(message, mt5_log_unchanged_max_accounts=most, mt5_adaptive_above_accounts=5)
+        assert fleet.run(run_id)["success_count"] == 6
+        assert sum(str(one["run_id"]) == run_id for one in fleet.logs()) == logged
+
+
 def test_scenario_30_a_message_delivered_twice_finds_nothing_to_do(fleet: Fleet) -> None:
     fleet.fleet(6)
     run_id = fleet.tick(**SMALL)["executionId"]
@@ -221,7 +232,7 @@ def test_scenario_35_a_fleet_of_twelve_hundred_is_scheduled_whole(fleet: Fleet) 
         "insert into mt5.account_sync_state (account_id, tenant_id) select id, tenant_id from mt5.trading_accounts returning 1"
     )
     answer = fleet.tick()
-    assert (answer["status_code"], answer["shards"]) == (202, 24)
+    assert (answer["status_code"], answer["shards"]) == (202, 30)
     told = [account for message in fleet.shards for account in json.loads(message)["data"]["account_ids"]]
     assert len(told) == len(set(told)) == 1200
     assert fleet.run(answer["executionId"])["total_accounts"] == 1200

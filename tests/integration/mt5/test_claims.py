@@ -270,8 +270,14 @@ def test_a_due_page_begins_after_the_last_and_leaves_out_who_is_not_to_be_asked(
     assert pages(due_before=None) == accounts[:5]
     assert pages(due_before=None, with_reauth=True) == [*accounts[:5], accounts[6]]
     with world.db.transaction(read_only=True) as tx:
-        counted = runstore.fleet(tx, due_before=NOW, fresh_since=NOW - timedelta(minutes=10))
-        assert (counted.active, counted.due, counted.fresh) == (7, 2, 1)
+        counted = runstore.fleet(tx, fresh_since=NOW - timedelta(minutes=10))
+        assert (counted.active, counted.fresh) == (7, 1)
+        assert (runstore.active(tx), runstore.active(tx, count_max=3), runstore.active(tx, tenant_id="nobody")) == (7, 3, 0)
+        later = NOW + timedelta(minutes=2)
+        assert [runstore.due(tx, due_before=at, count_max=9) for at in (NOW, later)] == [2, 4]
+        assert runstore.due(tx, due_before=later, count_max=9, tenant_id="desk") == 3
+        assert runstore.due(tx, due_before=later, count_max=2) == 2
+        assert runstore.due(tx, due_before=later, count_max=9, tenant_id="nobody") == 0
 
 
 def test_a_block_has_a_limit(world: World) -> None:

@@ -15,6 +15,7 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
 from infra.local.postgres import PostgresServer
 from tests.support.mt5_world import NOW
+from tests.support.plans import rows_read
 from tests.support.servers import TEMPLATE, database_config
 
 ACCOUNTS = 10_000
@@ -94,6 +95,13 @@ def test_a_page_of_who_is_due_reads_no_more_than_it_returns(crowded: Database) -
 def _read(node: dict[str, Any]) -> int:
     own = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] if "Relation Name" in node else 0
     return round(own) + sum(_read(child) for child in node.get("Plans", ()))
+
+
+def test_a_fleet_is_counted_no_further_than_asked_for(crowded: Database) -> None:
+    with crowded.transaction(read_only=True) as tx:
+        assert rows_read(tx, store.QUERIES["active"], tenant_id=None, count_max=101) == 101
+        assert rows_read(tx, store.QUERIES["due"], tenant_id=None, due_before=NOW, count_max=51) == 102
+        assert rows_read(tx, store.QUERIES["due"], tenant_id=None, due_before=NOW, count_max=ACCOUNTS) == 2 * DUE
 
 
 HOT = {

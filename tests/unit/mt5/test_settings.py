@@ -63,6 +63,25 @@ def test_the_defaults_are_the_figures_of_the_pure_cores() -> None:
     assert (config.mt5_lease_seconds, config.mt5_page_limit, config.mt5_pages_max) == (240, 1000, 20)
 
 
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        ({}, 40),
+        ({"SHARD_WINDOW": "25"}, 50),
+        ({"SHARD_WINDOW": "100"}, 50),
+        ({"SHARD_ACCOUNTS_MAX": "500", "SHARD_WINDOW": "30"}, 480),
+        ({"PACING_SHARD": "batch", "BATCH_SIZE": "15"}, 45),
+    ],
+)
+def test_a_shard_is_as_many_whole_rounds_as_a_message_may_hold(given: dict[str, str], size: int) -> None:
+    assert read(**given).shard_size == size
+
+
+def test_a_fleet_is_counted_as_far_as_its_size_matters() -> None:
+    assert read().counted_accounts_max == 1001
+    assert read(ADAPTIVE_ABOVE_ACCOUNTS="5000").counted_accounts_max == 5001
+
+
 def test_the_service_of_the_settings_is_an_instance() -> None:
     instance = read(RATE_PER_MINUTE="100", SERVICE_CONTRACT="v0", SESSIONS_MAX="3").instance
     assert (instance.instance_key, instance.base_url, instance.contract) == (
