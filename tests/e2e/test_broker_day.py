@@ -30,9 +30,9 @@ def begin(start: NewDesk, name: str) -> LocalCloud:
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory, bundles: Path) -> dict[str, str]:
+def calm(tmp_path_factory: pytest.TempPathFactory, bundles: Path, cluster: Path) -> dict[str, str]:
     """The books of the day when nothing disturbs it."""
-    with desks(tmp_path_factory.mktemp("calm"), bundles) as start:
+    with desks(tmp_path_factory.mktemp("calm"), bundles, cluster) as start:
         cloud = begin(start, "calm")
         days.live(cloud)
         assert_whole(cloud)

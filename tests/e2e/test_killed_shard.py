@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from fillbook.runtime.sql import statement
 from infra.local import mt5_desk
 from infra.local.desk import LocalCloud
 from tests.e2e.conftest import WAIT_SECONDS, NewDesk, counted
+from tests.support import leases
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 
@@ -30,13 +30,6 @@ def fault(desk: LocalCloud, knob: str, **rule: object) -> None:
     request = urllib.request.Request(f"{desk.place.mt5_url}/_fake/faults", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 200
-
-
-def forget_leases(desk: LocalCloud) -> None:
-    """What the end of the dead worker's leases would do, some minutes later."""
-    with desk.database.transaction() as tx:
-        tx.execute(statement("update mt5.account_sync_state set lease_until = clock_timestamp() where lease_until is not null"))
-        tx.execute(statement("update mt5.session_slots set lease_until = clock_timestamp() where holder is not null"))
 
 
 def test_a_worker_killed_between_and_inside_accounts_leaves_no_account_half_written(new_desk: NewDesk) -> None:
@@ -57,7 +50,7 @@ def test_a_worker_killed_between_and_inside_accounts_leaves_no_account_half_writ
             killed_at.append(counted(desk.database, LOGGED))
             desk.kill(SHARD)
             desk.wait_until_up(SHARD)
-            forget_leases(desk)
+            leases.end_of(desk.database, SHARD)
         desk.clock.step(5)
         time.sleep(0.02)
     assert len(killed_at) == KILLS, killed_at

@@ -21,6 +21,7 @@ ACCOUNTS = "update mt5.account_sync_state set lease_until = clock_timestamp() wh
 SESSIONS = "update mt5.session_slots set lease_until = clock_timestamp() where holder is not null"
 
 ALL: Final = (JOBS, PARTITIONS, CHANNELS, PROOFS)
+ALL_OF_SIGNALS: Final = (PARTITIONS, CHANNELS)
 OF: Final[Mapping[str, tuple[str, ...]]] = {
     # a partition does not tell its holder: a living relay loses it too, and what it publishes twice is taken once
     "execution_sync": (JOBS, PARTITIONS),

@@ -6,12 +6,14 @@ import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from fillbook.runtime.config import DatabaseConfig
+from infra.local.database import DATABASE
 from infra.local.postgres import PostgresServer
 
 TEMPLATE = "fillbook_template"
@@ -46,21 +48,36 @@ def session_folder() -> Path:
     return base / f"{_PREFIX}-{os.getpid()}"
 
 
-def start_server(folder: Path, worker: str) -> PostgresServer:
-    """Start this worker's server on its own copy of the migrated cluster; the first worker to come makes the cluster."""
+def made_once(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """What the first worker of the session to come makes in ``folder`` for all of them, under this name."""
     folder.mkdir(mode=0o700, exist_ok=True)
-    made = folder / "cluster"
-    with (folder / "lock").open("w") as lock:
+    made = folder / name
+    with (folder / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
-            _make_cluster(folder / "making")
-            (folder / "making").rename(made)
+            make(folder / f"{name}.making")
+            (folder / f"{name}.making").rename(made)
+    return made
+
+
+def start_server(folder: Path, worker: str) -> PostgresServer:
+    """Start this worker's server on its own copy of the migrated cluster; the first worker to come makes the cluster."""
+    made = made_once(folder, "cluster", _make_cluster)
     mine = folder / worker
     shutil.copytree(made, mine, symlinks=True)
     mine.chmod(0o700)
     server = PostgresServer(mine, fsync=False)
     server.start()
     return server
+
+
+def make_desk_cluster(data_dir: Path) -> None:
+    """A cluster as a desk of the local cloud leaves it at its first start: its database, migrated."""
+    from infra.database.migrate import migrate
+
+    with PostgresServer(data_dir, fsync=False) as server:
+        server.run("psql", "-qc", f"create database {DATABASE}")
+        migrate(server.url(database=DATABASE), roles={})
 
 
 def _make_cluster(data_dir: Path) -> None:
