@@ -32,7 +32,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.register_profile("quick", settings.get_profile("fillbook"), max_examples=50)  # `check`, before every commit
+settings.register_profile("half", settings.get_profile("fillbook"), max_examples=100)
 settings.load_profile("fillbook")
+
+# rooms whose specification names no number of histories; the ledger's names 200, and nightly all have FILLBOOK_EXAMPLES
+HALF = tuple(f"tests/property/{room}/" for room in ("ibkr", "notify", "outbox", "runtime", "signal"))
 
 _FOLDER = pytest.StashKey[Path]()
 _NUMBERS = itertools.count(1)
@@ -54,6 +58,19 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"laws: FILLBOOK_EXAMPLES={os.environ['FILLBOOK_EXAMPLES']} FILLBOOK_SEED={seed}")
 
 
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """A law takes its number of examples from the profile that holds when its module is imported, which is now."""
+    if isinstance(collector, pytest.Module) and settings.get_current_profile_name() in ("fillbook", "half"):
+        is_half = collector.nodeid.startswith(HALF) and "FILLBOOK_EXAMPLES" not in os.environ
+        settings.load_profile("half" if is_half else "fillbook")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests begin, so that the last minute is not one long test on one processor."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell an xdist worker where the session's cluster is."""
@@ -67,10 +84,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(request: pytest.FixtureRequest) -> Iterator[PostgresServer]:
+def common_folder(request: pytest.FixtureRequest) -> Path:
+    """The folder of all workers of this session, for ``servers.made_once``."""
+    return request.config.stash[_FOLDER]
+
+
+@pytest.fixture(scope="session")
+def postgres(common_folder: Path) -> Iterator[PostgresServer]:
     """The session's server; roles are shared by all its databases."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "only")
-    server = start_server(request.config.stash[_FOLDER], worker)
+    server = start_server(common_folder, worker)
     yield server
     server.stop()
 
@@ -84,10 +107,17 @@ def _superuser(postgres: PostgresServer) -> Iterator[Callable[[str], None]]:
 
 
 @pytest.fixture
-def database_url(postgres: PostgresServer, _superuser: Callable[[str], None]) -> Iterator[str]:
+def template() -> str:
+    """What ``database_url`` is copied from; a module that looks at the schema itself asks for the whole one."""
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(postgres: PostgresServer, _superuser: Callable[[str], None], template: str) -> Iterator[str]:
     """The URL of a database of this test alone, migrated to head, as its owner (superuser)."""
     name = f"test_{next(_NUMBERS)}"
-    _superuser(f"create database {name} template {TEMPLATE}")
+    # files are copied as they are: half of what writing every block through the log costs, for a server that may forget
+    _superuser(f"create database {name} template {template} strategy = file_copy")
     yield postgres.url(database=name)
     _superuser(f"drop database {name} with (force)")
 

@@ -84,7 +84,9 @@ def run_tool(tool: Tool) -> bool:
 
 def pytest(arguments: Sequence[str]) -> int:
     """Run pytest on two workers; a file's tests stay on one worker, so a module's servers start once. Returns its status."""
-    parallel = [] if any(word.startswith(("-n", "--pdb", "-s")) for word in arguments) else ["-n", WORKERS, "--dist", "loadfile"]
+    is_alone = any(word.startswith(("-n", "--pdb", "-s")) for word in arguments)
+    # files are taken in the order of tests/conftest.py: slow ones first
+    parallel = [] if is_alone else ["-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder"]
     sys.stdout.flush()
     return subprocess.run([sys.executable, "-m", "pytest", *parallel, *arguments], cwd=ROOT, check=False).returncode
 

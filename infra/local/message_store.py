@@ -19,6 +19,7 @@ ID_BLOCK = 100_000
 WAL_PAGES = 4_000
 FIRST_ID = 10_000_000_000
 LINGER_SECONDS = 0.05
+CLOSE_SECONDS_MAX = 5
 
 SCHEMA = """
 create table if not exists numbers (name text primary key, value integer not null) without rowid;
@@ -66,6 +67,7 @@ class MessageStore:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="message-store")
         self._batch: _Batch | None = None
+        self._writing: _Batch | None = None
         self._wake = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._next_id = 0
@@ -82,10 +84,10 @@ class MessageStore:
     async def close(self) -> None:
         """Commit what is left and close."""
         if self._writer is not None:
-            batch = self._batch
+            left = [batch.done for batch in (self._writing, self._batch) if batch is not None]
             self._wake.set()
-            if batch is not None:
-                await asyncio.wait([batch.done], timeout=5)
+            if left:  # a commit that was handed to the thread and has not begun would be cancelled with the writer
+                await asyncio.wait(left, timeout=CLOSE_SECONDS_MAX)
             self._writer.cancel()
             await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
         self._thread.shutdown(wait=True)
@@ -154,6 +156,7 @@ class MessageStore:
             await self._wake.wait()
             self._wake.clear()
             batch, self._batch = self._batch, None
+            self._writing = batch
             if batch is None:
                 continue
             try:

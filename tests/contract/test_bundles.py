@@ -6,6 +6,7 @@ import re
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,12 @@ NAMES = bundles.names(ROOT)
 @pytest.fixture(scope="module", params=NAMES)
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return bundles.build(request.param, target=tmp_path_factory.mktemp("build") / request.param)
+
+
+@pytest.fixture(scope="module")
+def alone(bundle: Bundle) -> dict[str, Any]:
+    """What a start of the bundle brings in where the work tree's own package is hidden."""
+    return probe.ask(bundle.path, bundle.name, alone=True)
 
 
 def test_there_is_a_bundle_for_every_function() -> None:
@@ -41,17 +48,16 @@ def test_byte_code_does_not_change_the_digest(bundle: Bundle) -> None:
     assert bundles.digest(bundle.path) == bundle.digest
 
 
-def test_a_bundle_stands_on_its_own(bundle: Bundle) -> None:
-    answer = probe.ask(bundle.path, bundle.name, alone=True)
-    assert answer["entry_point"]
-    assert answer["package_files"]
-    assert [path for path in answer["package_files"] if not path.startswith(str(bundle.path))] == []
+def test_a_bundle_stands_on_its_own(bundle: Bundle, alone: dict[str, Any]) -> None:
+    assert alone["entry_point"]
+    assert alone["package_files"]
+    assert [path for path in alone["package_files"] if not path.startswith(str(bundle.path))] == []
 
 
-def test_its_requirements_cover_what_its_shell_imports(bundle: Bundle) -> None:
+def test_its_requirements_cover_what_its_shell_imports(bundle: Bundle, alone: dict[str, Any]) -> None:
     held = set(parse((bundle.path / LOCK).read_text("utf-8")))
     owners = packages_distributions()
-    tops = {name.partition(".")[0] for name in probe.ask(bundle.path, bundle.name, alone=True)["modules"]}
+    tops = {name.partition(".")[0] for name in alone["modules"]}
     foreign = {name for name in tops if name in owners and name not in sys.stdlib_module_names and name != "fillbook"}
     # editable installs and the interpreter's own start-up hooks are no requirement of a function
     assert {name for name in foreign if not {normal(owner) for owner in owners[name]} & held} <= {"_distutils_hack"}

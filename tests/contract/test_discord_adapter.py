@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,8 @@ from fillbook.runtime.clock import FixedClock
 from infra.local.discord import DiscordFake
 from tests.support.discord_speaker import DirectSpeaker
 from tests.support.notify_desk import speaker_for
+
+Answer = Callable[[socket.socket, threading.Event], object]
 
 OPENING = datetime(2026, 2, 3, 14, 30, tzinfo=UTC)
 TOKEN = "canary-token-of-a-webhook-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDE"
@@ -227,22 +230,22 @@ def test_a_header_that_drips_ends_at_the_deadline_too() -> None:
 
 
 def test_each_of_several_requests_at_once_ends_at_its_own_deadline() -> None:
-    with _Server(lambda _: threading.Event().wait(1.5)) as url, ThreadPoolExecutor(3) as pool:
-        speakers = [_discord(url, total_seconds=seconds) for seconds in (30, 0.2, 0.6)]
-        answers = list(pool.map(lambda speaker: speaker.send(create()).error, speakers))
-    assert answers[1:] == ["deadline", "deadline"]
-    assert answers[0] != "deadline"
+    with ThreadPoolExecutor(3) as pool, _Server(_say_nothing) as url:
+        patient, *hasty = [pool.submit(_discord(url, total_seconds=seconds).send, create()) for seconds in (60, 0.2, 0.6)]
+        assert [one.result().error for one in hasty] == ["deadline", "deadline"]
+        assert not patient.done()
+    assert patient.result().error not in (None, "deadline")
 
 
 def test_a_server_that_never_answers_ends_at_the_deadline() -> None:
-    with _Server(lambda _: threading.Event().wait(0.4)) as url:
+    with _Server(_say_nothing) as url:
         answer = _discord(url, total_seconds=0.2).send(create())
     assert (answer.failure, answer.error, answer.status) == (Failure.NO_ANSWER, "deadline", None)
 
 
 def test_a_redirect_is_not_followed() -> None:
     reply = b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
-    with _Server(lambda connection: connection.sendall(reply)) as url:
+    with _Server(_say(reply)) as url:
         answer = _discord(url).send(create())
     assert (answer.status, classify(create(), answer).verdict) == (307, Verdict.FAILED)
 
@@ -258,14 +261,14 @@ def test_a_refused_connection_was_not_sent(fake: DiscordFake) -> None:
 
 def test_an_unknown_host_and_a_broken_handshake_were_not_sent() -> None:
     assert _discord("http://host.invalid/api/v10", total_seconds=2).send(create()).failure is Failure.NOT_SENT
-    with _Server(lambda connection: connection.sendall(b"no TLS here")) as url:
+    with _Server(_say(b"no TLS here")) as url:
         answer = _discord(url.replace("http://", "https://"), total_seconds=2).send(create())
     assert answer.failure is Failure.NOT_SENT
 
 
 def test_no_secret_is_in_a_repr_an_excerpt_or_an_error() -> None:
     reply = f"HTTP/1.1 400 Bad Request\r\nContent-Length: {len(TOKEN) + 4}\r\n\r\n{TOKEN}bot!".encode()
-    with _Server(lambda connection: connection.sendall(reply)) as url:
+    with _Server(_say(reply)) as url:
         discord = _discord(url)
         answer = discord.send(create())
     told = repr(answer) + repr(discord) + repr(vars(discord)) + str(discord.channels()) + repr(create())
@@ -284,41 +287,53 @@ def _discord(base: str, *, total_seconds: float = 1.0) -> Discord:
     return Discord({"executions": webhook}, api_base=base, total_seconds=total_seconds)
 
 
-def _drip_headers(connection: socket.socket) -> None:
+def _drip_headers(connection: socket.socket, over: threading.Event) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\n")
-    for _ in range(200):
+    while not over.wait(0.01):
         connection.sendall(b"X-Drip: 1\r\n")
-        threading.Event().wait(0.01)
+
+
+def _say_nothing(_connection: socket.socket, over: threading.Event) -> None:
+    over.wait()
+
+
+def _say(reply: bytes) -> Answer:
+    """Answer with these bytes."""
+    return lambda connection, _over: connection.sendall(reply)
 
 
 class _Server:
-    """Answers one connection with bytes of a test's choosing."""
+    """Answers every connection in a thread of its own, as a test wants it to; all are ended with the block."""
 
-    def __init__(self, answer: Any) -> None:
+    def __init__(self, answer: Answer) -> None:
         self._answer = answer
+        self._over = threading.Event()
         self._socket = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
 
     def __enter__(self) -> str:
-        self._thread.start()
+        self._threads[0].start()
         return f"http://127.0.0.1:{self._socket.getsockname()[1]}/api/v10"
 
     def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._socket.shutdown(socket.SHUT_RDWR)  # wakes the accept
+        for thread in self._threads:
+            thread.join(timeout=5)
         self._socket.close()
-        self._thread.join(timeout=5)
 
-    def _serve(self) -> None:
-        try:
-            connection, _ = self._socket.accept()
-        except OSError:
-            return
-        with connection:
-            try:
-                connection.recv(65_536)
-                self._answer(connection)
-                connection.shutdown(socket.SHUT_WR)
-                connection.settimeout(0.1)
-                while connection.recv(65_536):
-                    continue
-            except OSError:
-                return
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._socket.accept()
+                self._threads.append(threading.Thread(target=self._serve, args=(connection,), daemon=True))
+                self._threads[-1].start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(65_536)
+            self._answer(connection, self._over)
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(0.1)
+            while connection.recv(65_536):
+                continue

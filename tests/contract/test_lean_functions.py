@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,9 +62,9 @@ def is_in(module: str, packages: set[str]) -> bool:
 
 
 @pytest.fixture(scope="module", params=list(MANIFEST.functions))
-def imported(request: pytest.FixtureRequest) -> tuple[str, set[str]]:
+def imported(request: pytest.FixtureRequest, started: Callable[[str], dict[str, Any]]) -> tuple[str, set[str]]:
     """A function's name and what its main.py brings in, in an interpreter of its own."""
-    return request.param, set(probe.ask(ROOT / "functions" / request.param, request.param)["modules"])
+    return request.param, set(started(request.param)["modules"])
 
 
 def test_a_function_imports_its_rooms_and_no_other(imported: tuple[str, set[str]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from cronsim import CronSim
 from fillbook.mt5 import job, worker
 from fillbook.mt5.settings import AccountSyncConfig
 from fillbook.outbox.model import EVENT_TYPES
-from infra.door import probe
 from infra.manifest import DATABASE_ENV, Function, ManifestError, load, parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,9 +32,9 @@ def function(request: pytest.FixtureRequest) -> Function:
 
 
 @pytest.fixture(scope="module")
-def imported(function: Function) -> dict[str, Any]:
+def imported(function: Function, started: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
     """What importing the function's main.py in a new interpreter brings in."""
-    return probe.ask(ROOT / "functions" / function.name, function.name)
+    return started(function.name)
 
 
 def test_every_folder_has_an_entry_and_every_entry_a_folder() -> None:

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import re
+import subprocess
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,9 +24,12 @@ from fillbook.runtime.sql import encode, statement
 from infra.local import demo
 from infra.local.demo_day import invented_day
 from infra.local.desk import LocalCloud
+from infra.local.home import ROOT
+from infra.local.prepared import prepare, sources_digest
 from infra.local.receipts import Document
 from infra.local.summary import Summary
 from infra.manifest import load
+from tests.support.servers import made_once, make_desk_cluster
 
 DAY = date(2026, 2, 3)
 WAIT_SECONDS = 60.0
@@ -60,10 +64,18 @@ def minutes_of_the_day(minutes: int, *, tickers: int = 30, seed: str = "fillbook
     return list(itertools.islice(invented_day(session.open_at, minutes, tickers=tickers, seed=seed), minutes))
 
 
-def play(cloud: LocalCloud, minutes: Sequence[Sequence[Document]]) -> Summary:
-    """Send the minutes through the webhook and let the desk settle."""
+def play(
+    cloud: LocalCloud, minutes: Sequence[Sequence[Document]], disturb: Callable[[int], None] = lambda _minute: None
+) -> Summary:
+    """Send the minutes through the webhook and let the desk settle; ``disturb(number)`` is called before each minute."""
+
+    def disturbed() -> Iterator[Sequence[Document]]:
+        for number, minute in enumerate(minutes):
+            disturb(number)
+            yield minute
+
     desk, environment = demo.desk_of(cloud)
-    return demo.play(desk, environment, minutes, sum(map(len, minutes)), io.StringIO())
+    return demo.play(desk, environment, disturbed(), sum(map(len, minutes)), io.StringIO())
 
 
 def exported(db: Database, parts: Mapping[str, str] = BOOK) -> dict[str, str]:
@@ -116,18 +128,34 @@ SIGNAL_DESK = [name for name in load().functions if name not in BROKERS]
 
 
 @pytest.fixture(scope="session")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundles(common_folder: Path) -> Path:
     """Bundles are written once for all desks of the session."""
-    return tmp_path_factory.mktemp("bundles")
+
+    def write(folder: Path) -> None:
+        sources = sources_digest(ROOT)
+        for name in load().functions:
+            prepare(name, ROOT, folder / name, sources)
+
+    return made_once(common_folder, "bundles", write)
+
+
+@pytest.fixture(scope="session")
+def cluster(common_folder: Path) -> Path:
+    """A desk's database is made and migrated once; each desk begins with a copy."""
+    return made_once(common_folder, "desk", make_desk_cluster)
 
 
 @contextmanager
-def desks(folder: Path, bundles: Path) -> Iterator[NewDesk]:
+def desks(folder: Path, bundles: Path, cluster: Path) -> Iterator[NewDesk]:
     """A factory of desks that all stop with the block."""
     running: list[LocalCloud] = []
 
     def start(name: str = "desk", **options: Any) -> LocalCloud:
         chosen = {"functions": SIGNAL_DESK, "desk_start": datetime(2026, 2, 3, 14, 0, tzinfo=UTC)} | options
+        data = folder / name / "pgdata"
+        if not data.exists():
+            data.parent.mkdir(exist_ok=True)
+            subprocess.run(["cp", "-a", cluster, data], check=True)
         cloud = LocalCloud(folder / name, bundles=bundles, **chosen)
         cloud.start()
         running.append(cloud)
@@ -141,7 +169,7 @@ def desks(folder: Path, bundles: Path) -> Iterator[NewDesk]:
 
 
 @pytest.fixture
-def new_desk(tmp_path: Path, bundles: Path) -> Iterator[NewDesk]:
+def new_desk(tmp_path: Path, bundles: Path, cluster: Path) -> Iterator[NewDesk]:
     """Factory of desks that stop with the test; each has a home of its own unless one is named."""
-    with desks(tmp_path, bundles) as start:
+    with desks(tmp_path, bundles, cluster) as start:
         yield start

@@ -14,6 +14,7 @@ from infra.local.desk import FLEX, POSTGRES, PUBSUB, TWS, TWS_CONTROL, LocalClou
 from infra.local.plan import TWS_ACCOUNT
 from tests.e2e.conftest import NewDesk, desks, exported, prove, told_on_discord
 from tests.support import broker_days as days
+from tests.support import leases
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 
@@ -29,9 +30,9 @@ def begin(start: NewDesk, name: str) -> LocalCloud:
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory: pytest.TempPathFactory, bundles: Path) -> dict[str, str]:
+def calm(tmp_path_factory: pytest.TempPathFactory, bundles: Path, cluster: Path) -> dict[str, str]:
     """The books of the day when nothing disturbs it."""
-    with desks(tmp_path_factory.mktemp("calm"), bundles) as start:
+    with desks(tmp_path_factory.mktemp("calm"), bundles, cluster) as start:
         cloud = begin(start, "calm")
         days.live(cloud)
         assert_whole(cloud)
@@ -75,9 +76,8 @@ def test_a_day_in_which_everything_is_killed_and_every_push_comes_again_ends_lik
             victim = victims.pop(0)
             cloud.clock.step(dice.randint(1, 600))  # the work of this moment is under way when the blow falls
             cloud.kill(victim)
-            if victim == "execution_sync":
-                days.expire_leases(cloud)
-            cloud.wait_until_up(victim)
+            cloud.wait_until_up(victim, POSTGRES)
+            leases.end_of(cloud.database, victim)
         cloud.control.faults(target="*", duplicate=4, at_once=1, count=200, seed=SEED)
         if step == days.STEPS:
             cloud.control.no_faults()
@@ -149,7 +149,7 @@ def test_a_run_killed_in_the_middle_is_abandoned_and_leaves_nothing_half_done(ne
     days.gateway(cloud, delay_at=0)
     assert cloud.control.run_job("ibkr-jobs") == 200
     assert days.number(cloud, under_way) == 1, "a lease that still runs is nobody else's"
-    days.expire_leases(cloud)
+    leases.end_of(cloud.database, "execution_sync")
     cloud.control.resume_jobs()
     days.settle(cloud, noon)
     assert days.number(cloud, "select count(*) as n from ibkr.sync_runs where state = 'abandoned'") == 1

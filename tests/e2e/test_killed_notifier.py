@@ -12,6 +12,7 @@ from fillbook.runtime.sql import statement
 from infra.local.desk import LocalCloud
 from tests.e2e.conftest import WAIT_SECONDS, NewDesk, booked, inbox, prove, told_on_discord
 from tests.e2e.test_one_signal import CLOSE, post
+from tests.support import leases
 from tests.support.receipts import body
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
@@ -36,8 +37,7 @@ def test_a_notifier_killed_while_discord_has_already_accepted_leaves_one_message
         time.sleep(0.02)
     desk.kill("discord_notifier")
     desk.wait_until_up("discord_notifier")
-    with desk.database.transaction() as tx:  # the 30 s of real time that the dead one's lease would last
-        tx.execute(statement("update notify.channels set lease_until = clock_timestamp() where lease_token is not null"))
+    leases.end_of(desk.database, "discord_notifier")
     while not posted(desk):
         assert time.monotonic() < end, desk.logs("discord_notifier")[-3000:]
         desk.clock.step(20)

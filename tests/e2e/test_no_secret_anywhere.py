@@ -23,7 +23,7 @@ from infra.local.home import write_private
 from infra.manifest import Schedule
 from tests.e2e.conftest import WAIT_SECONDS, NewDesk, inbox
 from tests.e2e.test_one_signal import CLOSE
-from tests.support import broker_days
+from tests.support import broker_days, leases
 from tests.support.local_desk import descendants
 from tests.support.receipts import body, encoded, text_of
 
@@ -174,7 +174,7 @@ def disturb_the_broker(desk: LocalCloud, heard: Heard) -> None:
         heard.call(f"{desk.url('execution_sync')}/api/v1/jobs/{FLEX_TOKEN}?t={FLEX_TOKEN}", Authorization=FLEX_TOKEN)
         broker_days.walk_to(desk, day + timedelta(minutes=minute))
     desk.kill("execution_sync")
-    broker_days.expire_leases(desk)
+    leases.end_of(desk.database, "execution_sync")
     desk.wait_until_up("execution_sync")
     told = "select count(*) as n from ibkr.flex_requests where error_code is not null or error_body is not null"
     assert broker_days.number(desk, told) >= 2, "nothing of the service's words was kept: nothing could have been leaked"

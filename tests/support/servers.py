@@ -6,17 +6,28 @@ import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from fillbook.runtime.config import DatabaseConfig
+from infra.local.database import DATABASE
 from infra.local.postgres import PostgresServer
 
 TEMPLATE = "fillbook_template"
+"""What a test's database is copied from: the migrated one without the months that no test writes to."""
+WHOLE_TEMPLATE = "fillbook_whole"
+"""As migrated, for tests of the schema itself; a copy of it costs twice as much, all for empty files."""
 _PREFIX = "fillbook-test"
 _FREE_BYTES_MIN = 512 * 1024 * 1024
+_WITHOUT_LATER_MONTHS = """do $$ declare month text; begin
+    for month in select format('signal.%I', relname) from pg_class
+                  where relnamespace = 'signal'::regnamespace and relkind = 'r' and relname ~ '_20(2[7-9]|30)_[0-9]{2}$' loop
+        execute 'drop table ' || month;
+    end loop; end $$"""
+_PACKED = "vacuum full pg_attribute, pg_class, pg_constraint, pg_depend, pg_index, pg_inherits, pg_type"
 
 
 def database_config(url: str) -> DatabaseConfig:
@@ -37,15 +48,21 @@ def session_folder() -> Path:
     return base / f"{_PREFIX}-{os.getpid()}"
 
 
-def start_server(folder: Path, worker: str) -> PostgresServer:
-    """Start this worker's server on its own copy of the migrated cluster; the first worker to come makes the cluster."""
+def made_once(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """What the first worker of the session to come makes in ``folder`` for all of them, under this name."""
     folder.mkdir(mode=0o700, exist_ok=True)
-    made = folder / "cluster"
-    with (folder / "lock").open("w") as lock:
+    made = folder / name
+    with (folder / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
-            _make_cluster(folder / "making")
-            (folder / "making").rename(made)
+            make(folder / f"{name}.making")
+            (folder / f"{name}.making").rename(made)
+    return made
+
+
+def start_server(folder: Path, worker: str) -> PostgresServer:
+    """Start this worker's server on its own copy of the migrated cluster; the first worker to come makes the cluster."""
+    made = made_once(folder, "cluster", _make_cluster)
     mine = folder / worker
     shutil.copytree(made, mine, symlinks=True)
     mine.chmod(0o700)
@@ -54,9 +71,25 @@ def start_server(folder: Path, worker: str) -> PostgresServer:
     return server
 
 
+def make_desk_cluster(data_dir: Path) -> None:
+    """A cluster as a desk of the local cloud leaves it at its first start: its database, migrated."""
+    from infra.database.migrate import migrate
+
+    with PostgresServer(data_dir, fsync=False) as server:
+        server.run("psql", "-qc", f"create database {DATABASE}")
+        migrate(server.url(database=DATABASE), roles={})
+
+
 def _make_cluster(data_dir: Path) -> None:
     from infra.database.migrate import migrate  # Alembic and SQLAlchemy: 0.4 s that unit tests need not pay
 
     with PostgresServer(data_dir, fsync=False) as server:
-        server.run("psql", "-qc", f"create database {TEMPLATE}")
-        migrate(server.url(database=TEMPLATE))
+        server.run("psql", "-qc", f"create database {WHOLE_TEMPLATE}")
+        migrate(server.url(database=WHOLE_TEMPLATE))
+        server.run("psql", "-qc", f"create database {TEMPLATE} template {WHOLE_TEMPLATE}")
+        for step in (
+            _WITHOUT_LATER_MONTHS,
+            _PACKED,
+            "select 1",
+        ):  # the last session leaves its cache of the catalog to the copies
+            server.run("psql", "-qd", TEMPLATE, "-c", step)

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import settings
 
 from fillbook.ledger import service as ledger
 from fillbook.notify.execution import Telling, from_row
@@ -26,6 +27,7 @@ from tests.integration.notify.test_reconcile import MakeDesk, book, findings, pr
 from tests.support.ledger import make_fill
 from tests.support.notify_desk import NotifyDesk, action, action_id, executed
 
+SEEDS = (31, 100) if settings().max_examples >= 1000 else (100,)
 TICKERS = 30
 STEPS = (("BUY", "10", "100"), ("BUY", "5", "101"), ("SELL", "12", "103"), ("SELL", "3", "102"))
 FIELDS = ("action_type", "ticker", "direction", "executed_at", *PROVEN_NUMBERS, "lots", "reason")
@@ -229,7 +231,7 @@ def assert_equal_to_the_ledger(desk: NotifyDesk, key: str, post: Mapping[str, An
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [31, 100])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_31_a_hundred_faults_are_found_named_repaired_and_proven(make_desk: MakeDesk, seed: int) -> None:
     desk = make_desk(settings=Settings(digest_threshold=1000))
     book(desk, *fills())

@@ -13,10 +13,16 @@ from infra.database import migrate as migrations
 from infra.database.roles import login_role_statement
 from tests.integration.runtime.conftest import run_script
 from tests.support.catalog import catalog
-from tests.support.servers import database_config
+from tests.support.servers import WHOLE_TEMPLATE, database_config
 
 ROOT = Path(__file__).resolve().parents[3]
 VERSIONS = ROOT / "infra" / "database" / "alembic" / "versions"
+
+
+@pytest.fixture
+def template():
+    """All months, not only those that tests write to."""
+    return WHOLE_TEMPLATE
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def outcome(query: Query) -> dict[str, list[str]]:
     return {name: found[name] for name in (*FINAL, *BOOKED)}
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(order=st.permutations([*range(len(DAY)), *range(len(DAY))]))
 def test_any_order_of_delivery_gives_the_book_of_its_decided_receipts(desk: LiveDesk, query: Query, order: list[int]) -> None:
     wipe(query)

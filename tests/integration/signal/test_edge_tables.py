@@ -17,12 +17,19 @@ from fillbook.signal.receipt import instant
 from fillbook.signal.retention import expire
 from fillbook.signal.store import RESULTS
 from tests.support.receipts import MINUTE_MS, R_TS
+from tests.support.servers import WHOLE_TEMPLATE
 from tests.support.signal_live import LiveDesk
 
 D = Decimal
 Query = Callable[..., list[dict[str, Any]]]
 APPEND_ONLY = ("receipts", "decisions", "lane_history", "stop_history", "state_snapshots")
 BOOKED = ("decisions", "ticker_states", "lane_history", "plans", "stop_history", "state_snapshots")
+
+
+@pytest.fixture
+def template() -> str:
+    """All months, not only those that tests write to."""
+    return WHOLE_TEMPLATE
 
 
 def refused(open_database: Any, role: str, text: str) -> str:

@@ -30,11 +30,17 @@ from tests.support import mt5_runs
 from tests.support.mt5_linked import NOW, LinkedDesk, Query, closed, info, trade
 from tests.support.mt5_runs import Fleet
 from tests.support.tracker_desk import KEY, entry
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WIDTHS = (360, 768, 1440, 2560)
 STEPS = ("account info", "positions", "history")
+ARE_VISIBLE = """cells => cells.length > 0 && cells.every(cell => {
+    const {width, height} = cell.getBoundingClientRect();
+    return width * height > 0 && getComputedStyle(cell).visibility === "visible"; })"""
+COLOURS = """cells => cells.map(cell => [cell, cell.closest("table") ?? document.body].map((one, ground) =>
+    getComputedStyle(one)[ground ? "backgroundColor" : "color"]))"""
 SCRIPT = "<img src=x onerror=\"document.title='broken'\">"
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -102,13 +108,21 @@ def served(database_url: str, function_app: Callable[..., FlaskClient], folder: 
     thread.join()
 
 
-@pytest.fixture
-def browser() -> Iterator[Browser]:
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
     """A browser without a window."""
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield opened
         opened.close()
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """The browser, without pages of tests before."""
+    yield chromium
+    for context in chromium.contexts:
+        context.close()
 
 
 def opened_page(browser: Browser, address: str, width: int) -> tuple[Page, list[str]]:
@@ -126,9 +140,9 @@ def opened_page(browser: Browser, address: str, width: int) -> tuple[Page, list[
 
 
 def cells(page: Page) -> list[list[str]]:
-    found: list[list[str]] = page.eval_on_selector_all(
-        "#linked-rows tr", "rows => rows.map(row => [...row.querySelectorAll('th, td')].map(cell => cell.innerText.trim()))"
-    )
+    """The texts of the list, read in one go: it may be drawn again at any moment."""
+    read = "rows => rows.map(row => [...row.querySelectorAll('th, td')].map(cell => cell.innerText.trim()))"
+    found: list[list[str]] = page.eval_on_selector_all("#linked-rows tr", read)
     return found
 
 
@@ -199,7 +213,7 @@ def test_no_width_makes_the_page_scroll_sideways_and_every_figure_is_there(brows
             "(({scrollWidth, clientWidth}) => [scrollWidth, clientWidth])(document.querySelector('#linked .scroll'))"
         )
         assert inner <= outer or 768 <= width < 1440, "only between a phone and a desk the table scrolls in its frame"
-        assert all(cell.is_visible() for cell in page.query_selector_all("#linked-rows th, #linked-rows td"))
+        assert page.eval_on_selector_all("#linked-rows th, #linked-rows td", ARE_VISIBLE)
         assert cells(page) == everything
         label = page.evaluate("getComputedStyle(document.querySelector('#linked-rows td'), '::before').content")
         assert label == ('"State"' if width < 768 else "none")
@@ -225,8 +239,7 @@ def test_the_list_is_reached_and_scrolled_by_keyboard(browser: Browser, address:
     assert reached[-1] == "linked-title", reached
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("ArrowRight")
-    page.wait_for_timeout(500)
-    assert page.evaluate("document.activeElement.scrollLeft") > 0
+    wait_until(lambda: page.evaluate("document.activeElement.scrollLeft") > 0)
     assert wrong == []
 
 
@@ -234,11 +247,9 @@ def test_the_list_is_reached_and_scrolled_by_keyboard(browser: Browser, address:
 def test_the_words_of_states_can_be_read_on_their_ground(browser: Browser, address: str, scheme: Any) -> None:
     page, _ = opened_page(browser, address, 1440)
     page.emulate_media(color_scheme=scheme)
-    for cell in page.query_selector_all("#linked-rows td[data-label=State], #linked-fleet"):
-        text, ground = cell.evaluate(
-            "cell => [cell, cell.closest('table') ?? document.body].map((one, ground) => "
-            "getComputedStyle(one)[ground ? 'backgroundColor' : 'color'])"
-        )
+    found = page.eval_on_selector_all("#linked-rows td[data-label=State], #linked-fleet", COLOURS)
+    assert len(found) == 4
+    for text, ground in found:
         assert contrast(text, ground) >= 4.5, (text, ground)
 
 

@@ -97,6 +97,7 @@ def test_the_invented_day_has_one_receipt_a_ticker_and_minute_with_prices_above_
 
 
 @pytest.mark.local_data
+@pytest.mark.slow
 def test_the_recorded_trail_becomes_exactly_the_stream_that_was_written_down() -> None:
     if not TRAIL.exists():
         pytest.skip("the recorded points are absent; they are read in place and never shipped")

@@ -1,0 +1,52 @@
+"""Leases of the dead: they run on real time, 30 s of a channel to 330 s of a job, which no test waits out.
+
+A lease is ended here only where its holder is known to be dead: ``of`` names what a process held that was just killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from fillbook.runtime.db import Database
+from fillbook.runtime.errors import FillbookError
+from fillbook.runtime.sql import statement
+from tests.support.waiting import wait_until
+
+JOBS = "update ibkr.jobs set lease_expires_at = clock_timestamp() where state = 'running'"
+PARTITIONS = "update outbox.partitions set lease_until = clock_timestamp() where lease_token is not null"
+CHANNELS = "update notify.channels set lease_until = clock_timestamp() where lease_token is not null"
+PROOFS = "update notify.reconcile_runs set lease_until = clock_timestamp() where lease_token is not null"
+ACCOUNTS = "update mt5.account_sync_state set lease_until = clock_timestamp() where lease_until is not null"
+SESSIONS = "update mt5.session_slots set lease_until = clock_timestamp() where holder is not null"
+
+ALL: Final = (JOBS, PARTITIONS, CHANNELS, PROOFS)
+ALL_OF_SIGNALS: Final = (PARTITIONS, CHANNELS)
+OF: Final[Mapping[str, tuple[str, ...]]] = {
+    # a partition does not tell its holder: a living relay loses it too, and what it publishes twice is taken once
+    "execution_sync": (JOBS, PARTITIONS),
+    "signal_worker": (PARTITIONS,),
+    "outbox_relay": (PARTITIONS,),
+    "discord_notifier": (CHANNELS, PROOFS, PARTITIONS),
+    "account_sync_shard": (ACCOUNTS, SESSIONS),
+}
+
+
+def end(db: Database, *leases: str) -> None:
+    """Let these leases be over; tried again while the database is being started again."""
+    for lease in leases:
+        wait_until(lambda lease=lease: _is_done(db, lease))
+
+
+def end_of(db: Database, victim: str) -> None:
+    """Let all that a killed process held be over; nothing for a process that holds no lease."""
+    end(db, *OF.get(victim, ()))
+
+
+def _is_done(db: Database, lease: str) -> bool:
+    try:
+        with db.transaction() as tx:
+            tx.execute(statement(lease))
+    except FillbookError:
+        return False
+    return True
