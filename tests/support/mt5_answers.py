@@ -170,7 +170,12 @@ def _whole(page: DealPage) -> tuple[Deal, ...] | tuple[PairedTrade, ...] | None:
 _GROUPS: tuple[tuple[Any, Any], ...] = (
     (INFOS, info_answers), (POSITIONS, position_answers), (DEALS, deal_answers), (PAIRS, pair_answers),
 )  # fmt: skip
-STATES = st.one_of(*(st.builds(made, states, st.sampled_from(WRITERS)) for states, made in _GROUPS))
+STATES_OF = [st.builds(made, states, st.sampled_from(WRITERS)) for states, made in _GROUPS]
+STATES = st.one_of(STATES_OF)
 """All shapes of one state."""
 ANSWERS = STATES.flatmap(st.sampled_from)
 """One of them."""
+COUNTED = st.one_of(STATES_OF[1:]).map(lambda told: [one for one in told if one.counters]).flatmap(st.sampled_from)
+"""One whose list is counted."""
+LISTED = st.one_of(STATES_OF[1:]).filter(lambda told: bool(told[0].truth)).flatmap(st.sampled_from)
+"""One whose list has rows."""
