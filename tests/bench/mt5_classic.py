@@ -46,6 +46,9 @@ POSITION = """insert into classic.positions values (%s, %s, %s, %s, %s, %s, %s, 
 DEAL = """insert into classic.deals values (%s, %s, %s, %s, %s, %s, %s, %s, %s) on conflict (account_id, ticket) do update
  set profit = excluded.profit, commission = excluded.commission, swap = excluded.swap"""
 LOG = "insert into classic.sync_logs values (%s, %s, %s, now(), %s, %s)"
+MONEY_FIELDS = ("balance", "equity", "margin", "free_margin", "profit")
+POSITION_FIELDS = ("ticket", "symbol", "volume", "open_price", "current_price", "profit", "swap")
+DEAL_FIELDS = ("ticket", "position_id", "symbol", "volume", "price", "profit", "commission", "swap")
 Account = dict[str, str]
 
 
@@ -76,14 +79,11 @@ class Classic:
             cursor.execute(LOG, (uuid.uuid4(), account["id"], "failed", _ms(begun), type(error).__name__))
             connection.commit()
             return False
-        money = ("balance", "equity", "margin", "free_margin", "profit")
-        cursor.execute(ACCOUNT, (account["id"], *(Decimal(str(info[name])) for name in money)))
+        cursor.execute(ACCOUNT, (account["id"], *(Decimal(str(info[name])) for name in MONEY_FIELDS)))
         for one in positions:
-            names = ("ticket", "symbol", "volume", "open_price", "current_price", "profit", "swap")
-            cursor.execute(POSITION, (account["id"], *(one[name] for name in names)))
+            cursor.execute(POSITION, (account["id"], *(one[name] for name in POSITION_FIELDS)))
         for one in deals:
-            names = ("ticket", "position_id", "symbol", "volume", "price", "profit", "commission", "swap")
-            cursor.execute(DEAL, (account["id"], *(one[name] for name in names)))
+            cursor.execute(DEAL, (account["id"], *(one[name] for name in DEAL_FIELDS)))
         cursor.execute(LOG, (uuid.uuid4(), account["id"], "success", _ms(begun), None))
         connection.commit()
         return True

@@ -59,18 +59,23 @@ def measure(stage: Stage, here: Place, *, is_large: bool) -> None:
         _page(stage, house, rows, due_until(slot + timedelta(minutes=5)))
         minutes = {FEW: [0], DUE: [5, 10, 15][:TIMES], MANY: [20]}
         took: dict[int, list[float]] = {}
+        spent: dict[int, list[tuple[float, float]]] = {}
         memory: dict[int, float] = {}
         sync = house.child("sync", {"MT5_JOB_ABOVE_ACCOUNTS": str(MANY)})
         for due, offsets in minutes.items():
             for offset in offsets:
+                before = here.spent()
                 answer = sync.ask(
                     "sync", body={"sync_type": "scheduled"}, scheduled_at=(slot + timedelta(minutes=offset)).isoformat()
                 )
-                _check(house, answer, due)
                 took.setdefault(due, []).append(answer["seconds"])
+                spent.setdefault(due, []).append((answer["cpu"], here.spent() - before))
+                _check(house, answer, due)
                 memory[due] = answer["mb"]
         house.dismiss()
     stage.at_most(f"dispatch of {DUE:,} due among {rows:,}", took[DUE], GOAL_SECONDS, "s")
+    stage.add(f"dispatch of {DUE:,} due, processor time of the function", [one[0] for one in spent[DUE]], "s")
+    stage.add(f"dispatch of {DUE:,} due, processor time of Postgres", [one[1] for one in spent[DUE]], "s")
     stage.add(f"dispatch of {FEW:,} due among {rows:,}", took[FEW], "s")
     stage.add(f"dispatch of {MANY:,} due among {rows:,}", took[MANY], "s")
     exponent = math.log(min(took[MANY]) / min(took[FEW])) / math.log(MANY / FEW)

@@ -148,7 +148,10 @@ def _many_silent(stage: Stage, here: Place, found: Brokers, latency: float, coun
         found.answer_after(latency / SCALE)
         found.hang(silent)
         ran = _run(stage, house, work, silent)
-        stage.at_least(f"{label}, {what}", [ran.per_five_minutes], PER_FIVE_MINUTES, "accounts/5 min")
+        if count == FLEET:
+            stage.at_least(f"{label}, {what}", [ran.per_five_minutes], PER_FIVE_MINUTES, "accounts/5 min")
+        else:  # of so few accounts the last one's waiting is most of it
+            stage.add(f"{label}, {what}", [ran.per_five_minutes], "accounts/5 min")
     stage.add(f"limit: {label}, sessions always busy", [SESSIONS_SILENT / held * 300], "accounts/5 min")
 
 

@@ -71,7 +71,7 @@ class Worker:
     def look(self) -> dict[str, Any]:
         """Nothing; one round trip, so that the connection is open."""
         with self.db.transaction(read_only=True) as tx:
-            tx.query(runstore.QUERIES["instances"])
+            runstore.active(tx, count_max=1)
         return {}
 
     def sync(self, body: dict[str, Any], scheduled_at: str | None = None) -> dict[str, Any]:
