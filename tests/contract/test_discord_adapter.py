@@ -47,7 +47,7 @@ def fake(served: DiscordFake) -> DiscordFake:
 
 @pytest.fixture(params=["adapter", "fake"])
 def speaker(request: pytest.FixtureRequest, fake: DiscordFake) -> Speaker:
-    return speaker_for(fake, total_seconds=0.5) if request.param == "adapter" else DirectSpeaker(fake)
+    return speaker_for(fake, total_seconds=1.5) if request.param == "adapter" else DirectSpeaker(fake)
 
 
 def embed(footer: str = "subject x") -> dict[str, Any]:
@@ -208,8 +208,8 @@ def test_a_thread_is_named_in_every_request_to_it(fake: DiscordFake) -> None:
 def test_a_dripping_answer_ends_at_the_deadline(fake: DiscordFake) -> None:
     fake.fault("network.drip", route="create", interval=0.02)
     began = clock.monotonic()
-    answer = speaker_for(fake, total_seconds=0.2).send(create())
-    assert clock.monotonic() - began < 5
+    answer = speaker_for(fake, total_seconds=1.0).send(create())
+    assert clock.monotonic() - began < 30  # bounded, not measured
     assert (answer.status, answer.failure, answer.error) == (200, Failure.TORN, "deadline")
 
 

@@ -305,7 +305,7 @@ def test_it_runs_as_a_program_and_keeps_its_state_file(tmp_path: Path) -> None:
         base = process.stdout.readline().split()[3].rstrip("/")
         webhooks = requests.get(f"{base}/_control/webhooks", headers={"User-Agent": USER_AGENT}, timeout=5).json()
         process.terminate()
-        assert process.wait(timeout=5) == 0
+        assert process.wait(timeout=30) == 0
     assert list(webhooks) == ["ops"]
     with DiscordFake(state=tmp_path / "d.sqlite", webhooks=()) as fake:
         assert fake.webhooks() == webhooks

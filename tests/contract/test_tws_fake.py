@@ -43,40 +43,40 @@ def control(fake: TwsFake) -> Iterator[str]:
 
 
 def test_a_plan_can_be_loaded_and_knobs_turned_from_outside(fake: TwsFake, control: str) -> None:
-    requests.post(f"{control}/plan", json={"executions": fills(3)}, timeout=5).raise_for_status()
-    requests.post(f"{control}/knobs", json={"texts": {"1": {"20": ""}}, "busy_client_ids": [11]}, timeout=5).raise_for_status()
+    requests.post(f"{control}/plan", json={"executions": fills(3)}, timeout=30).raise_for_status()
+    requests.post(f"{control}/knobs", json={"texts": {"1": {"20": ""}}, "busy_client_ids": [11]}, timeout=30).raise_for_status()
     clock = FixedClock(NOW)
     answer = socket_of(fake, clock).fetch(target_of(fake), window_of(clock))
     assert (answer.fetched_count, [refusal.reason for refusal in answer.refusals]) == (3, ["bad_number"])
-    received = requests.get(f"{control}/received", timeout=5).json()
+    received = requests.get(f"{control}/received", timeout=30).json()
     assert [frame[0] for frame in received] == ["71", "71", "7"]
-    assert requests.get(f"{control}/orders", timeout=5).json() == []
-    assert len(requests.get(f"{control}/book", timeout=5).json()["executions"]) == 6
-    requests.post(f"{control}/reset", timeout=5).raise_for_status()
+    assert requests.get(f"{control}/orders", timeout=30).json() == []
+    assert len(requests.get(f"{control}/book", timeout=30).json()["executions"]) == 6
+    requests.post(f"{control}/reset", timeout=30).raise_for_status()
     assert (fake.received(), fake.knobs) == ([], Knobs())
 
 
 def test_an_unknown_knob_is_refused(fake: TwsFake, control: str) -> None:
-    answer = requests.post(f"{control}/knobs", json={"no_such": 1}, timeout=5)
+    answer = requests.post(f"{control}/knobs", json={"no_such": 1}, timeout=30)
     assert (answer.status_code, answer.json()) == (400, {"error": "unknown knob: no_such"})
-    assert requests.get(f"{control}/nothing", timeout=5).status_code == 404
+    assert requests.get(f"{control}/nothing", timeout=30).status_code == 404
     with pytest.raises(ValueError, match="commissions is"):
         fake.turn(commissions="sometimes")
 
 
 def test_the_control_port_answers_nobody_who_names_another_host(control: str) -> None:
-    assert requests.get(f"{control}/knobs", headers={"Host": "desk.example"}, timeout=5).status_code == 403
+    assert requests.get(f"{control}/knobs", headers={"Host": "desk.example"}, timeout=30).status_code == 403
 
 
 def test_an_order_message_is_recorded(fake: TwsFake) -> None:
-    with socket.create_connection((fake.host, fake.port), timeout=5) as client:
+    with socket.create_connection((fake.host, fake.port), timeout=30) as client:
         client.sendall(b"API\0" + _frame(b"v157..176") + _frame(b"71\0002\0001\0\0") + _frame(b"3\0007\0AAPL\0"))
         wait_until(lambda: len(fake.received()) == 2)  # an order is answered by nothing that could be waited for
     assert fake.orders() == [["3", "7", "AAPL"]]
 
 
 def test_a_filter_that_is_not_in_the_utc_form_is_an_error(fake: TwsFake) -> None:
-    with socket.create_connection((fake.host, fake.port), timeout=5) as client:
+    with socket.create_connection((fake.host, fake.port), timeout=30) as client:
         asked = b"7\0003\0009\0000\0\00020260105 10:00:00\0\0\0\0\0"
         client.sendall(b"API\0" + _frame(b"v157..176") + _frame(b"71\0002\0001\0\0") + _frame(asked))
         told = b""
@@ -133,7 +133,7 @@ def test_it_runs_as_a_process_of_its_own_and_ends_when_told() -> None:
         assert process.stdout is not None
         line = process.stdout.readline()
         control = line.split("control on ")[1].strip()
-        assert requests.get(f"{control}/knobs", timeout=5).json()["accounts"] == [PAPER]
+        assert requests.get(f"{control}/knobs", timeout=30).json()["accounts"] == [PAPER]
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)

@@ -103,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         reply = self.service.next_reply(Seen(path=parts.path, query=query, headers=headers, port=self.client_address[1]))
         if reply.how == "hang":
-            self.service.hung.wait(5)
+            self.service.hung.wait(60)
         if reply.how in ("hang", "reset"):
             self.close_connection = True
             return

@@ -31,7 +31,7 @@ def scripted(*answers: tuple[Any, str]) -> Iterator[tuple[str, list[tuple[str, A
         def _give(self) -> None:
             status, text = left.pop(0) if len(left) > 1 else left[0]
             if status == "hang":
-                hung.wait(5)
+                hung.wait(60)
                 return
             self.send_response(200 if status == "drip" else status)
             self.send_header("Content-Length", str(len(text)))

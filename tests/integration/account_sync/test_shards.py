@@ -376,5 +376,5 @@ def test_a_late_message_of_a_run_that_is_forgotten_does_nothing(fleet: Fleet) ->
     fleet.query("delete from mt5.sync_runs returning 1")
     started = clock.monotonic()
     assert fleet.deliver(message) is None
-    assert clock.monotonic() - started < 5
+    assert clock.monotonic() - started < 30  # bounded, not measured
     assert fleet.logs() == []

@@ -20,7 +20,7 @@ def test_messages_acknowledged_to_the_publisher_survive_kill_9(receiver: Receive
     ids = messages.publish(*(str(number) for number in range(50)), key="a")
     messages.kill()
     messages.start()
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
     assert receiver.texts == [str(number) for number in range(50)]
     assert [push.envelope["message"]["messageId"] for push in receiver.pushes] == ids
 
@@ -34,7 +34,7 @@ def test_a_push_in_flight_at_kill_9_comes_again(receiver: Receiver, start_messag
     messages.kill()
     gate.set()
     messages.start()
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
     assert receiver.texts == ["a", "a"]
 
 
@@ -46,7 +46,7 @@ def test_the_count_of_failed_attempts_survives_a_restart(receiver: Receiver, sta
     assert messages.stop() == 0
     receiver.answer = lambda _push: 204
     messages.start()
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
     assert [push.envelope["deliveryAttempt"] for push in receiver.pushes] == [1, 2]
 
 
@@ -70,11 +70,11 @@ def test_killed_again_and_again_under_load_nothing_acknowledged_is_lost_and_orde
 def test_message_ids_are_never_given_twice(receiver: Receiver, start_messages: Start) -> None:
     messages = start_messages(receiver.subscription())
     ids = messages.publish("a", "b")
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
     messages.kill()
     messages.start()
     ids += messages.publish("c", "d")
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
     assert len(set(ids)) == 4
     assert ids == sorted(ids, key=int)
 
@@ -86,7 +86,7 @@ def test_a_message_of_a_subscription_that_is_gone_is_dropped_at_the_next_start(r
     assert messages.stop() == 0
     messages.write(Wiring(project="p", topics=("t", "dead"), retry_floor_seconds=0.0))
     messages.start()
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
     assert messages.stop() == 0
     with sqlite3.connect(messages.home / "pubsub.sqlite") as file:
         assert file.execute("select count(*) from pending").fetchone() == (0,)
@@ -96,7 +96,7 @@ def test_a_message_of_a_subscription_that_is_gone_is_dropped_at_the_next_start(r
 def test_an_acknowledged_message_leaves_the_file(receiver: Receiver, start_messages: Start) -> None:
     messages = start_messages(receiver.subscription())
     messages.publish("a", "b", "c")
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
     assert messages.stop() == 0
     with sqlite3.connect(messages.home / "pubsub.sqlite") as file:
         assert file.execute("select count(*) from pending").fetchone() == (0,)

@@ -31,7 +31,7 @@ def test_a_publish_answers_one_id_for_each_message(receiver: Receiver, start_mes
     status, answer = call(messages, TOPIC, body.encode())
     assert status == 200
     assert len(set(answer["messageIds"])) == 2
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
     assert [push.envelope["message"]["messageId"] for push in receiver.pushes] == answer["messageIds"]
     assert "data" not in receiver.pushes[1].envelope["message"]
 

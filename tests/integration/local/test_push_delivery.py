@@ -59,7 +59,7 @@ def test_these_answers_acknowledge(receiver: Receiver, start_messages: Start, st
     receiver.answer = lambda _push: status
     messages = start_messages(receiver.subscription())
     messages.publish("hello")
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
     assert len(receiver.pushes) == 1
 
 
@@ -77,7 +77,7 @@ def test_any_other_answer_is_a_redelivery_after_the_backoff(
     assert len(receiver.pushes) == seen
     receiver.answer = lambda _push: 204
     messages.clock.step(0.2)
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
     assert receiver.pushes[-1].envelope["deliveryAttempt"] == 2
 
 
@@ -122,7 +122,7 @@ def test_of_one_key_one_is_in_flight_and_the_order_holds_under_retries(receiver:
     messages.wait_until(lambda: messages.figures()["retrying"] == 3)
     assert {text for text in receiver.texts if text[1] > "3"} == set()
     messages.clock.step(10)
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
     assert overlaps == []
     for key in ("a", "b", "c"):
         assert [text for text in receiver.texts if text[0] == key] == [f"{key}{n}" for n in (0, 1, 2, 3, 3, 4, 5, 6, 7)]
@@ -147,7 +147,7 @@ def test_never_more_in_flight_than_the_receiver_has_threads(receiver: Receiver, 
     assert messages.figures()["in_flight"] == 3
     assert messages.figures()["depth"] == 8
     gate.set()
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
     assert receiver.at_once_max == 3
 
 
@@ -160,7 +160,7 @@ def test_a_silent_receiver_is_given_up_at_the_ack_deadline(receiver: Receiver, s
     assert messages.figures()["last_errors"][0]["reason"] == "deadline"
     gate.set()
     messages.clock.step(10)
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
 
 
 def test_after_twenty_attempts_a_message_moves_to_the_dead_letter_topic(receiver: Receiver, start_messages: Start) -> None:
@@ -172,7 +172,7 @@ def test_after_twenty_attempts_a_message_moves_to_the_dead_letter_topic(receiver
     for attempt in range(1, 20):
         messages.wait_until(lambda attempt=attempt: messages.figures()["failed"] == attempt)
         messages.clock.step(1)
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
     live = [push for push in receiver.pushes if push.path == "/"]
     assert [push.envelope["deliveryAttempt"] for push in live if push.text == "poison"] == list(range(1, 21))
     assert live[-1].text == "next"
@@ -197,7 +197,7 @@ def test_a_function_that_is_being_started_again_costs_no_attempt(receiver: Recei
     messages.wait_until(lambda: messages.figures()["in_flight"] == 1)
     time.sleep(0.2)  # several polls of the closed door
     receiver.open()
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
     assert [push.envelope["deliveryAttempt"] for push in receiver.pushes] == [1]
     assert messages.figures()["failed"] == 0
 
@@ -224,7 +224,7 @@ def test_a_paused_subscription_keeps_everything_until_it_is_resumed(receiver: Re
     assert (figures["depth"], figures["pushed"], figures["oldest_seconds"]) == (2, 0, 60.0)
     assert not messages.control.wait_idle(0.05)
     messages.control.resume("s")
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
     assert receiver.texts == ["a", "b"]
 
 
@@ -232,7 +232,7 @@ def test_every_subscription_of_a_topic_gets_its_own_copy(receiver: Receiver, sta
     second = receiver.subscription(name="s2", url=receiver.url + "/second", ordered=False)
     messages = start_messages(receiver.subscription(), second)
     messages.publish("a")
-    assert messages.control.wait_idle(5)
+    assert messages.control.wait_idle()
     assert sorted(push.path for push in receiver.pushes) == ["/", "/second"]
     assert len({push.envelope["message"]["messageId"] for push in receiver.pushes}) == 1
 

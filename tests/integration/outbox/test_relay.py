@@ -223,7 +223,7 @@ def test_at_most_eight_requests_run_at_once(relay_db: Database, db: Database, cl
     barrier = threading.Barrier(8)
 
     def meet(topic: str, messages: Sequence[OutMessage]) -> None:
-        barrier.wait(timeout=5)
+        barrier.wait(timeout=30)
 
     publisher.on_publish = meet
     assert run(relay_db, publisher, clock).published == 24
@@ -256,7 +256,7 @@ def test_a_lease_is_extended_while_a_publish_takes_long(
         if messages[0].ordering_key == slow:
             query("update outbox.partitions set lease_until = clock_timestamp() + interval '1 s' where lease_token is not null")
             has_begun.set()
-            assert may_end.wait(timeout=5)
+            assert may_end.wait(timeout=30)
 
     publisher.on_publish = hold
     thread = threading.Thread(target=run, args=(relay_db, publisher, clock), kwargs={"budget_seconds": 30})
@@ -265,7 +265,7 @@ def test_a_lease_is_extended_while_a_publish_takes_long(
         "select 1 from outbox.partitions where lease_token is not null and lease_until > clock_timestamp() + interval '20 s'"
     )
     finalised = "select 1 from outbox.events where published_at is not null"
-    assert has_begun.wait(timeout=5)
+    assert has_begun.wait(timeout=30)
     for _ in range(2000):
         if query(extended) and query(finalised):
             break
