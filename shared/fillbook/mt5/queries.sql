@@ -128,3 +128,7 @@ select l.account_id, l.status, l.started_at, l.completed_at, l.duration_ms, l.tr
   from mt5.sync_logs l
  where l.account_id = any (:account_ids::uuid[]) and l.run_id = :run_id and l.started_at >= :since
  order by l.started_at, l.account_id
+
+-- name: wait_for_accounts
+-- Wait for whoever is writing the states of some accounts.
+select s.account_id from mt5.account_sync_state s where s.account_id = any (:account_ids::uuid[]) order by s.account_id for update

@@ -80,6 +80,11 @@ class Unclaimed:
     reason: str
     lease_run_id: str | None = None
 
+    @property
+    def is_being_written(self) -> bool:
+        """Somebody holds its row right now; whose lease that will have been is not to be seen yet."""
+        return self.reason == "leased" and self.lease_run_id is None
+
 
 @frozen
 class Claims:

@@ -183,8 +183,7 @@ class Runs:
     # --- here and now --------------------------------------------------------------------------------------------------
 
     def _inline(self, run: Run, accounts: Sequence[Due], before: Sequence[Result], active: int, slot: datetime) -> Reply:
-        size = pace_size(self._config, len(accounts), is_shard=False)
-        course = Course(slot=slot, active_accounts=active, deadline=self._deadline, size=size)
+        course = Course(slot=slot, active_accounts=active, deadline=self._deadline, size=pace_size(self._config, is_shard=False))
         timings = Timings(self._grounds.time, self._log, run.run_id)
         worked = work_accounts(self._grounds, run, accounts, course, timings) if accounts else Share()
         results = (*before, *worked.results)

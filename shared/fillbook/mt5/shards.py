@@ -82,7 +82,7 @@ def work(grounds: Grounds, wanted: Wanted, deadline: float) -> Share | None:
         slot=run.scheduled_for or slot_of(run.started_at),
         active_accounts=active,
         deadline=deadline,
-        size=pace_size(grounds.config, len(shard.account_ids), is_shard=True),
+        size=pace_size(grounds.config, is_shard=True),
     )
     timings = Timings(grounds.time, grounds.log, run.run_id)
     worked = work_shard(grounds, run, shard.account_ids, course, timings)

@@ -47,6 +47,19 @@ def claim(db: Database, run_id: str, account_ids: Sequence[str], *, lease_second
     return _claims(_once(db, Call("mt5.claim", document)))
 
 
+def claim_patiently(db: Database, run_id: str, account_ids: Sequence[str], *, lease_seconds: int) -> Claims:
+    """Claim accounts that somebody was writing just now, once that is over: a lease that is being made shows no run yet."""
+    ids = _distinct(account_ids)
+    call = Call("mt5.claim", {"run_id": run_id, "account_ids": ids, "lease_seconds": lease_seconds})
+
+    def work(tx: Tx) -> Any:
+        tx.query(QUERIES["wait_for_accounts"], account_ids=ids)
+        (answer,) = tx.finish(call)
+        return answer
+
+    return _claims(db.run(work))
+
+
 def claim_due(
     db: Database,
     run_id: str,

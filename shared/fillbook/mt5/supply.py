@@ -42,15 +42,25 @@ class Ticket:
 class Supply(Iterator[Ticket]):
     """An iterator of claimed accounts; after it ``unused`` were claimed in vain and ``left`` were never claimed."""
 
-    def __init__(self, take: Callable[[int], Claims | None], ahead: deque[str] | None = None) -> None:
-        """``take(count)`` claims up to so many accounts, None when there are no more; ``ahead``: what it takes them from."""
+    def __init__(
+        self,
+        take: Callable[[int], Claims | None],
+        ahead: deque[str] | None = None,
+        again: Callable[[list[str]], Claims] | None = None,
+    ) -> None:
+        """``take(count)`` claims up to so many accounts, None when there are no more; ``ahead``: what it takes them from;
+        ``again`` claims, in the end and once, those that somebody was writing at that moment.
+        """
         self._take, self._ahead = take, deque[str]() if ahead is None else ahead
+        self._again, self._asked_again = again, set[str]()
         self._block: deque[Claimed] = deque()
         self._is_over = False
         self.unclaimed: list[Unclaimed] = []
 
     @classmethod
-    def of(cls, account_ids: Iterable[str], claim: Callable[[list[str]], Claims]) -> Self:
+    def of(
+        cls, account_ids: Iterable[str], claim: Callable[[list[str]], Claims], again: Callable[[list[str]], Claims] | None = None
+    ) -> Self:
         """Claim these accounts, in their order."""
         ahead = deque(account_ids)
 
@@ -58,7 +68,7 @@ class Supply(Iterator[Ticket]):
             block = [ahead.popleft() for _ in range(min(count, len(ahead)))]
             return claim(block) if block else None
 
-        return cls(take, ahead)
+        return cls(take, ahead, again)
 
     @classmethod
     def held(cls, claimed: Sequence[Claimed]) -> Self:
@@ -82,10 +92,22 @@ class Supply(Iterator[Ticket]):
             claims = None if self._is_over else self._take(BLOCK)
             if claims is None:
                 self._is_over = True
+                claims = self._claimed_again()
+            if claims is None:
                 raise StopIteration
             self._block.extend(claims.claimed)
             self.unclaimed.extend(claims.unclaimed)
         return Ticket(claimed=self._block.popleft())
+
+    def _claimed_again(self) -> Claims | None:
+        waiting = [one.account_id for one in self.unclaimed if one.is_being_written and one.account_id not in self._asked_again]
+        if self._again is None or not waiting:
+            return None
+        block = waiting[:BLOCK]
+        self._asked_again.update(block)
+        claims = self._again(block)
+        self.unclaimed = [one for one in self.unclaimed if one.account_id not in block]
+        return claims
 
     @property
     def unused(self) -> tuple[Claimed, ...]:

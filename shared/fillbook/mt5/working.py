@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from fillbook.mt5 import store
@@ -66,11 +67,10 @@ class Timings:
         return round((self._clocks.monotonic() - self._begun) * 1000)
 
 
-def pace_size(config: Mt5Config, accounts: int | None = None, *, is_shard: bool) -> int:
-    """Accounts in flight at most; no more than there are, so that few accounts leave an instance's other sessions to others."""
+def pace_size(config: Mt5Config, *, is_shard: bool) -> int:
+    """Accounts in flight at most."""
     kind = config.mt5_pacing_shard if is_shard else config.mt5_pacing_inline
-    size = config.mt5_batch_size if kind == BATCH else config.mt5_shard_window
-    return size if accounts is None else max(min(size, accounts), 1)
+    return config.mt5_batch_size if kind == BATCH else config.mt5_shard_window
 
 
 def _pace(config: Mt5Config, *, is_shard: bool, total: int | None, timings: Timings) -> Pace:
@@ -82,12 +82,14 @@ def _pace(config: Mt5Config, *, is_shard: bool, total: int | None, timings: Timi
 
 def work_accounts(grounds: Grounds, run: Run, accounts: Sequence[Due], course: Course, timings: Timings) -> Share:
     """Work chosen accounts, those of instances that are unhealthy or lend no session apart."""
-    with Part(grounds, run, course) as part:
+    with Part(grounds, run, _fitting(course, len(accounts))) as part:
         empty = part.begin((one.instance_key, one.server) for one in accounts)
         part.skip((one.account_id for one in accounts if part.is_shut(one.instance_key)), Code.SERVICE_UNHEALTHY)
         waiting = tuple(one.account_id for one in accounts if one.instance_key in empty)
         ids = [one.account_id for one in accounts if not part.is_shut(one.instance_key) and one.instance_key not in empty]
-        supply = Supply.of(ids, lambda block: _claimed(grounds, run, block))
+        supply = Supply.of(
+            ids, lambda block: _claimed(grounds, run, block), lambda block: _claimed_patiently(grounds, run, block)
+        )
         brought = part.work(supply, _pace(grounds.config, is_shard=False, total=len(ids), timings=timings))
         return _worked(part, supply, brought, waiting)
 
@@ -112,13 +114,17 @@ def work_shard(grounds: Grounds, run: Run, account_ids: Sequence[str], course: C
     """Work the accounts of a shard, all of one instance."""
     with grounds.db.transaction(read_only=True) as tx:
         groups = [(row["instance_key"], row["server"]) for row in tx.query(QUERIES["groups_of"], account_ids=list(account_ids))]
-    with Part(grounds, run, course) as part:
+    with Part(grounds, run, _fitting(course, len(account_ids))) as part:
         if part.begin(groups):
             return Share(left=tuple(account_ids), has_no_session=True)
         is_shut = any(part.is_shut(instance_key) for instance_key, _ in groups)
         if is_shut:
             part.skip(account_ids, Code.SERVICE_UNHEALTHY)
-        supply = Supply.of([] if is_shut else account_ids, lambda block: _claimed(grounds, run, block))
+        supply = Supply.of(
+            [] if is_shut else account_ids,
+            lambda block: _claimed(grounds, run, block),
+            lambda block: _claimed_patiently(grounds, run, block),
+        )
         brought = part.work(supply, _pace(grounds.config, is_shard=True, total=len(account_ids), timings=timings))
         return _worked(part, supply, brought, ())
 
@@ -146,8 +152,17 @@ def work_range(grounds: Grounds, run: Run, shards: tuple[int, int], course: Cour
         return _worked(part, supply, brought, ())
 
 
+def _fitting(course: Course, accounts: int) -> Course:
+    """No more in flight than there are accounts, so that few of them leave the other sessions of an instance to others."""
+    return replace(course, size=max(min(course.size, accounts), 1))
+
+
 def _claimed(grounds: Grounds, run: Run, account_ids: Sequence[str]) -> Claims:
     return store.claim(grounds.db, run.run_id, account_ids, lease_seconds=grounds.config.mt5_lease_seconds)
+
+
+def _claimed_patiently(grounds: Grounds, run: Run, account_ids: Sequence[str]) -> Claims:
+    return store.claim_patiently(grounds.db, run.run_id, account_ids, lease_seconds=grounds.config.mt5_lease_seconds)
 
 
 def _worked(part: Part, supply: Supply, brought: Brought, waiting: tuple[str, ...]) -> Share:

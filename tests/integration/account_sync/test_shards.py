@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from fillbook.mt5 import job, pacing_store, shards, store
 from fillbook.mt5.answers import Summary
 from fillbook.mt5.job import share
 from fillbook.runtime import clock
+from fillbook.runtime.db import Call
 from fillbook.runtime.errors import Rejected, Unavailable
 from tests.support.mt5_runs import OTHER_SERVER, Fleet
 
@@ -115,6 +116,29 @@ def test_a_shard_whose_accounts_another_worker_of_the_run_holds_comes_again(flee
     assert len(fleet.logs()) == 6
     row = fleet.run(run_id)
     assert (row["status"], row["success_count"]) == ("finished", 6)
+
+
+def test_an_account_whose_claim_is_being_made_is_not_taken_for_another_runs(fleet: Fleet) -> None:
+    """Two deliveries at once: what one has locked and not yet committed shows the other no lease, and so no run."""
+    ids = fleet.fleet(3)
+    run_id = fleet.tick(mt5_inline_accounts_max=1)["executionId"]
+    (message,) = fleet.take_shards()
+    is_locked = Event()
+
+    def claim_slowly() -> None:
+        with fleet.db.transaction() as tx:
+            tx.call(Call("mt5.claim", {"run_id": run_id, "account_ids": ids[:1], "lease_seconds": 240}))
+            is_locked.set()
+            clock.sleep(0.5)
+
+    other = Thread(target=claim_slowly)
+    other.start()
+    assert is_locked.wait(5)
+    with pytest.raises(Unavailable, match="accounts_held"):
+        fleet.deliver(message)
+    other.join()
+    assert fleet.logs("skipped") == []
+    assert sorted(str(row["account_id"]) for row in fleet.logs()) == sorted(ids[1:])
 
 
 def test_an_account_that_another_run_holds_is_skipped_and_noted(fleet: Fleet) -> None:
