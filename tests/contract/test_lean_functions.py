@@ -26,6 +26,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "trade_tracker": {
         "tracker": "answers",
         "ledger": "reads its own history for another moment",
+        "mt5": "the parts of a deal that turns a position",
         "outbox": "ids from content",
         "signal": "words of the reasons",
     },
@@ -51,7 +52,7 @@ MODULES_MAX = {
     "outbox_relay": 38,
     "discord_notifier": 86,
     "desk_keeper": 76,
-    "trade_tracker": 66,
+    "trade_tracker": 70,
 }
 DEVELOPMENT = {"pytest", "hypothesis", "yaml", "alembic", "sqlalchemy", "aiohttp", "cronsim", "infra", "tests", "uv", "mypy"}
 OTHER_ROOMS_LIBRARIES = {"ib_insync", "numpy", "pandas", "exchange_calendars", "grpc"}
