@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
 
+from fillbook.money import ZERO
 from fillbook.values import frozen
 
 BOOK_PREFIX: Final = "replay:"
@@ -92,7 +94,7 @@ class Scope:
 
 @frozen
 class Pins:
-    """What a run's outcome depends on beside its scope. ``config`` is the profile's whole JSON, ``start_from`` ``empty`` or ``live``."""
+    """What a run's outcome depends on beside its scope. ``config`` is the profile's whole JSON, ``start_from``: empty, live."""
 
     profile: str
     config: Mapping[str, Any]
@@ -138,7 +140,7 @@ class Run:
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    wall_seconds: int = 0
+    wall_seconds: Decimal = ZERO
 
 
 @frozen
@@ -257,7 +259,7 @@ class Divergence:
 class Comparison:
     """Two decision logs walked side by side; ``a`` and ``b`` are run ids or ``live``.
 
-    ``positions`` counts ``equal``, ``left_only``, ``right_only``, ``different``. ``divergences`` holds one per ticker, the earliest first.
+    ``positions`` counts ``equal``, ``left_only``, ``right_only`` and ``different`` ones. ``divergences``: one per ticker, earliest first.
     """
 
     comparison_id: str

@@ -11,8 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from fillbook.ledger.ids import fill_id
-from fillbook.ledger.model import Direction, Fill, Outcome, OutcomeStatus, Position, Side
-from fillbook.ledger.state import LedgerState
+from fillbook.ledger.model import Direction, Fill, Outcome, OutcomeStatus, Position, Side, Totals
 from fillbook.money import ONE, ZERO, plain
 from fillbook.outbox.model import Event, event_id
 from fillbook.signal.model import EXIT, TRIM, Admission, Booked, Decision, Facts, Intent, PositionFacts, Receipt
@@ -59,10 +58,8 @@ def position_facts(position: Position | None, plan: PlanRow | None) -> PositionF
     )
 
 
-def facts_of(books: LedgerState, around: Surroundings, *, book_executions: bool) -> Facts:
+def facts_of(totals: Totals, around: Surroundings, *, book_executions: bool) -> Facts:
     """The book as the limits see it. Signal fills are USD with fees known, so every amount of this book is known."""
-    totals = books.totals
-    assert totals is not None
     realized, basis = totals.realized.get(CURRENCY, ZERO), totals.cost_basis_open.get(CURRENCY, ZERO)
     if realized is None or basis is None:
         raise ValueError("a signal book holds an amount that nobody knows")

@@ -93,7 +93,7 @@ def loaded_of(document: Mapping[str, Any]) -> Loaded:
         decided_by=document["decided_by"],
         tickers=document["tickers"],
         state=document["state"],
-        plan=None if plan is None else _plan_row(plan),
+        plan=None if plan is None else plan_row(plan),
         surroundings=None if facts is None else surroundings_of(facts),
     )
 
@@ -113,7 +113,8 @@ def apply_call(document: Mapping[str, Any]) -> Call:
     return Call("signal.apply", document)
 
 
-def _plan_row(document: Mapping[str, Any]) -> PlanRow:
+def plan_row(document: Mapping[str, Any]) -> PlanRow:
+    """Read an open plan as ``signal.load`` and the snapshots write it."""
     return PlanRow(
         position_id=document["position_id"],
         plan=plan_from_json(document["plan"]),
@@ -178,10 +179,29 @@ def state_row(book_id: str, final: Decision, *, loaded_version: int, day_change:
     }
 
 
-def snapshot_row(book_id: str, ticker: str, day: date, before: TickerState) -> Row:
-    """The state as it was before the first decided receipt of a session date; null for a ticker never decided before."""
+def snapshot_row(book_id: str, ticker: str, day: date, before: TickerState, plan: PlanRow | None) -> Row:
+    """State and open plan as they were before the first decided receipt of a session date; null what there was none of."""
     state = None if before.last_ts is None else state_to_json(before)
-    return {"book_id": book_id, "session_date": day, "ticker": ticker, "state": state}
+    return {
+        "book_id": book_id,
+        "session_date": day,
+        "ticker": ticker,
+        "state": state,
+        "plan": None if plan is None else plan_document(plan),
+    }
+
+
+def plan_document(plan: PlanRow) -> Row:
+    """An open plan as JSON; ``plan_row`` reads it back."""
+    return {
+        "position_id": plan.position_id,
+        "plan": plan_to_json(plan.plan),
+        "stop": plain(plan.stop),
+        "tiers_taken": plan.tiers_taken,
+        "adds": plan.adds,
+        "cycles_used": list(plan.cycles_used),
+        "sector": plan.sector,
+    }
 
 
 def decision_row(book_id: str, final: Decision, admissions: Sequence[Admission], now: datetime) -> Row:
@@ -230,7 +250,7 @@ def move_row(book_id: str, final: Decision, price: Decimal) -> Row:
 
 
 def opened_plan_row(book_id: str, ticker: str, position: PositionFacts, plan: Plan, ts: int) -> Row:
-    """The plan that an ENTRY froze."""
+    """The plan that an ENTRY froze. Only a page of a replay may fill in ``closed_at``: there it may be closed again already."""
     return {
         "book_id": book_id,
         "position_id": position.position_id,
@@ -245,6 +265,8 @@ def opened_plan_row(book_id: str, ticker: str, position: PositionFacts, plan: Pl
         "opened_at": instant(ts),
         "profile": plan.profile,
         "config_digest": plan.config_digest,
+        "closed_at": None,
+        "close_reason": None,
     }
 
 
