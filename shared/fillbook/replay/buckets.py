@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 from fillbook.calendar import NEW_YORK, CalendarError, TradingCalendar, calendar
+from fillbook.replay.model import SessionKind
 from fillbook.runtime.errors import Rejected
 from fillbook.signal.receipt import milliseconds
 from fillbook.values import frozen
@@ -21,10 +22,6 @@ from fillbook.values import frozen
 BUCKET_MS: Final = 300_000
 MINUTE_MS: Final = 60_000
 SETTLE_SECONDS: Final = 60  # a bucket of today counts when it ended this long ago
-
-REGULAR: Final = "regular"
-ALL: Final = "all"
-SESSIONS: Final = (REGULAR, ALL)
 
 
 class BucketNotInDay(Rejected):
@@ -44,7 +41,7 @@ class ReplayDay:
     """
 
     date: date
-    session: str
+    session: SessionKind
     start: int
     end: int
     settled: int
@@ -66,7 +63,7 @@ class ReplayDay:
 
     def buckets(self, present: Iterable[int] = ()) -> tuple[int, ...]:
         """The buckets to walk, ascending. ``present`` are those that hold rows; a regular day is walked whatever they are."""
-        if self.session == REGULAR:
+        if self.session is SessionKind.REGULAR:
             return tuple(range(self.start, self.settled, BUCKET_MS))
         return tuple(sorted({bucket for bucket in present if self.start <= bucket < self.settled}))
 
@@ -81,14 +78,12 @@ class ReplayDay:
         return bucket
 
 
-def replay_day(day: date, session: str, now: datetime, *, trading: TradingCalendar | None = None) -> ReplayDay:
+def replay_day(day: date, session: SessionKind, now: datetime, *, trading: TradingCalendar | None = None) -> ReplayDay:
     """The stretch of one session date.
 
     Raises ``Rejected``: ``no_session`` (weekend, holiday), ``date_in_future`` (after today in New York), ``param`` with field
-    ``date`` (outside the session table) or ``session`` (unknown word).
+    ``date`` (outside the session table).
     """
-    if session not in SESSIONS:
-        raise Rejected("param", "session is regular or all", field="session")
     trading = calendar() if trading is None else trading
     try:
         held = trading.session(day)
@@ -96,7 +91,7 @@ def replay_day(day: date, session: str, now: datetime, *, trading: TradingCalend
             raise Rejected("no_session", f"the exchange is closed on {day}", field="date")
         if day > now.astimezone(NEW_YORK).date():
             raise Rejected("date_in_future", f"{day} is still to come", field="date")
-        window = (held.open_at, held.close_at) if session == REGULAR else _window(day, trading)
+        window = (held.open_at, held.close_at) if session is SessionKind.REGULAR else _window(day, trading)
     except CalendarError as error:
         raise Rejected("param", str(error), field="date") from error
     start, end = (milliseconds(edge) for edge in window)
