@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fillbook.replay import comparisonstore
+from fillbook.replay import comparisonstore, comparisonwire
 from fillbook.replay.comparing import compare_runs
 from fillbook.replay.model import Cause, Comparison
 from fillbook.runtime.db import Database
@@ -130,6 +130,36 @@ def test_a_second_comparison_takes_the_place_of_the_first(
     a, b = books.run(STORY), books.run(STORY[1:])
     assert comparing(a, b).comparison_id == comparing(a, b).comparison_id
     assert [row["n"] for row in query("select count(*) as n from replay.divergences")] == [1]
+
+
+def test_the_answers_name_bucket_rule_and_sentence_and_page_through_the_differences(
+    books: ReplayBooks, open_database: Callable[..., Database]
+) -> None:
+    a, b = books.run(STORY, name="first"), books.run(STORY, changed(FIRST, "entry.rr.base", "1.5"), name="stricter")
+    db = open_database("replay_writer")
+    told = comparisonwire.compare(db, {"a": "first", "b": "stricter"}, NOW)
+    assert (told["a"], told["b"], told["identical"], told["divergent"]) == (a, b, False, 3)
+    assert told["totals"]["a"]["realizedPnl"] == "106.13758"
+    first = told["first"]
+    assert (first["bucket"], first["rule"], first["cause"]) == (R_TS, "G12", "config")
+    assert first["says"] == [f"Reward to risk 1.3529 must be at least {limit}." for limit in ("1.2", "1.5")]
+    paged: list[str] = []
+    after = ""
+    while True:
+        page = comparisonwire.divergences(db, "stricter", {"limit": "2", "after": after})
+        paged += [one["ticker"] for one in page["divergences"]]
+        after = page["after"]
+        if not page["hasMore"]:
+            break
+    assert paged == ["ZZTA", "ZZTC", "ZZTD"]
+    assert page["divergences"][0]["says"][1] == "Reward to risk 1.3529 must be at least 1.5."
+    for given, field in (({"a": a}, "b"), ({"a": a, "b": b, "dat": "x"}, "dat"), ({"a": a, "b": b, "date": "x"}, "date")):
+        with pytest.raises(Rejected) as refused:
+            comparisonwire.compare(db, given, NOW)
+        assert (refused.value.reason, refused.value.field) == ("param", field)
+    with pytest.raises(Rejected) as unknown:
+        comparisonwire.divergences(db, "nobody", {})
+    assert (unknown.value.reason, unknown.value.status) == ("not_compared", 404)
 
 
 def test_a_log_read_in_small_pages_is_the_same_log(books: ReplayBooks, db: Database) -> None:

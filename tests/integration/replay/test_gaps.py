@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from fillbook.replay import comparisonwire
 from fillbook.replay.buckets import BUCKET_MS, replay_day
 from fillbook.replay.gapstore import gap_reports
 from fillbook.replay.model import GapReport, Grade, Missing, Scope, SessionKind
@@ -35,8 +36,8 @@ def test_missing_buckets_absent_tickers_and_counts_come_from_what_is_stored(
     ):
         for day in days:
             query(
-                "insert into signal.receipts (receipt_id, ticker, ts, received_at, recorded_at, payload_hash, script_version, payload,"
-                " decision_input, repairs, processed_at, result) select gen_random_uuid(), :ticker, t, t, t, repeat('0', 64),"
+                "insert into signal.receipts (receipt_id, ticker, ts, received_at, recorded_at, payload_hash, script_version,"
+                " payload, decision_input, repairs, processed_at, result) select gen_random_uuid(), :ticker, t, t, t, repeat('0', 64),"
                 " :script, '{}', '', '{}', t, :result::signal.receipt_result"
                 " from generate_series(:first::timestamptz, :last::timestamptz, '1 minute') as t",
                 ticker=ticker,
@@ -63,4 +64,10 @@ def test_missing_buckets_absent_tickers_and_counts_come_from_what_is_stored(
     assert any_script.unseen == ("ZZTC",)
     [one] = reports(open_database, ticker="ZZTB")
     assert (one.grade, one.tickers_seen, one.unseen) == (Grade.COMPLETE, 1, ())
+    told = comparisonwire.gaps(open_database("replay_writer"), {"date": DAY.isoformat(), "ticker": "zzta"}, NOW)
+    assert (told["ok"], told["grade"], told["days"][0]["tickers"][0]["missing"]) == (
+        True,
+        "thin",
+        [[starts[0], starts[1]], [starts[2], starts[2]]],
+    )
     assert [day.date.day for day in reports(open_database, date_from=DAY - timedelta(days=4))] == [30, 2, 3]
