@@ -148,14 +148,16 @@ class Checkpoint:
     """Where a run stood when a bucket was finished; ``states`` is gzip JSON of every ticker's state, at most 2 MB.
 
     ``input_digest`` covers the ids of the bucket's receipts in order, ``state_digest`` all ticker states, open positions and
-    account totals after it, ``result_hash`` everything decided so far.
+    account totals after it, ``bucket_hash`` what was decided in it, ``result_hash`` everything decided so far.
     """
 
     run_id: str
     bucket: int
     rows: int
+    conflicts: int
     actions: int
     input_digest: str
+    bucket_hash: str
     state_digest: str
     result_hash: str
     states: bytes
@@ -259,7 +261,8 @@ class Divergence:
 class Comparison:
     """Two decision logs walked side by side; ``a`` and ``b`` are run ids or ``live``.
 
-    ``positions`` counts ``equal``, ``left_only``, ``right_only`` and ``different`` ones. ``divergences``: one per ticker, earliest first.
+    ``positions`` counts ``equal``, ``left_only``, ``right_only`` and ``different`` ones. ``divergences`` are one per ticker, the
+    earliest first.
     """
 
     comparison_id: str

@@ -23,7 +23,7 @@ from fillbook.signal.admission import admit
 from fillbook.signal.deciding import mark_of, rows_of, settle
 from fillbook.signal.lanes import might_ask
 from fillbook.signal.model import Admission, Booked, Decision, Facts, Receipt, TickerState
-from fillbook.signal.profile import Profile, RiskSize
+from fillbook.signal.profile import Profile
 from fillbook.signal.receipt import ParsedReceipt, instant
 from fillbook.signal.sessions import session_date
 from fillbook.signal.state import state_from_json
@@ -47,8 +47,7 @@ class Strategy:
     @property
     def vix_ticker(self) -> str | None:
         """The ticker whose price scales risk, where the profile asks for one."""
-        size = self.profile.size
-        return size.vix.ticker if isinstance(size, RiskSize) else None
+        return store.vix_ticker_of(self.profile)
 
 
 @frozen

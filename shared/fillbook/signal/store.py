@@ -6,7 +6,7 @@ because a misspelt key would silently become NULL. Numbers travel as text and co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -16,6 +16,7 @@ from fillbook.runtime.db import Call
 from fillbook.signal.decision_input import decision_input
 from fillbook.signal.explain import account_of, blocks_of, trace_of
 from fillbook.signal.model import Admission, Decision, Intent, Plan, PositionFacts, Receipt, StopMove, TickerState
+from fillbook.signal.profile import Profile, RiskSize
 from fillbook.signal.receipt import ParsedReceipt, instant, milliseconds
 from fillbook.signal.state import plan_from_json, plan_to_json, state_to_json
 from fillbook.values import frozen
@@ -75,6 +76,11 @@ def load_call(book_id: str, receipt: Receipt, *, facts: Mapping[str, Any] | None
     return Call("signal.load", document)
 
 
+def vix_ticker_of(profile: Profile) -> str | None:
+    """The ticker whose price scales risk, where the profile asks for one."""
+    return profile.size.vix.ticker if isinstance(profile.size, RiskSize) else None
+
+
 def facts_document(book_id: str, sector: str | None, vix_ticker: str | None) -> Row:
     """What ``signal.facts`` needs to know."""
     return {"book_id": book_id, "sector": sector, "vix_ticker": vix_ticker}
@@ -96,6 +102,30 @@ def loaded_of(document: Mapping[str, Any]) -> Loaded:
         plan=None if plan is None else plan_row(plan),
         surroundings=None if facts is None else surroundings_of(facts),
     )
+
+
+@frozen
+class LoadedTicker:
+    """One ticker of a page: its stored version, state (``None``: never decided) and open plan."""
+
+    ticker: str
+    version: int
+    state: Mapping[str, Any] | None
+    plan: PlanRow | None
+
+
+def page_call(book_id: str, tickers: Iterable[str]) -> Call:
+    """Lock and read every ticker of a book, the named ones made where they are new."""
+    return Call("signal.load_page", {"book_id": book_id, "tickers": sorted(tickers)})
+
+
+def page_of(document: Mapping[str, Any]) -> list[LoadedTicker]:
+    """Read the answer of ``signal.load_page``."""
+    plans = {ticker: plan_row(plan) for ticker, plan in document["plans"] or ()}
+    return [
+        LoadedTicker(ticker=ticker, version=version, state=state, plan=plans.get(ticker))
+        for ticker, version, state in document["states"] or ()
+    ]
 
 
 def surroundings_of(document: Mapping[str, Any]) -> Surroundings:
