@@ -7142,6 +7142,7 @@ create table replay.run_records (
     pass_ticker    text,
     pass_cursor    text,
     parent_run_id  uuid,
+    earlier        jsonb,
     error          text,
     attempts       integer     not null default 0,
     lease_token    uuid,
@@ -7167,6 +7168,7 @@ comment on table replay.run_records is 'One row per run: its scope, everything i
 comment on column replay.run_records.cursor is 'Place of the last row handled: ts|ticker|received_at (us)|receipt_id.';
 comment on column replay.run_records.open_bucket is 'The unfinished bucket: rows, conflicts, actions, hash so far, ids handled.';
 comment on column replay.run_records.pass_cursor is 'Where the ticker that is run again on its own stands; null when none is.';
+comment on column replay.run_records.earlier is 'How it ended before it was purged: {input_digest, hash, code_version}; the same again must end the same.';
 comment on column replay.run_records.lease_until is 'Real time until which the holder of lease_token alone writes.';
 create index run_records_by_age on replay.run_records (created_at, run_id);
 create index run_records_waiting on replay.run_records (created_at, run_id) where status in ('planned', 'running');
@@ -7396,31 +7398,27 @@ end
 $$;
 
 -- Lock many tickers of a book, always in one order, and read what a page of receipts is decided from:
--- {book_id, tickers, vix_ticker} -> {tickers, states: [[ticker, version, state]], plans: [[ticker, plan]], vix, vix_at}.
--- plans are all open ones of the book, because the limits count them; tickers: how many the book knows.
+-- {book_id, tickers} -> {states: [[ticker, version, state]], plans: [[ticker, plan]]}, of all tickers of the book and the named
+-- ones, which are made where they are new: limits count every open plan, a checkpoint keeps every state.
 create function signal.load_page(document jsonb) returns jsonb
 language plpgsql volatile as $$
 declare
     the_book constant text := document->>'book_id';
-    wanted   constant text[] := array(select jsonb_array_elements_text(document->'tickers'));
-    vix      signal.ticker_states%rowtype;
 begin
-    insert into signal.ticker_states (book_id, ticker) select the_book, name from unnest(wanted) as name order by name
+    insert into signal.ticker_states (book_id, ticker)
+    select the_book, name from jsonb_array_elements_text(document->'tickers') as name order by name
         on conflict on constraint ticker_states_pk do nothing;
-    perform from signal.ticker_states where book_id = the_book and ticker = any (wanted) order by ticker for update;
-    select * into vix from signal.ticker_states where book_id = the_book and ticker = document->>'vix_ticker';
+    perform from signal.ticker_states where book_id = the_book order by ticker for update;
     return jsonb_build_object(
-        'tickers', (select count(*) from signal.ticker_states where book_id = the_book),
         'states', (select jsonb_agg(jsonb_build_array(s.ticker, s.version, s.state))
-                     from signal.ticker_states s where s.book_id = the_book and s.ticker = any (wanted)),
+                     from signal.ticker_states s where s.book_id = the_book),
         'plans', (select jsonb_agg(jsonb_build_array(p.ticker, jsonb_build_object(
                              'position_id', p.position_id, 'plan', p.plan, 'stop', p.stop::text, 'tiers_taken', p.tiers_taken,
                              'adds', p.adds, 'cycles_used', p.cycles_used, 'sector', p.sector)))
-                    from signal.plans p where p.book_id = the_book and p.closed_at is null),
-        'vix', vix.last_price::text, 'vix_at', vix.last_ts);
+                    from signal.plans p where p.book_id = the_book and p.closed_at is null));
 end
 $$;
-comment on function signal.load_page(jsonb) is '{book_id, tickers, vix_ticker} -> {tickers, states, plans, vix, vix_at}; locks the tickers.';
+comment on function signal.load_page(jsonb) is '{book_id, tickers} -> {states, plans} of the whole book; locks its tickers.';
 
 -- Take a replay book back to an instant, whole or one ticker of it: {book_id, from, ticker, snapshots_from, states: [{ticker,
 -- state}], plans: [{position_id, stop, tiers_taken, adds, cycles_used}]}. What was decided from then on goes; the states and open
@@ -7530,7 +7528,7 @@ comment on function signal.forget_book(jsonb) is '{book_id} -> decisions deleted
 
 grant select on signal.v_inputs, signal.v_snapshots, signal.v_states to signal_reader, replay_writer, desk_operator;
 grant select on signal.v_receipts, signal.v_decisions, signal.v_plans, signal.v_coverage, signal.v_stop_moves, signal.v_lane_moves,
-                signal.v_quarantine
+                signal.v_quarantine, signal.v_freshness
     to replay_writer;
 grant execute on function signal.load_page(jsonb) to replay_writer, signal_writer;
 grant execute on function signal.rewind(jsonb), signal.renumber(jsonb), signal.forget_book(jsonb) to replay_writer;

@@ -430,7 +430,7 @@ comment on function signal.forget_book(jsonb) is '{book_id} -> decisions deleted
 
 grant select on signal.v_inputs, signal.v_snapshots, signal.v_states to signal_reader, replay_writer, desk_operator;
 grant select on signal.v_receipts, signal.v_decisions, signal.v_plans, signal.v_coverage, signal.v_stop_moves, signal.v_lane_moves,
-                signal.v_quarantine
+                signal.v_quarantine, signal.v_freshness
     to replay_writer;
 grant execute on function signal.load_page(jsonb) to replay_writer, signal_writer;
 grant execute on function signal.rewind(jsonb), signal.renumber(jsonb), signal.forget_book(jsonb) to replay_writer;

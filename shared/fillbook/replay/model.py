@@ -183,6 +183,7 @@ class BucketAnswer:
     has_more: bool
     has_more_in_bucket: bool
     after: str | None
+    result_hash: str
     buckets_done: int
     buckets_total: int
     changed: bool = False

@@ -1,7 +1,7 @@
 """One page of a run in one transaction: read in order, settle in memory, write set-based, say where the run stands.
 
-The bucket route and the job call ``work_page`` alike: a client's loop and a task's loop are one algorithm, with and without HTTP in
-between. Whoever calls holds the run's row lock, so a run has one writer. Everything a page did is committed with the place it
+The bucket route and the job call ``work_page`` alike: a client's loop and a task's loop are one algorithm, with HTTP in between
+or without. Whoever calls holds the run's row lock, so a run has one writer. Everything a page did is committed with the place it
 ended at, or nothing of it. Nothing is told to anybody. Source: replay.md 3.
 """
 

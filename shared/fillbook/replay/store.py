@@ -23,6 +23,7 @@ from fillbook.replay.model import (
 from fillbook.replay.progress import Progress, progress_of
 from fillbook.runtime.db import Tx
 from fillbook.runtime.sql import encode, load_queries
+from fillbook.signal.canonical import canonical
 from fillbook.values import frozen
 
 QUERIES = load_queries("fillbook.replay")
@@ -67,7 +68,7 @@ def insert(tx: Tx, run: Run, *, status: RunStatus) -> bool:
             start_from=pins.start_from,
             facts=pins.facts,
             profile=pins.profile,
-            config=encode(pins.config),
+            config=canonical(pins.config),
             config_digest=pins.config_digest,
             code_version=pins.code_version,
             status=status,
