@@ -23,8 +23,8 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any, Final, TextIO
 
-from fillbook.replay.function_calls import ReplayClientConfig, ReplayFunction
 from fillbook.replay.client import Client, Ended, Wish
+from fillbook.replay.function_calls import ReplayClientConfig, ReplayFunction
 from fillbook.replay.showing import comparison_lines
 from fillbook.runtime import clock, logs
 from fillbook.runtime.config import ConfigError

@@ -48,14 +48,15 @@ class _Scope:
     script_version: str
 
 
-def compare_runs(db: Database, a: str, b: str, *, day: date | None = None, now: datetime) -> Comparison:
+def compare_runs(db: Database, a: str, b: str, *, day: date | None = None, now: datetime, unfinished: bool = False) -> Comparison:
     """Compare ``a`` with ``b``, each a run's id or name, or ``live``; ``day`` narrows both to one session date.
 
-    ``live`` is compared in the scope of the run beside it. Raises ``Rejected``: ``run_unknown`` (404), ``param`` (nothing or
+    ``live`` is compared in the scope of the run beside it, and today as far as buckets count at ``now``. ``unfinished``: the
+    caller has just worked the run that far. Raises ``Rejected``: ``run_unknown`` (404), ``param`` (nothing or
     twice live), what ``replay_day`` refuses of ``day``; ``Conflict('run_not_done')``.
     """
     with db.transaction(read_only=True, isolation="repeatable read") as tx:
-        left, right = _side(tx, a, "a"), _side(tx, b, "b")
+        left, right = (_side(tx, name, field, unfinished=unfinished) for name, field in ((a, "a"), (b, "b")))
         if left.row is None and right.row is None:
             raise Rejected("param", "live is compared with a run", field="b")
         found = _compared(tx, left, right, _scope(left, right, day, now), now)
@@ -64,13 +65,13 @@ def compare_runs(db: Database, a: str, b: str, *, day: date | None = None, now: 
     return found
 
 
-def _side(tx: Tx, name: str, field: str) -> Side:
+def _side(tx: Tx, name: str, field: str, *, unfinished: bool) -> Side:
     if name == LIVE_BOOK:
         return Side(label=LIVE_BOOK, book_id=LIVE_BOOK)
     row = store.run_row(tx, name)
     if row is None:
         raise Rejected("run_unknown", f"no run {name}", field=field, status=404)
-    if row["status"] != _DONE:
+    if row["status"] != _DONE and not unfinished:
         raise Conflict("run_not_done", f"run {row['run_id']} is {row['status']}")
     return Side(label=str(row["run_id"]), book_id=row["book_id"], row=row)
 

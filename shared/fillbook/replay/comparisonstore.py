@@ -55,7 +55,7 @@ def log_of(tx: Tx, stretch: LoggedStretch, tickers: Sequence[str], *, page: int 
         "book_id": stretch.book_id,
         "script_version": stretch.script_version,
         "starts": None if days is None else [instant(day.start) for day in days],
-        "ends": None if days is None else [instant(day.end) for day in days],
+        "ends": None if days is None else [instant(day.settled) for day in days],
         "rows_max": page,
     }
     for ticker in tickers:
