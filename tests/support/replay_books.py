@@ -50,8 +50,8 @@ class ReplayBooks:
         self.query(
             "insert into replay.run_records (run_id, name, kind, book_id, date_from, date_to, ticker, script_version, session,"
             " inputs, start_from, facts, profile, config, config_digest, code_version, status, created_by, created_at) values"
-            " (:run_id, :name, 'day', :book_id, :date_from, :date_to, :ticker, '2.5.0', :session, 'all', 'empty', 'own', :profile,"
-            " :config::jsonb, :digest, 'c', :status::replay.run_status, 'tests', :now)",
+            " (:run_id, :name, 'day', :book_id, :date_from, :date_to, :ticker, '2.5.0', :session, 'all', 'empty', 'own',"
+            " :profile, :config::jsonb, :digest, 'c', :status::replay.run_status, 'tests', :now)",
             run_id=run_id,
             book_id=f"replay:{run_id}",
             profile=config.version,

@@ -37,7 +37,8 @@ def test_missing_buckets_absent_tickers_and_counts_come_from_what_is_stored(
         for day in days:
             query(
                 "insert into signal.receipts (receipt_id, ticker, ts, received_at, recorded_at, payload_hash, script_version,"
-                " payload, decision_input, repairs, processed_at, result) select gen_random_uuid(), :ticker, t, t, t, repeat('0', 64),"
+                " payload, decision_input, repairs, processed_at, result)"
+                " select gen_random_uuid(), :ticker, t, t, t, repeat('0', 64),"
                 " :script, '{}', '', '{}', t, :result::signal.receipt_result"
                 " from generate_series(:first::timestamptz, :last::timestamptz, '1 minute') as t",
                 ticker=ticker,
