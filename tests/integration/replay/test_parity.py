@@ -81,7 +81,8 @@ def test_an_altered_quantity_is_one_divergence_and_an_error(
     [altered] = query(
         "update ledger.execution_actions set quantity = quantity / 2, value = value / 2"
         " where (book_id, action_id) = (select book_id, action_id from ledger.execution_actions"
-        " where book_id = 'live' and action_type = 'ENTRY' and executed_at > :t order by executed_at, action_id limit 1) returning ticker, executed_at",
+        " where book_id = 'live' and action_type = 'ENTRY' and executed_at > :t order by executed_at, action_id limit 1)"
+        " returning ticker, executed_at",
         t=instant(OPENS),
     )
     capsys.readouterr()
