@@ -36,7 +36,13 @@ def minute(ticker: str, ts: int, price: Decimal | str, *, long: bool = True, **c
     shift = Decimal(price) - document["price"]
     document["tp_levels"] = [{**level, "price": level["price"] + shift} for level in document["tp_levels"]]
     document |= {name: document[name] + shift for name in ("tp", "sl", "trigger_price")}
-    document |= {"ticker": ticker, "ts": ts, "time_close": ts + MINUTE_MS, "price": Decimal(price), "trigger_ts": ts - 15 * MINUTE_MS}
+    document |= {
+        "ticker": ticker,
+        "ts": ts,
+        "time_close": ts + MINUTE_MS,
+        "price": Decimal(price),
+        "trigger_ts": ts - 15 * MINUTE_MS,
+    }
     return document | changes
 
 
@@ -100,9 +106,7 @@ class ReplayDesk:
     def call(self, **params: Any) -> BucketAnswer:
         """One call of the bucket route, parameters by their wire names."""
         given = {"date": DAY.isoformat()} | params
-        return process(
-            self.desk, asked({}, given, self.now), created_by="tests", now=self.now, limits=Limits(), deadline=None
-        )
+        return process(self.desk, asked({}, given, self.now), created_by="tests", now=self.now, limits=Limits(), deadline=None)
 
     def day(self, **params: Any) -> list[BucketAnswer]:
         """Calls until nothing is left."""

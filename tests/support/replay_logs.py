@@ -46,7 +46,7 @@ class Log:
         )
 
     def _line(self, one: Decision) -> Line:
-        actions = [_action(self.fills[action_id]) for action_id in one.action_ids]
+        actions = [self._action(self.fills[action_id]) for action_id in one.action_ids]
         intents = intents_of(one.intents, ())
         return Line(
             ticker=one.ticker,
@@ -61,6 +61,12 @@ class Log:
             actions=json.dumps(actions) if actions else None,
         )
 
+    def _action(self, fill: Fill) -> list[Any]:
+        realized = None if fill.realized is None else plain(fill.realized)
+        ours = [one for one in self.desk.fills if one.ticker == fill.ticker and one.ts <= fill.ts]
+        opened = next(one for one in reversed(ours) if one.action_type == "ENTRY")
+        return [fill.action_id, fill.action_type, plain(fill.quantity), plain(fill.price), realized, opened.action_id]
+
 
 def divergences(a: Log, b: Log, starts: Mapping[str, tuple[Any, Any]] | None = None) -> list[Divergence]:
     """Both logs compared and every difference explained; ``starts``: states before the first receipt, by ticker."""
@@ -69,11 +75,6 @@ def divergences(a: Log, b: Log, starts: Mapping[str, tuple[Any, Any]] | None = N
         place = (one.ticker, one.ts)
         found.append(explained(one, a.told(place), b.told(place), (starts or {}).get(one.ticker, (None, None)), None))
     return found
-
-
-def _action(fill: Fill) -> list[Any]:
-    realized = None if fill.realized is None else plain(fill.realized)
-    return [fill.action_id, fill.action_type, plain(fill.quantity), plain(fill.price), realized]
 
 
 def _parsed(text: str) -> dict[str, Any]:

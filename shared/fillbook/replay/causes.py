@@ -14,17 +14,19 @@ replay.md 8.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from fillbook.money import plain
-from fillbook.replay.compare import QUANTITY, RECEIPT, Difference
+from fillbook.replay.compare import QUANTITY, RECEIPT, Difference, Line
 from fillbook.replay.model import Cause, Divergence
 from fillbook.signal.rules import keys_of
 from fillbook.values import frozen
 
 KEYS_MAX: Final = 50
+_OPENING: Final = frozenset({"ENTRY", "ADD_ENTRY"})
 _LIMIT: Final = "limit"  # the ``why`` of a block that the book's limits gave (``signal.rules.WHYS``)
 
 
@@ -49,16 +51,19 @@ class Told:
     column: str | None = None
     is_whole: bool = False  # with an intent a trace keeps every comparison, else those that failed
 
+    def under(self, config: Mapping[str, Any]) -> Told:
+        """The same, decided under this profile."""
+        return replace(self, config=config)
 
-@frozen
-class Taken:
-    """An earlier action of another ticker that only one side has, or that differs: what changed the account before."""
 
-    ticker: str
+class Parted(NamedTuple):
+    """An action that the two books do not share alike: ``side`` is ``a`` or ``b``, ``both`` when its quantity differs."""
+
     ts: int
+    ticker: str
     action_id: str
     action_type: str
-    side: str  # ``a``, ``b`` or ``both``
+    side: str
 
 
 @frozen
@@ -84,7 +89,7 @@ class Judged:
         return entry is None or entry.holds
 
 
-def explained(found: Difference, a: Told | None, b: Told | None, starts: tuple[Any, Any], taken: Taken | None) -> Divergence:
+def explained(found: Difference, a: Told | None, b: Told | None, starts: tuple[Any, Any], taken: Parted | None) -> Divergence:
     """The difference with its cause; ``starts`` are the states before the ticker's first receipt, as stored."""
     cause, rule, detail = _cause(found, a, b, starts, taken)
     return Divergence(
@@ -102,7 +107,7 @@ def explained(found: Difference, a: Told | None, b: Told | None, starts: tuple[A
 
 
 def _cause(
-    found: Difference, a: Told | None, b: Told | None, starts: tuple[Any, Any], taken: Taken | None
+    found: Difference, a: Told | None, b: Told | None, starts: tuple[Any, Any], taken: Parted | None
 ) -> tuple[Cause, str | None, dict[str, Any]]:
     if found.field == RECEIPT or a is None or b is None:
         return Cause.INPUT, None, {}
@@ -120,6 +125,17 @@ def _cause(
     if a.config_digest != b.config_digest:
         return Cause.CONFIG, rule, {**_sides(judged), "keys": _listed(changed)}
     return Cause.CODE, rule, _sides(judged)
+
+
+def taken_before(parted: Sequence[Parted], found: Difference) -> Parted | None:
+    """The earlier action of another ticker that changed the account: the last opening that only the refused side has.
+
+    Without one, the last action before that the sides do not share. ``parted`` is in the order in which a replay decides.
+    """
+    refused = {(True, False): "b", (False, True): "a"}.get((_acts(found.left), _acts(found.right)))
+    before = [one for one in parted if (one.ts, one.ticker) < (found.ts, found.ticker) and one.ticker != found.ticker]
+    openings = [one for one in before if one.side == refused and one.action_type in _OPENING]
+    return next(reversed(openings or before), None)
 
 
 def first_judged(a: Told, b: Told) -> Judged | None:
@@ -190,20 +206,20 @@ def _fits(limits: Sequence[Any], pair: tuple[Any, Any]) -> bool:
     return all(limit is None or figure(limit) == figure(value) for limit, value in zip(limits, pair, strict=True))
 
 
-def _facts(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None, taken: Taken | None) -> dict[str, Any]:
+def _facts(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None, taken: Parted | None) -> dict[str, Any]:
     names = sorted({*(a or {}), *(b or {})})
     differing = [name for name in names if (a or {}).get(name) != (b or {}).get(name)]
     accounts = [{name: account.get(name) for name in differing} if account else None for account in (a, b)]
-    told = None
+    slot = None
     if taken is not None:
-        told = {
+        slot = {
             "ticker": taken.ticker,
             "ts": taken.ts,
             "actionId": taken.action_id,
             "actionType": taken.action_type,
             "side": taken.side,
         }
-    return {"account": accounts, "taken": told}
+    return {"account": accounts, "taken": slot}
 
 
 def _sides(judged: Judged | None) -> dict[str, Any]:
@@ -217,6 +233,10 @@ def _sides(judged: Judged | None) -> dict[str, Any]:
 
 def _listed(keys: Mapping[str, tuple[Any, Any]]) -> dict[str, list[Any]]:
     return {key: [figure(value) for value in pair] for key, pair in list(keys.items())[:KEYS_MAX]}
+
+
+def _acts(line: Line | None) -> bool:
+    return line is not None and line.actions is not None
 
 
 def _is_limit(found: Difference, rule: str | None) -> bool:

@@ -10,22 +10,29 @@ rule is judged here and none is named: why they part is ``causes``' question. So
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
+from fillbook.money import ZERO, plain
+from fillbook.replay.model import Totals
 from fillbook.values import frozen
 
 RECEIPT: Final = "receipt"
 QUANTITY: Final = "quantity"
+_CLOSING: Final = frozenset({"TRIM", "EXIT"})
 
 
 class Line(NamedTuple):
     """One decision of one book. ``blocks``, ``intents`` and ``actions`` are JSON texts, ``None`` where there are none.
 
     ``blocks``: ``[{rule, why, value, limit}, …]``; ``intents``: ``[{ordinal, kind, side, rule, …}, …]``; ``actions``, in the
-    order in which they were booked: ``[[action_id, action_type, quantity, price, realized_pnl], …]``, numbers as text.
+    order in which they were booked: ``[[action_id, action_type, quantity, price, realized_pnl, position], …]``, numbers as
+    text, ``position`` the action that opened it.
     """
 
     ticker: str
@@ -43,6 +50,11 @@ class Line(NamedTuple):
     def block_list(self) -> list[dict[str, Any]]:
         """The blocks as values."""
         return _parsed(self.blocks)
+
+    @property
+    def action_list(self) -> list[list[Any]]:
+        """What was booked, as values."""
+        return _parsed(self.actions)
 
 
 @frozen
@@ -89,6 +101,59 @@ def compare(left: Iterable[Line], right: Iterable[Line]) -> list[Difference]:
             later[found.ticker] += 1
     counted = [replace(one, later_count=later[one.ticker]) for one in first.values()]
     return sorted(counted, key=lambda one: (not one.is_outcome, one.ts, one.ticker))
+
+
+class Tally:
+    """What one side did, counted while its lines pass; of each position a digest of its actions is kept, nothing else."""
+
+    def __init__(self) -> None:
+        self.decided = 0
+        self.counts: Counter[str] = Counter()
+        self.realized: Decimal | None = ZERO
+        self.positions: dict[str, str] = {}
+        self.tickers: set[str] = set()
+
+    def over(self, lines: Iterable[Line]) -> Iterator[Line]:
+        """The lines, counted as they are taken."""
+        for line in lines:
+            self.decided += 1
+            self.tickers.add(line.ticker)
+            for action in line.action_list:
+                self._count(action)
+            yield line
+
+    def _count(self, action: list[Any]) -> None:
+        _, action_type, quantity, price, realized, position = action
+        self.counts[action_type] += 1
+        if action_type in _CLOSING:
+            known = None if realized is None else Decimal(realized)
+            self.realized = None if known is None or self.realized is None else self.realized + known
+        chained = f"{self.positions.get(position, '')}|{action[0]}|{action_type}|{quantity}|{price}|{realized}"
+        self.positions[position] = hashlib.sha256(chained.encode()).hexdigest()
+
+    def totals(self) -> Totals:
+        """The counts as a value."""
+        counts = self.counts
+        return Totals(
+            decided=self.decided,
+            entries=counts["ENTRY"],
+            adds=counts["ADD_ENTRY"],
+            trims=counts["TRIM"],
+            exits=counts["EXIT"],
+            realized_pnl=None if self.realized is None else plain(self.realized),
+        )
+
+
+def positions(a: Tally, b: Tally) -> dict[str, int]:
+    """How many positions are ``equal``, ``left_only``, ``right_only``, ``different``; joined by the action that opened them."""
+    shared = a.positions.keys() & b.positions.keys()
+    equal = sum(a.positions[name] == b.positions[name] for name in shared)
+    return {
+        "equal": equal,
+        "left_only": len(a.positions) - len(shared),
+        "right_only": len(b.positions) - len(shared),
+        "different": len(shared) - equal,
+    }
 
 
 def pairs(left: Iterable[Line], right: Iterable[Line]) -> Iterator[tuple[Line | None, Line | None]]:
@@ -159,7 +224,7 @@ def _intents(line: Line) -> list[list[str]]:
 
 
 def _of_actions(place: int) -> Callable[[Line], list[Any]]:
-    return lambda line: [action[place] for action in _parsed(line.actions)]
+    return lambda line: [action[place] for action in line.action_list]
 
 
 def _parsed(text: str | None) -> list[Any]:
@@ -179,6 +244,7 @@ FIELDS: Final[tuple[Field, ...]] = (
     (QUANTITY, _of_actions(2)),
     ("price", _of_actions(3)),
     ("realized", _of_actions(4)),
+    ("action", _of_actions(5)),  # the same, of another position
 )
 # Looked at where every outcome is equal: a figure that drifts is news as well.
 _FIGURES: Final[tuple[Field, ...]] = (

@@ -22,6 +22,7 @@ from fillbook.runtime.db import Tx
 from fillbook.signal.decision_input import OtherVersion, receipt_from_decision_input
 from fillbook.signal.explain import facts_from
 from fillbook.signal.model import Facts, Receipt
+from fillbook.signal.profile import Profile, ProfileError, load
 from fillbook.signal.receipt import from_canonical, instant, milliseconds
 from fillbook.values import frozen
 
@@ -107,6 +108,22 @@ def recorded_facts(tx: Tx, wanted: Sequence[Cursor]) -> dict[str, Facts]:
     """What live's limits saw on these receipts, as far as they asked."""
     rows = tx.query(QUERIES["recorded_facts"], **_named(wanted)) if wanted else []
     return {str(row["receipt_id"]): facts_from(json.loads(row["account"], parse_float=Decimal)) for row in rows}
+
+
+def recorded_profiles(tx: Tx, wanted: Sequence[Cursor]) -> dict[str, Profile]:
+    """The profile live decided each of these receipts under, as far as the shipped one of that name is still the same."""
+    rows = tx.query(QUERIES["recorded_profiles"], **_named(wanted)) if wanted else []
+    found = {(row["profile"], row["config_digest"]): _shipped(row["profile"], row["config_digest"]) for row in rows}
+    profiles = {str(row["receipt_id"]): found[row["profile"], row["config_digest"]] for row in rows}
+    return {receipt_id: profile for receipt_id, profile in profiles.items() if profile is not None}
+
+
+def _shipped(name: str, digest: str) -> Profile | None:
+    try:
+        profile = load(name)
+    except ProfileError:
+        return None
+    return profile if profile.digest == digest else None
 
 
 def acting_receipts(tx: Tx, book_id: str, since: int, ticker: str | None) -> set[str]:

@@ -172,6 +172,12 @@ select d.receipt_id, d.account::text as account
   from signal.v_decisions d
  where d.book_id = 'live' and d.receipt_id = any (:ids::uuid[]) and d.ts >= :since and d.ts <= :until and d.account is not null;
 
+-- name: recorded_profiles
+-- The profiles under which live decided named receipts.
+select d.receipt_id, d.profile, d.config_digest
+  from signal.v_decisions d
+ where d.book_id = 'live' and d.receipt_id = any (:ids::uuid[]) and d.ts >= :since and d.ts <= :until;
+
 -- name: acting_receipts
 -- Receipts of a book that led to actions, from an instant on; of one ticker or all.
 select d.receipt_id from signal.v_decisions d

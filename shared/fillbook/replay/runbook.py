@@ -51,7 +51,7 @@ class RunBook:
         self.recorded: Mapping[str, Facts] = {}
         self.received_at: datetime | None = None
         self.late: Late | None = None
-        self._profile = profile
+        self.profile = profile
         self._plans = plans
         self._vix = vix
         self._origin = origin
@@ -76,14 +76,14 @@ class RunBook:
             return recorded
         vix, vix_ts = self._vix()
         around = Surroundings(open_in_sector=self._in_sector(receipt.sector), vix=vix, vix_ts=vix_ts)
-        day = session_date(receipt.ts, self._profile.trading)
+        day = session_date(receipt.ts, self.profile.trading)
         return intents.facts_of(self._totals(day), around, book_executions=True)
 
     def book(self, receipt: Receipt, decision: Decision, *, asks: bool) -> tuple[list[Admission], list[Booked]]:
         """Admit and book; nobody else writes in this book, so what was looked at is what is true."""
         facts = self.facts(receipt) if asks else None
-        admissions = [admit(intent, facts, self._profile) for intent in decision.intents]
-        day = session_date(receipt.ts, self._profile.trading)
+        admissions = [admit(intent, facts, self.profile) for intent in decision.intents]
+        day = session_date(receipt.ts, self.profile.trading)
         received_at = self.received_at or intents.executed_at(receipt)
         fills = intents.fills_of(decision, admissions, receipt, day=day, received_at=received_at, origin=self._origin)
         return admissions, intents.booked_actions(decision, admissions, self.take(fills))

@@ -104,6 +104,8 @@ def work_page(
     arrivals = inputstore.arrivals(tx, places, body_bytes_max=limits.body_bytes_max)
     if run.pins.facts is FactsFrom.RECORDED:
         walk.book.recorded = inputstore.recorded_facts(tx, places)
+    if run.kind is RunKind.PARITY:
+        walk.profiles = inputstore.recorded_profiles(tx, places)
     walk.book.late = late_bookings(tx, walk, now)
     opened = walk.book.opened
     page = Page()

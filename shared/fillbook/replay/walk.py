@@ -96,6 +96,7 @@ class Walk:
         self.states: dict[str, TickerState] = {}
         self.stored: dict[str, int] = {}  # versions as the database has them
         self.plans: dict[str, PlanRow] = {}
+        self.profiles: Mapping[str, Profile] = {}  # by receipt, where each is decided under the profile live decided it under
         self.book: RunBook | None = None
         self._memories: dict[str, str] = {}
         self._tickers_max = tickers_max
@@ -142,11 +143,12 @@ class Walk:
         receipt, ticker = arrival.receipt, arrival.receipt.ticker
         plan = self.plans.get(ticker)
         self.book.received_at = arrival.received_at
+        profile = self.book.profile = self.profiles.get(receipt.receipt_id, self.profile)
         known = len(self.book.booked)
-        settled = settle(receipt, before, self.profile, self.book)
+        settled = settle(receipt, before, profile, self.book)
         actions = self.book.booked[known:]
         final = settled.final
-        page.put(rows_of(self.book_id, receipt, before, plan, settled, self.profile, now))
+        page.put(rows_of(self.book_id, receipt, before, plan, settled, profile, now))
         mark = mark_of(receipt, before, final)
         if mark is not None:
             page.marks.append(mark)

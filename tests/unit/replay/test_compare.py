@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fillbook.replay.causes import Compared, Told, changed_keys, explained, first_judged
-from fillbook.replay.compare import Line, compare, pairs
-from fillbook.replay.model import Cause
+from fillbook.replay.compare import Line, Tally, compare, pairs, positions
+from fillbook.replay.model import Cause, Totals
 from fillbook.signal.profile import load
 from fillbook.signal.rules import PROFILE_KEYS, RULES
 from tests.support.receipts import MINUTE_MS, R_TS
@@ -140,7 +140,7 @@ def test_of_the_two_shipped_profiles_the_first_difference_names_bucket_rule_and_
     assert found.detail["keys"]["entry.max_trigger_age_min"] == ["390", "15"]
 
 
-# Keys that move a stop, a later target or the path of an entry that is refused: nothing decided or booked in their stories differs.
+# Keys that move a stop, a later target or the path of a refused entry: nothing decided or booked in their stories differs.
 UNSEEN = frozenset({"version", "stop", "tiers", "paths"})
 
 
@@ -171,6 +171,31 @@ def _document(name: str) -> dict[str, Any]:
     assert told is not None
     assert told.config is not None
     return dict(told.config)
+
+
+def test_the_totals_of_a_side_are_what_it_decided_and_booked() -> None:
+    a, b = Tally(), Tally()
+    story = [*P, r(60, trigger_ts=R_TS + 59 * MINUTE_MS)]
+    compare(a.over(Log(P).lines()), b.over(Log(story[1:], changed(FIRST, "size.max", "6000")).lines()))
+    assert a.totals() == Totals(decided=3, entries=1, adds=0, trims=1, exits=1, realized_pnl="106.13758")
+    assert (b.totals().decided, a.tickers) == (3, {"ZZTA"})
+    assert positions(a, a) == {"equal": 1, "left_only": 0, "right_only": 0, "different": 0}
+
+
+def test_positions_are_joined_by_the_action_that_opened_them() -> None:
+    sides = []
+    for config, story in ((load(FIRST), P), (changed(FIRST, "tiers.0.cum", "0.5"), P), (load(FIRST), [r(minutes=1)])):
+        side = Tally()
+        list(side.over(Log(story, config).lines()))
+        sides.append(side)
+    assert positions(sides[0], sides[1]) == {"equal": 0, "left_only": 0, "right_only": 0, "different": 1}
+    assert positions(sides[0], sides[2]) == {"equal": 0, "left_only": 1, "right_only": 1, "different": 0}
+
+
+def test_an_amount_that_nobody_knows_makes_the_sum_unknown() -> None:
+    side = Tally()
+    list(side.over([line(actions='[["x","EXIT","1","2",null,"x"]]'), line(ts=1, actions='[["y","EXIT","1","2","3","x"]]')]))
+    assert side.totals().realized_pnl is None
 
 
 def test_without_a_profile_the_rule_is_named_all_the_same() -> None:
