@@ -9,11 +9,15 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+from fillbook.replay import jobs
 from fillbook.replay.asked import asked
 from fillbook.replay.calls import process
+from fillbook.replay.jobs import Task
 from fillbook.replay.model import BucketAnswer
 from fillbook.replay.runs import Desk
 from fillbook.replay.service import Limits
+from fillbook.replay.settings import ReplayWorkerConfig
+from fillbook.runtime.clock import FixedClock
 from fillbook.runtime.db import Call, Database
 from fillbook.signal import store
 from fillbook.signal.profile import load
@@ -119,6 +123,24 @@ class ReplayDesk:
             answers.append(self.call(**params))
             assert len(answers) < 2_000
         return answers
+
+    def start(self, **body: Any) -> list[str]:
+        """Runs that wait for a task, by the document of the route."""
+        config = ReplayWorkerConfig(fillbook_env="local", fillbook_database_url="postgresql://nowhere")
+        found: list[str] = jobs.start(self.desk, body, config, created_by="tests", now=self.now)["runs"]
+        return found
+
+    def task(self, page_rows: int = 2_000) -> Task:
+        """One task of the job."""
+        return Task(desk=self.desk, clock=FixedClock(self.now), limits=Limits(), page_rows=page_rows)
+
+    def work_off(self, page_rows: int = 2_000) -> int:
+        """Walk everything that waits."""
+        return jobs.work_off(self.task(page_rows))
+
+    def shown(self, run: str) -> dict[str, Any]:
+        """One run as the route shows it."""
+        return jobs.shown(self.desk, run)
 
     def with_code(self, version: str) -> ReplayDesk:
         """The same desk with other code."""

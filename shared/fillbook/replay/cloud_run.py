@@ -6,7 +6,7 @@ A job that cannot be started is no failure of the call that made its runs: they 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from fillbook.replay.settings import ReplayWorkerConfig
 from fillbook.runtime import logs
@@ -46,6 +46,6 @@ def _access_token() -> str:
     import google.auth
     import google.auth.transport.requests
 
-    credentials, _ = google.auth.default(scopes=[SCOPE])  # type: ignore[no-untyped-call]
+    credentials: Any = google.auth.default(scopes=[SCOPE])[0]
     credentials.refresh(google.auth.transport.requests.Request())
     return str(credentials.token)

@@ -12,4 +12,4 @@ from tests.support.replay_desk import ReplayDesk
 
 @pytest.fixture
 def desk(open_database: Any, query: Callable[..., list[dict[str, Any]]], db: Any) -> ReplayDesk:
-    return ReplayDesk(open_database("replay_writer", pool_size=8), query, db)
+    return ReplayDesk(open_database("replay_worker", pool_size=8), query, db)
