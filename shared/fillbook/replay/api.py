@@ -6,15 +6,18 @@ anything else is looked at, because platforms keep URLs. Source: replay.md 1, 7,
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from flask import Request, Response
 
-from fillbook.replay import answers, comparisonwire, jobs, planning, runs
+from fillbook.replay import answers, catchup, comparisonwire, jobs, parity, planning, runs
 from fillbook.replay.asked import asked
 from fillbook.replay.buckets import BucketNotInDay
 from fillbook.replay.calls import Explained, process
+from fillbook.replay.model import RunKind
 from fillbook.replay.settings import ReplayWorkerConfig
 from fillbook.runtime import clock as process_clock
 from fillbook.runtime import logs
@@ -27,6 +30,7 @@ from fillbook.runtime.http import answer, read_body
 from fillbook.values import frozen
 
 Handler = Callable[..., Response]
+LIVE: Final = "live"
 BODY_BYTES_MAX: Final = 65_536
 REQUEST_SECONDS: Final = 50  # of 55: what is left is for the commit and the answer
 KEY_NAMES: Final = frozenset({"key", "token", "desk_key", "deskkey", "authorization", "access_token", "apikey", "api_key"})
@@ -44,6 +48,12 @@ class Worker:
     keys: tuple[DeskKey, ...]
     verifier: OidcVerifier
     start_tasks: Callable[[int], None]
+
+    @property
+    def target(self) -> catchup.Target:
+        """Whether live may be caught up; plans are signed with what only this function's instances share."""
+        secret = hashlib.sha256(b"replay plan" + self.config.desk_keys.get_secret_value().encode()).digest()
+        return catchup.Target(is_enabled=self.config.live_target_enabled, secret=secret)
 
 
 def routes(worker: Callable[[], Worker]) -> Mapping[str, Handler]:
@@ -94,8 +104,13 @@ def ingest(here: Worker, request: Request, who: str) -> Response:
     now = here.clock.now()
     call = asked(request.args.to_dict(flat=False), _body(request), now, profile=here.config.default_profile)
     if call.dry_run:
-        return answer(200, planning.plan(here.desk, call, now))
-    done = process(here.desk, call, created_by=who, now=now, limits=here.config.limits(), deadline=begun + REQUEST_SECONDS)
+        planned = catchup.plan(here.desk, call, here.target, now) if call.target == LIVE else planning.plan(here.desk, call, now)
+        return answer(200, planned)
+    limits, deadline = here.config.limits(), begun + REQUEST_SECONDS
+    if call.target == LIVE:
+        done = catchup.catch_up(here.desk, call, here.target, created_by=who, now=now, limits=limits, deadline=deadline)
+    else:
+        done = process(here.desk, call, created_by=who, now=now, limits=limits, deadline=deadline)
     elapsed = round((process_clock.monotonic() - begun) * 1000)
     document = answers.bucket_answer(done, date=call.date.isoformat(), ticker=call.ticker, elapsed_ms=elapsed)
     _log.info("replay_page", run_id=done.run.run_id, rows=done.rows, skipped=done.skipped, elapsed_ms=elapsed)
@@ -105,9 +120,20 @@ def ingest(here: Worker, request: Request, who: str) -> Response:
 def start_runs(here: Worker, request: Request, who: str) -> Response:
     """Make runs of days or ranges and start the job."""
     now = here.clock.now()
-    document = jobs.start(here.desk, _body(request), here.config, created_by=who, now=now)
+    given = _body(request)
+    if given.get("kind") == RunKind.PARITY:
+        return _parity(here, given, now)
+    document = jobs.start(here.desk, given, here.config, created_by=who, now=now)
     here.start_tasks(min(len(document["runs"]), here.config.tasks_max) if document["sweep"] else here.config.tasks_default)
     return answer(202, {"ok": True, "runs": document["runs"]})
+
+
+def _parity(here: Worker, given: Mapping[str, Any], now: datetime) -> Response:
+    """The parity run of a day (none named: what is due), compared with live."""
+    day = asked({}, {"date": given["date"]}, now).date if given.get("date") is not None else None
+    deadline = process_clock.monotonic() + REQUEST_SECONDS
+    found = parity.check_parity(here.desk, day, now, limits=here.config.limits(), deadline=deadline)
+    return answer(200, {"ok": True, "identical": all(one.identical for one in found), "runs": [one.a for one in found]})
 
 
 def list_runs(here: Worker, request: Request, _who: str) -> Response:

@@ -22,7 +22,7 @@ def decided(rows: dict[str, list[str]], ticker: str) -> dict[str, list[str]]:
 
 def test_scenario_13_a_clean_slate_on_day_two_of_three_leaves_day_one_as_it_ended(desk: ReplayDesk) -> None:
     for number in range(3):
-        desk.keep(walk(20 + number, TICKERS[:2], range(0, 40), start=OPENS + number * DAY_MS))
+        desk.keep(walk(20 + number, TICKERS[:2], range(40), start=OPENS + number * DAY_MS))
     three = {"name": "three", "from": "2026-02-02", "to": "2026-02-04"}
     desk.start(**{**three, "to": "2026-02-02", "name": "one"})
     desk.start(**three)
@@ -80,7 +80,9 @@ LATE_BUCKET = 4
 LATE_TS = OPENS + (LATE_BUCKET * 5 + 2) * MINUTE_MS
 
 
-def test_scenario_22_an_incremental_run_after_a_late_receipt_equals_a_full_one_and_stops_where_states_meet(desk: ReplayDesk) -> None:
+def test_scenario_22_an_incremental_run_after_a_late_receipt_equals_a_full_one_and_stops_where_states_meet(
+    desk: ReplayDesk,
+) -> None:
     whole = walk(8, TICKERS, range(60))
     desk.keep(one for one in whole if (one["ticker"], one["ts"]) != ("ZZTA", LATE_TS))
     [last] = [one for one in whole if (one["ticker"], one["ts"]) == ("ZZTA", LATE_TS - MINUTE_MS)]
