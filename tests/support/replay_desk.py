@@ -51,7 +51,7 @@ def minute(ticker: str, ts: int, price: Decimal | str, *, long: bool = True, **c
 
 
 def walk(seed: int, tickers: Sequence[str], minutes: Iterable[int], *, start: int = OPENS) -> list[dict[str, Any]]:
-    """Receipts of every ticker at these minutes after ``start``: they enter, trim, move stops, jump and leave; same seed, same day."""
+    """Receipts of every ticker at these minutes after ``start``: they enter, trim, move stops and leave; same seed, same day."""
     random = Random(seed)
     prices = {ticker: Decimal("100.40") for ticker in tickers}
     sides = {ticker: random.random() < 0.8 for ticker in tickers}

@@ -98,7 +98,8 @@ def catch_up(
     check_wanted(asked, target)
     if asked.confirm != confirmation(asked):
         raise Rejected("confirm", "the text is not the one to type", field="confirm")
-    _check_rest(desk, now)
+    if calendar().is_regular(now):
+        raise Conflict("live_busy", "the session is open")
     planned = _planned(asked, target, now)
     day = replay_day(asked.date, asked.session, now)
     run = _found_or_made(desk, asked, planned, created_by, now)
@@ -107,13 +108,6 @@ def catch_up(
         answer = ledger.run(desk.db, lambda tx: catching.page(tx, now, deadline))
         if not answer.has_more or monotonic() > deadline:
             return answer
-
-
-def _check_rest(desk: Desk, now: datetime) -> None:
-    last = desk.db.run(inputstore.live_last_recorded, read_only=True)
-    is_resting = last is None or now - last >= timedelta(minutes=REST_MINUTES)
-    if not is_resting or calendar().is_regular(now):
-        raise Conflict("live_busy", "the session is open, or live decided a moment ago")
 
 
 def _scope(asked: Asked, day: ReplayDay) -> inputstore.Window:
@@ -147,7 +141,10 @@ def _found_or_made(desk: Desk, asked: Asked, planned: int, created_by: str, now:
     def work(tx: Tx) -> Run:
         held = store.find(tx, run_id, None)
         if held is not None:
-            return held.run
+            return held.run  # what live decided a moment ago was this
+        last = inputstore.live_last_recorded(tx)
+        if last is not None and now - last < timedelta(minutes=REST_MINUTES):
+            raise Conflict("live_busy", "live decided a moment ago")
         made = runs.make(asked, desk, kind=RunKind.CATCH_UP, created_by=created_by, now=now)
         run = replace(made, run_id=run_id, name=None, book_id=LIVE_BOOK, state_hash=bookstore.book_state_hash(tx, LIVE_BOOK))
         store.insert(tx, run, status=RunStatus.PAUSED)

@@ -1,14 +1,15 @@
-"""Whole days, ranges and sweeps by tasks that claim runs: the same rows and hashes as bucket by bucket, whoever dies on the way."""
+"""Whole days, ranges and sweeps by tasks that claim runs: the rows and hashes of bucket by bucket, whoever dies on the way."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from fillbook.replay import jobs, store
+from fillbook.replay import jobs, runs, store
 from fillbook.runtime.errors import Conflict, Rejected
 from tests.support.receipts import MINUTE_MS
 from tests.support.replay_desk import OPENS, ReplayDesk, minute, walk
@@ -91,8 +92,6 @@ def test_scenario_33_a_position_open_at_the_close_is_carried_into_the_next_day_o
 
 
 def test_a_cancelled_run_stops_and_a_deleted_one_leaves_nothing(desk: ReplayDesk) -> None:
-    from fillbook.replay import runs
-
     desk.keep(walk(5, ["ZZTA"], range(20)))
     [run_id] = desk.start(name="job", date="2026-02-02")
     runs.cancel(desk.desk, run_id, desk.now)
@@ -111,8 +110,6 @@ def test_a_cancelled_run_stops_and_a_deleted_one_leaves_nothing(desk: ReplayDesk
 
 
 def test_runs_beyond_the_kept_ones_and_too_old_ones_make_room(desk: ReplayDesk, query: Any) -> None:
-    from dataclasses import replace
-
     desk.desk = replace(desk.desk, runs_kept=2)
     for name in ("one", "two", "three"):
         desk.call(run=name)

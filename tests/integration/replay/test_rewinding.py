@@ -80,7 +80,7 @@ LATE_BUCKET = 4
 LATE_TS = OPENS + (LATE_BUCKET * 5 + 2) * MINUTE_MS
 
 
-def test_scenario_22_an_incremental_run_after_a_late_receipt_equals_a_full_one_and_stops_where_states_meet(
+def test_scenario_22_an_incremental_run_equals_a_full_one_and_stops_where_states_meet(
     desk: ReplayDesk,
 ) -> None:
     whole = walk(8, TICKERS, range(60))
