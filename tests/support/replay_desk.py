@@ -16,6 +16,7 @@ from fillbook.replay.runs import Desk
 from fillbook.replay.service import Limits
 from fillbook.runtime.db import Call, Database
 from fillbook.signal import store
+from fillbook.signal.profile import load
 from fillbook.signal.receipt import ParsedReceipt, instant
 from tests.support.receipts import MINUTE_MS, body
 from tests.support.signal_desk import mirrored
@@ -123,6 +124,12 @@ class ReplayDesk:
         """The same desk with other code."""
         other = ReplayDesk(self.db, self.query, self.owner)
         other.desk = replace(self.desk, code_version=version)
+        return other
+
+    def with_profiles(self, name: str) -> ReplayDesk:
+        """The same desk, where every name of a profile means this one."""
+        other = ReplayDesk(self.db, self.query, self.owner)
+        other.desk = replace(self.desk, profiles=lambda _: load(name))
         return other
 
     def rows(self, run: str | BucketAnswer) -> dict[str, list[str]]:

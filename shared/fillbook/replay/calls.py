@@ -210,11 +210,11 @@ class _Call:
 
     def _changed(self, turn: Turn, following: int | None) -> bool:
         """Whether rows came into what is behind the run: asked when a finished bucket is named again, and at the day's end."""
-        if following is not None and (turn.last is not None or self.asked.bucket is None):
+        scope, bucket = self._scope(), self.asked.bucket
+        if bucket is not None and turn.last is None:
+            scope = replace(scope, since=bucket, until=bucket + BUCKET_MS)
+        elif following is not None:
             return False
-        scope = self._scope()
-        if following is not None and self.asked.bucket is not None:
-            scope = replace(scope, since=self.asked.bucket, until=self.asked.bucket + BUCKET_MS)
         return bool(rewinding.changed_buckets(self.tx, self.run, scope))
 
 

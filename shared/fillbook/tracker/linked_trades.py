@@ -13,9 +13,9 @@ from typing import Any
 from uuid import UUID
 
 from fillbook.runtime.db import Database
+from fillbook.runtime.deskkeys import DeskKey
 from fillbook.tracker import filters, linked, paging, store
 from fillbook.tracker.brokers import told
-from fillbook.tracker.model import DeskKey
 from fillbook.tracker.wire import answer
 
 Document = dict[str, Any]
