@@ -7128,6 +7128,7 @@ create table replay.run_records (
     code_version   text        not null,
     accepted_code  text[]      not null default '{}',
     input_digest   text,
+    mode           text        not null default 'full',
     status         replay.run_status not null,
     cursor         text,
     open_bucket    jsonb,
@@ -7162,6 +7163,7 @@ create table replay.run_records (
     constraint run_records_inputs check (inputs in ('all', 'as_decided')),
     constraint run_records_start check (start_from in ('empty', 'live')),
     constraint run_records_facts check (facts in ('own', 'recorded')),
+    constraint run_records_mode check (mode in ('full', 'incremental')),
     constraint run_records_pass check ((pass_ticker is null) = (pass_cursor is null))
 );
 comment on table replay.run_records is 'One row per run: its scope, everything its outcome depends on, and how far it is.';
@@ -7420,30 +7422,34 @@ end
 $$;
 comment on function signal.load_page(jsonb) is '{book_id, tickers} -> {states, plans} of the whole book; locks its tickers.';
 
--- Take a replay book back to an instant, whole or one ticker of it: {book_id, from, ticker, snapshots_from, states: [{ticker,
--- state}], plans: [{position_id, stop, tiers_taken, adds, cycles_used}]}. What was decided from then on goes; the states and open
--- plans of then are given. What a row of ticker_states shows is the last decision that is left. Deleting is granted for replay
--- books alone.
+-- Take a replay book back to an instant, whole or one ticker of it: {book_id, from, until, ticker, snapshots_from, states:
+-- [{ticker, state}], plans: [{position_id, stop, tiers_taken, adds, cycles_used}]}. What was decided from then on goes, before
+-- ``until`` where that is given: then the states stay, because what follows is kept. Else the states of then are given, as the
+-- open plans always are. What a row of ticker_states shows is the last decision that is left. Deleting is granted for replay books
+-- alone.
 create function signal.rewind(document jsonb) returns jsonb
 language plpgsql volatile as $$
 declare
     the_book   constant text := document->>'book_id';
     the_start  constant timestamptz := (document->>'from')::timestamptz;
+    the_end    constant timestamptz := coalesce((document->>'until')::timestamptz, 'infinity');
     the_ticker constant text := document->>'ticker';
     deleted    bigint;
 begin
     delete from signal.stop_history s using signal.plans p
-     where s.book_id = the_book and s.ts >= the_start and p.book_id = s.book_id and p.position_id = s.position_id
-       and (the_ticker is null or p.ticker = the_ticker);
+     where s.book_id = the_book and s.ts >= the_start and s.ts < the_end and p.book_id = s.book_id
+       and p.position_id = s.position_id and (the_ticker is null or p.ticker = the_ticker);
     delete from signal.plans
-     where book_id = the_book and opened_at >= the_start and (the_ticker is null or ticker = the_ticker);
+     where book_id = the_book and opened_at >= the_start and opened_at < the_end
+       and (the_ticker is null or ticker = the_ticker);
     delete from signal.lane_history
-     where book_id = the_book and entered_at >= the_start and (the_ticker is null or ticker = the_ticker);
+     where book_id = the_book and entered_at >= the_start and entered_at < the_end
+       and (the_ticker is null or ticker = the_ticker);
     delete from signal.state_snapshots
      where book_id = the_book and session_date >= (document->>'snapshots_from')::date
        and (the_ticker is null or ticker = the_ticker);
     delete from signal.decisions
-     where book_id = the_book and ts >= the_start and (the_ticker is null or ticker = the_ticker);
+     where book_id = the_book and ts >= the_start and ts < the_end and (the_ticker is null or ticker = the_ticker);
     get diagnostics deleted = row_count;
     update signal.plans p
        set stop = r.stop, tiers_taken = r.tiers_taken, adds = r.adds, cycles_used = r.cycles_used, closed_at = null,
@@ -7451,6 +7457,9 @@ begin
       from jsonb_to_recordset(document->'plans') as r(
                position_id uuid, stop numeric, tiers_taken smallint, adds smallint, cycles_used text[])
      where p.book_id = the_book and p.position_id = r.position_id;
+    if isfinite(the_end) then
+        return to_jsonb(deleted);
+    end if;
     delete from signal.ticker_states where book_id = the_book and (the_ticker is null or ticker = the_ticker);
     insert into signal.ticker_states (book_id, ticker, version, lane, rule, reason, badges, blocks, lane_since, side, score,
                                       last_price, last_ts, last_receipt_id, newest_ts, state, updated_at)
@@ -7468,8 +7477,9 @@ $$;
 comment on function signal.rewind(jsonb) is 'Takes a replay book back to an instant; answers how many decisions went.';
 
 -- A stretch in the middle of a replay book was decided again and what follows it was kept: count on from it.
--- {book_id, from, after, shifts: [{ticker, shift}]}: moves from ``from`` on are numbered anew; decisions from ``after`` on and the
--- state of a ticker whose stretch grew by ``shift`` decisions carry on its count.
+-- {book_id, from, after, snapshots_after, shifts: [{ticker, shift}], plans: [{position_id, stop, tiers_taken, adds, cycles_used,
+-- closed_at, close_reason}]}: moves from ``from`` on are numbered anew; decisions from ``after`` on, later snapshots and the state of
+-- a ticker whose stretch grew by ``shift`` decisions carry on its count; plans that were open at the end stand as they came to.
 create function signal.renumber(document jsonb) returns jsonb
 language plpgsql volatile as $$
 declare
@@ -7498,6 +7508,18 @@ begin
            d.side, d.score, d.blocks, d.intents, d.account, d.trace, d.profile, d.config_digest, d.action_ids, d.recorded_at
       from unnest(shifted) as d
       join jsonb_to_recordset(document->'shifts') as r(ticker text, shift bigint) on r.ticker = d.ticker;
+    update signal.state_snapshots s
+       set state = jsonb_set(s.state, '{version}', to_jsonb((s.state->>'version')::bigint + r.shift))
+      from jsonb_to_recordset(document->'shifts') as r(ticker text, shift bigint)
+     where s.book_id = the_book and s.ticker = r.ticker and s.state is not null
+       and s.session_date > (document->>'snapshots_after')::date;
+    update signal.plans p
+       set stop = r.stop, tiers_taken = r.tiers_taken, adds = r.adds, cycles_used = r.cycles_used, closed_at = r.closed_at,
+           close_reason = r.close_reason
+      from jsonb_to_recordset(document->'plans') as r(
+               position_id uuid, stop numeric, tiers_taken smallint, adds smallint, cycles_used text[], closed_at timestamptz,
+               close_reason text)
+     where p.book_id = the_book and p.position_id = r.position_id;
     update signal.ticker_states s
        set version = s.version + r.shift, state = jsonb_set(s.state, '{version}', to_jsonb(s.version + r.shift))
       from jsonb_to_recordset(document->'shifts') as r(ticker text, shift bigint)
@@ -7531,6 +7553,7 @@ grant select on signal.v_receipts, signal.v_decisions, signal.v_plans, signal.v_
                 signal.v_quarantine, signal.v_freshness
     to replay_writer;
 grant execute on function signal.load_page(jsonb) to replay_writer, signal_writer;
+grant update on signal.state_snapshots to replay_writer;
 grant execute on function signal.rewind(jsonb), signal.renumber(jsonb), signal.forget_book(jsonb) to replay_writer;
 
 -- ---- what ledger gives to a replay ----

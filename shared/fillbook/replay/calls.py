@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from fillbook.ledger import service as ledger
-from fillbook.replay import inputstore, rewinding, runs, service, store
+from fillbook.replay import inputstore, passes, rewinding, runs, service, store
 from fillbook.replay.asked import Asked, is_id
 from fillbook.replay.buckets import BUCKET_MS, ReplayDay, bucket_of, replay_day
 from fillbook.replay.cursors import Cursor, before, cursor_of
@@ -83,9 +83,17 @@ class _Call:
     def __init__(self, tx: Tx, desk: Desk, asked: Asked, held: Held, now: datetime, limits: Limits) -> None:
         self.tx, self.desk, self.asked, self.now, self.limits = tx, desk, asked, now, limits
         self.held = replace(held, run=runs.check_same(held.run, asked, desk))
+        self._check_ticker()
         self.day = replay_day(asked.date, held.run.scope.session, now)
         self.purged = 0
         self._created_before = 0
+
+    def _check_ticker(self) -> None:
+        """A run of all tickers takes one alone only where it is purged first, or while it is run again."""
+        ticker, asked = self.run.scope.ticker, self.asked
+        may_pass = ticker is None and (asked.clean_slate or self.held.pass_ticker is not None)
+        if "ticker" in asked.given and asked.ticker != ticker and not may_pass:
+            raise Conflict("run_differs", f"run {self.run.run_id} has another ticker")
 
     @property
     def run(self) -> Run:
@@ -98,6 +106,8 @@ class _Call:
         elif self.run.status is RunStatus.FAILED:
             raise Conflict("run_failed", f"run {self.run.run_id}: {self.run.error}")
         self._created_before = self.run.trades_created
+        if self.held.pass_ticker is not None:
+            return self._pass(self.held.pass_ticker, started)
         cursor = self._cursor()
         skipped, room = self._window(cursor)
         upcoming = inputstore.places(self.tx, self._scope(), cursor, room + 1)
@@ -105,6 +115,22 @@ class _Call:
         turn = self._turn(chosen, following, deadline)
         self._put(turn, seconds=monotonic() - started)
         return self._answer(turn, skipped)
+
+    def _pass(self, ticker: str, started: float) -> BucketAnswer:
+        """A page of a ticker that is run again alone, as far as the run stands."""
+        if self.asked.ticker != ticker:
+            raise Explained("pass_open", f"run {self.run.run_id} runs one ticker again", ticker=ticker)
+        stands, passed = cursor_of(self.run.cursor or ""), cursor_of(self.held.pass_cursor or "")
+        wanted = replace(self._scope(), ticker=ticker, until=max(self.day.start, bucket_of(stands.ts) + BUCKET_MS))
+        upcoming = inputstore.places(self.tx, wanted, passed, self.asked.limit + 1)
+        upcoming = [place for place in upcoming if place.key <= stands.key]
+        chosen, rest = upcoming[: self.asked.limit], upcoming[self.asked.limit :]
+        following = rest[0] if rest else None
+        turn = passes.work_pass(self.tx, self.held, chosen, following, self.day.date, self.now, self.limits)
+        self.held = turn.held
+        is_over = following is None and not inputstore.places(self.tx, self._scope(), stands, 1)
+        self._put(replace(turn, last=None), seconds=monotonic() - started, is_over=is_over)
+        return self._answer(turn, 0)
 
     def _scope(self) -> Window:
         return inputstore.window(self.run.scope, self.run.pins.inputs, self.day.start, self.day.settled)
@@ -169,13 +195,13 @@ class _Call:
         walk = service.load_walk(self.tx, self.held, profile, tickers, self.day.date, self.limits)
         return service.work_page(self.tx, self.held, walk, chosen, following, self.now, limits=self.limits, deadline=deadline)
 
-    def _put(self, turn: Turn, *, seconds: float) -> None:
+    def _put(self, turn: Turn, *, seconds: float, is_over: bool | None = None) -> None:
         """Write where the run stands now; a run whose last day is behind it is finished."""
         held, is_moved = turn.held, turn.last is not None
         if is_moved and held.run.status is not RunStatus.PAUSED:
             held = replace(held, run=replace(held.run, status=RunStatus.PAUSED, state_hash=None, finished_at=None))
         is_last = self.day.date == held.run.scope.date_to and self.day.settled == self.day.end
-        if turn.next_place is None and is_last and held.run.status is not RunStatus.DONE:
+        if (turn.next_place is None if is_over is None else is_over) and is_last and held.run.status is not RunStatus.DONE:
             held = service.finish(self.tx, held, self.now)
         self.held = held
         store.put(self.tx, held, self.now, seconds=seconds)

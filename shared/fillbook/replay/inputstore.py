@@ -132,6 +132,28 @@ def acting_receipts(tx: Tx, book_id: str, since: int, ticker: str | None) -> set
     return {str(row["receipt_id"]) for row in rows}
 
 
+def actions_by_place(tx: Tx, book_id: str) -> dict[str, tuple[int, str]]:
+    """Receipt id -> (ts, ticker) of everything a book acted on, in the order of a run."""
+    rows = tx.query(QUERIES["actions_by_place"], book_id=book_id)
+    return {str(row["receipt_id"]): (milliseconds(row["ts"]), row["ticker"]) for row in rows}
+
+
+def sectors(tx: Tx, book_id: str) -> dict[str, str | None]:
+    """The sector of every position a book ever planned."""
+    return {row["position_id"]: row["sector"] for row in tx.query(QUERIES["sectors_of"], book_id=book_id)}
+
+
+def prices(tx: Tx, book_id: str, ticker: str) -> list[tuple[int, Decimal]]:
+    """Confirmed prices of one ticker in a book, in order."""
+    rows = tx.query(QUERIES["prices_of"], book_id=book_id, ticker=ticker)
+    return [(milliseconds(row["ts"]), Decimal(row["price"])) for row in rows]
+
+
+def decided(tx: Tx, book_id: str, since: int, ticker: str | None) -> int:
+    """How many receipts a book decided from an instant on."""
+    return int(tx.query(QUERIES["decided_count"], book_id=book_id, since=instant(since), ticker=ticker)[0]["n"])
+
+
 def live_states(tx: Tx, day: date) -> list[Mapping[str, Any]]:
     """``ticker``, ``state`` and ``plan`` (JSON values) of every ticker as live had them before a session date."""
     return [

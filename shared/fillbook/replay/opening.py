@@ -85,12 +85,17 @@ def restore(
     from_ts: int | None,
     snapshots_from: date | None,
     ticker: str | None = None,
+    until: int | None = None,
 ) -> None:
-    """Take the signal side of the run's book back to ``from_ts`` (``None``: before anything) with these memories."""
+    """Take the signal side of the run's book back to ``from_ts`` (``None``: before anything) with these memories.
+
+    ``until``: what was decided from then on stays, and so do the states.
+    """
     plans = [memory.plan for memory in memories.values() if memory.plan is not None]
     document: dict[str, Any] = {
         "book_id": run.book_id,
         "from": instant(0 if from_ts is None else from_ts),
+        "until": None if until is None else instant(until),
         "ticker": ticker,
         "snapshots_from": snapshots_from,
         "states": [{"ticker": name, "state": memory.state} for name, memory in memories.items()],

@@ -25,6 +25,13 @@ select r.*, r.config::text as config_text, r.open_bucket::text as open_text, r.g
    and (r.lease_until is null or r.lease_until <= clock_timestamp() or r.lease_token = :token::uuid)
    for update skip locked;
 
+-- name: run_owned
+-- One run under its row lock, for the holder of its lease alone; waits for whoever reads or cancels it.
+select r.*, r.config::text as config_text, r.open_bucket::text as open_text, r.gaps::text as gaps_text
+  from replay.run_records r
+ where r.run_id = :run_id::uuid and r.lease_token = :token::uuid
+   for update;
+
 -- name: run_put
 -- Where a run stands now; the holder of a lease keeps it for as long again.
 update replay.run_records
@@ -62,8 +69,12 @@ update replay.run_records
 -- name: run_queued
 -- A run that stands still waits for a task again.
 update replay.run_records
-   set status = 'planned', attempts = 0, finished_at = null, error = null
- where run_id = :run_id::uuid and status not in ('planned', 'running', 'failed');
+   set status = 'planned', mode = :mode, attempts = 0, finished_at = null, error = null
+ where run_id = :run_id::uuid and status not in ('planned', 'running');
+
+-- name: run_mode
+-- How a run is walked from here on.
+update replay.run_records set mode = :mode where run_id = :run_id::uuid;
 
 -- name: run_cancelled
 -- Stop after the page under way.
@@ -182,6 +193,49 @@ select d.receipt_id, d.profile, d.config_digest
 -- Receipts of a book that led to actions, from an instant on; of one ticker or all.
 select d.receipt_id from signal.v_decisions d
  where d.book_id = :book_id and d.action_ids <> '{}' and d.ts >= :since and (:ticker::text is null or d.ticker = :ticker);
+
+-- name: actions_by_place
+-- Receipts of a book that led to actions, in the order of a run.
+select d.ts, d.ticker, d.receipt_id from signal.v_decisions d
+ where d.book_id = :book_id and d.action_ids <> '{}' order by d.ts, d.ticker;
+
+-- name: sectors_of
+-- The sector of every position a book ever planned.
+select p.position_id::text as position_id, p.sector from signal.v_plans p where p.book_id = :book_id;
+
+-- name: prices_of
+-- Confirmed prices of one ticker in a book, in order.
+select d.ts, d.trace->'inputs'->>'price' as price from signal.v_decisions d
+ where d.book_id = :book_id and d.ticker = :ticker and not 'price_unconfirmed' = any (d.badges) order by d.ts;
+
+-- name: decided_count
+-- How many receipts a book decided from an instant on; of one ticker or all.
+select count(*) as n from signal.v_decisions d
+ where d.book_id = :book_id and d.ts >= :since and (:ticker::text is null or d.ticker = :ticker);
+
+-- name: plans_now
+-- How named plans of a book stand now.
+select p.position_id::text as position_id, p.stop, p.tiers_taken, p.adds, p.cycles_used, p.closed_at, p.close_reason
+  from signal.v_plans p where p.book_id = :book_id and p.position_id = any (:ids::uuid[]);
+
+-- name: marks_kept
+-- Marks of a book outside a stretch that is decided again; the one right at its end belongs to it.
+select m.instrument_id as instrument, m.price, m.bid, m.ask, m.as_of as marked_at, m.source
+  from ledger.v_marks m
+ where m.book_id = :book_id and (m.as_of <= :since or m.as_of > :until or (:ticker::text is not null and m.instrument_id <> :ticker));
+
+-- name: decisions_in
+-- How many decisions each ticker has in a stretch of a book.
+select d.ticker, count(*) as n from signal.v_decisions d
+ where d.book_id = :book_id and d.ts >= :since and d.ts < :until group by d.ticker;
+
+-- name: checkpoint_states
+-- Checkpoints from a bucket on, with their states.
+select bucket, states from replay.checkpoints where run_id = :run_id::uuid and bucket >= :bucket::bigint order by bucket;
+
+-- name: checkpoint_restated
+-- The same states under other counts of decisions.
+update replay.checkpoints set states = decode(:states, 'hex') where run_id = :run_id::uuid and bucket = :bucket::bigint;
 
 -- name: live_states
 -- How every ticker stood in the live book before a session date: as kept by its first decision from then on, else as it stands.

@@ -8,6 +8,7 @@ Where a run's facts are ``recorded``, the limits see what they saw when live dec
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal, localcontext
 from typing import Any
@@ -31,7 +32,7 @@ VixOf = Callable[[], tuple[Decimal | None, int | None]]
 
 class RunBook:
     """One book as of the last receipt; ``fills`` and ``actions`` are those the ledger has not been told yet,
-    ``booked`` all actions of this page.
+    ``booked`` all actions of this page. ``sectors``: of positions whose plans are closed by now, where a ticker is run alone.
 
     ``received_at`` is that of the receipt in hand.
     """
@@ -50,6 +51,7 @@ class RunBook:
         self.opened = 0
         self.recorded: Mapping[str, Facts] = {}
         self.received_at: datetime | None = None
+        self.sectors: dict[str, str | None] = {}
         self.late: Late | None = None
         self.profile = profile
         self._plans = plans
@@ -175,8 +177,8 @@ class RunBook:
     def _in_sector(self, sector: str | None) -> int:
         if sector is None:
             return 0
-        held = {position.position_id for positions in self.positions.values() for position in positions}
-        return sum(plan.sector == sector and plan.position_id in held for plan in self._plans.values())
+        planned = self.sectors | {plan.position_id: plan.sector for plan in self._plans.values()}
+        return sum(planned.get(held.position_id) == sector for positions in self.positions.values() for held in positions)
 
     def _totals(self, day: date) -> Totals:
         return Totals(
@@ -188,3 +190,17 @@ class RunBook:
             open_short=self._open[Direction.SHORT],
             entries=self._entries.get(day, 0),
         )
+
+
+def unused(state: LedgerState) -> LedgerState:
+    """The book before its first fill."""
+    totals = Totals(
+        start_cash=state.head.book.start_cash,
+        base_currency=state.head.book.base_currency,
+        realized={},
+        cost_basis_open={},
+        open_long=0,
+        open_short=0,
+        entries=0,
+    )
+    return replace(state, positions={}, tails={}, totals=totals)

@@ -100,6 +100,16 @@ def make(asked: Asked, desk: Desk, *, kind: RunKind, created_by: str, now: datet
     )
 
 
+def named_by_range(run: Run) -> Run:
+    """A run of several dates without a name has an id of its own: the same range again is the same run."""
+    scope, pins = run.scope, run.pins
+    last = scope.date_to.isoformat()
+    run_id = derived(
+        "replay_run", scope.date_from.isoformat(), scope.ticker, scope.script_version, pins.profile, scope.session.value, last
+    )
+    return replace(run, run_id=run_id, book_id=f"{BOOK_PREFIX}{run_id}")
+
+
 def found_or_made(desk: Desk, asked: Asked, *, kind: RunKind, created_by: str, now: datetime) -> Run:
     """The run a call means; made, with its book, where there is none.
 

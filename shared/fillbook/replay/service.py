@@ -7,7 +7,7 @@ ended at, or nothing of it. Nothing is told to anybody. Source: replay.md 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Final
@@ -55,7 +55,7 @@ class Turn:
     next_place: Cursor | None
 
 
-def load_walk(tx: Tx, held: Held, profile: Profile, tickers: Sequence[str], day: date, limits: Limits) -> Walk:
+def load_walk(tx: Tx, held: Held, profile: Profile, tickers: Iterable[str], day: date, limits: Limits) -> Walk:
     """Everything the next receipt is decided from, as it stands in the database; the book's tickers are locked."""
     book_id = held.run.book_id
     walk = Walk(book_id, profile, tickers_max=limits.tickers_max)
@@ -73,9 +73,9 @@ def load_walk(tx: Tx, held: Held, profile: Profile, tickers: Sequence[str], day:
     return walk
 
 
-def meet(tx: Tx, walk: Walk, tickers: Sequence[str]) -> None:
+def meet(tx: Tx, walk: Walk, tickers: Iterable[str]) -> None:
     """Make rows for tickers that a walk kept in memory has not met."""
-    new = sorted(set(tickers) - walk.states.keys())
+    new = sorted({*tickers} - walk.states.keys())
     if new:
         (document,) = tx.call(signal_store.page_call(walk.book_id, new))
         for one in signal_store.page_of(document):

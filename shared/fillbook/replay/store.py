@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from fillbook.replay.model import (
     Checkpoint,
@@ -28,6 +28,9 @@ from fillbook.values import frozen
 
 QUERIES = load_queries("fillbook.replay")
 
+FULL: Final = "full"
+INCREMENTAL: Final = "incremental"
+
 _PLAIN = (
     "name", "book_id", "cursor", "rows", "conflicts", "trades_created", "trades_purged", "input_digest", "result_hash",
     "state_hash", "ticker_pass", "pinned", "error", "attempts", "created_by", "created_at", "started_at", "finished_at",
@@ -47,6 +50,7 @@ class Held:
     pass_ticker: str | None = None
     pass_cursor: str | None = None
     earlier: Mapping[str, Any] | None = None
+    mode: str = FULL
 
 
 def insert(tx: Tx, run: Run, *, status: RunStatus) -> bool:
@@ -89,6 +93,12 @@ def find(tx: Tx, run_id: str | None, name: str | None) -> Held | None:
 def lock(tx: Tx, run_id: str, token: str | None = None) -> Held | None:
     """A run under its row lock; ``None`` while another writer has it, by a lock or by a lease that is not ``token``'s."""
     rows = tx.query(QUERIES["run_locked"], run_id=run_id, token=token)
+    return _held(rows[0]) if rows else None
+
+
+def own(tx: Tx, run_id: str, token: str) -> Held | None:
+    """A run under its row lock, for the holder of its lease; ``None`` when the lease is somebody else's by now."""
+    rows = tx.query(QUERIES["run_owned"], run_id=run_id, token=token)
     return _held(rows[0]) if rows else None
 
 
@@ -218,4 +228,5 @@ def _held(row: Mapping[str, Any]) -> Held:
         pass_ticker=row["pass_ticker"],
         pass_cursor=row["pass_cursor"],
         earlier=row["earlier"],
+        mode=row["mode"],
     )

@@ -7,14 +7,16 @@ only ends up as times of recording. Pure. Source: replay.md 3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 from fillbook.ledger.booking import MISFITS
-from fillbook.ledger.model import Mark
+from fillbook.ledger.model import Fill, Mark
 from fillbook.replay.hashing import id_bytes, memory_text, packed, result_lines, state_digest
 from fillbook.replay.model import Checkpoint
 from fillbook.replay.progress import Progress
@@ -88,7 +90,11 @@ class Page:
 
 
 class Walk:
-    """A run between two receipts."""
+    """A run between two receipts.
+
+    ``timeline`` and ``vix_line`` serve a ticker that is run alone: what else happened in the book by (ts, ticker), and the prices
+    of the volatility ticker by ts.
+    """
 
     def __init__(self, book_id: str, profile: Profile, *, tickers_max: int) -> None:
         self.book_id = book_id
@@ -100,7 +106,15 @@ class Walk:
         self.book: RunBook | None = None
         self._memories: dict[str, str] = {}
         self._tickers_max = tickers_max
-        self._vix: tuple[Decimal | None, int | None] = (None, None)
+        self.timeline: deque[tuple[tuple[int, str], Fill]] = deque()
+        self.vix_line: Sequence[tuple[int, Decimal]] | None = None
+        self._now_ts = 0
+
+    @property
+    def book_of_run(self) -> RunBook:
+        """The book in memory; a walk is handed its book right after it is made."""
+        assert self.book is not None
+        return self.book
 
     def remember(self, ticker: str, version: int, state: TickerState) -> None:
         """A ticker as it was loaded."""
@@ -110,6 +124,9 @@ class Walk:
 
     def vix(self) -> tuple[Decimal | None, int | None]:
         """Last price of the profile's volatility ticker in this book, and its ts."""
+        if self.vix_line is not None:
+            place = bisect_right(self.vix_line, (self._now_ts, Decimal("Infinity")))
+            return (self.vix_line[place - 1][1], self.vix_line[place - 1][0]) if place else (None, None)
         ticker = store.vix_ticker_of(self.profile)
         state = self.states.get(ticker, EMPTY_STATE) if ticker is not None else EMPTY_STATE
         return state.last_price, state.last_ts
@@ -141,6 +158,7 @@ class Walk:
     def _settle(self, arrival: Arrival, before: TickerState, page: Page, now: datetime) -> tuple[Settled, list[str], int]:
         assert self.book is not None
         receipt, ticker = arrival.receipt, arrival.receipt.ticker
+        self._advance(receipt)
         plan = self.plans.get(ticker)
         self.book.received_at = arrival.received_at
         profile = self.book.profile = self.profiles.get(receipt.receipt_id, self.profile)
@@ -154,6 +172,12 @@ class Walk:
             page.marks.append(mark)
         self._follow(ticker, final)
         return settled, result_lines(final, actions), len(actions)
+
+    def _advance(self, receipt: Receipt) -> None:
+        """Where one ticker is run alone: what the others did before this receipt happens now."""
+        self._now_ts = receipt.ts
+        while self.timeline and self.timeline[0][0] < (receipt.ts, receipt.ticker):
+            self.book_of_run.apply(self.timeline.popleft()[1])
 
     def _follow(self, ticker: str, final: Decision) -> None:
         """State and plan as the next receipt would load them: quantities and prices of a position are the ledger's."""
