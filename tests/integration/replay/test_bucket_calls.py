@@ -44,9 +44,7 @@ def test_scenario_2_pages_of_any_size_by_any_way_give_one_hash_and_the_same_rows
     assert len(rows["signal.decisions"]) == 120
 
 
-def test_a_replay_of_what_live_decided_is_row_for_row_what_live_wrote(
-    desk: ReplayDesk, open_database: Any, query: Any
-) -> None:
+def test_a_replay_of_what_live_decided_is_row_for_row_what_live_wrote(desk: ReplayDesk, open_database: Any, query: Any) -> None:
     live = LiveDesk(open_database("signal_worker", pool_size=2), query)
     for document in walk(11, ["ZZTA", "ZZTB", "ZZTC"], range(45)):
         live.take(document)
@@ -171,7 +169,9 @@ def test_scenario_34_other_code_does_not_go_on_with_a_run_unless_that_is_accepte
     assert (accepted.run.pins.code_version, accepted.run.accepted_code) == ("code 1", ("code 2",))
 
 
-@pytest.mark.parametrize("params", [{"profile": "tt-2026-02-12"}, {"session": "all"}, {"facts": "recorded"}, {"date": "2026-02-03"}])
+@pytest.mark.parametrize(
+    "params", [{"profile": "tt-2026-02-12"}, {"session": "all"}, {"facts": "recorded"}, {"date": "2026-02-03"}]
+)
 def test_a_named_run_is_not_another_one(desk: ReplayDesk, params: dict[str, Any]) -> None:
     desk.call(run="mine")
     with pytest.raises(Conflict, match="run_differs"):
