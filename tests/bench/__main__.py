@@ -12,6 +12,7 @@ STAGES = {
     "webhook": "the webhook: requests per second and latency, against an empty handler",
     "ibkr": "broker executions: first import, booked, again, one correction, against a row at a time",
     "rebuild": "a book from its journal again, against beancount and RP2 booking the same history",
+    "replay": "a stored day decided again, against nautilus_trader and backtesting.py on the same bars",
     "ibkr_flex": "a statement of 50,000 rows parsed: processor time and memory, against expat alone",
     "e2e": "webhook to Discord: latency at a constant rate, against the same chain with empty handlers",
     "coldstart": "cold start of each function against a bare hello world",
@@ -27,7 +28,8 @@ def run(argv: list[str]) -> int:
     if unknown or "--help" in argv:
         sys.stdout.write(
             "bench [STAGE …] [--runs N]; e2e also [--rate N[,N]] [--seconds N], rebuild also [--fills N],\n"
-            "ibkr also [--executions N[,N]]\n" + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
+            "ibkr also [--executions N[,N]], replay also [--tickers N]\n"
+            + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
         )
         return 2 if unknown else 0
     options = [word for word in argv if word not in STAGES]

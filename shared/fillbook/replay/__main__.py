@@ -101,9 +101,7 @@ def _run(client: Client, asked: argparse.Namespace, screen: Terminal) -> int:
     plan = client.plan(wish)
     client.show_plan(plan)
     if asked.dry_run:
-        screen.line(
-            f"{plan['rows']:,} rows in {len(plan['buckets'])} buckets, about {plan['estimatedSeconds']} s; nothing was written"
-        )
+        screen.line(f"{plan['rows']:,} rows in {len(plan['buckets'])} buckets, about {plan['seconds']} s; nothing was written")
         return DONE
     if asked.target == "live":
         confirmed = _confirmed(plan)

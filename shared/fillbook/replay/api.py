@@ -82,6 +82,7 @@ def routes(worker: Callable[[], Worker]) -> Mapping[str, Handler]:
         "GET /timed/admin/replay-runs/{run}/divergences": admin(divergences),
         "POST /timed/admin/replay-compare": admin(compare),
         "GET /timed/admin/replay-gaps": admin(gaps),
+        "POST /timed/admin/replay-parity": admin(check_parity),
     }
 
 
@@ -171,6 +172,16 @@ def compare(here: Worker, request: Request, _who: str) -> Response:
 def gaps(here: Worker, request: Request, _who: str) -> Response:
     """How whole a day is."""
     return answer(200, comparisonwire.gaps(here.desk.db, _once(request), here.clock.now()))
+
+
+def check_parity(here: Worker, request: Request, _who: str) -> Response:
+    """The day that live decided, decided again and compared; what the schedule calls."""
+    begun = process_clock.monotonic()
+    given = {**_once(request), **_body(request)}
+    document = comparisonwire.parity(
+        here.desk, given, here.clock.now(), limits=here.config.limits(), deadline=begun + REQUEST_SECONDS
+    )
+    return answer(200, document)
 
 
 def _explained(conflict: Explained) -> Response:

@@ -20,9 +20,9 @@ from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from fillbook.money import plain
-from fillbook.replay.compare import QUANTITY, RECEIPT, Difference, Line
+from fillbook.replay.compare import QUANTITY, RECEIPT, SIZES, Difference, Line
 from fillbook.replay.model import Cause, Divergence
-from fillbook.signal.rules import keys_of
+from fillbook.signal.rules import SIZE_KEYS, keys_of
 from fillbook.values import frozen
 
 KEYS_MAX: Final = 50
@@ -114,12 +114,18 @@ def _cause(
     if starts[0] != starts[1]:
         return Cause.START, None, {"differs": sorted(_differing(*starts))[:KEYS_MAX]}
     judged = first_judged(a, b)
+    if found.field in SIZES and judged is not None and not judged.is_decided_otherwise:
+        judged = None  # a limit that decided nothing does not explain a size
     rule = None if judged is None else judged.rule
     changed = {} if a.config_digest == b.config_digest else changed_keys(a.config, b.config)
     if judged is not None and a.config_digest != b.config_digest:
         keys = {key: pair for key, pair in changed.items() if _is_under(key, keys_of(judged.rule))}
         if keys or judged.limits_differ:
             return Cause.CONFIG, rule, _config(judged, keys, changed, a.column)
+    sized = {key: pair for key, pair in changed.items() if found.field in SIZES and _is_under(key, _size_keys(found))}
+    if judged is None and sized:
+        modes = [key for key, pair in sized.items() if isinstance(pair[0], str)]  # how sizes are made outweighs how large
+        return Cause.CONFIG, None, {"key": (modes or list(sized))[0], "keys": _listed(sized)}
     if (found.field == QUANTITY or _is_limit(found, rule)) and a.account != b.account:
         return Cause.FACTS, rule, {**_facts(a.account, b.account, taken), "keys": _listed(changed)}
     if a.config_digest != b.config_digest:
@@ -233,6 +239,11 @@ def _sides(judged: Judged | None) -> dict[str, Any]:
 
 def _listed(keys: Mapping[str, tuple[Any, Any]]) -> dict[str, list[Any]]:
     return {key: [figure(value) for value in pair] for key, pair in list(keys.items())[:KEYS_MAX]}
+
+
+def _size_keys(found: Difference) -> tuple[str, ...]:
+    lines = [line for line in (found.left, found.right) if line is not None]
+    return tuple(chain.from_iterable(SIZE_KEYS.get(action[1], ()) for line in lines for action in line.action_list))
 
 
 def _acts(line: Line | None) -> bool:

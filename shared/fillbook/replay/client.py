@@ -132,7 +132,7 @@ class Client:
     def walk(self, wish: Wish, plan: Document) -> Ended:
         """Run bucket by bucket and say how far it is after each."""
         begun = self._time.monotonic()
-        rows_of = {int(bucket): int(rows) for bucket, rows in plan["buckets"]}
+        rows_of = {one["bucket"]: one["rows"] for one in plan["buckets"]}
         rows = created = purged = 0
         answer: Document = {}
         for answer in self._answers(wish, next(iter(rows_of), None)):
@@ -156,9 +156,9 @@ class Client:
         """Have a task of the function's job run the day, and look how far it is."""
         begun = self._time.monotonic()
         asked: dict[str, Any] = {**wish.scope, **({"cleanSlate": 1} if wish.clean_slate else {})}
-        run_id = str(self._patiently(lambda: self._server.post(RUNS, asked))["runIds"][0])
+        run_id = str(self._patiently(lambda: self._server.post(RUNS, asked))["runs"][0])
         while True:
-            run = self._patiently(lambda: self._server.get(f"{RUNS}/{run_id}"))["run"]
+            run = self._patiently(lambda: self._server.get(f"{RUNS}/{run_id}"))
             seconds = self._time.monotonic() - begun
             self._screen.redraw(bar(_standing_of_run(run, seconds)))
             if run["status"] in ("done", "failed", "cancelled"):
@@ -242,7 +242,7 @@ def _standing_of_run(run: Document, seconds: float) -> Standing:
     return Standing(
         done=done,
         total=total,
-        bucket=run.get("bucket"),
+        bucket=run["bucket"],
         rows=run["rows"],
         trades=run["tradesCreated"],
         rate=round(run["rows"] / seconds) if seconds > 0 else 0,

@@ -24,6 +24,7 @@ from fillbook.values import frozen
 
 RECEIPT: Final = "receipt"
 QUANTITY: Final = "quantity"
+SIZES: Final = (QUANTITY, "price", "realized")
 _CLOSING: Final = frozenset({"TRIM", "EXIT"})
 
 

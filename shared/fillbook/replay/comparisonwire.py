@@ -19,6 +19,9 @@ from fillbook.replay.comparing import compare_runs
 from fillbook.replay.gaps import document
 from fillbook.replay.gapstore import gap_reports
 from fillbook.replay.model import Comparison, Divergence, Scope, Totals
+from fillbook.replay.parity import check_parity
+from fillbook.replay.runs import Desk
+from fillbook.replay.service import Limits
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Rejected
 from fillbook.signal.receipt import milliseconds, normal_ticker
@@ -81,6 +84,18 @@ def gaps(db: Database, given: Mapping[str, Any], now: datetime) -> dict[str, Any
     with db.transaction(read_only=True) as tx:
         reports = gap_reports(tx, scope, now)
     return {"ok": True, **document(reports)}
+
+
+def parity(desk: Desk, given: Mapping[str, Any], now: datetime, *, limits: Limits, deadline: float) -> dict[str, Any]:
+    """Answer of ``POST /timed/admin/replay-parity``: comparisons with live, of ``date`` or of what is due."""
+    _only(given, {"date"})
+    found = check_parity(desk, _date(given.get("date")), now, limits=limits, deadline=deadline)
+    return {
+        "ok": True,
+        "days": [
+            {**_comparison(one), "first": divergence_document(one.divergences[0]) if one.divergences else None} for one in found
+        ],
+    }
 
 
 def divergence_document(one: Divergence) -> dict[str, Any]:

@@ -62,20 +62,21 @@ class ReplayFunction:
                 allow_redirects=False,
             ) as response:
                 found = read_json(response, seconds=ANSWER_SECONDS, bytes_max=ANSWER_BYTES_MAX)
-                return _judged(response, found if isinstance(found, dict) else {})
+                retry_after = response.headers.get("Retry-After")
+                return judged(response.status_code, retry_after, found if isinstance(found, dict) else {})
         except requests.RequestException as error:
             raise Unavailable("connection_lost", type(error).__name__) from error
 
 
-def _judged(response: requests.Response, found: dict[str, Any]) -> Document:
-    status = response.status_code
+def judged(status: int, retry_after: str | None, found: dict[str, Any]) -> Document:
+    """The document of an answer, or what it means that there is none; see ``client.Server``."""
     if status < 300:
         return found
     reason = str(found.get("reason", "refused"))
     if status >= 500:
         raise Unavailable(reason, f"HTTP {status}, request {found.get('request_id')}")
     if reason == "run_busy":
-        raise Busy(_seconds(response.headers.get("Retry-After")))
+        raise Busy(_seconds(retry_after))
     told = ", ".join(f"{name} {value}" for name, value in found.items() if name not in ("ok", "reason"))
     if status == 409:
         raise Conflict(reason, told)

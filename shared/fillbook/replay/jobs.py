@@ -132,10 +132,17 @@ def run_id(desk: Desk, run: str) -> str:
 
 
 def shown(desk: Desk, run: str) -> dict[str, Any]:
-    """One run with its gap report and hash."""
+    """One run with its gap report and hash, and how many of its buckets are behind it."""
     held = _find(desk, run)
+    done = desk.db.run(lambda tx: store.checkpoints(tx, held.run.run_id), read_only=True)
+    days = (held.run.gaps or {}).get("days", ())
     record = answers.run_record(held.run, service.shown_hash(held.run, held.progress))
-    return {"ok": True, **record, "gaps": held.run.gaps}
+    progress = {
+        "bucket": done[-1]["bucket"] if done else None,
+        "bucketsDone": len(done),
+        "bucketsTotal": max(len(done), sum(day["bucketsExpected"] for day in days)),
+    }
+    return {"ok": True, **record, **progress, "gaps": held.run.gaps}
 
 
 def listing(desk: Desk, query: Mapping[str, list[str]]) -> dict[str, Any]:

@@ -152,6 +152,14 @@ PROFILE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "S4": ("stop",),
 }
 
+# The keys behind the size of an action, where no rule was decided otherwise.
+SIZE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "ENTRY": ("size", "instruments.quantity_step"),
+    "ADD_ENTRY": ("size", "scale_in.max_notional_x", "instruments.quantity_step"),
+    "TRIM": ("tiers", "instruments.quantity_step"),
+    "EXIT": (),
+}
+
 # Why a rule that holds was not allowed to act yet, or why one that failed matters (``Block.why``).
 WHYS: Final[Mapping[str, str]] = {
     "gate": "the entry gate refused",

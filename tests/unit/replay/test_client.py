@@ -41,19 +41,19 @@ class Function:
             "bucketsDone": done // ROWS,
             "bucketsTotal": len(self.buckets),
         }
-        return {"run": {"status": status, "resultHash": "abc", **counts}}
+        return {"status": status, "resultHash": "abc", "bucket": self.buckets[done // ROWS - 1], **counts}
 
     def post(self, path: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
         if path == COMPARE:
             return COMPARISON
         if path == RUNS:
-            return {"runIds": ["run-1"]}
+            return {"runs": ["run-1"]}
         assert path == INGEST
         if document.get("dryRun"):
             return {
-                "buckets": [[bucket, ROWS] for bucket in self.buckets],
+                "buckets": [{"bucket": bucket, "rows": ROWS} for bucket in self.buckets],
                 "rows": ROWS * len(self.buckets),
-                "estimatedSeconds": 3,
+                "seconds": 3,
                 "gaps": {"grade": "complete", "days": [DAY]},
                 "purge": None,
                 "date": "2026-02-02",

@@ -140,6 +140,14 @@ def test_of_the_two_shipped_profiles_the_first_difference_names_bucket_rule_and_
     assert found.detail["keys"]["entry.max_trigger_age_min"] == ["390", "15"]
 
 
+def test_a_size_is_explained_by_what_makes_sizes_and_not_by_a_limit_that_decided_nothing() -> None:
+    [found] = divergences(Log([r()]), Log([r()], load(SECOND)))
+    assert (found.field, found.cause, found.rule) == ("quantity", Cause.CONFIG, None)
+    assert found.detail is not None
+    assert (found.detail["key"], found.detail["keys"]["size.mode"]) == ("size.mode", ["confidence_notional", "risk_budget"])
+    assert "entry.max_trigger_age_min" not in found.detail["keys"]
+
+
 # Keys that move a stop, a later target or the path of a refused entry: nothing decided or booked in their stories differs.
 UNSEEN = frozenset({"version", "stop", "tiers", "paths"})
 
@@ -151,8 +159,7 @@ def test_a_profile_that_differs_in_one_key_is_explained_by_that_key(name: str, r
     if not found:
         assert path.partition(".")[0] in UNSEEN, "something else changed and nobody saw it"
         return
-    # what a profile gives the account (its cash, whose price scales risk) differs in the account's facts, and is named there
-    assert found[0].cause is (Cause.FACTS if path in {"size.start_cash", "size.vix.ticker"} else Cause.CONFIG)
+    assert found[0].cause is Cause.CONFIG
     assert found[0].detail is not None
     assert path in found[0].detail["keys"]
     assert found[0].detail.get("key") in (path, None)
