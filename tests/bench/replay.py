@@ -288,7 +288,7 @@ def _sweep(stage: Stage, url: str) -> None:
         began = time.perf_counter()
         command = [sys.executable, "-c", OURS, url, "task", "{}"]
         working = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(tasks)]
-        walked = sum(json.loads(one.communicate()[0])["rows"] for one in working)
+        walked = sum(json.loads(one.communicate()[0].splitlines()[-1])["rows"] for one in working)
         seconds.append(time.perf_counter() - began)
         if walked != len(made):
             raise RuntimeError(f"{walked} of {len(made)} runs were walked")
