@@ -21,10 +21,11 @@ from fillbook.replay.model import RunKind
 from fillbook.replay.settings import ReplayWorkerConfig
 from fillbook.runtime import clock as process_clock
 from fillbook.runtime import logs
-from fillbook.runtime.auth import OidcVerifier, bearer
+from fillbook.runtime.auth import OidcVerifier, bearer, verifier_for
 from fillbook.runtime.bodies import parse_json_object
-from fillbook.runtime.clock import Clock
-from fillbook.runtime.deskkeys import DeskKey, key_holder
+from fillbook.runtime.clock import Clock, clock_for
+from fillbook.runtime.db import Database
+from fillbook.runtime.deskkeys import DeskKey, desk_keys, key_holder
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.http import answer, read_body
 from fillbook.values import frozen
@@ -54,6 +55,18 @@ class Worker:
         """Whether live may be caught up; plans are signed with what only this function's instances share."""
         secret = hashlib.sha256(b"replay plan" + self.config.desk_keys.get_secret_value().encode()).digest()
         return catchup.Target(is_enabled=self.config.live_target_enabled, secret=secret)
+
+
+def worker_for(config: ReplayWorkerConfig, db: Database, start_tasks: Callable[[int], None]) -> Worker:
+    """What a process needs; nothing is connected yet."""
+    return Worker(
+        desk=runs.desk_for(config, db),
+        config=config,
+        clock=clock_for(config),
+        keys=desk_keys(config.desk_keys.get_secret_value()),
+        verifier=verifier_for(config),
+        start_tasks=start_tasks,
+    )
 
 
 def routes(worker: Callable[[], Worker]) -> Mapping[str, Handler]:
