@@ -1,14 +1,15 @@
 """Compare two runs, or a run with the live book: read both decision logs, find where they part, keep what was found.
 
 Reading happens in one REPEATABLE READ transaction, so both sides are of one moment; the result is stored in a second one, in
-the place of the last comparison of the same two. A run is compared when it is done: half a run differs from everything in
-what it has not reached. Nothing of either side is written. Source: replay.md 8.
+the place of the last comparison of the same two. Of a run that is not done what is compared ends with its last finished
+bucket, on both sides: it differs in nothing that it has not reached. Nothing of either side is written. Source: replay.md 8.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -16,7 +17,7 @@ from typing import Any, Final
 from fillbook.calendar import calendar
 from fillbook.outbox.model import derived_id
 from fillbook.replay import comparisonstore as store
-from fillbook.replay.buckets import ReplayDay, replay_day
+from fillbook.replay.buckets import BUCKET_MS, ReplayDay, replay_day
 from fillbook.replay.causes import Parted, Told, explained, taken_before
 from fillbook.replay.compare import Difference, Tally, compare, positions
 from fillbook.replay.comparisonstore import LoggedStretch
@@ -32,11 +33,15 @@ _DONE: Final = "done"
 
 @frozen
 class Side:
-    """One side of a comparison: ``label`` is the run's id or ``live``; ``row`` the run's record, ``None`` for live."""
+    """One side of a comparison: ``label`` is the run's id or ``live``; ``row`` the run's record, ``None`` for live.
+
+    ``until``: the end of the last bucket that an unfinished run has behind it, ``None`` when all of it is.
+    """
 
     label: str
     book_id: str
     row: Mapping[str, Any] | None = None
+    until: int | None = None
 
 
 @frozen
@@ -46,14 +51,15 @@ class _Scope:
     days: tuple[ReplayDay, ...] | None
     ticker: str | None
     script_version: str
+    until: int | None = None
 
 
 def compare_runs(db: Database, a: str, b: str, *, day: date | None = None, now: datetime, unfinished: bool = False) -> Comparison:
     """Compare ``a`` with ``b``, each a run's id or name, or ``live``; ``day`` narrows both to one session date.
 
     ``live`` is compared in the scope of the run beside it, and today as far as buckets count at ``now``. ``unfinished``: the
-    caller has just worked the run that far. Raises ``Rejected``: ``run_unknown`` (404), ``param`` (nothing or
-    twice live), what ``replay_day`` refuses of ``day``; ``Conflict('run_not_done')``.
+    caller has just worked the run that far, so what it lacks is a difference. Raises ``Rejected``: ``run_unknown`` (404),
+    ``param`` (nothing or twice live), what ``replay_day`` refuses of ``day``; ``Conflict('run_not_begun')``.
     """
     with db.transaction(read_only=True, isolation="repeatable read") as tx:
         left, right = (_side(tx, name, field, unfinished=unfinished) for name, field in ((a, "a"), (b, "b")))
@@ -71,12 +77,20 @@ def _side(tx: Tx, name: str, field: str, *, unfinished: bool) -> Side:
     row = store.run_row(tx, name)
     if row is None:
         raise Rejected("run_unknown", f"no run {name}", field=field, status=404)
-    if row["status"] != _DONE and not unfinished:
-        raise Conflict("run_not_done", f"run {row['run_id']} is {row['status']}")
-    return Side(label=str(row["run_id"]), book_id=row["book_id"], row=row)
+    side = Side(label=str(row["run_id"]), book_id=row["book_id"], row=row)
+    if row["status"] == _DONE or unfinished:
+        return side
+    if row["last_bucket"] is None:
+        raise Conflict("run_not_begun", f"run {row['run_id']} has no bucket behind it")
+    return replace(side, until=row["last_bucket"] + BUCKET_MS)
 
 
 def _scope(left: Side, right: Side, day: date | None, now: datetime) -> _Scope:
+    ends = [side.until for side in (left, right) if side.until is not None]
+    return replace(_wanted(left, right, day, now), until=min(ends, default=None))
+
+
+def _wanted(left: Side, right: Side, day: date | None, now: datetime) -> _Scope:
     rows = [side.row for side in (left, right) if side.row is not None]
     session = SessionKind(rows[0]["session"])
     ticker = next((row["ticker"] for row in rows if row["ticker"] is not None), None)
@@ -115,7 +129,7 @@ def _compared(tx: Tx, left: Side, right: Side, scope: _Scope, now: datetime) -> 
 def _stretch(side: Side, scope: _Scope) -> LoggedStretch:
     """A run holds nothing but its script version; of live only what the run beside it would have taken."""
     version = "*" if side.row is not None else scope.script_version
-    return LoggedStretch(book_id=side.book_id, ticker=scope.ticker, script_version=version, days=scope.days)
+    return LoggedStretch(book_id=side.book_id, ticker=scope.ticker, script_version=version, days=scope.days, until=scope.until)
 
 
 def _explained(tx: Tx, left: Side, right: Side, scope: _Scope, differences: list[Difference]) -> Iterator[Divergence]:

@@ -2,8 +2,9 @@
 
 -- name: compared_run
 -- What a comparison needs to know of a run, by its id or its name.
-select run_id, book_id, date_from, date_to, ticker, script_version, session, config, config_digest, code_version, status::text as status
-  from replay.run_records
+select run_id, book_id, date_from, date_to, ticker, script_version, session, config, config_digest, code_version, status::text as status,
+       (select max(c.bucket) from replay.checkpoints c where c.run_id = r.run_id) as last_bucket
+  from replay.run_records r
  where run_id::text = :run::text or name = :run::text
 
 -- name: log_tickers
@@ -25,6 +26,7 @@ select d.ticker, (extract(epoch from d.ts) * 1000)::bigint as ts, d.receipt_id::
               join ledger.v_positions p on p.book_id = a.book_id and p.position_id = a.position_id) end as actions
   from signal.v_decisions d
  where d.book_id = :book_id::text and d.ticker = :ticker::text and d.ts >= :since::timestamptz
+   and (:until::timestamptz is null or d.ts < :until::timestamptz)
    and (:starts::timestamptz[] is null
         or exists (select from unnest(:starts::timestamptz[], :ends::timestamptz[]) as w(starts, ends)
                     where d.ts >= w.starts and d.ts < w.ends))

@@ -29,12 +29,16 @@ Row = dict[str, Any]
 
 @frozen
 class LoggedStretch:
-    """Which lines of a book's log count: one ticker or all, one script version or any (``*``), within days or everywhere."""
+    """Which lines of a book's log count: one ticker or all, one script version or any (``*``), within days or everywhere.
+
+    ``until`` is the first ts (ms) that does not count, ``None`` for no end.
+    """
 
     book_id: str
     ticker: str | None = None
     script_version: str = "*"
     days: tuple[ReplayDay, ...] | None = None
+    until: int | None = None
 
 
 def run_row(tx: Tx, run: str) -> Row | None:
@@ -56,6 +60,7 @@ def log_of(tx: Tx, stretch: LoggedStretch, tickers: Sequence[str], *, page: int 
         "script_version": stretch.script_version,
         "starts": None if days is None else [instant(day.start) for day in days],
         "ends": None if days is None else [instant(day.settled) for day in days],
+        "until": None if stretch.until is None else instant(stretch.until),
         "rows_max": page,
     }
     for ticker in tickers:

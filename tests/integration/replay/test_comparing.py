@@ -162,6 +162,22 @@ def test_the_answers_name_bucket_rule_and_sentence_and_page_through_the_differen
     assert (unknown.value.reason, unknown.value.status) == ("not_compared", 404)
 
 
+def test_of_a_run_that_is_not_done_what_it_has_behind_it_is_compared(
+    books: ReplayBooks, comparing: Callable[..., Comparison], query: Callable[..., list[dict[str, Any]]]
+) -> None:
+    books.live(STORY)
+    half = books.run([one for one in STORY if one["ts"] <= R_TS + 20 * MINUTE_MS], status="paused")
+    query(
+        "insert into replay.checkpoints values (:run, :bucket, 1, 0, 0, '', '', '', '', '', :now)",
+        run=half,
+        bucket=R_TS + 20 * MINUTE_MS,
+        now=NOW,
+    )
+    found = comparing(half, "live")
+    assert found.identical
+    assert found.totals_b.decided == 5
+
+
 def test_a_log_read_in_small_pages_is_the_same_log(books: ReplayBooks, db: Database) -> None:
     books.live(STORY)
     stretch = comparisonstore.LoggedStretch(book_id="live")
@@ -174,10 +190,10 @@ def test_a_log_read_in_small_pages_is_the_same_log(books: ReplayBooks, db: Datab
 
 def test_what_cannot_be_compared_is_refused(books: ReplayBooks, comparing: Callable[..., Comparison]) -> None:
     books.live(STORY[:1])
-    running = books.run(STORY[:1], status="running")
-    with pytest.raises(Conflict) as busy:
-        comparing(running, "live")
-    assert busy.value.reason == "run_not_done"
+    planned = books.run(STORY[:1], status="planned")
+    with pytest.raises(Conflict) as early:
+        comparing(planned, "live")
+    assert early.value.reason == "run_not_begun"
     for a, b, reason in (("live", "live", "param"), ("nobody", "live", "run_unknown")):
         with pytest.raises(Rejected) as refused:
             comparing(a, b)
