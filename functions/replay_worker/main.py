@@ -26,7 +26,8 @@ def database(config: ReplayWorkerConfig) -> Database:
 def worker() -> Worker:
     """Made by the first call, once per process."""
     config = ReplayWorkerConfig.from_environment()
-    return worker_for(config, database(config), starter(config))
+    db = database(config)
+    return worker_for(config, db, starter(config, lambda: jobs.work_off(jobs.task_for(config, db))))
 
 
 edge = http_edge(NAME, routes(worker))

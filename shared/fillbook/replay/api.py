@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from flask import Request, Response
 
-from fillbook.replay import answers, catchup, comparisonwire, jobs, parity, planning, runs
+from fillbook.replay import answers, catchup, comparisonwire, jobs, planning, runs
 from fillbook.replay.asked import asked
 from fillbook.replay.buckets import BucketNotInDay
 from fillbook.replay.calls import Explained, process
-from fillbook.replay.model import RunKind
 from fillbook.replay.settings import ReplayWorkerConfig
 from fillbook.runtime import clock as process_clock
 from fillbook.runtime import logs
@@ -135,19 +133,9 @@ def start_runs(here: Worker, request: Request, who: str) -> Response:
     """Make runs of days or ranges and start the job."""
     now = here.clock.now()
     given = _body(request)
-    if given.get("kind") == RunKind.PARITY:
-        return _parity(here, given, now)
     document = jobs.start(here.desk, given, here.config, created_by=who, now=now)
     here.start_tasks(min(len(document["runs"]), here.config.tasks_max) if document["sweep"] else here.config.tasks_default)
     return answer(202, {"ok": True, "runs": document["runs"]})
-
-
-def _parity(here: Worker, given: Mapping[str, Any], now: datetime) -> Response:
-    """The parity run of a day (none named: what is due), compared with live."""
-    day = asked({}, {"date": given["date"]}, now).date if given.get("date") is not None else None
-    deadline = process_clock.monotonic() + REQUEST_SECONDS
-    found = parity.check_parity(here.desk, day, now, limits=here.config.limits(), deadline=deadline)
-    return answer(200, {"ok": True, "identical": all(one.identical for one in found), "runs": [one.a for one in found]})
 
 
 def list_runs(here: Worker, request: Request, _who: str) -> Response:
