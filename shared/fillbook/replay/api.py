@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from flask import Request, Response
 
-from fillbook.replay import answers, catchup, comparisonwire, jobs, parity, planning, runs
+from fillbook.replay import answers, catchup, comparisonwire, jobs, planning, runs
 from fillbook.replay.asked import asked
 from fillbook.replay.buckets import BucketNotInDay
 from fillbook.replay.calls import Explained, process
-from fillbook.replay.model import RunKind
 from fillbook.replay.settings import ReplayWorkerConfig
 from fillbook.runtime import clock as process_clock
 from fillbook.runtime import logs
-from fillbook.runtime.auth import OidcVerifier, bearer
+from fillbook.runtime.auth import OidcVerifier, bearer, verifier_for
 from fillbook.runtime.bodies import parse_json_object
-from fillbook.runtime.clock import Clock
-from fillbook.runtime.deskkeys import DeskKey, key_holder
+from fillbook.runtime.clock import Clock, clock_for
+from fillbook.runtime.db import Database
+from fillbook.runtime.deskkeys import DeskKey, desk_keys, key_holder
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.http import answer, read_body
 from fillbook.values import frozen
@@ -54,6 +53,18 @@ class Worker:
         """Whether live may be caught up; plans are signed with what only this function's instances share."""
         secret = hashlib.sha256(b"replay plan" + self.config.desk_keys.get_secret_value().encode()).digest()
         return catchup.Target(is_enabled=self.config.live_target_enabled, secret=secret)
+
+
+def worker_for(config: ReplayWorkerConfig, db: Database, start_tasks: Callable[[int], None]) -> Worker:
+    """What a process needs; nothing is connected yet."""
+    return Worker(
+        desk=runs.desk_for(config, db),
+        config=config,
+        clock=clock_for(config),
+        keys=desk_keys(config.desk_keys.get_secret_value()),
+        verifier=verifier_for(config),
+        start_tasks=start_tasks,
+    )
 
 
 def routes(worker: Callable[[], Worker]) -> Mapping[str, Handler]:
@@ -122,19 +133,9 @@ def start_runs(here: Worker, request: Request, who: str) -> Response:
     """Make runs of days or ranges and start the job."""
     now = here.clock.now()
     given = _body(request)
-    if given.get("kind") == RunKind.PARITY:
-        return _parity(here, given, now)
     document = jobs.start(here.desk, given, here.config, created_by=who, now=now)
     here.start_tasks(min(len(document["runs"]), here.config.tasks_max) if document["sweep"] else here.config.tasks_default)
     return answer(202, {"ok": True, "runs": document["runs"]})
-
-
-def _parity(here: Worker, given: Mapping[str, Any], now: datetime) -> Response:
-    """The parity run of a day (none named: what is due), compared with live."""
-    day = asked({}, {"date": given["date"]}, now).date if given.get("date") is not None else None
-    deadline = process_clock.monotonic() + REQUEST_SECONDS
-    found = parity.check_parity(here.desk, day, now, limits=here.config.limits(), deadline=deadline)
-    return answer(200, {"ok": True, "identical": all(one.identical for one in found), "runs": [one.a for one in found]})
 
 
 def list_runs(here: Worker, request: Request, _who: str) -> Response:

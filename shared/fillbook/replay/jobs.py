@@ -27,8 +27,8 @@ from fillbook.replay.settings import ReplayWorkerConfig
 from fillbook.replay.store import INCREMENTAL, Held
 from fillbook.replay.walk import Walk
 from fillbook.runtime import logs
-from fillbook.runtime.clock import Clock, monotonic
-from fillbook.runtime.db import Contended, Tx
+from fillbook.runtime.clock import Clock, clock_for, monotonic
+from fillbook.runtime.db import Contended, Database, Tx
 from fillbook.runtime.errors import Conflict, Rejected, Unavailable
 from fillbook.values import frozen
 
@@ -187,6 +187,17 @@ class Task:
     limits: Limits
     lease_seconds: int = 90
     page_rows: int = 2_000
+
+
+def task_for(config: ReplayWorkerConfig, db: Database) -> Task:
+    """A task of the job, as its settings say."""
+    return Task(
+        desk=runs.desk_for(config, db),
+        clock=clock_for(config),
+        limits=config.limits(),
+        lease_seconds=config.lease_seconds,
+        page_rows=config.page_rows_max,
+    )
 
 
 def work_off(task: Task) -> int:

@@ -22,6 +22,7 @@ from fillbook.replay import gaps, gapstore, store
 from fillbook.replay.asked import Asked, is_id
 from fillbook.replay.model import BOOK_PREFIX, Grade, Pins, Run, RunKind, RunStatus, Scope
 from fillbook.replay.opening import open_run
+from fillbook.replay.settings import ReplayWorkerConfig
 from fillbook.replay.store import Held
 from fillbook.runtime.db import Call, Database, Tx
 from fillbook.runtime.errors import Conflict, Rejected
@@ -44,6 +45,11 @@ class Desk:
     profiles: Callable[[str], Profile] = load
     runs_kept: int = 50
     run_days_kept: int = 30
+
+
+def desk_for(config: ReplayWorkerConfig, db: Database) -> Desk:
+    """The room on a process's database."""
+    return Desk(db=db, code_version=code_version(), runs_kept=config.runs_kept, run_days_kept=config.run_days_kept)
 
 
 @cache
