@@ -20,12 +20,14 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from fillbook.replay import calls
+from fillbook.replay import calls, jobs
 from fillbook.replay.asked import asked
 from fillbook.replay.buckets import replay_day
 from fillbook.replay.model import SessionKind
 from fillbook.replay.runs import Desk
 from fillbook.replay.service import Limits
+from fillbook.replay.settings import ReplayWorkerConfig
+from fillbook.runtime.clock import FixedClock
 from fillbook.runtime.db import Call, Database
 from fillbook.runtime.sql import statement
 from fillbook.signal import store
@@ -47,6 +49,7 @@ SHARES = {"whole": Decimal(1), "half": Decimal("0.5"), "double": Decimal(2)}
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ROLE = "replay_writer"
 MUST_SECONDS = {"bucket": 1.5, "calls": 120.0, "pages": 40.0, "ticker": 4.0}
+WORKER: dict[str, Any] = {"fillbook_env": "local", "fillbook_database_url": "postgresql://nowhere/nothing"}
 RATE, MEMORY_MB = 25_000, 256
 GOALS = {"nautilus_trader": 1.0, "backtesting": 1.5}
 
@@ -65,7 +68,13 @@ def measured(url: str, what: str, **options: Any) -> dict[str, Any]:
     """One piece of work in this process: wall and processor seconds, rows, the run's hash; ``parts`` are seconds a call."""
     db = Database.open(database_config(f"{url}?role={ROLE}"), application_name="bench", pool_size=1, statement_timeout_seconds=60)
     desk = Desk(db=db, code_version="bench")
-    work: Callable[..., tuple[list[float], int, str]] = {"pages": _pages, "calls": _calls, "ticker": _ticker}[what]
+    works: dict[str, Callable[..., tuple[list[float], int, str]]] = {
+        "pages": _pages,
+        "calls": _calls,
+        "ticker": _ticker,
+        "task": _task,
+    }
+    work = works[what]
     began, spent = time.perf_counter(), time.process_time()
     parts, rows, found = work(desk, **options)
     result = {
@@ -106,6 +115,11 @@ def _ticker(desk: Desk, *, day: str, run: str, ticker: str) -> tuple[list[float]
     return _until_done(desk, {"date": day, "run": run, "ticker": ticker, "limit": 50}, following, None)
 
 
+def _task(desk: Desk) -> tuple[list[float], int, str]:
+    """Whatever runs wait, as a task of the job works them off."""
+    return [], jobs.work_off(jobs.Task(desk=desk, clock=FixedClock(NOW), limits=Limits())), ""
+
+
 def _until_done(
     desk: Desk, given: dict[str, Any], following: Callable[[Any], dict[str, Any]], die_after: int | None
 ) -> tuple[list[float], int, str]:
@@ -141,6 +155,8 @@ def run(argv: list[str]) -> int:
         _tell(stage, ours, found, tickers)
         _resumed(stage, url, ours[0])
         _requests(stage, server, url, ours[0]["hash"])
+        _sweep(stage, url)
+        _incremental(stage, url, ours)
         _growth(stage, server, url, ours)
         _from_bodies(stage, server, url, ours[0]["rows"], found)
     for name, peer in others.items():
@@ -254,6 +270,53 @@ def _requests(stage: Stage, server: PostgresServer, url: str, undisturbed: str) 
     ticker = next(iter(invented_day(datetime(2026, 2, 3, 14, 30, tzinfo=UTC), 1, tickers=1)))[0]["ticker"]
     one = _ours(url, "ticker", day=DAYS["whole"].isoformat(), run="ticker", ticker=ticker)
     stage.at_most(f"one ticker, {len(one['parts'])} calls by offset", [one["seconds"]], MUST_SECONDS["ticker"], "s")
+
+
+def _sweep(stage: Stage, url: str) -> None:
+    """Eight runs worked off by one task, and again by two."""
+    names = [document["ticker"] for document in next(iter(invented_day(datetime(2026, 2, 4, 14, 30, tzinfo=UTC), 1, tickers=4)))]
+    asked_for = {
+        "dates": [DAYS["half"].isoformat()],
+        "profiles": ["tt-2026-02", "tt-2026-02-12"],
+        "tickers": names,
+        "cleanSlate": 1,
+    }
+    seconds = []
+    for tasks in (1, 2):
+        with _desk(url) as desk:
+            made = jobs.start(desk, asked_for, ReplayWorkerConfig(**WORKER), created_by="bench", now=NOW)["runs"]
+        began = time.perf_counter()
+        command = [sys.executable, "-c", OURS, url, "task", "{}"]
+        working = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(tasks)]
+        walked = sum(json.loads(one.communicate()[0].splitlines()[-1])["rows"] for one in working)
+        seconds.append(time.perf_counter() - began)
+        if walked != len(made):
+            raise RuntimeError(f"{walked} of {len(made)} runs were walked")
+    stage.at_least(f"sweep of {len(made)} runs, one task / two", [seconds[0] / seconds[1]], 1.6)
+
+
+def _incremental(stage: Stage, url: str, ours: Sequence[dict[str, Any]]) -> None:
+    """One receipt of a ticker's own comes late, at 15:30; only what follows is decided again."""
+    db = Database.open(database_config(url), application_name="bench", pool_size=1)
+    last = list(invented_day(datetime(2026, 2, 3, 14, 30, tzinfo=UTC), 361, tickers=1))[-1][0]
+    one = published(encoded({**last, "ticker": "ZZLATE"}))
+    row = store.receipt_row(one, received_at=NOW, now=NOW, result="late")
+    db.call(Call("signal.apply", {"receipts": [row]}))
+    db.close()
+    with _desk(url) as desk:
+        given = {"date": DAYS["whole"].isoformat(), "name": "whole-0", "mode": "incremental"}
+        jobs.start(desk, given, ReplayWorkerConfig(**WORKER), created_by="bench", now=NOW)
+    found = _ours(url, "task")
+    stage.at_most("incremental after one late receipt at 15:30 / the whole day", [found["cpu"] / one["cpu"] for one in ours], 0.1)
+
+
+@contextmanager
+def _desk(url: str) -> Iterator[Desk]:
+    db = Database.open(database_config(f"{url}?role={ROLE}"), application_name="bench", pool_size=1)
+    try:
+        yield Desk(db=db, code_version="bench")
+    finally:
+        db.close()
 
 
 def _growth(stage: Stage, server: PostgresServer, url: str, ours: Sequence[dict[str, Any]]) -> None:
