@@ -142,15 +142,13 @@ class _Call:
         cursor = cursor_of(self.run.cursor)
         if cursor.ts >= self.day.start:
             return cursor
-        self._check_days_before(cursor)
+        self._check_days_before()
         return before(self.day.start)
 
-    def _check_days_before(self, cursor: Cursor) -> None:
+    def _check_days_before(self) -> None:
         """A run of several days goes day after day."""
-        first = replay_day(self.run.scope.date_from, self.run.scope.session, self.now)
-        earlier = inputstore.window(self.run.scope, self.run.pins.inputs, first.start, self.day.start)
-        left = inputstore.places(self.tx, earlier, cursor, 1)
-        if left and self.run.scope.session is SessionKind.ALL:
+        _, left, _ = service.next_places(self.tx, self.run, self.now, 1)
+        if left and left[0].ts < self.day.start:
             raise _skipped(left[0])
 
     def _window(self, cursor: Cursor) -> tuple[int, int]:

@@ -16,10 +16,9 @@ from typing import Any, Final
 
 from fillbook.calendar import calendar
 from fillbook.ledger import service as ledger
-from fillbook.replay import answers, incremental, inputstore, rewinding, runs, service, store
+from fillbook.replay import answers, incremental, rewinding, runs, service, store
 from fillbook.replay.asked import Asked, asked, is_id, refused, run_name
-from fillbook.replay.buckets import ReplayDay, replay_day
-from fillbook.replay.cursors import Cursor, before, cursor_of
+from fillbook.replay.buckets import replay_day
 from fillbook.replay.model import Run, RunKind, RunStatus
 from fillbook.replay.runs import Desk
 from fillbook.replay.service import Limits
@@ -260,7 +259,7 @@ class _Walker:
 
     def _page(self, tx: Tx, held: Held) -> bool:
         begun, now = monotonic(), self._task.clock.now()
-        day, places, following = next_places(tx, held.run, now, self._task.page_rows)
+        day, places, following = service.next_places(tx, held.run, now, self._task.page_rows)
         if day is not None:
             tickers = {place.ticker for place in places}
             if self._walk is None:
@@ -302,19 +301,3 @@ def _paused(held: Held) -> Held:
 def last_session(run: Run) -> date:
     """The last session date of a run's scope."""
     return calendar().sessions(run.scope.date_from, run.scope.date_to)[-1].date
-
-
-def next_places(tx: Tx, run: Run, now: datetime, rows_max: int) -> tuple[ReplayDay | None, list[Cursor], Cursor | None]:
-    """The day that has receipts left, up to ``rows_max`` of their places, and the place after them; no day: nothing is left."""
-    for session in calendar().sessions(run.scope.date_from, run.scope.date_to):
-        day = replay_day(session.date, run.scope.session, now)
-        cursor = before(day.start) if run.cursor is None else cursor_of(run.cursor)
-        if cursor.ts >= day.end:
-            continue
-        if cursor.ts < day.start:
-            cursor = before(day.start)
-        wanted = inputstore.window(run.scope, run.pins.inputs, day.start, day.settled)
-        places = inputstore.places(tx, wanted, cursor, rows_max + 1)
-        if places:
-            return day, places[:rows_max], places[rows_max] if len(places) > rows_max else None
-    return None, [], None

@@ -125,6 +125,7 @@ def found_or_made(desk: Desk, asked: Asked, *, kind: RunKind, created_by: str, n
     def work(tx: Tx) -> Run:
         held = store.find(tx, run_id_of(asked), None)
         if held is not None:
+            _check_complete(held.run, asked)
             return held.run
         if asked.run is not None and is_id(asked.run):
             raise Rejected("run_unknown", status=404, field="run")
@@ -132,6 +133,11 @@ def found_or_made(desk: Desk, asked: Asked, *, kind: RunKind, created_by: str, n
         return create(tx, desk, run, now, status=RunStatus.PAUSED, require_complete=asked.require_complete)
 
     return ledger.run(desk.db, work)
+
+
+def _check_complete(run: Run, asked: Asked) -> None:
+    if asked.require_complete and (run.gaps or {}).get("grade") != Grade.COMPLETE:
+        raise Conflict("gaps", f"the receipts of run {run.run_id} were not complete when it was made")
 
 
 def create(tx: Tx, desk: Desk, run: Run, now: datetime, *, status: RunStatus, require_complete: bool) -> Run:

@@ -12,13 +12,14 @@ from dataclasses import replace
 from datetime import date, datetime
 from typing import Final
 
+from fillbook.calendar import calendar
 from fillbook.ledger import bookstore
 from fillbook.ledger import service as ledger
 from fillbook.ledger.model import Action, Fill
 from fillbook.ledger.words import FILLS_MAX, INSTRUMENTS_MAX
 from fillbook.replay import inputstore, store
-from fillbook.replay.buckets import bucket_of
-from fillbook.replay.cursors import Cursor
+from fillbook.replay.buckets import ReplayDay, bucket_of, replay_day
+from fillbook.replay.cursors import Cursor, before, cursor_of
 from fillbook.replay.hashing import NOTHING, end_hash, run_input_digest
 from fillbook.replay.model import FactsFrom, Run, RunKind, RunStatus
 from fillbook.replay.progress import Progress
@@ -81,6 +82,22 @@ def meet(tx: Tx, walk: Walk, tickers: Iterable[str]) -> None:
         for one in signal_store.page_of(document):
             if one.ticker not in walk.states:
                 walk.remember(one.ticker, one.version, state_from_json(one.state))
+
+
+def next_places(tx: Tx, run: Run, now: datetime, rows_max: int) -> tuple[ReplayDay | None, list[Cursor], Cursor | None]:
+    """The day that has receipts left, up to ``rows_max`` of their places, and the place after them; no day: nothing is left."""
+    for session in calendar().sessions(run.scope.date_from, run.scope.date_to):
+        day = replay_day(session.date, run.scope.session, now)
+        cursor = before(day.start) if run.cursor is None else cursor_of(run.cursor)
+        if cursor.ts >= day.end:
+            continue
+        if cursor.ts < day.start:
+            cursor = before(day.start)
+        wanted = inputstore.window(run.scope, run.pins.inputs, day.start, day.settled)
+        places = inputstore.places(tx, wanted, cursor, rows_max + 1)
+        if places:
+            return day, places[:rows_max], places[rows_max] if len(places) > rows_max else None
+    return None, [], None
 
 
 def work_page(

@@ -166,7 +166,7 @@ def test_an_expired_desk_key_and_the_book_of_another_open_nothing(every: Desk) -
             assert "trades" not in answer.get_json()
 
 
-UNKNOWN = ("run_unknown", "job_unknown", "quarantine_unknown", "trade_unknown", "account_unknown")
+UNKNOWN = ("run_unknown", "not_compared", "job_unknown", "quarantine_unknown", "trade_unknown", "account_unknown")
 
 
 def test_the_right_caller_is_let_in_everywhere(every: Desk, published: Topics) -> None:

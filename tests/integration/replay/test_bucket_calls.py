@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -76,6 +78,32 @@ def test_scenario_4_a_bucket_of_another_day_off_the_grid_or_after_the_close_is_r
         desk.call(bucket=bucket)
     assert (refusal.value.first, refusal.value.last) == (OPENS, OPENS + 77 * BUCKET_MS)
     assert desk.query("select * from replay.run_records") == []
+
+
+SPRING, AUTUMN = date(2026, 3, 9), date(2026, 11, 2)
+
+
+@pytest.mark.parametrize(("day", "opens"), [(SPRING, 1_773_063_000_000), (AUTUMN, 1_793_629_800_000)])
+def test_scenario_6_the_days_after_clock_changes_hash_the_same_with_host_and_database_in_tokyo(
+    desk: ReplayDesk, open_database: Any, database_url: str, monkeypatch: pytest.MonkeyPatch, day: date, opens: int
+) -> None:
+    desk.now = datetime(2026, 12, 1, tzinfo=UTC)
+    desk.keep(walk(7, ["ZZTA"], range(12), start=opens))
+    here = desk.day(date=day.isoformat(), run="here")
+    assert here[0].bucket is not None
+    desk.query(f"alter database {database_url.rpartition('/')[2]} set timezone to 'Asia/Tokyo'")
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        there = ReplayDesk(open_database("replay_worker", pool_size=2), desk.query, desk.owner)
+        there.now = desk.now
+        far = there.day(date=day.isoformat(), run="far")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert far[-1].result_hash == here[-1].result_hash
+    assert sum(one.rows for one in far) == 12
+    assert desk.call(date=day.isoformat(), run="again", bucket=opens).bucket == opens
 
 
 def test_scenario_7_the_regular_session_takes_the_open_and_leaves_the_close_and_all_takes_every_minute(desk: ReplayDesk) -> None:
