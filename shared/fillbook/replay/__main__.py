@@ -101,13 +101,15 @@ def _run(client: Client, asked: argparse.Namespace, screen: Terminal) -> int:
     plan = client.plan(wish)
     client.show_plan(plan)
     if asked.dry_run:
-        screen.line(f"{plan['rows']:,} rows in {len(plan['buckets'])} buckets, about {plan['seconds']} s; nothing was written")
+        seconds = f", about {plan['seconds']} s" if "seconds" in plan else ""
+        screen.line(f"{plan['rows']:,} rows in {len(plan['buckets'])} buckets{seconds}; nothing was written")
         return DONE
     if asked.target == "live":
         confirmed = _confirmed(plan)
         if confirmed is None:
             return USAGE
-        wish = _wish(asked, target=confirmed)
+        screen.line(client.catch_up(_wish(asked, target=confirmed)).line)
+        return DONE
     ended = _ended(client, wish, plan, asked, screen)
     if asked.compare is None:
         return DONE
@@ -143,8 +145,7 @@ def _confirmed(plan: Any) -> dict[str, str] | None:
     if not sys.stdin.isatty():
         print("the target live is confirmed on a terminal", file=sys.stderr)
         return None
-    day = " ".join(filter(None, [plan["date"], plan["ticker"]]))
-    print(f"type  REPLAY {day} INTO live  to decide what live missed")
+    print(f"{plan['rows']:,} rows that live did not decide; type  {plan['confirm']}  to have it decide them")
     return {"target": "live", "confirm": sys.stdin.readline().rstrip("\n"), "plan": plan["planToken"]}
 
 

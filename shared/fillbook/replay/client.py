@@ -122,8 +122,8 @@ class Client:
         return self._patiently(lambda: self._server.post(INGEST, asked))
 
     def show_plan(self, plan: Document) -> None:
-        """The gap report of a plan, and what a clean slate would remove."""
-        for line in gap_lines(plan["gaps"]):
+        """The gap report of a plan, where it has one, and what a clean slate would remove."""
+        for line in gap_lines(plan["gaps"]) if "gaps" in plan else ():
             self._screen.line(line)
         purge = plan.get("purge")
         if purge:
@@ -175,6 +175,24 @@ class Client:
             result_hash=run["resultHash"],
         )
 
+    def catch_up(self, wish: Wish) -> Ended:
+        """Have live decide what it missed; ``wish.target`` holds the typed text and the plan's token."""
+        begun = self._time.monotonic()
+        while True:
+            answer = self._patiently(partial(self._server.post, INGEST, {**wish.scope, **(wish.target or {})}))
+            self._screen.redraw(bar(_standing(answer, answer["rowsProcessed"], answer["tradesCreated"], 0, 0)))
+            if not answer["hasMore"]:
+                break
+        run = self._patiently(lambda: self._server.get(f"{RUNS}/{answer['runId']}"))
+        return Ended(
+            run_id=answer["runId"],
+            rows=run["rows"],
+            created=run["tradesCreated"],
+            purged=0,
+            seconds=self._time.monotonic() - begun,
+            result_hash=answer["resultHash"],
+        )
+
     def compare(self, a: str, b: str, date: str | None) -> tuple[Document, list[Document]]:
         """Compare two runs; the result and the differences of its first page."""
         asked = {"a": a, "b": b} | ({} if date is None else {"date": date})
@@ -187,7 +205,7 @@ class Client:
 
     def _answers(self, wish: Wish, first: int | None) -> Iterator[Document]:
         """The calls of a run, one after the other; where it stands comes from the answers alone."""
-        scope: dict[str, Any] = {**wish.scope, **(wish.target or {}), "limit": wish.limit or LIMIT, "after": ""}
+        scope: dict[str, Any] = {**wish.scope, "limit": wish.limit or LIMIT, "after": ""}
         bucket = wish.bucket if wish.bucket is not None else None if wish.resume else first
         once = {"cleanSlate": 1} if wish.clean_slate and not wish.resume else {}
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ class Function:
         self.standing = 0  # rows decided so far
         self.hash = ""
         self.asked: list[Mapping[str, Any]] = []
+        self.catches_up = False
         self.before: Callable[[Mapping[str, Any]], None] = lambda _asked: None
 
     def get(self, path: str, **_parameters: str) -> Mapping[str, Any]:
@@ -49,6 +51,8 @@ class Function:
         if path == RUNS:
             return {"runs": ["run-1"]}
         assert path == INGEST
+        if document.get("dryRun") and self.catches_up:
+            return {"buckets": [], "rows": 40, "confirm": "REPLAY 2026-02-02 INTO live", "planToken": "token"}
         if document.get("dryRun"):
             return {
                 "buckets": [{"bucket": bucket, "rows": ROWS} for bucket in self.buckets],
@@ -56,13 +60,12 @@ class Function:
                 "seconds": 3,
                 "gaps": {"grade": "complete", "days": [DAY]},
                 "purge": None,
-                "date": "2026-02-02",
-                "ticker": None,
+                "confirm": "REPLAY 2026-02-02 INTO live",
                 "planToken": "token",
             }
         self.before(document)
         self.asked.append(document)
-        return self._page(document)
+        return {**self._page({"limit": ROWS}), "hasMore": False} if self.catches_up else self._page(document)
 
     def _page(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
         if document.get("cleanSlate"):
@@ -318,6 +321,21 @@ def test_live_is_only_written_by_a_person_on_a_terminal(function: Function, op: 
     assert op("--target", "live") == 2
     assert function.asked == []
     assert "on a terminal" in capsys.readouterr().err
+
+
+def test_what_a_person_types_goes_to_live_with_the_plans_token(
+    function: Function, op: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    function.catches_up = True
+    typed = io.StringIO("REPLAY 2026-02-02 INTO live\n")
+    monkeypatch.setattr(typed, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(verbs.sys, "stdin", typed)
+    assert op("--target", "live") == 0
+    [asked] = function.asked
+    assert asked == {"date": "2026-02-02", "target": "live", "confirm": "REPLAY 2026-02-02 INTO live", "plan": "token"}
+    out = capsys.readouterr().out
+    assert "type  REPLAY 2026-02-02 INTO live  to" in out
+    assert "rows 630  trades created 1" in out
 
 
 def test_comparing_ends_with_three_where_the_runs_part(function: Function, op: Callable[..., int], capsys: Any) -> None:
