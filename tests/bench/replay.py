@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 from fillbook.replay import calls, jobs
@@ -273,26 +274,22 @@ def _requests(stage: Stage, server: PostgresServer, url: str, undisturbed: str) 
 
 
 def _sweep(stage: Stage, url: str) -> None:
-    """Eight runs worked off by one task, and again by two."""
-    names = [document["ticker"] for document in next(iter(invented_day(datetime(2026, 2, 4, 14, 30, tzinfo=UTC), 1, tickers=4)))]
-    asked_for = {
-        "dates": [DAYS["half"].isoformat()],
-        "profiles": ["tt-2026-02", "tt-2026-02-12"],
-        "tickers": names,
-        "cleanSlate": 1,
-    }
+    """Eight runs of the half day worked off by one task, and again by two; what starting a process takes is not counted."""
     seconds = []
     for tasks in (1, 2):
+        made = 0
         with _desk(url) as desk:
-            made = jobs.start(desk, asked_for, ReplayWorkerConfig(**WORKER), created_by="bench", now=NOW)["runs"]
-        began = time.perf_counter()
+            for session, version in product(("regular", "all"), ("2.5.0", "*")):
+                wanted = {"session": session, "scriptVersion": version, "cleanSlate": 1, "dates": [DAYS["half"].isoformat()]}
+                wanted["profiles"] = ["tt-2026-02", "tt-2026-02-12"]
+                made += len(jobs.start(desk, wanted, ReplayWorkerConfig(**WORKER), created_by="bench", now=NOW)["runs"])
         command = [sys.executable, "-c", OURS, url, "task", "{}"]
         working = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(tasks)]
-        walked = sum(json.loads(one.communicate()[0].splitlines()[-1])["rows"] for one in working)
-        seconds.append(time.perf_counter() - began)
-        if walked != len(made):
-            raise RuntimeError(f"{walked} of {len(made)} runs were walked")
-    stage.at_least(f"sweep of {len(made)} runs, one task / two", [seconds[0] / seconds[1]], 1.6)
+        found = [json.loads(one.communicate()[0].splitlines()[-1]) for one in working]
+        seconds.append(max(one["seconds"] for one in found))
+        if sum(one["rows"] for one in found) != made:
+            raise RuntimeError(f"{found} of {made} runs were walked")
+    stage.at_least(f"sweep of {made} runs, one task / two", [seconds[0] / seconds[1]], 1.6)
 
 
 def _incremental(stage: Stage, url: str, ours: Sequence[dict[str, Any]]) -> None:
