@@ -9,9 +9,15 @@ from typing import Any
 
 import pytest
 
+from fillbook.replay import store
 from fillbook.replay.buckets import BucketNotInDay
 from fillbook.replay.calls import Explained
+from fillbook.replay.cursors import FIRST_ID
+from fillbook.replay.inputstore import Window
 from fillbook.runtime.errors import Conflict, Rejected
+from fillbook.runtime.sql import statement
+from fillbook.signal.receipt import instant
+from tests.support.plans import rows_read
 from tests.support.receipts import MINUTE_MS, body
 from tests.support.replay_desk import OPENS, ReplayDesk, book_rows, minute, walk
 from tests.support.signal_live import LiveDesk
@@ -219,3 +225,14 @@ def test_scenario_28_a_scope_with_gaps_is_refused_where_it_must_be_complete_and_
     gaps = desk.call().run.gaps
     assert gaps is not None
     assert gaps["grade"] == "gap"
+
+
+def test_the_next_places_are_read_in_order_and_hardly_a_row_more_than_is_used(desk: ReplayDesk, db: Any) -> None:
+    desk.keep(walk(7, ["ZZTA", "ZZTB", "ZZTC"], range(60)))
+    desk.query("analyze signal.receipts")
+    wanted = Window(since=OPENS, until=OPENS + 390 * MINUTE_MS, ticker=None, script_version="2.5.0", inputs="all")
+    place = {"ts": instant(OPENS + 20 * MINUTE_MS), "bucket": instant(OPENS + 20 * MINUTE_MS), "received_at": instant(OPENS)}
+    with db.transaction() as tx:
+        tx.execute(statement("set local enable_seqscan = off"))
+        params = {**wanted.params(), **place, "ticker_after": "", "receipt_id": FIRST_ID, "rows_max": 50}
+        assert rows_read(tx, store.QUERIES["input_keys"], **params) <= 55
