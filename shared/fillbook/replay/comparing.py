@@ -59,7 +59,7 @@ def compare_runs(db: Database, a: str, b: str, *, day: date | None = None, now: 
 
     ``live`` is compared in the scope of the run beside it, and today as far as buckets count at ``now``. ``unfinished``: the
     caller has just worked the run that far, so what it lacks is a difference. Raises ``Rejected``: ``run_unknown`` (404),
-    ``param`` (nothing or twice live), what ``replay_day`` refuses of ``day``; ``Conflict('run_not_begun')``.
+    ``param`` (nothing or twice live), ``too_many_lines``, what ``replay_day`` refuses of ``day``; ``Conflict('run_not_begun')``.
     """
     with db.transaction(read_only=True, isolation="repeatable read") as tx:
         left, right = (_side(tx, name, field, unfinished=unfinished) for name, field in ((a, "a"), (b, "b")))

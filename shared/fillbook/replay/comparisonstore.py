@@ -14,12 +14,14 @@ from fillbook.replay.causes import Compared, Parted, Told
 from fillbook.replay.compare import Line
 from fillbook.replay.model import Comparison, Divergence
 from fillbook.runtime.db import Tx
+from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import encode, load_queries
 from fillbook.signal.receipt import instant
 from fillbook.values import frozen
 
 QUERIES: Final = load_queries("fillbook.replay", "comparisons.sql")
 LINES_PAGE: Final = 2_000
+LINES_MAX: Final = 500_000  # eight full days of each side: more does not end within a request
 TOLD_BATCH: Final = 200  # a trace may have 4 kB
 PARTED_MAX: Final = 20_000
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,7 +55,7 @@ def tickers_of(tx: Tx, books: Sequence[str], ticker: str | None) -> list[str]:
 
 
 def log_of(tx: Tx, stretch: LoggedStretch, tickers: Sequence[str], *, page: int = LINES_PAGE) -> Iterator[Line]:
-    """The lines of a stretch by (ticker, ts)."""
+    """The lines of a stretch by (ticker, ts); ``Rejected('too_many_lines')`` beyond ``LINES_MAX``."""
     days = stretch.days
     within = {
         "book_id": stretch.book_id,
@@ -63,10 +65,14 @@ def log_of(tx: Tx, stretch: LoggedStretch, tickers: Sequence[str], *, page: int 
         "until": None if stretch.until is None else instant(stretch.until),
         "rows_max": page,
     }
+    read = 0
     for ticker in tickers:
         since = _BEGINNING if not days else instant(days[0].start)
         while True:
             rows = tx.query(QUERIES["log_page"], **within, ticker=ticker, since=since)
+            read += len(rows)
+            if read > LINES_MAX:
+                raise Rejected("too_many_lines", "compare one date of them", field="date")
             yield from (Line(**row) for row in rows)
             if len(rows) < page:
                 break

@@ -178,14 +178,20 @@ def test_of_a_run_that_is_not_done_what_it_has_behind_it_is_compared(
     assert found.totals_b.decided == 5
 
 
-def test_a_log_read_in_small_pages_is_the_same_log(books: ReplayBooks, db: Database) -> None:
+def test_a_log_read_in_small_pages_is_the_same_log_and_one_that_is_too_long_is_refused(
+    books: ReplayBooks, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     books.live(STORY)
     stretch = comparisonstore.LoggedStretch(book_id="live")
     with db.transaction(read_only=True) as tx:
         tickers = comparisonstore.tickers_of(tx, ["live"], None)
         whole, small = (list(comparisonstore.log_of(tx, stretch, tickers, page=page)) for page in (100, 1))
+        monkeypatch.setattr(comparisonstore, "LINES_MAX", 5)
+        with pytest.raises(Rejected) as refused:
+            list(comparisonstore.log_of(tx, stretch, tickers))
     assert whole == small
     assert len(whole) == 6
+    assert refused.value.reason == "too_many_lines"
 
 
 def test_what_cannot_be_compared_is_refused(books: ReplayBooks, comparing: Callable[..., Comparison]) -> None:
