@@ -20,7 +20,7 @@ PATH = ROOT / "infra" / "functions.yaml"
 
 T = TypeVar("T")
 
-CALLERS = ("ingest_token", "desk_key", "oidc", "none")
+CALLERS = ("ingest_token", "desk_key", "oidc", "admin", "none")  # admin: a desk key of that scope, or an identity token
 TRIGGERS = ("http", "pubsub", "schedule")
 OPERATOR = "operator"  # in `called_by`: the identity of a person's verbs
 
@@ -91,7 +91,7 @@ class Function:
     def implied_env(self) -> tuple[str, ...]:
         """The settings that follow from roles, routes and topics rather than from the entry's own ``env``."""
         names = BASE_ENV + (DATABASE_ENV if self.database_roles else ())
-        names += OIDC_ENV if any(route.caller == "oidc" for route in self.routes) else ()
+        names += OIDC_ENV if any(route.caller in ("oidc", "admin") for route in self.routes) else ()
         return names + (PUBLISH_ENV if self.publishes else ())
 
     @property

@@ -12,9 +12,9 @@ from pydantic import SecretStr
 from fillbook.runtime.clock import clock_for
 from fillbook.runtime.config import DatabaseConfig
 from fillbook.runtime.db import Database
+from fillbook.runtime.deskkeys import desk_keys
 from fillbook.runtime.http import http_edge
 from fillbook.tracker.api import Desk, refuse, routes
-from fillbook.tracker.model import desk_keys
 
 STATEMENT_SECONDS = 3
 STATIC = Path(__file__).resolve().parent / "static"

@@ -14,6 +14,7 @@ STAGES = {
     "ibkr": "broker executions: first import, booked, again, one correction, against a row at a time",
     "accounts": "MT5 accounts in five minutes: shards and inline runs, against batches of ten; what one costs; dispatch",
     "rebuild": "a book from its journal again, against beancount and RP2 booking the same history",
+    "replay": "a stored day decided again, against nautilus_trader and backtesting.py on the same bars",
     "ibkr_flex": "a statement of 50,000 rows parsed: processor time and memory, against expat alone",
     "e2e": "webhook to Discord: latency at a constant rate, against the same chain with empty handlers",
     "coldstart": "cold start of each function against a bare hello world",
@@ -30,7 +31,8 @@ def run(argv: list[str]) -> int:
     if unknown or "--help" in argv:
         sys.stdout.write(
             "bench [STAGE …] [--runs N]; e2e also [--rate N[,N]] [--seconds N], rebuild also [--fills N],\n"
-            "ibkr also [--executions N[,N]], accounts also [--accounts N[,N]] [--latency MS] [--only PART[,PART]]\n"
+            "ibkr also [--executions N[,N]], accounts also [--accounts N[,N]] [--latency MS] [--only PART[,PART]],\n"
+            "replay also [--tickers N]\n"
             + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
         )
         return 2 if unknown else 0

@@ -113,7 +113,7 @@ class Peer:
         return found
 
 
-def python_of(name: str) -> Path | None:
+def python_of(name: str, version: str) -> Path | None:
     """The Python of a peer's own environment, made when it is not there yet; None when it cannot be made."""
     folder = PEERS / name
     python = folder / "bin" / "python"
@@ -122,7 +122,7 @@ def python_of(name: str) -> Path | None:
     uv = [sys.executable, "-m", "uv"]
     for command in (
         [*uv, "venv", "-q", "--clear", str(folder)],
-        [*uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(python), VERSIONS[name]],
+        [*uv, "pip", "install", "-q", "--compile-bytecode", "--python", str(python), version],
     ):
         if subprocess.run(command, capture_output=True, check=False).returncode:
             return None
@@ -135,7 +135,7 @@ def peers(fills: Sequence[Fill]) -> dict[str, Peer | None]:
     PEERS.mkdir(parents=True, exist_ok=True)
     found: dict[str, Peer | None] = dict.fromkeys(VERSIONS)
     for name, script, write in (("beancount", BEANCOUNT, _beancount), ("rp2", RP2, _rp2)):
-        python = python_of(name)
+        python = python_of(name, VERSIONS[name])
         if python is not None:
             arguments = write(PEERS, fills)
             found[name] = Peer(name=name, command=(str(python), "-c", PEAK + script, *arguments))

@@ -23,6 +23,12 @@ NEEDS: dict[str, dict[str, str]] = {
     "outbox_relay": {"outbox": "publishes"},
     "discord_notifier": {"notify": "tells", "outbox": "inbox and quarantine", "signal": "words of the reasons"},
     "desk_keeper": {"ledger": "audits", "signal": "retention", "outbox": "publishes what the audit announced"},
+    "replay_worker": {
+        "replay": "runs days again",
+        "signal": "decides",
+        "ledger": "books",
+        "outbox": "events of a live book that is caught up",
+    },
     "trade_tracker": {
         "tracker": "answers",
         "ledger": "reads its own history for another moment",
@@ -52,6 +58,7 @@ MODULES_MAX = {
     "outbox_relay": 38,
     "discord_notifier": 86,
     "desk_keeper": 76,
+    "replay_worker": 150,
     "trade_tracker": 70,
 }
 DEVELOPMENT = {"pytest", "hypothesis", "yaml", "alembic", "sqlalchemy", "aiohttp", "cronsim", "infra", "tests", "uv", "mypy"}

@@ -24,12 +24,14 @@ from tests.support.signal_desk import Desk
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "infra" / "database" / "migrations"
 SQL = (MIGRATIONS / "0004_signal.sql").read_text(encoding="utf-8")
+REPLAY_SQL = (MIGRATIONS / "0022_replay.sql").read_text(encoding="utf-8")
+APPLY = REPLAY_SQL[REPLAY_SQL.index("create or replace function signal.apply") :].split("\n$$;")[0]
 NOW = datetime(2026, 2, 3, 15, 16, tzinfo=UTC)
 
 
 def record_sets() -> dict[str, list[str]]:
     """Columns by document key of every record set in ``signal.apply``."""
-    found = re.findall(r"jsonb_to_recordset\(document->'(\w+)'\) as r\(\s*([^()]*(?:\([^()]*\)[^()]*)*)\)", SQL)
+    found = re.findall(r"jsonb_to_recordset\(document->'(\w+)'\) as r\(\s*([^()]*(?:\([^()]*\)[^()]*)*)\)", APPLY)
     return {key: [column.split()[0] for column in columns.split(",")] for key, columns in found}
 
 
@@ -47,7 +49,7 @@ def rows() -> dict[str, dict[str, Any]]:
     return {
         "receipts": store.receipt_row(parsed, received_at=NOW, now=NOW, result="decided"),
         "seen": store.seen_row("live", parsed.receipt),
-        "snapshots": store.snapshot_row("live", "ZZTA", date(2026, 2, 3), EMPTY_STATE),
+        "snapshots": store.snapshot_row("live", "ZZTA", date(2026, 2, 3), EMPTY_STATE, None),
         "states": store.state_row("live", final, loaded_version=0, day_change=None, now=NOW),
         "decisions": store.decision_row("live", final, [], NOW),
         "moves": store.move_row("live", final, Decimal(1)),
@@ -64,7 +66,7 @@ def test_every_row_has_exactly_the_columns_of_its_record_set(rows: dict[str, dic
 
 def test_inserts_without_a_column_list_name_their_columns_in_the_record_sets_order() -> None:
     pattern = r"insert into signal\.\w+ \(([^)]*)\)\s+select \* from jsonb_to_recordset\(document->'(\w+)'\)"
-    found = re.findall(pattern, SQL)
+    found = re.findall(pattern, APPLY)
     assert len(found) == 5
     for columns, key in found:
         assert [column.strip() for column in columns.split(",")] == record_sets()[key]

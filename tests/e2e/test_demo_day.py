@@ -9,10 +9,11 @@ from threading import Timer
 
 import pytest
 
+from fillbook.replay import __main__ as replay
 from infra.local.desk import POSTGRES, LocalCloud
 from infra.local.receipts import Document
 from infra.local.summary import Summary
-from tests.e2e.conftest import NewDesk, booked, desks, exported, minutes_of_the_day, play, prove, told_on_discord
+from tests.e2e.conftest import DAY, NewDesk, booked, desks, exported, minutes_of_the_day, play, prove, told_on_discord
 from tests.support import leases
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
@@ -75,8 +76,12 @@ def test_a_day_in_which_every_process_is_killed_ends_like_the_undisturbed_day(
     assert_proven(cloud, summary, calm, copies_max=len(VICTIMS))
 
 
-def test_a_day_sent_twice_reversed_and_duplicated_by_the_wire_is_the_same_day(
-    new_desk: NewDesk, minutes: list[list[Document]], calm: dict[str, str]
+def test_a_day_sent_twice_reversed_and_duplicated_by_the_wire_is_the_same_day_and_so_is_its_replay(
+    new_desk: NewDesk,
+    minutes: list[list[Document]],
+    calm: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     cloud = new_desk("again")
     cloud.control.faults(target="*", duplicate=4, at_once=1, count=400, seed=SEED)
@@ -84,6 +89,22 @@ def test_a_day_sent_twice_reversed_and_duplicated_by_the_wire_is_the_same_day(
     again = play(cloud, [list(reversed(minute)) for minute in minutes])
     assert first.is_proven, first.document()
     assert_proven(cloud, again, calm)
+    told = told_on_discord(cloud)
+    run_again(cloud, monkeypatch, capsys)
+    assert told_on_discord(cloud) == told
+
+
+def run_again(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the README says of a day again: bar, hash, where both profiles part; and the run is what live did."""
+    for name, value in cloud.operator_environment.items():
+        monkeypatch.setenv(name, value)
+    assert replay.main(["run", "--date", DAY.isoformat(), "--run", "again", "--compare", "tt-2026-02-12"]) == 3
+    told = capsys.readouterr().out
+    assert "12:40 New York  rows" in told
+    assert "  hash " in told
+    assert "first difference: " in told
+    assert replay.main(["compare", "again", "live"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "identical"
 
 
 def test_a_database_that_stops_for_a_while_costs_nothing_but_time(

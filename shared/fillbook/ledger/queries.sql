@@ -2,6 +2,10 @@
 -- Empty a replay book; the function itself refuses any other.
 select ledger.clear_replay_book(:book_id);
 
+-- name: drop_replay_book
+-- Remove a replay book and everything in it; the function itself refuses any other.
+select ledger.drop_replay_book(:book_id);
+
 -- name: adjustment_versions
 -- All versions of one split, oldest first.
 select to_json(j) as row from ledger.adjustments j

@@ -40,6 +40,7 @@ __all__ = [
     "book_fills",
     "clear_replay_book",
     "close_book",
+    "drop_replay_book",
     "load_call",
     "lock",
     "mark",
@@ -170,10 +171,20 @@ def mark(tx: Tx, book_id: str, marks: Sequence[Mark], now: datetime) -> None:
 
 def clear_replay_book(tx: Tx, book_id: str) -> None:
     """Empty a replay book and set its chain back to the beginning; ``Rejected('not_a_replay_book')`` for any other."""
+    _check_replay(book_id)
+    tx.execute(store.QUERIES["clear_replay_book"], book_id=book_id)
+
+
+def drop_replay_book(tx: Tx, book_id: str) -> None:
+    """Remove a replay book with everything in it; ``Rejected('not_a_replay_book')`` for any other."""
+    _check_replay(book_id)
+    tx.execute(store.QUERIES["drop_replay_book"], book_id=book_id)
+
+
+def _check_replay(book_id: str) -> None:
     check_book_id(book_id)
     if not book_id.startswith("replay:"):
         raise Rejected("not_a_replay_book", field="book_id")
-    tx.execute(store.QUERIES["clear_replay_book"], book_id=book_id)
 
 
 def _check_limits(book_id: str, fills: Sequence[Fill]) -> None:

@@ -6,6 +6,7 @@ Numbers are plain text, because inside jsonb they must survive unrounded; unknow
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from decimal import Decimal
 from typing import Any, Final
@@ -43,6 +44,12 @@ def blocks_of(decision: Decision) -> list[dict[str, Any]]:
 def account_of(facts: Facts | None) -> dict[str, Any] | None:
     """The book's facts seen by an admission; ``None`` when nothing was asked."""
     return None if facts is None else {field.name: _json(getattr(facts, field.name)) for field in fields(Facts)}
+
+
+def facts_from(document: Mapping[str, Any]) -> Facts:
+    """Read what ``account_of`` wrote."""
+    exact = {name: None if document[name] is None else Decimal(document[name]) for name in ("equity", "buying_power", "vix")}
+    return Facts(**{**document, **exact})
 
 
 def inputs_of(receipt: Receipt, reading: Reading | None, case: Case | None) -> dict[str, Value]:

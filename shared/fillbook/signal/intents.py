@@ -6,13 +6,13 @@ Pure translation, both ways, in one place; it decides nothing. Source: signals.m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
 
 from fillbook.ledger.ids import fill_id
-from fillbook.ledger.model import Direction, Fill, Outcome, OutcomeStatus, Position, Side
-from fillbook.ledger.state import LedgerState
+from fillbook.ledger.model import Action, Direction, Fill, Outcome, OutcomeStatus, Position, Side, Totals
 from fillbook.money import ONE, ZERO, plain
 from fillbook.outbox.model import Event, event_id
 from fillbook.signal.model import EXIT, TRIM, Admission, Booked, Decision, Facts, Intent, PositionFacts, Receipt
@@ -59,10 +59,8 @@ def position_facts(position: Position | None, plan: PlanRow | None) -> PositionF
     )
 
 
-def facts_of(books: LedgerState, around: Surroundings, *, book_executions: bool) -> Facts:
+def facts_of(totals: Totals, around: Surroundings, *, book_executions: bool) -> Facts:
     """The book as the limits see it. Signal fills are USD with fees known, so every amount of this book is known."""
-    totals = books.totals
-    assert totals is not None
     realized, basis = totals.realized.get(CURRENCY, ZERO), totals.cost_basis_open.get(CURRENCY, ZERO)
     if realized is None or basis is None:
         raise ValueError("a signal book holds an amount that nobody knows")
@@ -96,16 +94,23 @@ def fill_id_of(receipt: Receipt, intent: Intent) -> str:
 
 
 def fills_of(
-    decision: Decision, admissions: Sequence[Admission], receipt: Receipt, *, day: date, received_at: datetime
+    decision: Decision,
+    admissions: Sequence[Admission],
+    receipt: Receipt,
+    *,
+    day: date,
+    received_at: datetime,
+    origin: str = "live",
 ) -> list[Fill]:
-    """The granted intents as fills, in the order of their ordinals."""
+    """The granted intents as fills, in the order of their ordinals; ``origin`` ``history`` when live is caught up later."""
     granted = {answer.ordinal: answer.quantity for answer in admissions if answer.quantity is not None}
     chosen = [intent for intent in decision.intents if intent.ordinal in granted]
     opens = any(intent.opens for intent in chosen)
-    return [
+    fills = [
         _fill(decision, intent, granted[intent.ordinal], receipt, opens=opens, day=day, received_at=received_at)
         for intent in chosen
     ]
+    return fills if origin == "live" else [replace(fill, origin=origin) for fill in fills]
 
 
 def _fill(
@@ -151,16 +156,24 @@ def _text(number: Decimal | None) -> str | None:
 
 def booked_of(decision: Decision, admissions: Sequence[Admission], outcomes: Sequence[Outcome]) -> list[Booked]:
     """What the ledger answered, in the strategy's words. A decided fill is booked or refused, never anything else."""
+    return booked_actions(decision, admissions, [_action_of(outcome) for outcome in outcomes])
+
+
+def booked_actions(decision: Decision, admissions: Sequence[Admission], actions: Sequence[Action]) -> list[Booked]:
+    """The actions of the granted intents, in the strategy's words."""
     granted = [
         intent.ordinal for intent in decision.intents if any(a.ordinal == intent.ordinal and a.granted for a in admissions)
     ]
-    return [_booked(ordinal, outcome) for ordinal, outcome in zip(granted, outcomes, strict=True)]
+    return [_booked(ordinal, action) for ordinal, action in zip(granted, actions, strict=True)]
 
 
-def _booked(ordinal: int, outcome: Outcome) -> Booked:
+def _action_of(outcome: Outcome) -> Action:
     if outcome.status is not OutcomeStatus.BOOKED or len(outcome.actions) != 1:
         raise ValueError(f"fill {outcome.fill_id} ended {outcome.status} with {len(outcome.actions)} actions")
-    action = outcome.actions[0].action
+    return outcome.actions[0].action
+
+
+def _booked(ordinal: int, action: Action) -> Booked:
     return Booked(
         ordinal=ordinal,
         action_id=action.action_id,

@@ -95,6 +95,71 @@ _RULES: Final = (
 
 RULES: Final[Mapping[str, Rule]] = {rule.id: rule for rule in _RULES}
 
+# The keys of a profile that a rule reads, as paths; a path stands for everything below it.
+PROFILE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "P0": ("price_guard",),
+    "D2": ("late",),
+    "D4": ("just_flipped_min", "corridor"),
+    "D5": ("flip_watch",),
+    "D6": ("corridor",),
+    "D7": ("archive_hours",),
+    "M1": ("session.stop_hits", "stop"),
+    "M2": ("exit.max_adverse_pct", "session.stop_hits"),
+    "M3": ("tiers", "session.target_hits"),
+    "M4": (
+        "exit.anchor_breach_pct",
+        "exit.corridor_adverse_pct",
+        "exit.min_age_min",
+        "exit.confirm_receipts",
+        "session.signal_exits",
+    ),
+    "M5": ("exit.min_age_min", "exit.confirm_receipts", "session.signal_exits"),
+    "M6": ("tiers", "trim.cooldown_min", "session.target_hits", "instruments.quantity_step"),
+    "M7": ("trim", "tiers", "session.signal_exits"),
+    "M8": ("exit.warn_behind_pct", "exit.warn_adverse_pct", "late", "corridor"),
+    "M9": ("scale_in", "session.entries"),
+    "M10": ("just_entered_min",),
+    "E1": ("paths.corridor_score", "corridor"),
+    "E2": ("paths.elite",),
+    "E3": ("paths.strong",),
+    "E4": ("paths.squeeze", "corridor"),
+    "E5": ("paths.cross", "corridor"),
+    "E6": ("paths.flip", "flip_watch", "corridor"),
+    "E7": ("paths.setup_squeeze", "corridor"),
+    "G01": ("instruments",),
+    "G02": ("session.entries", "session.calendar"),
+    "G05": ("corridor",),
+    "G06": ("entry.fresh_min", "entry.max_trigger_age_min", "flip_watch"),
+    "G07": ("entry.fresh_min", "entry.from_setup_min", "entry.max_trigger_age_min", "flip_watch"),
+    "G08": ("exit.anchor_breach_pct", "exit.max_adverse_pct"),
+    "G10": ("late",),
+    "G11": ("entry.score",),
+    "G12": ("entry.rr",),
+    "G13": ("entry.completion",),
+    "G14": ("entry.phase",),
+    "G15": ("entry.cooldown_min", "entry.cooldown_after_entry_min", "entry.cooldown_after_loss_min"),
+    "L1": ("limits.per_sector",),
+    "L2": ("limits.per_side",),
+    "L3": ("limits.entries_per_day",),
+    "L4": ("size.min", "size.start_cash", "instruments.quantity_step"),
+    "A2": ("scale_in.max_adds",),
+    "A4": ("scale_in.min_favour_pct", "scale_in.min_favour_atr"),
+    "A6": ("scale_in.min_gap_min",),
+    "A8": ("scale_in.max_notional_x", "size.min"),
+    "S1": ("stop.keep_off_price_pct", "stop.min_step_pct"),
+    "S2": ("stop.keep_off_price_pct", "stop.min_step_pct", "tiers"),
+    "S3": ("stop", "tiers"),
+    "S4": ("stop",),
+}
+
+# The keys behind the size of an action, where no rule was decided otherwise.
+SIZE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "ENTRY": ("size", "instruments.quantity_step"),
+    "ADD_ENTRY": ("size", "scale_in.max_notional_x", "instruments.quantity_step"),
+    "TRIM": ("tiers", "instruments.quantity_step"),
+    "EXIT": (),
+}
+
 # Why a rule that holds was not allowed to act yet, or why one that failed matters (``Block.why``).
 WHYS: Final[Mapping[str, str]] = {
     "gate": "the entry gate refused",
@@ -148,6 +213,11 @@ CLOSED_PREFIX: Final = "closed:"
 def slug_of(rule: str) -> str:
     """The slug of a rule id; ``KeyError`` for an id that is not in the catalogue."""
     return RULES[rule].slug
+
+
+def keys_of(rule: str) -> tuple[str, ...]:
+    """Paths of the profile keys that a rule reads; none for a rule without a threshold."""
+    return PROFILE_KEYS.get(rule, ())
 
 
 def sentence_of(rule: str, value: Any, limit: Any) -> str:

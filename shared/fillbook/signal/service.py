@@ -9,21 +9,21 @@ network is called; what to publish afterwards is in the answer. Source: signals.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from fillbook.ledger import service as ledger
-from fillbook.ledger.model import Book, Mark
+from fillbook.ledger.model import Book
 from fillbook.ledger.state import LedgerState
 from fillbook.outbox.service import Claimed, commit_claiming, event_rows, partitions_of
 from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.errors import Rejected
 from fillbook.signal import intents, store
 from fillbook.signal.admission import admit
-from fillbook.signal.lanes import conclude, decide, might_ask
-from fillbook.signal.model import Admission, Booked, Decision, Facts, TickerState
-from fillbook.signal.profile import Profile, RiskSize
+from fillbook.signal.deciding import mark_of, rows_of, settle
+from fillbook.signal.lanes import might_ask
+from fillbook.signal.model import Admission, Booked, Decision, Facts, Receipt, TickerState
+from fillbook.signal.profile import Profile
 from fillbook.signal.receipt import ParsedReceipt, instant
 from fillbook.signal.sessions import session_date
 from fillbook.signal.state import state_from_json
@@ -31,7 +31,6 @@ from fillbook.signal.store import CONFLICT, DECIDED, LATE, STALE, Loaded, Row
 from fillbook.values import frozen
 
 DUPLICATE: Final = "duplicate"
-CLOSED_ELSEWHERE: Final = "closed_elsewhere"
 
 
 @frozen
@@ -48,8 +47,7 @@ class Strategy:
     @property
     def vix_ticker(self) -> str | None:
         """The ticker whose price scales risk, where the profile asks for one."""
-        size = self.profile.size
-        return size.vix.ticker if isinstance(size, RiskSize) else None
+        return store.vix_ticker_of(self.profile)
 
 
 @frozen
@@ -128,55 +126,21 @@ class _Work:
         return DECIDED
 
     def _decide(self, tx: Tx, loaded: Loaded, books: LedgerState, state: TickerState) -> Processed:
-        decision = decide(self.receipt, state, self.profile)
-        facts = None
-        if any(intent.asks for intent in decision.intents):
-            assert loaded.surroundings is not None, "might_ask said no to a receipt that asks"
-            facts = self._facts(books, loaded.surroundings)
-        admissions = [admit(intent, facts, self.profile) for intent in decision.intents]
-        booked: list[Booked] = []
-        partitions: tuple[int, ...] = ()
-        if any(admission.granted for admission in admissions):
-            admissions, booked, partitions = self._book(tx, decision, asks=facts is not None)
-        final = conclude(decision, admissions, booked)
-        if final.mark is not None and (state.position is not None or final.state.position is not None):
-            ledger.mark(tx, self.strategy.book_id, [self._mark(final)], self.now)
+        ground = _LockedBook(self, tx, loaded, books)
+        settled = settle(self.receipt, state, self.profile, ground)
+        final = settled.final
+        mark = mark_of(self.receipt, state, final)
+        if mark is not None:
+            ledger.mark(tx, self.strategy.book_id, [mark], self.now)
         events = [intents.lane_event(self.strategy.book_id, final, self.now)] if self._tells(final) else []
-        rows = self._rows(loaded, state, final, admissions, booked)
+        rows = {"receipts": [self._receipt_row(DECIDED)], "states": [self._state_row(state, final)]}
+        rows |= rows_of(self.strategy.book_id, self.receipt, state, loaded.plan, settled, self.profile, self.now)
         if events:
             rows["events"] = event_rows(events)
         tx.send(store.apply_call(rows))
-        told = tuple(sorted({*partitions, *partitions_of(events)}))
+        told = tuple(sorted({*ground.partitions, *partitions_of(events)}))
         claimed = commit_claiming(tx, told, self.now) if told and self.relays else None
         return Processed(result=DECIDED, lane=final.lane, action_ids=final.action_ids, partitions=told, claimed=claimed)
-
-    def _book(self, tx: Tx, decision: Decision, *, asks: bool) -> tuple[list[Admission], list[Booked], tuple[int, ...]]:
-        """Lock the book, admit under the lock, book what is granted."""
-        wanted = [intents.fill_id_of(self.receipt, intent) for intent in decision.intents]
-        call = ledger.load_call(
-            self.strategy.book_id,
-            [self.receipt.ticker],
-            book_row=True,
-            fill_keys=wanted,
-            with_totals=asks,
-            session_date=self.session_date,
-        )
-        # The book's row first, then a statement of its own for the facts: it must see what the lock waited for.
-        document, facts_document = tx.call(call, store.facts_call(self.facts_document))
-        books = ledger.read_state(document)
-        facts = self._facts(books, store.surroundings_of(facts_document)) if asks else None
-        admissions = [admit(intent, facts, self.profile) for intent in decision.intents]
-        fills = intents.fills_of(decision, admissions, self.receipt, day=self.session_date, received_at=self.received_at)
-        outcomes = ledger.book_fills(tx, self.strategy.book_id, fills, self.now, state=books) if fills else []
-        booked = intents.booked_of(decision, admissions, outcomes)
-        return admissions, booked, tuple({number for outcome in outcomes for number in outcome.partitions})
-
-    def _facts(self, books: LedgerState, around: store.Surroundings) -> Facts:
-        return intents.facts_of(books, around, book_executions=self.strategy.book_executions)
-
-    def _mark(self, final: Decision) -> Mark:
-        assert final.mark is not None
-        return Mark(instrument=final.ticker, price=final.mark, marked_at=intents.executed_at(self.receipt), source="signal")
 
     def _tells(self, final: Decision) -> bool:
         return self.strategy.lane_events and self.strategy.book_id == "live" and final.lane != final.previous_lane
@@ -184,37 +148,51 @@ class _Work:
     def _receipt_row(self, result: str) -> Row:
         return store.receipt_row(self.arrived, received_at=self.received_at, now=self.now, result=result)
 
-    def _rows(
-        self, loaded: Loaded, before: TickerState, final: Decision, admissions: Sequence[Admission], booked: Sequence[Booked]
-    ) -> dict[str, list[Row]]:
-        book_id, ticker = self.strategy.book_id, self.receipt.ticker
-        rows: dict[str, list[Row]] = {
-            "receipts": [self._receipt_row(DECIDED)],
-            "states": [
-                store.state_row(
-                    book_id, final, loaded_version=before.version, day_change=self.arrived.day_change_percent, now=self.now
-                )
-            ],
-            "decisions": [store.decision_row(book_id, final, admissions, self.now)],
-        }
-        if before.last_ts is None or session_date(before.last_ts, self.profile.trading) != self.session_date:
-            rows["snapshots"] = [store.snapshot_row(book_id, ticker, self.session_date, before)]
-        if final.lane != final.previous_lane:
-            rows["moves"] = [store.move_row(book_id, final, self.receipt.price)]
-        if final.stop_move is not None:
-            rows["stops"] = [store.stop_row(book_id, final.stop_move, self.receipt.receipt_id)]
-        return rows | self._plan_rows(loaded, final, booked)
+    def _state_row(self, before: TickerState, final: Decision) -> Row:
+        return store.state_row(
+            self.strategy.book_id,
+            final,
+            loaded_version=before.version,
+            day_change=self.arrived.day_change_percent,
+            now=self.now,
+        )
 
-    def _plan_rows(self, loaded: Loaded, final: Decision, booked: Sequence[Booked]) -> dict[str, list[Row]]:
-        """The plan table follows the position: opened, changed, closed by our exit or found closed."""
-        book_id, position, plan = self.strategy.book_id, final.state.position, loaded.plan
-        rows: dict[str, list[Row]] = {}
-        is_kept = position is not None and plan is not None and position.position_id == plan.position_id
-        if plan is not None and not is_kept:
-            reason = intents.close_reason(final, booked, plan.position_id) or CLOSED_ELSEWHERE
-            rows["plans_closed"] = [store.closed_plan_row(book_id, plan.position_id, self.receipt.ts, reason)]
-        if is_kept and position is not None and plan is not None and store.plan_changed(plan, position):
-            rows["plans_changed"] = [store.changed_plan_row(book_id, position)]
-        if position is not None and position.plan is not None and not is_kept:
-            rows["plans_opened"] = [store.opened_plan_row(book_id, self.receipt.ticker, position, position.plan, self.receipt.ts)]
-        return rows
+
+class _LockedBook:
+    """The ground of one live receipt: the book in the database, looked at first, locked only when something may be booked."""
+
+    def __init__(self, work: _Work, tx: Tx, loaded: Loaded, books: LedgerState) -> None:
+        self._work = work
+        self._tx = tx
+        self._loaded = loaded
+        self._books = books
+        self.partitions: tuple[int, ...] = ()
+
+    def facts(self, _receipt: Receipt) -> Facts:
+        assert self._loaded.surroundings is not None, "might_ask said no to a receipt that asks"
+        return self._facts(self._books, self._loaded.surroundings)
+
+    def book(self, receipt: Receipt, decision: Decision, *, asks: bool) -> tuple[list[Admission], list[Booked]]:
+        """Lock the book, admit under the lock, book what is granted."""
+        work, tx = self._work, self._tx
+        call = ledger.load_call(
+            work.strategy.book_id,
+            [receipt.ticker],
+            book_row=True,
+            fill_keys=[intents.fill_id_of(receipt, intent) for intent in decision.intents],
+            with_totals=asks,
+            session_date=work.session_date,
+        )
+        # The book's row first, then a statement of its own for the facts: it must see what the lock waited for.
+        document, facts_document = tx.call(call, store.facts_call(work.facts_document))
+        books = ledger.read_state(document)
+        facts = self._facts(books, store.surroundings_of(facts_document)) if asks else None
+        admissions = [admit(intent, facts, work.profile) for intent in decision.intents]
+        fills = intents.fills_of(decision, admissions, receipt, day=work.session_date, received_at=work.received_at)
+        outcomes = ledger.book_fills(tx, work.strategy.book_id, fills, work.now, state=books) if fills else []
+        self.partitions = tuple({number for outcome in outcomes for number in outcome.partitions})
+        return admissions, intents.booked_of(decision, admissions, outcomes)
+
+    def _facts(self, books: LedgerState, around: store.Surroundings) -> Facts:
+        assert books.totals is not None
+        return intents.facts_of(books.totals, around, book_executions=self._work.strategy.book_executions)

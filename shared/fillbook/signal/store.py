@@ -6,7 +6,7 @@ because a misspelt key would silently become NULL. Numbers travel as text and co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -16,6 +16,7 @@ from fillbook.runtime.db import Call
 from fillbook.signal.decision_input import decision_input
 from fillbook.signal.explain import account_of, blocks_of, trace_of
 from fillbook.signal.model import Admission, Decision, Intent, Plan, PositionFacts, Receipt, StopMove, TickerState
+from fillbook.signal.profile import Profile, RiskSize
 from fillbook.signal.receipt import ParsedReceipt, instant, milliseconds
 from fillbook.signal.state import plan_from_json, plan_to_json, state_to_json
 from fillbook.values import frozen
@@ -75,6 +76,11 @@ def load_call(book_id: str, receipt: Receipt, *, facts: Mapping[str, Any] | None
     return Call("signal.load", document)
 
 
+def vix_ticker_of(profile: Profile) -> str | None:
+    """The ticker whose price scales risk, where the profile asks for one."""
+    return profile.size.vix.ticker if isinstance(profile.size, RiskSize) else None
+
+
 def facts_document(book_id: str, sector: str | None, vix_ticker: str | None) -> Row:
     """What ``signal.facts`` needs to know."""
     return {"book_id": book_id, "sector": sector, "vix_ticker": vix_ticker}
@@ -93,9 +99,33 @@ def loaded_of(document: Mapping[str, Any]) -> Loaded:
         decided_by=document["decided_by"],
         tickers=document["tickers"],
         state=document["state"],
-        plan=None if plan is None else _plan_row(plan),
+        plan=None if plan is None else plan_row(plan),
         surroundings=None if facts is None else surroundings_of(facts),
     )
+
+
+@frozen
+class LoadedTicker:
+    """One ticker of a page: its stored version, state (``None``: never decided) and open plan."""
+
+    ticker: str
+    version: int
+    state: Mapping[str, Any] | None
+    plan: PlanRow | None
+
+
+def page_call(book_id: str, tickers: Iterable[str]) -> Call:
+    """Lock and read every ticker of a book, the named ones made where they are new."""
+    return Call("signal.load_page", {"book_id": book_id, "tickers": sorted(tickers)})
+
+
+def page_of(document: Mapping[str, Any]) -> list[LoadedTicker]:
+    """Read the answer of ``signal.load_page``."""
+    plans = {ticker: plan_row(plan) for ticker, plan in document["plans"] or ()}
+    return [
+        LoadedTicker(ticker=ticker, version=version, state=state, plan=plans.get(ticker))
+        for ticker, version, state in document["states"] or ()
+    ]
 
 
 def surroundings_of(document: Mapping[str, Any]) -> Surroundings:
@@ -113,7 +143,8 @@ def apply_call(document: Mapping[str, Any]) -> Call:
     return Call("signal.apply", document)
 
 
-def _plan_row(document: Mapping[str, Any]) -> PlanRow:
+def plan_row(document: Mapping[str, Any]) -> PlanRow:
+    """Read an open plan as ``signal.load`` and the snapshots write it."""
     return PlanRow(
         position_id=document["position_id"],
         plan=plan_from_json(document["plan"]),
@@ -178,10 +209,29 @@ def state_row(book_id: str, final: Decision, *, loaded_version: int, day_change:
     }
 
 
-def snapshot_row(book_id: str, ticker: str, day: date, before: TickerState) -> Row:
-    """The state as it was before the first decided receipt of a session date; null for a ticker never decided before."""
+def snapshot_row(book_id: str, ticker: str, day: date, before: TickerState, plan: PlanRow | None) -> Row:
+    """State and open plan as they were before the first decided receipt of a session date; null what there was none of."""
     state = None if before.last_ts is None else state_to_json(before)
-    return {"book_id": book_id, "session_date": day, "ticker": ticker, "state": state}
+    return {
+        "book_id": book_id,
+        "session_date": day,
+        "ticker": ticker,
+        "state": state,
+        "plan": None if plan is None else plan_document(plan),
+    }
+
+
+def plan_document(plan: PlanRow) -> Row:
+    """An open plan as JSON; ``plan_row`` reads it back."""
+    return {
+        "position_id": plan.position_id,
+        "plan": plan_to_json(plan.plan),
+        "stop": plain(plan.stop),
+        "tiers_taken": plan.tiers_taken,
+        "adds": plan.adds,
+        "cycles_used": list(plan.cycles_used),
+        "sector": plan.sector,
+    }
 
 
 def decision_row(book_id: str, final: Decision, admissions: Sequence[Admission], now: datetime) -> Row:
@@ -230,7 +280,7 @@ def move_row(book_id: str, final: Decision, price: Decimal) -> Row:
 
 
 def opened_plan_row(book_id: str, ticker: str, position: PositionFacts, plan: Plan, ts: int) -> Row:
-    """The plan that an ENTRY froze."""
+    """The plan that an ENTRY froze. Only a page of a replay may fill in ``closed_at``: there it may be closed again already."""
     return {
         "book_id": book_id,
         "position_id": position.position_id,
@@ -245,6 +295,8 @@ def opened_plan_row(book_id: str, ticker: str, position: PositionFacts, plan: Pl
         "opened_at": instant(ts),
         "profile": plan.profile,
         "config_digest": plan.config_digest,
+        "closed_at": None,
+        "close_reason": None,
     }
 
 

@@ -12,10 +12,11 @@ from typing import Any
 from uuid import UUID
 
 from fillbook.runtime.db import Database
+from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.tracker import filters, linked, paging, store
 from fillbook.tracker.brokers import accounts_of
-from fillbook.tracker.model import DeskKey, single
+from fillbook.tracker.model import single
 from fillbook.tracker.syncing import LOOK_BACK, source_state
 from fillbook.tracker.wire import answer, instants
 

@@ -11,6 +11,7 @@ from flask import Request, Response
 
 from fillbook.runtime.clock import Clock, real_epoch_seconds
 from fillbook.runtime.db import Database
+from fillbook.runtime.deskkeys import DeskKey, key_holder
 from fillbook.runtime.http import Refusal, answer
 from fillbook.tracker import (
     access,
@@ -26,7 +27,7 @@ from fillbook.tracker import (
     syncing,
     trades,
 )
-from fillbook.tracker.model import DeskKey, single, trade_query
+from fillbook.tracker.model import single, trade_query
 from fillbook.values import frozen
 
 Handler = Callable[..., Response]
@@ -77,7 +78,7 @@ def routes(desk: Callable[[], Desk], static: Path) -> Mapping[str, Handler]:
         def handler(request: Request, **path: str) -> Response:
             here = desk()
             now = here.clock.now()
-            key = access.reader(request.headers.get("Authorization"), here.keys, now)
+            key = key_holder(request.headers.get("Authorization"), here.keys, now)
             return answer(200, use_case(here, key, request.args.to_dict(flat=False), now, **path), PRIVATE)
 
         return handler

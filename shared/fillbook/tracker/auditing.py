@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from fillbook.runtime.db import Database
+from fillbook.runtime.deskkeys import DeskKey
 from fillbook.tracker import store
-from fillbook.tracker.model import DeskKey, refused, single
+from fillbook.tracker.model import refused, single
 from fillbook.tracker.wire import answer, instants, text
 
 PARAMETERS = frozenset({"book_id"})

@@ -14,9 +14,10 @@ from typing import Any
 from uuid import UUID
 
 from fillbook.runtime.db import Database
+from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.tracker import filters, paging, store
-from fillbook.tracker.model import DeskKey, single
+from fillbook.tracker.model import single
 from fillbook.tracker.wire import answer, instants, text
 
 Document = dict[str, Any]

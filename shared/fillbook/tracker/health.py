@@ -8,8 +8,8 @@ from typing import Any
 from fillbook.calendar import calendar
 from fillbook.runtime.clock import monotonic
 from fillbook.runtime.db import Database
+from fillbook.runtime.deskkeys import DeskKey
 from fillbook.tracker import store
-from fillbook.tracker.model import DeskKey
 from fillbook.tracker.trades import day_of, day_start
 from fillbook.tracker.wire import answer, instants, milliseconds
 

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from fillbook.runtime.db import Database
+from fillbook.runtime.deskkeys import DeskKey
 from fillbook.signal.rules import reason_words
 from fillbook.tracker import store
-from fillbook.tracker.model import DeskKey, books, single, whole
+from fillbook.tracker.model import books, single, whole
 from fillbook.tracker.wire import answer, instants, text
 
 CARDS_MAX = 50

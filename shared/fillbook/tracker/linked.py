@@ -16,10 +16,10 @@ from typing import Any
 from uuid import UUID
 
 from fillbook.calendar import calendar
+from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import load_queries
 from fillbook.tracker import paging, store
-from fillbook.tracker.model import DeskKey
 from fillbook.tracker.trades import day_of, day_start
 from fillbook.tracker.wire import MONEY_DECIMALS, instants, percent, text
 

@@ -16,9 +16,10 @@ from fillbook.mt5.deals import Stored
 from fillbook.mt5.episodes import Leg, episodes
 from fillbook.mt5.model import Deal
 from fillbook.runtime.db import Database
+from fillbook.runtime.deskkeys import DeskKey
 from fillbook.tracker import filters, linked, paging, store
 from fillbook.tracker.brokers import told
-from fillbook.tracker.model import DeskKey, single
+from fillbook.tracker.model import single
 from fillbook.tracker.wire import answer, instants, text
 
 Document = dict[str, Any]

@@ -1,11 +1,9 @@
-"""What a reader of the desk may ask: a key with its books, and a list query that was understood whole."""
+"""What a reader of the desk may ask: a list query that was understood whole."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
-from fnmatch import fnmatchcase
 
 from fillbook.calendar import NEW_YORK
 from fillbook.runtime.errors import Rejected
@@ -21,52 +19,6 @@ PARTS = frozenset({"lots", "actions"})
 SOURCES = frozenset({"d1", "positions", "ledger"})  # accepted and ignored: there is one source
 CLOCKS = frozenset({"as_of", "known_as_of"})
 TRADE_PARAMETERS = CLOCKS | {"books", "since", "until", "ticker", "direction", "status", "include", "limit", "source"}
-
-
-@frozen
-class DeskKey:
-    """One entry of ``DESK_KEYS``: who reads, with which scopes, which books; the key itself is known as a hash only."""
-
-    id: str
-    sha256: str
-    scopes: frozenset[str]
-    tenant_id: str
-    books: tuple[str, ...]
-    expires_at: datetime | None = None
-
-    def may(self, scope: str) -> bool:
-        """Whether the key has the scope; ``admin`` implies ``read``."""
-        return scope in self.scopes or "admin" in self.scopes
-
-    def sees(self, book_id: str) -> bool:
-        """Whether a book exists for this key."""
-        return any(fnmatchcase(book_id, pattern) for pattern in self.books)
-
-
-def desk_keys(text: str) -> tuple[DeskKey, ...]:
-    """Read the setting ``DESK_KEYS``; raise ``ValueError`` without repeating any of it."""
-    try:
-        return tuple(_desk_key(entry) for entry in json.loads(text))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"DESK_KEYS is not a list of keys ({type(error).__name__})") from None
-
-
-def _desk_key(entry: Mapping[str, object]) -> DeskKey:
-    expires = entry.get("expires_at")
-    digest, books = str(entry["sha256"]), entry["books"]
-    if len(bytes.fromhex(digest)) != 32 or not isinstance(books, list):
-        raise ValueError("sha256 or books")
-    scopes = entry["scopes"]
-    if not isinstance(scopes, list) or not set(scopes) <= {"read", "admin"}:
-        raise ValueError("scopes")
-    return DeskKey(
-        id=str(entry["id"]),
-        sha256=digest,
-        scopes=frozenset(scopes),
-        tenant_id=str(entry["tenant_id"]),
-        books=tuple(map(str, books)),
-        expires_at=None if expires is None else instant(str(expires), "expires_at"),
-    )
 
 
 @frozen

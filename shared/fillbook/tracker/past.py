@@ -21,8 +21,9 @@ from fillbook.ledger.moment import Moment, moment
 from fillbook.ledger.unfolding import Booked, Unfolded
 from fillbook.money import CONTEXT, PRICE_STEP, plain
 from fillbook.runtime.db import Database
+from fillbook.runtime.deskkeys import DeskKey
 from fillbook.tracker import store
-from fillbook.tracker.model import DeskKey, TradeQuery
+from fillbook.tracker.model import TradeQuery
 from fillbook.tracker.store import Groups, Row, Seen
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -12,9 +12,10 @@ from typing import Any
 from uuid import UUID
 
 from fillbook.runtime.db import Database, Tx
+from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import load_queries
-from fillbook.tracker.model import DeskKey, TradeQuery
+from fillbook.tracker.model import TradeQuery
 from fillbook.values import frozen
 
 QUERIES = load_queries("fillbook.tracker")

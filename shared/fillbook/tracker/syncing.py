@@ -15,9 +15,10 @@ from uuid import UUID
 
 from fillbook.calendar import NEW_YORK, CalendarError, calendar
 from fillbook.runtime.db import Database
+from fillbook.runtime.deskkeys import DeskKey
 from fillbook.tracker import filters, linked, paging, store
 from fillbook.tracker.brokers import accounts_of, told
-from fillbook.tracker.model import DeskKey, single
+from fillbook.tracker.model import single
 from fillbook.tracker.wire import answer, instants
 
 Document = dict[str, Any]

@@ -15,9 +15,10 @@ from fillbook import money
 from fillbook.calendar import NEW_YORK, Session, TradingCalendar, calendar
 from fillbook.ledger.valuation import gain, mark_state
 from fillbook.runtime.db import Database
+from fillbook.runtime.deskkeys import DeskKey
 from fillbook.signal.rules import reason_words
 from fillbook.tracker import past
-from fillbook.tracker.model import DeskKey, TradeQuery
+from fillbook.tracker.model import TradeQuery
 from fillbook.tracker.wire import answer, instants, percent, text
 
 Document = dict[str, Any]

@@ -26,7 +26,7 @@ from tests.support.signer import Signer
 from tests.support.topics import Topics
 
 GUARDED = [door for door in doors() if door.route.caller != "none"]
-BY_IDENTITY = list(doors("oidc"))
+BY_IDENTITY = list(doors("oidc", "admin"))
 OTHER_KEY = Signer("another-key")
 FORGED = {
     "X-CloudScheduler": "true",
@@ -104,7 +104,7 @@ def test_the_credential_of_another_route_opens_nothing(every: Desk, published: T
             if kind != door.route.caller:
                 answer = every.call(door, headers={"Authorization": f"Bearer {key}"}, data=usual_body(door))
                 assert refused(answer)[0] == 401, (door, kind)
-        if door.route.caller != "oidc":
+        if door.route.caller not in ("oidc", "admin"):
             assert every.call(door, headers=identity(door.function.name), data=usual_body(door)).status_code == 401, door
     assert (looked_at(query), published.messages) == (before, {})
 
@@ -141,11 +141,12 @@ def test_without_configured_callers_and_keys_every_route_is_closed(every: Desk, 
     for door in GUARDED:
         headers = {
             "oidc": identity(door.function.name),
+            "admin": identity(door.function.name),
             "ingest_token": {"Authorization": "Bearer "},
             "desk_key": {"Authorization": f"Bearer {DESK_KEY}"},
         }[door.route.caller]
         answer = closed.call(door, headers=headers, data=usual_body(door))
-        assert refused(answer)[0] == (403 if door.route.caller == "oidc" else 503), door
+        assert refused(answer)[0] == (403 if door.route.caller in ("oidc", "admin") else 503), door
     nobody = every.with_settings(FILLBOOK_OIDC_AUDIENCE="")
     for door in BY_IDENTITY:
         assert nobody.call(door, headers={}, data=usual_body(door)).status_code == 401, door
@@ -165,7 +166,7 @@ def test_an_expired_desk_key_and_the_book_of_another_open_nothing(every: Desk) -
             assert "trades" not in answer.get_json()
 
 
-UNKNOWN = ("run_unknown", "job_unknown", "quarantine_unknown", "trade_unknown", "account_unknown")
+UNKNOWN = ("run_unknown", "not_compared", "job_unknown", "quarantine_unknown", "trade_unknown", "account_unknown")
 
 
 def test_the_right_caller_is_let_in_everywhere(every: Desk, published: Topics) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Unavailable
-from fillbook.signal import service
+from fillbook.signal import deciding
 from tests.conftest import database_config
 from tests.support.proxy import Proxy
 from tests.support.signal_live import LiveDesk, digest, wipe
@@ -151,7 +151,7 @@ def test_a_held_ticker_is_unavailable_after_the_lock_timeout(
 
 def test_a_rule_that_raises_stores_nothing_and_the_next_receipt_flows(desk: LiveDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scenario 13 at the use case; the function's answers are tested with the function."""
-    monkeypatch.setattr(service, "decide", lambda *_: 1 / 0)
+    monkeypatch.setattr(deciding, "decide", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         desk.send()
     monkeypatch.undo()

@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from fillbook.runtime.clock import real_epoch_seconds
-from fillbook.signal import service
+from fillbook.signal import deciding
 from fillbook.signal.receipt import instant, parse
 from tests.support.functions import FunctionApps
 from tests.support.receipts import R_TS, body, encoded, text_of
@@ -169,14 +169,14 @@ def test_a_message_of_the_quarantine_that_was_given_up_keeps_its_reason(app: Fla
 def test_scenario_13_a_receipt_that_breaks_a_rule_ends_in_quarantine_and_the_next_ones_flow(
     app: FlaskClient, published: Topics, query: Query, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    decide = service.decide
+    decide = deciding.decide
 
     def broken(receipt: Any, *rest: Any) -> Any:
         if receipt.price == 101:
             raise ZeroDivisionError("a secret of the core")
         return decide(receipt, *rest)
 
-    monkeypatch.setattr(service, "decide", broken)
+    monkeypatch.setattr(deciding, "decide", broken)
     poisoned = message(body(price=101))
     for attempt in range(1, 21):
         answer = app.post("/", json={**poisoned, "deliveryAttempt": attempt}, headers=token())

@@ -44,7 +44,7 @@ def test_a_secret_goes_to_the_function_that_names_it_and_to_no_other() -> None:
         assert {name for name, text in environments.items() if secret in text} == holders
     assert not any("desk-secret" in text for text in environments.values())
     digest = hashlib.sha256(b"desk-secret").hexdigest()
-    assert {name for name, text in environments.items() if digest in text} == {"trade_tracker"}
+    assert {name for name, text in environments.items() if digest in text} == {"replay_worker", "trade_tracker"}
 
 
 def test_what_speaks_to_the_mt5_service_is_told_where_the_fake_is_and_its_key() -> None:
