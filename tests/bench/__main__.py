@@ -32,8 +32,7 @@ def run(argv: list[str]) -> int:
         sys.stdout.write(
             "bench [STAGE …] [--runs N]; e2e also [--rate N[,N]] [--seconds N], rebuild also [--fills N],\n"
             "ibkr also [--executions N[,N]], accounts also [--accounts N[,N]] [--latency MS] [--only PART[,PART]],\n"
-            "replay also [--tickers N]\n"
-            + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
+            "replay also [--tickers N]\n" + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
         )
         return 2 if unknown else 0
     options = [word for word in argv if word not in STAGES]

@@ -14,7 +14,6 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey, key_holder
 from fillbook.runtime.http import Refusal, answer
 from fillbook.tracker import (
-    access,
     accounts,
     auditing,
     brokers,
@@ -90,7 +89,7 @@ def routes(desk: Callable[[], Desk], static: Path) -> Mapping[str, Handler]:
         def handler(request: Request, **path: str) -> Response:
             here = desk()
             now = here.clock.now()
-            key = access.reader(request.headers.get("Authorization"), here.keys, now)
+            key = key_holder(request.headers.get("Authorization"), here.keys, now)
             tag = stamps.etag(here.db, key, route, request.args.to_dict(flat=False), path, now)
             if tag is None:
                 return reads(request, **path)

@@ -13,10 +13,10 @@ from datetime import datetime
 from uuid import UUID
 
 from fillbook.runtime.db import Database
+from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import encode
 from fillbook.tracker import filters, linked, store
-from fillbook.tracker.model import DeskKey
 from fillbook.values import frozen
 
 SHAPE = 1
