@@ -14,7 +14,7 @@ from uuid import UUID
 
 from fillbook.calendar import NEW_YORK
 from fillbook.replay.cursors import Cursor, cursor_from
-from fillbook.replay.model import ANY_SCRIPT, FactsFrom, Inputs, SessionKind
+from fillbook.replay.model import FactsFrom, Inputs, SessionKind
 from fillbook.runtime.errors import Rejected
 from fillbook.signal.receipt import normal_ticker
 from fillbook.values import frozen
@@ -118,11 +118,6 @@ def ticker_of(text: str | None) -> str | None:
         return normal_ticker(text)
     except Rejected as error:
         raise refused("ticker") from error
-
-
-def any_script(script_version: str) -> bool:
-    """Whether every script version is taken."""
-    return script_version == ANY_SCRIPT
 
 
 def refused(name: str) -> Rejected:
