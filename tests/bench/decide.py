@@ -36,15 +36,15 @@ def run(argv: list[str]) -> int:
     rounds = int(argv[argv.index("--runs") + 1]) if "--runs" in argv else ROUNDS
     stage = Stage(name="decide")
     example = receipt_of(body(), receipt_id="R", payload_hash="R")
-    session = [_receipt(document) for minute in invented_day(OPENS, MINUTES) for document in minute]
+    session = [receipt_of_day(document) for minute in invented_day(OPENS, MINUTES) for document in minute]
     stage.add("decide, the specification's receipt R", [_one(example) for _ in range(rounds)], "receipts/s a core")
-    engine = [_session(session) for _ in range(rounds)]
+    engine = [session_rate(session) for _ in range(rounds)]
     stage.add("decide + admit + conclude", engine, "receipts/s a core")
     stage.at_least(f"the same / the {MUST:,} it must reach", [rate / MUST for rate in engine], 1.0)
     stage.at_least(f"the same / the {GOAL:,} it should reach", [rate / GOAL for rate in engine], 1.0)
     stage.add(
         "with trace and blocks as JSON values",
-        [_session(session, is_told=True) for _ in range(rounds)],
+        [session_rate(session, is_told=True) for _ in range(rounds)],
         "receipts/s a core",
     )
     stage.note(f"one round: {len(session):,} receipts of an invented session, {REPEATS:,} times R; processor seconds, one core")
@@ -52,7 +52,8 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _receipt(document: dict[str, object]) -> Receipt:
+def receipt_of_day(document: dict[str, object]) -> Receipt:
+    """A receipt of an invented day; its ids are only names here."""
     name = f"{document['ticker']}@{document['ts']}"
     return receipt_of(document, receipt_id=name, payload_hash=name)
 
@@ -65,7 +66,8 @@ def _one(receipt: Receipt) -> float:
     return REPEATS / (time.process_time() - began)
 
 
-def _session(receipts: list[Receipt], *, is_told: bool = False) -> float:
+def session_rate(receipts: list[Receipt], *, is_told: bool = False) -> float:
+    """Receipts a second of processor time, decided in order on one full book; ``is_told``: with trace and blocks as values."""
     config = load("tt-2026-02")
     states: dict[str, TickerState] = {}
     began = time.process_time()

@@ -32,10 +32,12 @@ from fillbook.runtime.clock import FixedClock
 from fillbook.runtime.db import Call, Database
 from fillbook.runtime.sql import statement
 from fillbook.signal import store
+from fillbook.signal.decision_input import decision_input, receipt_from_decision_input
 from fillbook.signal.receipt import instant, published
 from infra.database.migrate import migrate
 from infra.local.demo_day import invented_day
 from infra.local.postgres import PostgresServer
+from tests.bench.decide import receipt_of_day, session_rate
 from tests.bench.peers import PEAK
 from tests.bench.processor import spent_seconds
 from tests.bench.replay_peers import replay_peers
@@ -154,6 +156,7 @@ def run(argv: list[str]) -> int:
                 found[name].append(others[name].run())
         _one_hash(ours)
         _tell(stage, ours, found, tickers)
+        _limits(stage, ours[0]["rows"])
         _resumed(stage, url, ours[0])
         _requests(stage, server, url, ours[0]["hash"])
         _sweep(stage, url)
@@ -246,6 +249,22 @@ def _tell(stage: Stage, ours: Sequence[dict[str, Any]], found: dict[str, list[di
         stage.add(f"{name}, the same bars, {results[0]['orders']} orders", [one["cpu"] for one in results], "s of processor")
         ratios = [other["cpu"] / mine["cpu"] for mine, other in zip(ours, results, strict=True)]
         stage.at_least(f"{name} / from decision rows", ratios, GOALS[name])
+
+
+def _limits(stage: Stage, rows: int) -> None:
+    """What one process cannot go below on as many receipts, were reading, booking and storing free (decision 0029)."""
+    day = invented_day(datetime(2026, 2, 3, 14, 30, tzinfo=UTC), 60, tickers=40)
+    receipts = [receipt_of_day(document) for minute in day for document in minute]
+    kept = [decision_input(one) for one in receipts]
+    began = time.process_time()
+    for row, one in zip(kept, receipts, strict=True):
+        keys = {"receipt_id": one.receipt_id, "payload_hash": one.payload_hash, "ticker": one.ticker, "ts": one.ts}
+        receipt_from_decision_input(row, **keys)
+    read = (time.process_time() - began) / len(receipts)
+    decided, told = 1 / session_rate(receipts), 1 / session_rate(receipts, is_told=True)
+    stage.add("limit: reading decision rows", [read * rows], "s of processor")
+    stage.add("limit: deciding them, no book and no database", [decided * rows], "s of processor")
+    stage.add("limit: their traces and blocks as JSON values", [(told - decided) * rows], "s of processor")
 
 
 def _resumed(stage: Stage, url: str, undisturbed: dict[str, Any]) -> None:

@@ -114,9 +114,9 @@ def _cause(
     if starts[0] != starts[1]:
         return Cause.START, None, {"differs": sorted(_differing(*starts))[:KEYS_MAX]}
     judged = first_judged(a, b)
-    if found.field in SIZES and judged is not None and not judged.is_decided_otherwise:
-        judged = None  # a limit that decided nothing does not explain a size
     rule = None if judged is None else judged.rule
+    if found.field in SIZES and (judged is None or not judged.is_decided_otherwise):
+        judged, rule = None, _acting_rule(found)  # a limit that decided nothing does not explain a size
     changed = {} if a.config_digest == b.config_digest else changed_keys(a.config, b.config)
     if judged is not None and a.config_digest != b.config_digest:
         keys = {key: pair for key, pair in changed.items() if _is_under(key, keys_of(judged.rule))}
@@ -125,7 +125,7 @@ def _cause(
     sized = {key: pair for key, pair in changed.items() if found.field in SIZES and _is_under(key, _size_keys(found))}
     if judged is None and sized:
         modes = [key for key, pair in sized.items() if isinstance(pair[0], str)]  # how sizes are made outweighs how large
-        return Cause.CONFIG, None, {"key": (modes or list(sized))[0], "keys": _listed(sized)}
+        return Cause.CONFIG, rule, {"key": (modes or list(sized))[0], "keys": _listed(sized)}
     if (found.field == QUANTITY or _is_limit(found, rule)) and a.account != b.account:
         return Cause.FACTS, rule, {**_facts(a.account, b.account, taken), "keys": _listed(changed)}
     if a.config_digest != b.config_digest:
@@ -239,6 +239,11 @@ def _sides(judged: Judged | None) -> dict[str, Any]:
 
 def _listed(keys: Mapping[str, tuple[Any, Any]]) -> dict[str, list[Any]]:
     return {key: [figure(value) for value in pair] for key, pair in list(keys.items())[:KEYS_MAX]}
+
+
+def _acting_rule(found: Difference) -> str | None:
+    """The rule that wanted the action whose size differs; both sides agree on it, or their intents would differ."""
+    return next((intent["rule"] for line in (found.left, found.right) if line is not None for intent in line.intent_list), None)
 
 
 def _size_keys(found: Difference) -> tuple[str, ...]:

@@ -53,6 +53,11 @@ class Line(NamedTuple):
         return _parsed(self.blocks)
 
     @property
+    def intent_list(self) -> list[dict[str, Any]]:
+        """What was wanted, as values."""
+        return _parsed(self.intents)
+
+    @property
     def action_list(self) -> list[list[Any]]:
         """What was booked, as values."""
         return _parsed(self.actions)
@@ -221,7 +226,7 @@ def _blocks(line: Line) -> list[list[str]]:
 
 
 def _intents(line: Line) -> list[list[str]]:
-    return [[intent["kind"], intent["side"], intent["rule"]] for intent in _parsed(line.intents)]
+    return [[intent["kind"], intent["side"], intent["rule"]] for intent in line.intent_list]
 
 
 def _of_actions(place: int) -> Callable[[Line], list[Any]]:
@@ -251,5 +256,5 @@ FIELDS: Final[tuple[Field, ...]] = (
 _FIGURES: Final[tuple[Field, ...]] = (
     ("score", lambda line: line.score),
     ("blocks", lambda line: line.block_list),
-    ("intent", lambda line: _parsed(line.intents)),
+    ("intent", lambda line: line.intent_list),
 )

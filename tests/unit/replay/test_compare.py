@@ -97,7 +97,7 @@ def test_a_full_book_is_a_matter_of_facts() -> None:
 
 def test_another_quantity_with_other_facts_is_a_matter_of_facts() -> None:
     [found] = divergences(Log(P[:1]), Log(P[:1], buying_power=Decimal(1500)))
-    assert (found.field, found.cause, found.rule) == ("quantity", Cause.FACTS, None)
+    assert (found.field, found.cause, found.rule) == ("quantity", Cause.FACTS, "E1")
     assert (found.value_a, found.value_b) == (["37.6374"], ["14.9402"])
 
 
@@ -142,7 +142,7 @@ def test_of_the_two_shipped_profiles_the_first_difference_names_bucket_rule_and_
 
 def test_a_size_is_explained_by_what_makes_sizes_and_not_by_a_limit_that_decided_nothing() -> None:
     [found] = divergences(Log([r()]), Log([r()], load(SECOND)))
-    assert (found.field, found.cause, found.rule) == ("quantity", Cause.CONFIG, None)
+    assert (found.field, found.cause, found.rule) == ("quantity", Cause.CONFIG, "E1")
     assert found.detail is not None
     assert (found.detail["key"], found.detail["keys"]["size.mode"]) == ("size.mode", ["confidence_notional", "risk_budget"])
     assert "entry.max_trigger_age_min" not in found.detail["keys"]
