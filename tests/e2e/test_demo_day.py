@@ -100,7 +100,7 @@ def run_again(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         monkeypatch.setenv(name, value)
     assert replay.main(["run", "--date", DAY.isoformat(), "--run", "again", "--compare", "tt-2026-02-12"]) == 3
     told = capsys.readouterr().out
-    assert "12:40 New York  rows" in told
+    assert "] 35/35 12:20 New York  rows" in told
     assert "  hash " in told
     assert "first difference: " in told
     assert replay.main(["compare", "again", "live"]) == 0
