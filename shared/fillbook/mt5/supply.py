@@ -50,11 +50,18 @@ class Supply(Iterator[Ticket]):
         self.unclaimed: list[Unclaimed] = []
 
     @classmethod
-    def of(cls, account_ids: Iterable[str], claim: Callable[[list[str]], Claims]) -> Self:
-        """Claim these accounts, in their order."""
+    def of(
+        cls,
+        account_ids: Iterable[str],
+        claim: Callable[[list[str]], Claims],
+        more: Callable[[], Iterable[str]] = tuple,
+    ) -> Self:
+        """Claim these accounts, in their order, then those that ``more`` brings, until it brings none."""
         ahead = deque(account_ids)
 
         def take(count: int) -> Claims | None:
+            if not ahead:
+                ahead.extend(more())
             block = [ahead.popleft() for _ in range(min(count, len(ahead)))]
             return claim(block) if block else None
 

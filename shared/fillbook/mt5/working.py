@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from fillbook.mt5 import store
@@ -11,14 +11,15 @@ from fillbook.mt5.grounds import QUERIES, Grounds
 from fillbook.mt5.pacing import Batches, Pace, Window
 from fillbook.mt5.part import Brought, Course, Part
 from fillbook.mt5.records import Claimed, Claims
-from fillbook.mt5.runrecords import Due, Result, Run
+from fillbook.mt5.runrecords import Due, Result, Run, Shard
 from fillbook.mt5.settings import Mt5Config
 from fillbook.mt5.supply import Supply
+from fillbook.mt5.taking import AtHand, Hand
 from fillbook.mt5.words import Code
 from fillbook.runtime import logs
 from fillbook.values import frozen
 
-BATCH: Final = "batch"
+BATCH, WINDOW = "batch", "window"
 TIMINGS_MAX: Final = 100
 
 
@@ -73,11 +74,15 @@ def pace_size(config: Mt5Config, accounts: int | None = None, *, is_shard: bool)
     return size if accounts is None else max(min(size, accounts), 1)
 
 
-def _pace(config: Mt5Config, *, is_shard: bool, total: int | None, timings: Timings) -> Pace:
+Leave = Callable[[AtHand, Share], None]
+"""Called with each shard when it is over, and what came of it; before the next account begins."""
+
+
+def _pace(config: Mt5Config, *, is_shard: bool, total: int | None, timings: Timings, window: Window | None = None) -> Pace:
     kind = config.mt5_pacing_shard if is_shard else config.mt5_pacing_inline
     if kind == BATCH:
         return Batches(config.mt5_batch_size, config.mt5_batch_delay_ms / 1000, total=total, tell=timings.tell)
-    return Window(config.mt5_shard_window)
+    return window or Window(config.mt5_shard_window)
 
 
 def work_accounts(grounds: Grounds, run: Run, accounts: Sequence[Due], course: Course, timings: Timings) -> Share:
@@ -88,8 +93,8 @@ def work_accounts(grounds: Grounds, run: Run, accounts: Sequence[Due], course: C
         waiting = tuple(one.account_id for one in accounts if one.instance_key in empty)
         ids = [one.account_id for one in accounts if not part.is_shut(one.instance_key) and one.instance_key not in empty]
         supply = Supply.of(ids, lambda block: _claimed(grounds, run, block))
-        brought = part.work(supply, _pace(grounds.config, is_shard=False, total=len(ids), timings=timings))
-        return _worked(part, supply, brought, waiting)
+        part.work(supply, _pace(grounds.config, is_shard=False, total=len(ids), timings=timings))
+        return _share(part, part.settled(supply), waiting)
 
 
 def work_claimed(grounds: Grounds, run: Run, claimed: Claimed, course: Course, timings: Timings) -> Share:
@@ -104,23 +109,47 @@ def work_claimed(grounds: Grounds, run: Run, claimed: Claimed, course: Course, t
             return Share(left=(claimed.account_id,), has_no_session=True)
         else:
             supply = Supply.held([claimed])
-        brought = part.work(supply, _pace(grounds.config, is_shard=False, total=1, timings=timings))
-        return _worked(part, supply, brought, ())
+        part.work(supply, _pace(grounds.config, is_shard=False, total=1, timings=timings))
+        return _share(part, part.settled(supply))
 
 
-def work_shard(grounds: Grounds, run: Run, account_ids: Sequence[str], course: Course, timings: Timings) -> Share:
-    """Work the accounts of a shard, all of one instance."""
-    with grounds.db.transaction(read_only=True) as tx:
-        groups = [(row["instance_key"], row["server"]) for row in tx.query(QUERIES["groups_of"], account_ids=list(account_ids))]
+def work_shard(grounds: Grounds, run: Run, hand: Hand, course: Course, timings: Timings, leave: Leave) -> None:
+    """Work the shard at hand, all of one instance, and those that its idle places take up; ``leave`` each as it is over."""
+    shard = hand.first.shard
+    groups = _groups(grounds, shard)
     with Part(grounds, run, course) as part:
         if part.begin(groups):
-            return Share(left=tuple(account_ids), has_no_session=True)
+            for one in hand.rest():
+                leave(one, Share(left=one.shard.account_ids, has_no_session=True))
+            return
         is_shut = any(part.is_shut(instance_key) for instance_key, _ in groups)
         if is_shut:
-            part.skip(account_ids, Code.SERVICE_UNHEALTHY)
-        supply = Supply.of([] if is_shut else account_ids, lambda block: _claimed(grounds, run, block))
-        brought = part.work(supply, _pace(grounds.config, is_shard=True, total=len(account_ids), timings=timings))
-        return _worked(part, supply, brought, ())
+            part.skip(shard.account_ids, Code.SERVICE_UNHEALTHY)
+
+        def claim(block: list[str]) -> Claims:
+            claims = _claimed(grounds, run, block)
+            hand.ended(one.account_id for one in claims.unclaimed)
+            return claims
+
+        def more() -> Sequence[str]:
+            taken = None if is_shut else hand.take()
+            if taken is None:
+                return ()
+            part.meet(_groups(grounds, taken))
+            return taken.account_ids
+
+        def after(account_id: str) -> None:
+            hand.ended([account_id])
+            for one in hand.over():
+                leave(one, _share(part, part.settled(supply, one.has)))
+
+        supply = Supply.of([] if is_shut else shard.account_ids, claim, more)
+        window = Window(course.size, sessions=lambda: part.sessions(shard.instance_key))
+        part.work(
+            supply, _pace(grounds.config, is_shard=True, total=len(shard.account_ids), timings=timings, window=window), after
+        )
+        for one in hand.rest():
+            leave(one, _share(part, part.settled(supply, one.has)))
 
 
 def work_range(grounds: Grounds, run: Run, shards: tuple[int, int], course: Course, timings: Timings) -> Share:
@@ -142,20 +171,26 @@ def work_range(grounds: Grounds, run: Run, shards: tuple[int, int], course: Cour
             )
 
         supply = Supply.due(claim)
-        brought = part.work(supply, _pace(grounds.config, is_shard=True, total=None, timings=timings))
-        return _worked(part, supply, brought, ())
+        part.work(supply, _pace(grounds.config, is_shard=True, total=None, timings=timings))
+        return _share(part, part.settled(supply))
 
 
 def _claimed(grounds: Grounds, run: Run, account_ids: Sequence[str]) -> Claims:
     return store.claim(grounds.db, run.run_id, account_ids, lease_seconds=grounds.config.mt5_lease_seconds)
 
 
-def _worked(part: Part, supply: Supply, brought: Brought, waiting: tuple[str, ...]) -> Share:
+def _groups(grounds: Grounds, shard: Shard) -> list[tuple[str, str]]:
+    with grounds.db.transaction(read_only=True) as tx:
+        rows = tx.query(QUERIES["groups_of"], account_ids=list(shard.account_ids))
+    return [(row["instance_key"], row["server"]) for row in rows]
+
+
+def _share(part: Part, brought: Brought, waiting: tuple[str, ...] = ()) -> Share:
     return Share(
-        results=part.results,
+        results=brought.results,
         left=(*brought.left, *waiting),
         paused=brought.paused,
         held=brought.held,
-        done=tuple(one.account_id for one in supply.unclaimed if one.reason == "done"),
+        done=brought.done,
         is_unhealthy=any(part.is_shut(key) for key in part.asked),
     )

@@ -1,0 +1,197 @@
+"""Idle places take the next shard: an account that never answers keeps nothing but its own place."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from fillbook.mt5 import answers, runstore, shards, store
+from fillbook.mt5.desk import RealTime
+from fillbook.mt5.runrecords import Result
+from fillbook.mt5.worked import Worked
+from fillbook.runtime import clock
+from fillbook.runtime.errors import Unavailable
+from tests.support.mt5_runs import OTHER_SERVER, Fleet
+
+SMALL: dict[str, Any] = {"mt5_inline_accounts_max": 5, "mt5_shard_accounts_max": 4, "mt5_shard_window": 4}
+"""Shards of four, and as many places."""
+SILENT_MS, WAIT_SECONDS = 700, 20.0
+
+
+def shard_of(message: bytes) -> dict[str, Any]:
+    """What a message tells of its shard."""
+    data: dict[str, Any] = json.loads(message)["data"]
+    return data
+
+
+def in_order(messages: Sequence[bytes]) -> list[bytes]:
+    """Messages by the numbers of their shards."""
+    return sorted(messages, key=lambda one: int(shard_of(one)["shard_no"]))
+
+
+def silence(fleet: Fleet, account_id: str, ms: int = SILENT_MS) -> None:
+    """Let an account keep its place far longer than all others together."""
+    (name,) = [name for name, known in fleet.accounts.items() if known == account_id]
+    fleet.fake.fault("latency", ms=ms, account=name, endpoint="snapshot")
+
+
+def rows(fleet: Fleet) -> list[dict[str, Any]]:
+    """The shards, by number."""
+    return fleet.query("select * from mt5.sync_shards order by shard_no")
+
+
+def worked(said: str) -> list[dict[str, Any]]:
+    """Lines about shards that were worked, in the order in which they were over."""
+    lines = [json.loads(line) for line in said.splitlines() if '"shard_worked"' in line]
+    return [{**line, **line.get("fields", {})} for line in lines]
+
+
+def test_the_healthy_accounts_of_three_shards_end_before_a_silent_one_of_the_first(
+    fleet: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet.fleet(9)
+    run_id = fleet.tick(**SMALL)["executionId"]
+    first, *others = in_order(fleet.take_shards())
+    silent = shard_of(first)["account_ids"][0]
+    silence(fleet, silent)
+    fleet.fake.world.calls.clear()
+    fleet.deliver(first, **SMALL)
+    ends = fleet.query("select account_id::text as account_id from mt5.sync_logs order by created_at")
+    assert (len(ends), ends[-1]["account_id"]) == (9, silent)
+    over = worked(capsys.readouterr().out)
+    assert [one["shard_no"] for one in over] == [1, 2, 0]
+    assert [(one["accounts"], one["succeeded"], one["left"]) for one in over] == [(4, 4, 0), (1, 1, 0), (4, 4, 0)]
+    assert over[0]["duration_ms"] < SILENT_MS <= over[-1]["duration_ms"]
+    assert fleet.fake.world.calls.in_flight_max <= 4
+    row = fleet.run(run_id)
+    assert (row["status"], row["shards_done"], row["success_count"], row["deferred_count"]) == ("finished", 3, 9, 0)
+    tokens = fleet.query("select sum(lease_token) as sum from mt5.account_sync_state")
+    assert [fleet.deliver(message) for message in others] == [None, None], "their messages find them over"
+    assert fleet.query("select sum(lease_token) as sum from mt5.account_sync_state") == tokens
+
+
+def test_the_message_of_a_shard_that_another_worker_took_comes_again(fleet: Fleet) -> None:
+    fleet.fleet(8)
+    run_id = fleet.tick(**SMALL)["executionId"]
+    first, second = in_order(fleet.take_shards())
+    silence(fleet, shard_of(second)["account_ids"][-1])
+    taker = Thread(target=fleet.deliver, args=(first,), kwargs=SMALL)
+    taker.start()
+    until = clock.monotonic() + WAIT_SECONDS
+    while len(fleet.logs()) < 7 and clock.monotonic() < until:
+        time.sleep(0.01)
+    assert [row["state"] for row in rows(fleet)] == ["done", "running"], "the message's own is over before the one it took"
+    with pytest.raises(Unavailable, match="accounts_held"):
+        fleet.deliver(second, **SMALL)
+    taker.join()
+    row = fleet.run(run_id)
+    assert (row["status"], row["shards_done"], row["success_count"]) == ("finished", 2, 8)
+    assert fleet.deliver(second, **SMALL) is None
+    assert {row["lease_token"] for row in fleet.query("select lease_token from mt5.account_sync_state")} == {1}
+
+
+def test_what_a_dead_worker_had_taken_is_worked_by_the_messages_of_its_shards(fleet: Fleet) -> None:
+    fleet.fleet(12)
+    run_id = fleet.tick(**SMALL)["executionId"]
+    messages = in_order(fleet.take_shards())
+    now, told = fleet.clock.now(), [shard_of(one)["account_ids"] for one in messages]
+    with fleet.db.transaction() as tx:
+        assert runstore.begin_shard(tx, run_id, 0, 0, now) is not None
+        taken = runstore.take_shard(tx, run_id, "default", now)
+        assert taken is not None
+    assert taken.shard_no == 1
+    held = store.claim(fleet.db, run_id, [*told[0][:1], *told[1][:2]], lease_seconds=240).claimed
+    for message in messages[:2]:
+        with pytest.raises(Unavailable, match="accounts_held"):
+            fleet.deliver(message, **SMALL)
+    assert [row["state"] for row in rows(fleet)] == ["running", "running", "done"]
+    assert (len(fleet.logs()), fleet.run(run_id)["success_count"]) == (9, 4)
+    store.hand_back(fleet.db, held)  # as if the leases had ended
+    for message in messages[:2]:
+        fleet.deliver(message, **SMALL)
+    row = fleet.run(run_id)
+    assert (row["status"], row["shards_done"], row["success_count"], len(fleet.logs())) == ("finished", 3, 12, 12)
+    assert [fleet.deliver(message) for message in messages] == [None] * 3
+
+
+def test_no_shard_is_taken_that_would_not_be_over_in_time(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet.fleet(9)
+    run_id = fleet.tick(**SMALL)["executionId"]
+    first, second, _ = in_order(fleet.take_shards())
+    result_of, late = answers.result_of, [0.0]
+
+    class Late(RealTime):
+        def monotonic(self) -> float:
+            return super().monotonic() + late[0]
+
+    def told(worked: Worked) -> Result:
+        late[0] = 50.0  # ten of sixty seconds are left: as little as is known of accounts, fifteen are wanted
+        return result_of(worked)
+
+    monkeypatch.setattr("fillbook.mt5.part.answers.result_of", told)
+    grounds = replace(fleet.grounds(**SMALL), time=Late(fleet.clock))
+    shards.work(grounds, shards.read(first), clock.monotonic() + 60)
+    assert [(row["state"], row["started_at"] is None) for row in rows(fleet)] == [
+        ("done", False),
+        ("queued", True),
+        ("queued", True),
+    ]
+    assert (fleet.run(run_id)["success_count"], fleet.take_shards()) == (4, [])
+    monkeypatch.undo()
+    fleet.deliver(second, **SMALL)
+    row = fleet.run(run_id)
+    assert (row["status"], row["shards_done"], row["success_count"], row["deferred_count"]) == ("finished", 3, 9, 0)
+
+
+def test_accounts_of_a_taken_shard_that_are_left_are_its_own_continuation(fleet: Fleet) -> None:
+    fleet.fleet(8)
+    run_id = fleet.tick(**SMALL)["executionId"]
+    first, second = in_order(fleet.take_shards())
+    silent = shard_of(second)["account_ids"][-1]
+    silence(fleet, silent, ms=60_000)
+    fleet.deliver(first, budget=16.0, **SMALL, mt5_commit_margin_seconds=15)
+    row = fleet.run(run_id)
+    assert (row["status"], row["shards_done"], row["success_count"], row["deferred_count"]) == ("running", 1, 7, 1)
+    (again,) = fleet.take_shards()
+    told = shard_of(again)
+    assert (told["shard_no"], told["continuation"], told["account_ids"]) == (1, 1, [silent])
+    fleet.fake.clear_faults()
+    assert fleet.deliver(second, **SMALL) is None
+    fleet.deliver(again, **SMALL)
+    row = fleet.run(run_id)
+    assert (row["status"], row["shards_done"], row["success_count"], len(fleet.logs())) == ("finished", 2, 8, 8)
+
+
+def test_a_shard_is_taken_with_the_breakers_of_its_own_broker(fleet: Fleet) -> None:
+    fleet.fake.add_server(OTHER_SERVER)
+    fleet.fleet(4)
+    there = [fleet.link(f"b{number}", server=OTHER_SERVER, login=50 + number) for number in range(4)]
+    fleet.query(
+        "insert into mt5.service_breakers (key, state, consecutive, opened_at, probe_at, last_error_code)"
+        " values (:key, 'open', 5, :now, :until, 'timeout') returning 1",
+        key=f"broker:{OTHER_SERVER}",
+        now=fleet.clock.now(),
+        until=fleet.clock.now() + timedelta(minutes=5),
+    )
+    fleet.tick(**SMALL)
+    (first,) = [one for one in fleet.take_shards() if not {*shard_of(one)["account_ids"]} & {*there}]
+    fleet.deliver(first, **SMALL)
+    assert sorted(str(row["account_id"]) for row in fleet.logs("skipped")) == sorted(there)
+    assert len(fleet.logs("success")) == 4
+
+
+def test_a_worker_in_groups_and_one_without_a_message_keep_to_their_own_shard(fleet: Fleet) -> None:
+    fleet.fleet(9)
+    run_id = fleet.tick(**SMALL)["executionId"]
+    messages = in_order(fleet.take_shards())
+    fleet.deliver(messages[0], **SMALL, mt5_pacing_shard="batch")
+    assert [row["state"] for row in rows(fleet)] == ["done", "queued", "queued"]
+    shards.resume(fleet.grounds(**SMALL), run_id, 1, clock.monotonic() + 60)
+    assert [row["state"] for row in rows(fleet)] == ["done", "done", "queued"]
