@@ -41,41 +41,35 @@ class Hand:
     def __init__(self, shard: Shard, *, monotonic: Callable[[], float], take: Take = takes_none) -> None:
         """``shard`` was begun by its message."""
         self._monotonic, self._take = monotonic, take
-        self._at_hand: list[AtHand] = []
-        self._of: dict[str, AtHand] = {}
-        self.first = self._held(shard)
-
-    def _held(self, shard: Shard) -> AtHand:
-        one = AtHand(shard, self._monotonic())
-        self._at_hand.append(one)
-        self._of.update(dict.fromkeys(shard.account_ids, one))
-        return one
+        self.first = AtHand(shard, monotonic())
+        self._newest = self.first
+        self._at_hand = [self.first]
 
     def take(self) -> Shard | None:
-        """Take the next shard up; None: there is no more to be had."""
+        """Take the next shard up, all accounts of those before it being drawn; None: there is no more to be had."""
         shard = self._take()
-        return None if shard is None else self._held(shard).shard
+        if shard is not None:
+            self._newest = AtHand(shard, self._monotonic())
+            self._at_hand.append(self._newest)
+        return shard
 
-    def ended(self, account_ids: Iterable[str]) -> None:
-        """Accounts have ended here, or are not to be had."""
-        for account_id in account_ids:
-            self._of[account_id].open.discard(account_id)
+    def missed(self, account_ids: Iterable[str]) -> None:
+        """Accounts of the newest shard are not to be had."""
+        self._newest.open.difference_update(account_ids)
+
+    def ended(self, account_id: str) -> None:
+        """An account has ended here."""
+        for one in self._at_hand:
+            one.open.discard(account_id)
 
     def over(self) -> list[AtHand]:
         """Shards of which no account is open any more leave the hand."""
         found = [one for one in self._at_hand if not one.open]
         if found:
-            self._leave(found)
+            self._at_hand = [one for one in self._at_hand if one.open]
         return found
 
     def rest(self) -> list[AtHand]:
         """All others leave it: nothing more is worked."""
-        found = list(self._at_hand)
-        self._leave(found)
+        found, self._at_hand = self._at_hand, []
         return found
-
-    def _leave(self, found: list[AtHand]) -> None:
-        self._at_hand = [one for one in self._at_hand if one not in found]
-        for one in found:
-            for account_id in one.shard.account_ids:
-                self._of.pop(account_id, None)

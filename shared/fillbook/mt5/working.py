@@ -128,7 +128,7 @@ def work_shard(grounds: Grounds, run: Run, hand: Hand, course: Course, timings: 
 
         def claim(block: list[str]) -> Claims:
             claims = _claimed(grounds, run, block)
-            hand.ended(one.account_id for one in claims.unclaimed)
+            hand.missed(one.account_id for one in claims.unclaimed)
             return claims
 
         def more() -> Sequence[str]:
@@ -139,7 +139,7 @@ def work_shard(grounds: Grounds, run: Run, hand: Hand, course: Course, timings: 
             return taken.account_ids
 
         def after(account_id: str) -> None:
-            hand.ended([account_id])
+            hand.ended(account_id)
             for one in hand.over():
                 leave(one, _share(part, part.settled(supply, one.has)))
 

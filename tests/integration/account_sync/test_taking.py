@@ -9,15 +9,18 @@ from dataclasses import replace
 from datetime import timedelta
 from threading import Thread
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from fillbook.mt5 import answers, runstore, shards, store
 from fillbook.mt5.desk import RealTime
-from fillbook.mt5.runrecords import Result
+from fillbook.mt5.runrecords import Result, Run, Shard
 from fillbook.mt5.worked import Worked
 from fillbook.runtime import clock
+from fillbook.runtime.db import Tx
 from fillbook.runtime.errors import Unavailable
+from fillbook.runtime.sql import statement
 from tests.support.mt5_runs import OTHER_SERVER, Fleet
 
 SMALL: dict[str, Any] = {"mt5_inline_accounts_max": 5, "mt5_shard_accounts_max": 4, "mt5_shard_window": 4}
@@ -36,10 +39,10 @@ def in_order(messages: Sequence[bytes]) -> list[bytes]:
     return sorted(messages, key=lambda one: int(shard_of(one)["shard_no"]))
 
 
-def silence(fleet: Fleet, account_id: str, ms: int = SILENT_MS) -> None:
+def silence(fleet: Fleet, account_id: str) -> None:
     """Let an account keep its place far longer than all others together."""
     (name,) = [name for name, known in fleet.accounts.items() if known == account_id]
-    fleet.fake.fault("latency", ms=ms, account=name, endpoint="snapshot")
+    fleet.fake.fault("latency", ms=SILENT_MS, account=name, endpoint="snapshot")
 
 
 def rows(fleet: Fleet) -> list[dict[str, Any]]:
@@ -121,42 +124,50 @@ def test_what_a_dead_worker_had_taken_is_worked_by_the_messages_of_its_shards(fl
     assert [fleet.deliver(message) for message in messages] == [None] * 3
 
 
+class Leaping(RealTime):
+    """Real time, and ``late`` seconds more once ``after`` accounts have ended."""
+
+    def __init__(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch, *, after: int, late: float) -> None:
+        super().__init__(fleet.clock)
+        self._left, self._late = after, late
+        self._result_of = answers.result_of
+        monkeypatch.setattr("fillbook.mt5.part.answers.result_of", self._told)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + (0.0 if self._left > 0 else self._late)
+
+    def _told(self, worked: Worked) -> Result:
+        self._left -= 1
+        return self._result_of(worked)
+
+
 def test_no_shard_is_taken_that_would_not_be_over_in_time(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     fleet.fleet(9)
     run_id = fleet.tick(**SMALL)["executionId"]
     first, second, _ = in_order(fleet.take_shards())
-    result_of, late = answers.result_of, [0.0]
-
-    class Late(RealTime):
-        def monotonic(self) -> float:
-            return super().monotonic() + late[0]
-
-    def told(worked: Worked) -> Result:
-        late[0] = 50.0  # ten of sixty seconds are left: as little as is known of accounts, fifteen are wanted
-        return result_of(worked)
-
-    monkeypatch.setattr("fillbook.mt5.part.answers.result_of", told)
-    grounds = replace(fleet.grounds(**SMALL), time=Late(fleet.clock))
-    shards.work(grounds, shards.read(first), clock.monotonic() + 60)
+    with monkeypatch.context() as patch:  # ten of sixty seconds are left then: an account is expected to want fifteen
+        grounds = replace(fleet.grounds(**SMALL), time=Leaping(fleet, patch, after=1, late=50))
+        shards.work(grounds, shards.read(first), clock.monotonic() + 60)
     assert [(row["state"], row["started_at"] is None) for row in rows(fleet)] == [
         ("done", False),
         ("queued", True),
         ("queued", True),
     ]
     assert (fleet.run(run_id)["success_count"], fleet.take_shards()) == (4, [])
-    monkeypatch.undo()
     fleet.deliver(second, **SMALL)
     row = fleet.run(run_id)
     assert (row["status"], row["shards_done"], row["success_count"], row["deferred_count"]) == ("finished", 3, 9, 0)
 
 
-def test_accounts_of_a_taken_shard_that_are_left_are_its_own_continuation(fleet: Fleet) -> None:
+def test_what_is_left_of_a_taken_shard_is_its_own_continuation(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     fleet.fleet(8)
     run_id = fleet.tick(**SMALL)["executionId"]
     first, second = in_order(fleet.take_shards())
     silent = shard_of(second)["account_ids"][-1]
-    silence(fleet, silent, ms=60_000)
-    fleet.deliver(first, budget=16.0, **SMALL, mt5_commit_margin_seconds=15)
+    silence(fleet, silent)
+    with monkeypatch.context() as patch:
+        grounds = replace(fleet.grounds(**SMALL), time=Leaping(fleet, patch, after=7, late=60))
+        shards.work(grounds, shards.read(first), clock.monotonic() + 60)
     row = fleet.run(run_id)
     assert (row["status"], row["shards_done"], row["success_count"], row["deferred_count"]) == ("running", 1, 7, 1)
     (again,) = fleet.take_shards()
@@ -167,6 +178,25 @@ def test_accounts_of_a_taken_shard_that_are_left_are_its_own_continuation(fleet:
     fleet.deliver(again, **SMALL)
     row = fleet.run(run_id)
     assert (row["status"], row["shards_done"], row["success_count"], len(fleet.logs())) == ("finished", 2, 8, 8)
+
+
+def test_a_shard_is_closed_when_all_that_was_heard_of_its_accounts_is_written_down(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.fleet(8)
+    close, written = runstore.close_shard, list[int]()
+
+    def closed(tx: Tx, shard: Shard, *args: Any, **given: Any) -> Run | None:
+        marks = statement("select count(*) as n from mt5.account_sync_state where last_run_id = :run and account_id = any (:ids)")
+        written.append(tx.query(marks, run=UUID(shard.run_id), ids=[UUID(one) for one in shard.account_ids])[0]["n"])
+        return close(tx, shard, *args, **given)
+
+    monkeypatch.setattr("fillbook.mt5.shards.runstore.close_shard", closed)
+    for _ in range(2):  # the second time nothing has changed, and such outcomes wait for each other
+        fleet.tick(**SMALL)
+        fleet.deliver(in_order(fleet.take_shards())[0], **SMALL, mt5_flush_ms=5_000)
+        fleet.clock.step(300)
+    assert written == [4, 4, 4, 4]
 
 
 def test_a_shard_is_taken_with_the_breakers_of_its_own_broker(fleet: Fleet) -> None:
