@@ -136,9 +136,9 @@ class Part:
         """Look at the breakers of further groups, of instances that were asked before."""
         self._breakers.met(self._rows(set(groups)))
 
-    def sessions(self, instance_key: str) -> int:
-        """How many accounts may be in flight at an instance now."""
-        return self._sessions.limit(instance_key)
+    def sessions(self) -> int:
+        """How many accounts may be in flight now, at all instances that were asked."""
+        return sum(map(self._sessions.limit, self.asked))
 
     def is_shut(self, instance_key: str) -> bool:
         """Whether an instance's accounts are not tried at all: it is unhealthy, or may not be asked."""

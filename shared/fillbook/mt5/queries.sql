@@ -112,11 +112,14 @@ select count(*) as count
    and r.mode = 'job' and r.scheduled_for is null
 
 -- name: shard_taken
--- Begin the next queued shard of a run at an instance, unless somebody waits for a run by hand (real time); waits for no row.
+-- Begin the next queued shard of a run at an instance, where all of its accounts still are, unless somebody waits for a run by
+-- hand (real time); waits for no row.
 with free as (
     select s.run_id, s.shard_no
       from mt5.sync_shards s
      where s.run_id = :run_id and s.instance_key = :instance_key and s.state = 'queued'
+       and not exists (select from mt5.trading_accounts a
+                        where a.id = any (s.account_ids) and a.instance_key <> s.instance_key)
        and not exists (select from mt5.sync_runs r
                         where r.status = 'running' and r.sync_type = 'manual' and r.run_id <> :run_id
                           and r.heartbeat_at > clock_timestamp() - make_interval(secs => :alive_seconds::integer))

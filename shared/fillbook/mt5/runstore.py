@@ -124,7 +124,10 @@ def begin_shard(tx: Tx, run_id: str, shard_no: int, continuation: int, now: date
 
 
 def take_shard(tx: Tx, run_id: str, instance_key: str, now: datetime) -> Shard | None:
-    """Begin the next queued shard of a run at an instance without its message; None: there is none, or a run by hand waits."""
+    """Begin the next queued shard of a run at an instance without its message; None: there is none, or a run by hand waits.
+
+    A shard with an account that was moved to another instance is left to its message.
+    """
     rows = tx.query(QUERIES["shard_taken"], run_id=UUID(run_id), instance_key=instance_key, now=now, alive_seconds=STALE_SECONDS)
     return columns.shard_of(rows[0]["shard"]) if rows else None
 

@@ -144,7 +144,7 @@ def work_shard(grounds: Grounds, run: Run, hand: Hand, course: Course, timings: 
                 leave(one, _share(part, part.settled(supply, one.has)))
 
         supply = Supply.of([] if is_shut else shard.account_ids, claim, more)
-        window = Window(course.size, sessions=lambda: part.sessions(shard.instance_key))
+        window = Window(course.size, sessions=part.sessions)
         part.work(
             supply, _pace(grounds.config, is_shard=True, total=len(shard.account_ids), timings=timings, window=window), after
         )

@@ -167,6 +167,21 @@ def test_two_workers_take_different_shards_in_their_order_and_none_that_is_begun
         assert runstore.accounts_queued(tx, run_id(1), "default") == 0
 
 
+def test_a_shard_with_an_account_that_moved_to_another_instance_is_left_to_its_message(world: World) -> None:
+    scheduled(world)
+    parts = shards(world)[:2]
+    with world.db.transaction() as tx:
+        runstore.add_shards(tx, run_id(1), parts, mode=RunMode.FANNED_OUT, total_accounts=4)
+    world.query("insert into mt5.service_instances (instance_key, base_url) values ('other', 'http://127.0.0.1:9') returning 1")
+    moved = "update mt5.trading_accounts set instance_key = 'other' where id = :id::uuid returning 1"
+    assert len(world.query(moved, id=parts[0].account_ids[1])) == 1
+    with world.db.transaction() as tx:
+        taken = runstore.take_shard(tx, run_id(1), "default", NOW)
+        assert taken is not None
+        assert taken.shard_no == 1
+        assert runstore.take_shard(tx, run_id(1), "default", NOW) is None
+
+
 def test_no_shard_is_taken_while_somebody_waits_for_a_run_by_hand(world: World) -> None:
     scheduled(world)
     by_hand = world.open().run
