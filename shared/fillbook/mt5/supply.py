@@ -42,9 +42,16 @@ class Ticket:
 class Supply(Iterator[Ticket]):
     """An iterator of claimed accounts; after it ``unused`` were claimed in vain and ``left`` were never claimed."""
 
-    def __init__(self, take: Callable[[int], Claims | None], ahead: deque[str] | None = None) -> None:
-        """``take(count)`` claims up to so many accounts, None when there are no more; ``ahead``: what it takes them from."""
-        self._take, self._ahead = take, deque[str]() if ahead is None else ahead
+    def __init__(
+        self,
+        take: Callable[[int], Claims | None],
+        ahead: deque[str] | None = None,
+        more: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        """``take(count)`` claims up to so many accounts, None when there are no more; ``ahead``: what it takes them from;
+        ``more``: what comes after them, until nothing does.
+        """
+        self._take, self._ahead, self._more = take, deque[str]() if ahead is None else ahead, more
         self._block: deque[Claimed] = deque()
         self._is_over = False
         self.unclaimed: list[Unclaimed] = []
@@ -60,12 +67,10 @@ class Supply(Iterator[Ticket]):
         ahead = deque(account_ids)
 
         def take(count: int) -> Claims | None:
-            if not ahead:
-                ahead.extend(more())
             block = [ahead.popleft() for _ in range(min(count, len(ahead)))]
             return claim(block) if block else None
 
-        return cls(take, ahead)
+        return cls(take, ahead, more)
 
     @classmethod
     def held(cls, claimed: Sequence[Claimed]) -> Self:
@@ -86,13 +91,20 @@ class Supply(Iterator[Ticket]):
     def __next__(self) -> Ticket:
         """Return the next claimed account."""
         while not self._block:
-            claims = None if self._is_over else self._take(BLOCK)
+            claims = None if self._is_over else self._claimed()
             if claims is None:
                 self._is_over = True
                 raise StopIteration
             self._block.extend(claims.claimed)
             self.unclaimed.extend(claims.unclaimed)
         return Ticket(claimed=self._block.popleft())
+
+    def _claimed(self) -> Claims | None:
+        claims = self._take(BLOCK)
+        if claims is None:
+            self._ahead.extend(self._more())
+            claims = self._take(BLOCK) if self._ahead else None
+        return claims
 
     @property
     def unused(self) -> tuple[Claimed, ...]:

@@ -73,7 +73,7 @@ def test_a_supply_asks_for_more_when_its_own_are_drawn_and_never_again_after_non
         blocks.append(block)
         return Claims(unclaimed=tuple(Unclaimed(account_id=name, reason="done") for name in block))
 
-    supply = Supply.of(["a"], claim, lambda: further.pop(0))
+    supply = Supply.of(["a"], claim, more=lambda: further.pop(0))
     assert next(supply, None) is None
     assert next(supply, None) is None
     assert (blocks, further) == ([["a"], ["b", "c"]], [["never"]])
