@@ -312,7 +312,7 @@ def _show_troubles(room: Room, troubles: Sequence[Mapping[str, Any]]) -> None:
         found = tx.query(QUERIES["names_of"], account_ids=[one["account_id"] for one in troubles])
         breakers = tx.query(QUERIES["breakers_not_closed"])
     names = {row["account_id"]: row for row in found}
-    _show([names.get(one["account_id"], {}) | one for one in troubles], _RESULTS)
+    _show([{**names.get(one["account_id"], {}), **one} for one in troubles], _RESULTS)
     if any(one.get("error_code") == Code.BREAKER_OPEN for one in troubles):
         for row in breakers:
             again = "soon" if row["probe_at"] is None else f"from {row['probe_at']:%Y-%m-%d %H:%M:%S} UTC"
