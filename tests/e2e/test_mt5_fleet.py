@@ -43,10 +43,10 @@ Desks = Callable[..., FleetDesk]
 
 
 @pytest.fixture(scope="module")
-def desk_of(tmp_path_factory: pytest.TempPathFactory, bundles: Path) -> Iterator[Desks]:
+def desk_of(tmp_path_factory: pytest.TempPathFactory, bundles: Path, cluster: Path) -> Iterator[Desks]:
     """The desk with such settings of ``account_sync``; in small runs the same one for all tests."""
     made: dict[tuple[tuple[str, str], ...], FleetDesk] = {}
-    with desks(tmp_path_factory.mktemp("fleet"), bundles) as start:
+    with desks(tmp_path_factory.mktemp("fleet"), bundles, cluster) as start:
 
         def desk(settings: Mapping[str, str] | None = None) -> FleetDesk:
             key = tuple(sorted((settings or {}).items())) if IS_FULL else ()
