@@ -15,7 +15,7 @@ from tests.support.proxy import Proxy
 from tests.support.receipts import text_of
 from tests.support.topics import envelope
 
-STORING = [door for door in doors("oidc", "desk_key") if door.function.database_roles]
+STORING = [door for door in doors("oidc", "desk_key", "admin") if door.function.database_roles]
 WRITING = [door for door in STORING if door.route.method == "POST"]
 
 
