@@ -27,7 +27,7 @@ OPERATOR = "operator"  # in `called_by`: the identity of a person's verbs
 BASE_ENV = ("FILLBOOK_ENV",)
 DATABASE_ENV = ("FILLBOOK_DATABASE_URL", "FILLBOOK_DATABASE_INSTANCE", "FILLBOOK_DATABASE_NAME", "FILLBOOK_DATABASE_USER")
 OIDC_ENV = ("FILLBOOK_OIDC_AUDIENCE", "FILLBOOK_OIDC_CALLERS", "FILLBOOK_OIDC_PLATFORM_VERIFIED")
-PUBLISH_ENV = ("FILLBOOK_PROJECT",)
+PROJECT_ENV = ("FILLBOOK_PROJECT",)  # whose topics are published to, whose jobs are started
 LOCAL_ENV = ("FILLBOOK_LOCAL_URL", "FILLBOOK_DESK_CLOCK")  # read with FILLBOOK_ENV=local only, never deployed
 
 
@@ -89,10 +89,10 @@ class Function:
 
     @property
     def implied_env(self) -> tuple[str, ...]:
-        """The settings that follow from roles, routes and topics rather than from the entry's own ``env``."""
+        """The settings that follow from roles, routes, topics and jobs rather than from the entry's own ``env``."""
         names = BASE_ENV + (DATABASE_ENV if self.database_roles else ())
         names += OIDC_ENV if any(route.caller in ("oidc", "admin") for route in self.routes) else ()
-        return names + (PUBLISH_ENV if self.publishes else ())
+        return names + (PROJECT_ENV if self.publishes or self.starts_jobs else ())
 
     @property
     def settings(self) -> frozenset[str]:

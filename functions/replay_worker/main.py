@@ -7,7 +7,6 @@ from flask import Request, Response
 
 from fillbook.replay import jobs
 from fillbook.replay.api import Worker, routes, worker_for
-from fillbook.replay.cloud_run import starter
 from fillbook.replay.settings import ReplayWorkerConfig
 from fillbook.runtime.db import Database
 from fillbook.runtime.http import http_edge
@@ -26,8 +25,7 @@ def database(config: ReplayWorkerConfig) -> Database:
 def worker() -> Worker:
     """Made by the first call, once per process."""
     config = ReplayWorkerConfig.from_environment()
-    db = database(config)
-    return worker_for(config, db, starter(config, lambda: jobs.work_off(jobs.task_for(config, db))))
+    return worker_for(config, database(config))
 
 
 edge = http_edge(NAME, routes(worker))

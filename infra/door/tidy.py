@@ -28,7 +28,7 @@ TIMING = {
     "outbox": ("relay", "store"),
     "notify": ("answers", "pacing", "discord", "patience"),
     "ibkr": ("tws_rules", "tws_talk", "flex", "calls"),
-    "replay": ("client", "service", "store", "calls", "catchup", "cloud_run", "comparisonwire", "jobs", "parity"),
+    "replay": ("client", "service", "store", "calls", "catchup", "comparisonwire", "jobs", "parity"),
     "mt5": (
         *("sources", "mt5_calls", "mt5_service", "pacing", "tokens", "allowance", "desk", "crew", "pacing_store"),
         *("accounts", "fetching", "heard"),

@@ -52,7 +52,11 @@ SHARES = {"whole": Decimal(1), "half": Decimal("0.5"), "double": Decimal(2)}
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ROLE = "replay_writer"
 MUST_SECONDS = {"bucket": 1.5, "calls": 120.0, "pages": 40.0, "ticker": 4.0}
-WORKER: dict[str, Any] = {"fillbook_env": "local", "fillbook_database_url": "postgresql://nowhere/nothing"}
+WORKER: dict[str, Any] = {
+    "fillbook_env": "local",
+    "fillbook_database_url": "postgresql://nowhere/nothing",
+    "fillbook_project": "p",
+}
 RATE, MEMORY_MB = 25_000, 256
 GOALS = {"nautilus_trader": 1.0, "backtesting": 1.5}
 

@@ -17,6 +17,9 @@ from cronsim import CronSim
 from fillbook.mt5 import job, worker
 from fillbook.mt5.settings import AccountSyncConfig
 from fillbook.outbox.model import EVENT_TYPES
+from fillbook.replay import api
+from fillbook.replay import jobs as replay_jobs
+from fillbook.replay.settings import ReplayWorkerConfig
 from infra.manifest import DATABASE_ENV, Function, ManifestError, load, parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,11 +60,24 @@ def test_a_job_entry_is_a_callable_of_the_shell(function: Function) -> None:
 
 
 def test_the_job_of_mt5_is_the_one_that_is_started_as_often_as_the_code_says() -> None:
-    (starter,) = (entry for entry in MANIFEST.functions.values() if entry.starts_jobs)
+    starter = MANIFEST.functions["account_sync"]
     (shard,) = (MANIFEST.functions[name] for name in starter.starts_jobs)
     assert (starter.name, starter.service_account) == (worker.SYNC, worker.IDENTITY)
     assert (shard.name, shard.job_name, shard.job_tasks_max) == (worker.SHARD, job.JOB, job.TASKS_MAX)
     assert starter.env["FILLBOOK_REGION"] == MANIFEST.region == AccountSyncConfig.model_fields["fillbook_region"].default
+
+
+def test_the_job_of_replay_is_the_one_that_is_started_as_often_as_its_settings_say() -> None:
+    entry = MANIFEST.functions["replay_worker"]
+    assert entry.starts_jobs == (entry.name,)
+    assert (entry.job_name, entry.service_account) == (replay_jobs.JOB, api.IDENTITY)
+    assert entry.env["REPLAY_TASKS_MAX"] == str(entry.job_tasks_max)
+    assert entry.env["FILLBOOK_REGION"] == MANIFEST.region == ReplayWorkerConfig.model_fields["fillbook_region"].default
+
+
+def test_whoever_starts_jobs_is_told_project_and_region() -> None:
+    for entry in MANIFEST.functions.values():
+        assert not entry.starts_jobs or {"FILLBOOK_PROJECT", "FILLBOOK_REGION"} <= entry.settings
 
 
 def test_what_a_class_requires_is_a_default_here_a_secret_or_given_by_deployment(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from pathlib import Path
 from threading import Timer
@@ -23,6 +24,7 @@ TICKERS = 5
 OUTAGE_AT, OUTAGE_SECONDS = 40, 3
 VICTIMS = ("signal_worker", "discord_notifier", "pubsub", "signal_ingest", "postgres", "outbox_relay", "discord", "signal_worker")
 SEED = 20260203
+HASH = re.compile(r"  hash ([0-9a-f]+)")
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,10 @@ def run_again(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         monkeypatch.setenv(name, value)
     assert replay.main(["run", "--date", DAY.isoformat(), "--run", "again", "--compare", "tt-2026-02-12"]) == 3
     told = capsys.readouterr().out
+    assert replay.main(["run", "--date", DAY.isoformat(), "--run", "job", "--job"]) == 0
+    assert HASH.findall(capsys.readouterr().out) == HASH.findall(told)[:1]
+    ((task,),) = (execution["tasks"] for execution in cloud.control.jobs())
+    assert task["exit_status"] in (0, None), cloud.logs("replay-worker-job")[-3000:]
     assert "] 35/35 12:20 New York  rows" in told
     assert "  hash " in told
     assert "first difference: " in told

@@ -45,6 +45,7 @@ PARAMETERS = {
 BODIES = {
     "/api/v1/jobs": {"job_type": "trades.sync", "payload": {}},
     "/api/v1/quarantine/{quarantine_id}/accept": {"reason": "looked at"},
+    "/timed/admin/replay-compare": {"a": NOBODYS_ID, "b": "live"},
 }
 
 

@@ -21,10 +21,10 @@ from fillbook.runtime import clock as process_clock
 from fillbook.runtime import logs
 from fillbook.runtime.clock import FixedClock
 from fillbook.runtime.db import Database
-from fillbook.runtime.errors import Unavailable
 from fillbook.runtime.sql import encode
 from infra.local.mt5 import Mt5Fake
 from tests.support.doors import KeptMessages
+from tests.support.kept_jobs import KeptJobs
 
 NOW = datetime(2026, 1, 15, 10, 30, 20, tzinfo=UTC)
 SLOT = datetime(2026, 1, 15, 10, 30, tzinfo=UTC)
@@ -33,21 +33,6 @@ OTHER_SERVER = "Other-Server"
 OPERATOR = Caller(email="fb-operator@desk.example")
 SCHEDULER = Caller(email="cloud-scheduler@desk.example")
 Query = Callable[..., list[dict[str, Any]]]
-
-
-class KeptJobs:
-    """Executions that were asked for; ``is_away``: none can be."""
-
-    def __init__(self) -> None:
-        self.started: list[tuple[str, int, dict[str, str]]] = []
-        self.is_away = False
-
-    def run(self, job: str, *, tasks: int, environment: Mapping[str, str]) -> str:
-        """Note an execution and return its name."""
-        if self.is_away:
-            raise Unavailable("job_not_started", "status 503")
-        self.started.append((job, tasks, dict(environment)))
-        return f"execution-{len(self.started)}"
 
 
 class Fleet:

@@ -126,7 +126,7 @@ class ReplayDesk:
 
     def start(self, **body: Any) -> list[str]:
         """Runs that wait for a task, by the document of the route."""
-        config = ReplayWorkerConfig(fillbook_env="local", fillbook_database_url="postgresql://nowhere")
+        config = ReplayWorkerConfig(fillbook_env="local", fillbook_database_url="postgresql://nowhere", fillbook_project="p")
         found: list[str] = jobs.start(self.desk, body, config, created_by="tests", now=self.now)["runs"]
         return found
 

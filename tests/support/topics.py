@@ -45,6 +45,9 @@ def topics() -> Iterator[Topics]:
                 kept.released.wait(HANG_SECONDS_MAX)
                 self.close_connection = True
                 return
+            if not self.path.endswith(":publish"):
+                self.send_error(404)
+                return
             topic = self.path.rpartition("/")[2].removesuffix(":publish")
             if kept.behaviour == "ok":
                 kept.messages.setdefault(topic, []).extend(sent["messages"])

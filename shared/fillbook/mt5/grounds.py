@@ -12,14 +12,14 @@ from fillbook.mt5.accounts import Limits
 from fillbook.mt5.desk import Time
 from fillbook.mt5.model import Instance
 from fillbook.mt5.settings import DEFAULT_INSTANCE, Mt5Config
-from fillbook.mt5.sources import ReadsAccount, ReadsHealth, ReadsSymbols, StartsJob
+from fillbook.mt5.sources import ReadsAccount, ReadsHealth, ReadsSymbols
 from fillbook.mt5.windows import Spans
 from fillbook.outbox.relay import relay_own
 from fillbook.outbox.service import enqueue
 from fillbook.runtime import logs
 from fillbook.runtime.clock import Clock
+from fillbook.runtime.cloud_run import NoJobs, StartsJob
 from fillbook.runtime.db import Database, Tx
-from fillbook.runtime.errors import Unavailable
 from fillbook.runtime.pubsub import Publish
 from fillbook.runtime.sql import load_queries
 from fillbook.values import frozen
@@ -36,14 +36,6 @@ class Speaks(ReadsAccount, ReadsHealth, ReadsSymbols, Protocol):
 
 AsksFirst = Callable[[str], None]
 """Called with an instance's key before each request; may wait, and raises when the request may not be made."""
-
-
-class NoJobs:
-    """For processes that hand nothing to the job: shards, and the job's own tasks."""
-
-    def run(self, job: str, *, tasks: int, environment: Mapping[str, str]) -> str:  # noqa: ARG002 - the port's names
-        """Refuse."""
-        raise Unavailable("job_not_started", "this process starts no job")
 
 
 @frozen

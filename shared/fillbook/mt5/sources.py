@@ -7,7 +7,7 @@ account's run has left of that, one object for all its calls; a call without one
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from fillbook.mt5.faults import Retries
@@ -49,12 +49,4 @@ class ReadsSymbols(Protocol):
 
     def symbols(self, target: Target, names: Sequence[str], *, deadline: float) -> tuple[SymbolFacts, ...]:
         """At most 50 names; unknown ones are left out. The three-endpoint service knows none and returns nothing."""
-        ...
-
-
-class StartsJob(Protocol):
-    """Starts executions of jobs elsewhere."""
-
-    def run(self, job: str, *, tasks: int, environment: Mapping[str, str]) -> str:
-        """Start an execution of so many tasks, with these settings; its name. Raises ``Unavailable``."""
         ...

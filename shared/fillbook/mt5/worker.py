@@ -17,7 +17,7 @@ from fillbook.mt5 import answers, asked, job, shards
 from fillbook.mt5.answers import Reply
 from fillbook.mt5.asked import Asked
 from fillbook.mt5.desk import RealTime
-from fillbook.mt5.grounds import AsksFirst, Grounds, NoJobs, Speaks
+from fillbook.mt5.grounds import AsksFirst, Grounds, Speaks
 from fillbook.mt5.runs import Caller, Runs
 from fillbook.mt5.settings import AccountSyncJobConfig, Mt5Config
 from fillbook.mt5.words import SyncType
@@ -26,7 +26,7 @@ from fillbook.runtime import clock as process_clock
 from fillbook.runtime import logs
 from fillbook.runtime.auth import identity_for
 from fillbook.runtime.clock import Clock, clock_for
-from fillbook.runtime.cloud_run import cloud_run_for
+from fillbook.runtime.cloud_run import NoJobs, cloud_run_for
 from fillbook.runtime.config import ConfigError
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Conflict, Rejected, Unavailable

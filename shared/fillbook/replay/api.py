@@ -22,6 +22,7 @@ from fillbook.runtime import logs
 from fillbook.runtime.auth import OidcVerifier, bearer, verifier_for
 from fillbook.runtime.bodies import parse_json_object
 from fillbook.runtime.clock import Clock, clock_for
+from fillbook.runtime.cloud_run import NoJobs, StartsJob, cloud_run_for
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey, desk_keys, key_holder
 from fillbook.runtime.errors import Rejected
@@ -30,6 +31,8 @@ from fillbook.values import frozen
 
 Handler = Callable[..., Response]
 LIVE: Final = "live"
+IDENTITY: Final = "fb-replay-worker"
+"""The service account of the manifest (a contract test compares them)."""
 BODY_BYTES_MAX: Final = 65_536
 REQUEST_SECONDS: Final = 50  # of 55: what is left is for the commit and the answer
 KEY_NAMES: Final = frozenset({"key", "token", "desk_key", "deskkey", "authorization", "access_token", "apikey", "api_key"})
@@ -39,23 +42,23 @@ _log = logs.get("replay_worker")
 
 @frozen
 class Worker:
-    """What the routes need of their process."""
+    """What the routes need of their process; ``jobs``: what starts the job's tasks."""
 
     desk: runs.Desk
     config: ReplayWorkerConfig
     clock: Clock
     keys: tuple[DeskKey, ...]
     verifier: OidcVerifier
-    start_tasks: Callable[[int], None]
+    jobs: StartsJob = NoJobs()
 
     @property
     def target(self) -> catchup.Target:
         """Whether live may be caught up; plans are signed with what only this function's instances share."""
         secret = hashlib.sha256(b"replay plan" + self.config.desk_keys.get_secret_value().encode()).digest()
-        return catchup.Target(is_enabled=self.config.live_target_enabled, secret=secret)
+        return catchup.Target(is_enabled=self.config.replay_live_target_enabled, secret=secret)
 
 
-def worker_for(config: ReplayWorkerConfig, db: Database, start_tasks: Callable[[int], None]) -> Worker:
+def worker_for(config: ReplayWorkerConfig, db: Database) -> Worker:
     """What a process needs; nothing is connected yet."""
     return Worker(
         desk=runs.desk_for(config, db),
@@ -63,7 +66,7 @@ def worker_for(config: ReplayWorkerConfig, db: Database, start_tasks: Callable[[
         clock=clock_for(config),
         keys=desk_keys(config.desk_keys.get_secret_value()),
         verifier=verifier_for(config),
-        start_tasks=start_tasks,
+        jobs=cloud_run_for(config, config.fillbook_region, account=IDENTITY),
     )
 
 
@@ -114,7 +117,7 @@ def ingest(here: Worker, request: Request, who: str) -> Response:
     """One call of the bucket route, or its plan."""
     begun = process_clock.monotonic()
     now = here.clock.now()
-    call = asked(request.args.to_dict(flat=False), _body(request), now, profile=here.config.default_profile)
+    call = asked(request.args.to_dict(flat=False), _body(request), now, profile=here.config.replay_default_profile)
     if call.dry_run:
         planned = catchup.plan(here.desk, call, here.target, now) if call.target == LIVE else planning.plan(here.desk, call, now)
         return answer(200, planned)
@@ -134,7 +137,8 @@ def start_runs(here: Worker, request: Request, who: str) -> Response:
     now = here.clock.now()
     given = _body(request)
     document = jobs.start(here.desk, given, here.config, created_by=who, now=now)
-    here.start_tasks(min(len(document["runs"]), here.config.tasks_max) if document["sweep"] else here.config.tasks_default)
+    tasks = len(document["runs"]) if document["sweep"] else here.config.replay_tasks_default
+    jobs.start_tasks(here.desk, here.jobs, tasks, tasks_max=here.config.replay_tasks_max)
     return answer(202, {"ok": True, "runs": document["runs"]})
 
 

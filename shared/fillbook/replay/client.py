@@ -23,6 +23,8 @@ POLL_SECONDS: Final = 1
 INGEST: Final = "/timed/admin/replay-ingest"
 RUNS: Final = "/timed/admin/replay-runs"
 COMPARE: Final = "/timed/admin/replay-compare"
+_IN_VAIN: Final = ("failed", "cancelled")
+_ENDED: Final = ("done", "paused", *_IN_VAIN)
 
 Document = Mapping[str, Any]
 
@@ -153,7 +155,7 @@ class Client:
         )
 
     def job(self, wish: Wish) -> Ended:
-        """Have a task of the function's job run the day, and look how far it is."""
+        """Have a task of the function's job run the day, and look how far it is; a day that goes on ends paused."""
         begun = self._time.monotonic()
         asked: dict[str, Any] = {**wish.scope, **({"cleanSlate": 1} if wish.clean_slate else {})}
         run_id = str(self._patiently(lambda: self._server.post(RUNS, asked))["runs"][0])
@@ -161,10 +163,10 @@ class Client:
             run = self._patiently(lambda: self._server.get(f"{RUNS}/{run_id}"))
             seconds = self._time.monotonic() - begun
             self._screen.redraw(bar(_standing_of_run(run, seconds)))
-            if run["status"] in ("done", "failed", "cancelled"):
+            if run["status"] in _ENDED:
                 break
             self._time.sleep(POLL_SECONDS)
-        if run["status"] != "done":
+        if run["status"] in _IN_VAIN:
             raise Conflict(str(run.get("error") or run["status"]), f"run {run_id}")
         return Ended(
             run_id=run_id,

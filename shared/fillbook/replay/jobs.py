@@ -27,10 +27,12 @@ from fillbook.replay.store import INCREMENTAL, Held
 from fillbook.replay.walk import Walk
 from fillbook.runtime import logs
 from fillbook.runtime.clock import Clock, clock_for, monotonic
+from fillbook.runtime.cloud_run import StartsJob
 from fillbook.runtime.db import Contended, Database, Tx
 from fillbook.runtime.errors import Conflict, Rejected, Unavailable
 from fillbook.values import frozen
 
+JOB: Final = "replay-worker-job"
 ATTEMPTS_MAX: Final = 3
 PAGE_TRIES: Final = 3
 RANGE_DAYS_MAX: Final = 366
@@ -62,6 +64,25 @@ def start(desk: Desk, body: Mapping[str, Any], config: ReplayWorkerConfig, *, cr
     return {"runs": ledger.run(desk.db, work), "sweep": is_sweep}
 
 
+def start_tasks(desk: Desk, platform: StartsJob, wanted: int, *, tasks_max: int) -> None:
+    """Start the job with as many tasks as are wanted and free of ``tasks_max``.
+
+    That it cannot be started, or that all its tasks are at work, is no failure of the call that made the runs: they wait, and
+    whichever task comes next takes them along.
+    """
+    walking = desk.db.run(store.walking, read_only=True)
+    tasks = min(wanted, tasks_max - walking)
+    if tasks < 1:
+        _log.info("replay_job_is_full", wanted=wanted, walking=walking)
+        return
+    try:
+        execution = platform.run(JOB, tasks=tasks, environment={})
+    except Unavailable as error:
+        _log.warning("replay_job_not_started", tasks=tasks, reason=error.reason, detail=error.detail)
+        return
+    _log.info("replay_job_started", tasks=tasks, job_execution=execution)
+
+
 def _wanted(body: Mapping[str, Any], config: ReplayWorkerConfig, now: datetime) -> tuple[list[tuple[Asked, date | None]], bool]:
     """One call per run, with the last date of a range."""
     lists: dict[str, list[Any] | None] = {name: _list(body, f"{name}s") for name in ("date", "profile", "ticker")}
@@ -78,7 +99,7 @@ def _wanted(body: Mapping[str, Any], config: ReplayWorkerConfig, now: datetime) 
     wanted = []
     for day, profile, ticker in product(*(lists[name] or [common.get(name)] for name in ("date", "profile", "ticker"))):
         given = {**common, "date": day, "profile": profile, "ticker": ticker}
-        wanted.append((asked({}, given, now, profile=config.default_profile), until))
+        wanted.append((asked({}, given, now, profile=config.replay_default_profile), until))
     if len(wanted) > SWEEP_RUNS_MAX:
         raise refused("dates")
     return wanted, is_sweep
@@ -194,8 +215,8 @@ def task_for(config: ReplayWorkerConfig, db: Database) -> Task:
         desk=runs.desk_for(config, db),
         clock=clock_for(config),
         limits=config.limits(),
-        lease_seconds=config.lease_seconds,
-        page_rows=config.page_rows_max,
+        lease_seconds=config.replay_lease_seconds,
+        page_rows=config.replay_page_rows_max,
     )
 
 

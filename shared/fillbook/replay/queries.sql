@@ -95,6 +95,10 @@ select v.* from replay.v_runs v
 -- How many runs are worked or wait for it.
 select count(*) as n from replay.run_records where status in ('planned', 'running') and kind <> 'catch_up';
 
+-- name: runs_walking
+-- How many runs are in the hands of a task of the job that lives.
+select count(*) as n from replay.run_records where status = 'running' and lease_until > clock_timestamp();
+
 -- name: runs_expired
 -- Unpinned runs that nobody works on: all but the youngest, and those that are too old.
 select r.run_id from (

@@ -49,7 +49,7 @@ class Desk:
 
 def desk_for(config: ReplayWorkerConfig, db: Database) -> Desk:
     """The room on a process's database."""
-    return Desk(db=db, code_version=code_version(), runs_kept=config.runs_kept, run_days_kept=config.run_days_kept)
+    return Desk(db=db, code_version=code_version(), runs_kept=config.replay_runs_kept, run_days_kept=config.replay_run_days_kept)
 
 
 @cache

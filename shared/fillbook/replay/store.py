@@ -152,6 +152,11 @@ def active(tx: Tx) -> int:
     return int(tx.query(QUERIES["runs_active"])[0]["n"])
 
 
+def walking(tx: Tx) -> int:
+    """How many runs are in the hands of a task."""
+    return int(tx.query(QUERIES["runs_walking"])[0]["n"])
+
+
 def expired(tx: Tx, *, kept_max: int, before: datetime, rows_max: int) -> list[str]:
     """Runs that are too many or too old."""
     rows = tx.query(QUERIES["runs_expired"], kept_max=kept_max, before=before, rows_max=rows_max)

@@ -8,7 +8,7 @@ the platform take no identity tokens), locally by an identity token that the loc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from fillbook.runtime import clock
 from fillbook.runtime.auth import AccessToken, identity_for
@@ -21,6 +21,22 @@ SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 CALL_SECONDS: Final = 10
 STATUS_OK: Final = 200
 REASON: Final = "job_not_started"
+
+
+class StartsJob(Protocol):
+    """Starts executions of jobs elsewhere."""
+
+    def run(self, job: str, *, tasks: int, environment: Mapping[str, str]) -> str:
+        """Start an execution of so many tasks, with these settings; its name. Raises ``Unavailable('job_not_started')``."""
+        ...
+
+
+class NoJobs:
+    """For processes that hand nothing to a job: shards, and a job's own tasks."""
+
+    def run(self, job: str, *, tasks: int, environment: Mapping[str, str]) -> str:  # noqa: ARG002 - the port's names
+        """Refuse."""
+        raise Unavailable(REASON, "this process starts no job")
 
 
 class CloudRun:

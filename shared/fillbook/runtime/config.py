@@ -156,6 +156,6 @@ class OidcConfig(Config):
 
 
 class PubSubConfig(Config):
-    """The project whose topics are published to."""
+    """The project whose topics are published to and whose jobs are started."""
 
     fillbook_project: str = Field(min_length=1)

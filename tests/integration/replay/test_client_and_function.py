@@ -56,6 +56,7 @@ def function(database_url: str, function_app: Callable[..., FlaskClient], tmp_pa
     }
     settings = {
         "FILLBOOK_ENV": "local",
+        "FILLBOOK_PROJECT": "fillbook-local",
         "FILLBOOK_DATABASE_URL": f"{database_url}?role=replay_worker",
         "FILLBOOK_DESK_CLOCK": str(clock),
         "DESK_KEYS": json.dumps([key]),

@@ -1,18 +1,20 @@
-"""The function over HTTP: who may call, what an answer holds, what a refusal tells; and a job that is walked on this machine."""
+"""The function over HTTP: who may call, what an answer holds, what a refusal tells; and the job it starts."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from fillbook.replay import api
+from tests.support.functions import FunctionApps
+from tests.support.kept_jobs import KeptJobs
 from tests.support.replay_desk import LATER, OPENS, ReplayDesk, walk
-from tests.support.waiting import wait_until
 
 INGEST = "/timed/admin/replay-ingest"
 RUNS = "/timed/admin/replay-runs"
@@ -33,16 +35,39 @@ def key(text: str, scope: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def app(database_url: str, function_app: Callable[..., FlaskClient], tmp_path: Path) -> FlaskClient:
+def platform(monkeypatch: pytest.MonkeyPatch) -> KeptJobs:
+    made = KeptJobs()
+    monkeypatch.setattr(api, "cloud_run_for", lambda *_, **__: made)
+    return made
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Mapping[str, str]:
     clock = tmp_path / "clock.json"
     clock.write_text(json.dumps({"desk_at": LATER.isoformat(), "real_at": 0, "speed": 1.0, "paused": True}))
-    settings = {
+    return {
         "FILLBOOK_ENV": "local",
+        "FILLBOOK_PROJECT": "fillbook-local",
         "FILLBOOK_DATABASE_URL": f"{database_url}?role=replay_worker",
         "FILLBOOK_DESK_CLOCK": str(clock),
         "DESK_KEYS": json.dumps([key(ADMIN, "admin"), key(READER, "read")]),
     }
+
+
+@pytest.fixture
+def app(function_app: FunctionApps, settings: Mapping[str, str], platform: KeptJobs) -> FlaskClient:
     return function_app("replay_worker", settings)
+
+
+@pytest.fixture
+def task(
+    app: FlaskClient, function_app: FunctionApps, settings: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], None]:
+    """The entry point of the job, in the surroundings of the function."""
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    work_off: Callable[[], None] = function_app.modules["replay_worker"].work_off
+    return work_off
 
 
 def bearer(text: str) -> dict[str, str]:
@@ -121,22 +146,38 @@ def test_a_run_that_is_worked_on_is_busy_and_says_when_to_come_back(app: FlaskCl
     assert (answer.status_code, answer.get_json()["reason"]) == (409, "run_busy")
 
 
-def test_a_day_as_a_job_is_accepted_walked_shown_listed_and_removed(app: FlaskClient, desk: ReplayDesk) -> None:
+def test_a_day_as_a_job_is_accepted_walked_shown_listed_and_removed(
+    app: FlaskClient, desk: ReplayDesk, platform: KeptJobs, task: Callable[[], None]
+) -> None:
     desk.keep(walk(3, ["ZZTA", "ZZTB"], range(10)))
     by_calls = desk.day(run="calls")[-1]
     status, told, _ = post(app, RUNS, date="2026-02-02", name="job")
     assert status == 202
     [run_id] = told["runs"]
 
-    def shown() -> Any:
-        return app.get(f"{RUNS}/job", headers=bearer(ADMIN)).get_json()
-
-    wait_until(lambda: shown()["status"] == "done", shown)
-    record = shown()
+    assert platform.started == [("replay-worker-job", 1, {})]
+    task()
+    record = app.get(f"{RUNS}/job", headers=bearer(ADMIN)).get_json()
     assert (record["runId"], record["resultHash"], record["rows"]) == (run_id, by_calls.result_hash, 20)
+    assert record["status"] == "done"
     assert record["gaps"]["grade"] == "gap"
     first = app.get(f"{RUNS}?limit=1", headers=bearer(ADMIN)).get_json()
     second = app.get(f"{RUNS}?limit=1&after={first['after']}", headers=bearer(ADMIN)).get_json()
     assert {first["runs"][0]["name"], second["runs"][0]["name"]} == {"job", "calls"}
     assert app.delete(f"{RUNS}/job", headers=bearer(ADMIN)).get_json() == {"ok": True}
     assert app.get(f"{RUNS}/job", headers=bearer(ADMIN)).status_code == 404
+
+
+def test_a_job_that_cannot_be_started_fails_nothing_and_the_next_start_takes_its_runs_along(
+    app: FlaskClient, desk: ReplayDesk, platform: KeptJobs, task: Callable[[], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    platform.is_away = True
+    assert post(app, RUNS, date="2026-02-02", name="waits")[0] == 202
+    [told] = [json.loads(line) for line in capfd.readouterr().out.splitlines() if "replay_job_not_started" in line]
+    assert (told["severity"], told["reason"]) == ("WARNING", "job_not_started")
+    assert desk.shown("waits")["status"] == "planned"
+    platform.is_away = False
+    assert post(app, RUNS, dates=["2026-02-02"], tickers=["ZZTA", "ZZTB"])[0] == 202
+    assert platform.started == [("replay-worker-job", 2, {})]
+    task()
+    assert {row["status"] for row in desk.query("select status from replay.run_records")} == {"done"}

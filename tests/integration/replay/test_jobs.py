@@ -11,6 +11,7 @@ import pytest
 
 from fillbook.replay import jobs, runs, store
 from fillbook.runtime.errors import Conflict, Rejected
+from tests.support.kept_jobs import KeptJobs
 from tests.support.receipts import MINUTE_MS
 from tests.support.replay_desk import OPENS, ReplayDesk, minute, walk
 
@@ -119,6 +120,16 @@ def test_runs_beyond_the_kept_ones_and_too_old_ones_make_room(desk: ReplayDesk, 
     desk.now += timedelta(days=31)
     desk.call(run="four", date="2026-02-02")
     assert [row["name"] for row in query("select name from replay.run_records order by created_at")] == ["two", "four"]
+
+
+def test_no_more_tasks_are_started_than_may_be_at_work(desk: ReplayDesk) -> None:
+    platform, token = KeptJobs(), "00000000-0000-4000-8000-00000000000{}"
+    desk.start(dates=["2026-02-02"], tickers=TICKERS)
+    for number in range(3):
+        jobs.start_tasks(desk.desk, platform, 5, tasks_max=2)
+        with desk.db.transaction() as tx:
+            store.claim(tx, token.format(number), desk.now, lease_seconds=90, attempts_max=3)
+    assert [tasks for _, tasks, _ in platform.started] == [2, 1]
 
 
 def test_more_than_four_runs_do_not_wait_at_once(desk: ReplayDesk) -> None:

@@ -28,6 +28,7 @@ class Function:
         self.hash = ""
         self.asked: list[Mapping[str, Any]] = []
         self.catches_up = False
+        self.last_status = "done"  # of a run that was walked by the job
         self.before: Callable[[Mapping[str, Any]], None] = lambda _asked: None
 
     def get(self, path: str, **_parameters: str) -> Mapping[str, Any]:
@@ -35,7 +36,7 @@ class Function:
             return {"divergences": [DIVERGENCE]}
         done = min(self.standing + 20 * ROWS, len(self.buckets) * ROWS)
         self.standing = done
-        status = "done" if done == len(self.buckets) * ROWS else "running"
+        status = self.last_status if done == len(self.buckets) * ROWS else "running"
         counts = {
             "rows": done,
             "tradesCreated": 1,
@@ -297,6 +298,20 @@ def test_a_job_is_started_and_looked_at_until_it_is_done(op: Callable[..., int],
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("[") for line in lines) == 4
     assert "rows 2,340" in lines[-1]
+
+
+def test_a_job_is_over_when_it_came_to_the_newest_row_of_a_day_that_goes_on(
+    function: Function, op: Callable[..., int], capsys: Any
+) -> None:
+    function.last_status = "paused"
+    assert op("--job") == 0
+    assert "rows 2,340" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_job_that_was_cancelled_is_a_failure(function: Function, op: Callable[..., int], capsys: Any) -> None:
+    function.last_status = "cancelled"
+    assert op("--job") == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "cancelled: run run-1"
 
 
 def test_a_dry_run_writes_nothing(function: Function, op: Callable[..., int], capsys: Any) -> None:
