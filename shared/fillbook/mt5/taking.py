@@ -2,7 +2,7 @@
 
 An account that never answers keeps its place for a minute, and its shard open; it must not keep the other places, nor the other
 shards. So shards are taken up one after another into the same window, and each one is over when its own accounts are.
-Source: sections 2 and 11 of the specification; decision 0036.
+Source: sections 2 and 11 of the specification; decision 0035.
 """
 
 from __future__ import annotations
