@@ -152,8 +152,9 @@ def show_run(here: Worker, _request: Request, _who: str, run: str) -> Response:
     return answer(200, jobs.shown(here.desk, run))
 
 
-def cancel_run(here: Worker, _request: Request, _who: str, run: str) -> Response:
-    """Stop a run after its current page."""
+def cancel_run(here: Worker, request: Request, _who: str, run: str) -> Response:
+    """Stop a run after its current page; a body says nothing, and must be one that may be read."""
+    _body(request)
     runs.cancel(here.desk, jobs.run_id(here.desk, run), here.clock.now())
     return answer(200, {"ok": True})
 

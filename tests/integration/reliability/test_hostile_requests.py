@@ -64,8 +64,13 @@ INSIDE: dict[str, bytes] = {
 
 
 def expected(door: Door) -> set[int]:
-    """What a hostile body may be answered with: a push is kept and acknowledged, anything else is refused or ignored."""
-    return {204, 400, 413} if (door.function.name, door.route.path) in PUSHED else {200, 400, 401, 413, 422}
+    """What a hostile body may be answered with: a push is kept and acknowledged, anything else is refused or ignored.
+
+    What a path names is not there, which may be said before or after what the body is worth.
+    """
+    if (door.function.name, door.route.path) in PUSHED:
+        return {204, 400, 413}
+    return {200, 202, 400, 401, 413, 422} | ({404} if "{" in door.route.path else set())
 
 
 def booked(query: Query) -> list[dict[str, Any]]:
