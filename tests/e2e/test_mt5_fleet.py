@@ -23,7 +23,7 @@ from tests.e2e.conftest import NewDesk, desks
 from tests.support.mt5_fleet import SHARD, START, SUBSCRIPTION, SYNC, FleetDesk, post
 from tests.support.mt5_lives import Lives
 from tests.support.mt5_stories import IN_BOTH, STORIES
-from tests.support.numbers import IS_FULL, full_only, small_or_full, tell
+from tests.support.campaigns import IS_FULL, full_only, small_or_full, tell
 from tests.support.topics import envelope
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
