@@ -20,10 +20,10 @@ from infra.local import plan
 from infra.local.desk import HOST
 from infra.local.readiness import wait_until_ready
 from tests.e2e.conftest import NewDesk, desks
+from tests.support.campaigns import IS_FULL, full_only, small_or_full, tell
 from tests.support.mt5_fleet import SHARD, START, SUBSCRIPTION, SYNC, FleetDesk, post
 from tests.support.mt5_lives import Lives
 from tests.support.mt5_stories import IN_BOTH, STORIES
-from tests.support.campaigns import IS_FULL, full_only, small_or_full, tell
 from tests.support.topics import envelope
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]

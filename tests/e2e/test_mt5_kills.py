@@ -20,8 +20,8 @@ from fillbook.mt5.worker import SCHEDULER
 from fillbook.runtime.sql import statement
 from infra.local.desk import POSTGRES, LocalCloud
 from tests.e2e.conftest import BOOK, NewDesk
-from tests.support.mt5_fleet import SHARD, START, SYNC, FleetDesk, Reply, patiently
 from tests.support.campaigns import chance, small_or_full, tell
+from tests.support.mt5_fleet import SHARD, START, SYNC, FleetDesk, Reply, patiently
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 

@@ -110,7 +110,7 @@ def test_scenario_19_killed_at_random_points_and_resumed_a_day_ends_as_undisturb
     desk.start(name="killed", date="2026-02-02")
     for number in range(KILLS):
         pages = random.randrange(2)
-        command = [sys.executable, "-P", str(program), f"{database_url}?role=replay_worker", str(pages), str(number % 3)]
+        command = [sys.executable, str(program), f"{database_url}?role=replay_worker", str(pages), str(number % 3)]
         ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=60, check=False)
         assert ended.returncode == -signal.SIGKILL, (seed, ended.stderr.decode())
         query("update replay.run_records set lease_until = clock_timestamp(), attempts = 0 where name = 'killed'")
