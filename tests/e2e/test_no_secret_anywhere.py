@@ -48,7 +48,7 @@ MT5_TROUBLES: tuple[dict[str, object], ...] = (
 )
 FAULTS = ("server_error.500", "server_error.502", "network.reset_after_accept", "body.invalid_json", "rate_limit.normal")
 # may hold secrets, readable by their owner only; the fake's own file is Discord's side of them
-PRIVATE = {"run.json", "secrets.json"}
+PRIVATE = {"run.json", "secrets.json", "wiring.json"}
 DISCORDS_OWN = re.compile(r"discord\.sqlite(-wal|-shm|-journal)?$")
 EVERY_TABLE = """
 select format('select t::text as row from %I.%I t', schemaname, tablename) as question from pg_tables
@@ -227,7 +227,7 @@ def left_behind(desk: LocalCloud, bundles: Path) -> Iterator[tuple[str, str]]:
         yield f"arguments of process {pid}", Path(f"/proc/{pid}/cmdline").read_bytes().decode("latin-1")
 
 
-def test_no_secret_stands_anywhere_but_in_the_two_private_files(desk: LocalCloud, bundles: Path) -> None:
+def test_no_secret_stands_anywhere_but_in_the_private_files(desk: LocalCloud, bundles: Path) -> None:
     heard, secrets = Heard(), canaries(desk)
     post_in_every_way(desk, heard)
     ask_in_every_way(desk, heard)
