@@ -3,7 +3,7 @@
 python3 infra/dev.py op replay run [--date DATE] [--ticker TICKER] [--bucket MS] [--clean-slate] [--delay-ms MS] [--limit N]
                                    [--run NAME] [--profile PROFILE] [--session regular|all] [--script-version V|*]
                                    [--job] [--resume] [--dry-run] [--compare PROFILE] [--target live] [--url URL]
-                                   run a day (today in New York) bucket by bucket, in a book of its own
+                                   run a day (today in New York, else the last session) bucket by bucket, in a book of its own
                                    --compare PROFILE: run it under that profile too and say where the two part
 python3 infra/dev.py op replay compare A B [--date DATE] [--json] [--url URL]
                                    A and B are run ids or names, or live; the first difference of each ticker, with its cause
@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any, Final, TextIO
 
+from fillbook.calendar import calendar
 from fillbook.replay.client import Client, Ended, Wish
 from fillbook.replay.function_calls import ReplayClientConfig, ReplayFunction
 from fillbook.replay.showing import comparison_lines
@@ -97,8 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(client: Client, asked: argparse.Namespace, screen: Terminal) -> int:
+    plan = _planned(client, asked, screen)
     wish = _wish(asked)
-    plan = client.plan(wish)
     client.show_plan(plan)
     if asked.dry_run:
         seconds = f", about {plan['seconds']} s" if "seconds" in plan else ""
@@ -117,6 +118,18 @@ def _run(client: Client, asked: argparse.Namespace, screen: Terminal) -> int:
     other = _wish(asked, profile=asked.compare)
     second = _ended(client, other, client.plan(other), asked, screen)
     return _compared(client, ended.run_id, second.run_id, None, screen)
+
+
+def _planned(client: Client, asked: argparse.Namespace, screen: Terminal) -> Any:
+    """The plan. Where no day was named and today is no session, the last session is meant."""
+    try:
+        return client.plan(_wish(asked))
+    except FillbookError as error:
+        if asked.date is not None or error.reason != "no_session":
+            raise
+    asked.date = calendar().last_finished(clock.SystemClock().now()).date.isoformat()
+    screen.line(f"today is no session; the last one was {asked.date}")
+    return client.plan(_wish(asked))
 
 
 def _ended(client: Client, wish: Wish, plan: Any, asked: argparse.Namespace, screen: Terminal) -> Ended:
@@ -185,7 +198,7 @@ def _parser(config: ReplayClientConfig) -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     run = verbs.add_parser("run", help="run a stored day again")
     run.set_defaults(verb=_run)
-    run.add_argument("--date", type=_day, default=config.date, help="session date, YYYY-MM-DD (today in New York)")
+    run.add_argument("--date", type=_day, default=config.date, help="session date (today in New York, else the last session)")
     run.add_argument("--ticker", default=config.ticker, help="one ticker (all)")
     run.add_argument("--bucket", type=int, default=config.bucket, metavar="MS", help="this bucket alone, its start in ms")
     run.add_argument("--clean-slate", action="store_true", default=config.clean_slate, help="remove what the run has of it first")

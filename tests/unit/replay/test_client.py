@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from fillbook.replay import __main__ as verbs
 from fillbook.replay.buckets import BUCKET_MS
 from fillbook.replay.client import COMPARE, INGEST, RUNS, Busy, Client, Wish
 from fillbook.replay.showing import Standing, bar, comparison_lines, gap_lines
-from fillbook.runtime.errors import Conflict, Unavailable
+from fillbook.runtime.clock import FixedClock
+from fillbook.runtime.errors import Conflict, Rejected, Unavailable
+from tests.support.replay_answers import COMPARISON, DAY, DIVERGENCE, OPEN, SIDE
 
-OPEN = 1_770_042_600_000
 ROWS = 30  # of each bucket
 
 
@@ -28,6 +30,7 @@ class Function:
         self.hash = ""
         self.asked: list[Mapping[str, Any]] = []
         self.catches_up = False
+        self.no_session: str | None = "today"  # None: today is a weekend
         self.last_status = "done"  # of a run that was walked by the job
         self.before: Callable[[Mapping[str, Any]], None] = lambda _asked: None
 
@@ -52,6 +55,8 @@ class Function:
         if path == RUNS:
             return {"runs": ["run-1"]}
         assert path == INGEST
+        if document.get("dryRun") and document.get("date", self.no_session) is None:
+            raise Rejected("no_session")
         if document.get("dryRun") and self.catches_up:
             return {"buckets": [], "rows": 40, "confirm": "REPLAY 2026-02-02 INTO live", "planToken": "token"}
         if document.get("dryRun"):
@@ -121,48 +126,6 @@ class Time:
         self.now += seconds
 
 
-DAY = {
-    "date": "2026-02-02",
-    "grade": "thin",
-    "bucketsExpected": 78,
-    "bucketsPresent": 78,
-    "tickersSeen": 2,
-    "unseen": ["ZZTC"],
-    "minutesExpected": 1170,
-    "minutesPresent": 1100,
-    "byResult": {"decided": 1098, "late": 2},
-    "quarantined": 1,
-    "tickers": [
-        {"ticker": "ZZTA", "missing": [[OPEN, OPEN + BUCKET_MS]]},
-        {"ticker": "ZZTC", "missing": [[OPEN, OPEN + 77 * BUCKET_MS]]},
-    ],
-}
-SIDE = {"decided": 390, "entries": 2, "adds": 0, "trims": 1, "exits": 2, "realizedPnl": "12.5"}
-DIVERGENCE = {
-    "ticker": "ZZTB",
-    "bucket": OPEN,
-    "ts": OPEN + 60_000,
-    "receiptId": "r",
-    "field": "computed_lane",
-    "a": "enter_now",
-    "b": "flip_watch",
-    "cause": "config",
-    "rule": "G12",
-    "says": ["Reward to risk 1.3 must be at least 1.2.", "Reward to risk 1.3 must be at least 1.5."],
-    "detail": {"key": "entry.rr.base", "keys": {"entry.rr.base": ["1.2", "1.5"]}},
-    "laterCount": 7,
-}
-COMPARISON = {
-    "a": "run-1",
-    "b": "run-2",
-    "identical": False,
-    "totals": {"a": SIDE, "b": {**SIDE, "entries": 1}},
-    "positions": {"equal": 1, "leftOnly": 1, "rightOnly": 0, "different": 0},
-    "tickers": 2,
-    "divergent": 1,
-}
-
-
 @pytest.fixture
 def function() -> Function:
     return Function()
@@ -191,6 +154,21 @@ def test_a_day_is_walked_bucket_by_bucket_with_a_line_for_each(function: Functio
     assert sum(line.startswith("[") for line in lines) == 78
     assert lines[-1].startswith("rows 2,340  trades created 1  purged 0")
     assert f"hash {function.hash}  run run-1" in lines[-1]
+
+
+@pytest.mark.usefixtures("op")
+def test_a_day_that_is_not_named_is_today_and_on_a_weekend_the_last_session(
+    function: Function, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(verbs.clock, "SystemClock", lambda: FixedClock(datetime(2026, 11, 28, 15, tzinfo=UTC)))
+    assert verbs.main(["run"]) == 0
+    assert "date" not in function.asked[0]
+    function.__init__()  # type: ignore[misc]
+    function.no_session = None
+    capsys.readouterr()
+    assert verbs.main(["run"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "today is no session; the last one was 2026-11-27"
+    assert {asked["date"] for asked in function.asked} == {"2026-11-27"}
 
 
 def test_a_bucket_that_does_not_fit_a_call_is_asked_on_by_its_cursor(function: Function, op: Callable[..., int]) -> None:
