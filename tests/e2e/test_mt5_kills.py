@@ -20,7 +20,7 @@ from fillbook.mt5.worker import SCHEDULER
 from fillbook.runtime.sql import statement
 from infra.local.desk import POSTGRES, LocalCloud
 from tests.e2e.conftest import BOOK, NewDesk
-from tests.support.campaigns import chance, full_only, small_or_full, tell
+from tests.support.campaigns import chance, small_or_full, tell
 from tests.support.mt5_fleet import SHARD, START, SYNC, FleetDesk, Reply, patiently
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
@@ -47,7 +47,8 @@ WHEN = {
     # what was read at which second decides which deals an answer held, and so its digest
     "account_sync_state": "next_due_at,lease_run_id,lease_token,lease_until,history_until_msc,history_floor_msc,state_digest",
     "sync_hours": "hour,duration_ms_max,duration_ms_sum",
-    "sync_runs": "started_at,heartbeat_at,finished_at,duration_ms,shards_total,shards_done",
+    # accounts are put off, and taken up by a continuation, as often as somebody dies at the wrong moment
+    "sync_runs": "started_at,heartbeat_at,finished_at,duration_ms,shards_total,shards_done,deferred_count",
 }
 """Tables of the room, and their columns that depend on when and in which process a row was written."""
 STATE = {
@@ -163,8 +164,6 @@ def different(expected: list[tuple[str, ...]], found: list[tuple[str, ...]]) -> 
     return f"{len(expected)} and {len(found)} rows; {len(missing)} missing, {len(more)} more: {missing[:1]} {more[:1]}"
 
 
-# not yet held: a killed worker's accounts may go with the next run, which loses nothing and is another state
-@full_only
 def test_two_hundred_kills_of_functions_and_database_leave_the_state_of_none(fleets: tuple[FleetDesk, FleetDesk]) -> None:
     calm, killed = fleets
     dice, struck, number, begun = chance(SEED), Counter[str](), 0, time.monotonic()

@@ -1,7 +1,8 @@
 """What is noted of an account whose work broke where even its own edge did not hold: a failure like any other, in one call.
 
 Nothing of the account is read but what its claim brought, and nothing is decided by the code that broke. Only an unreachable
-database, or the end of the run, leaves an account without a row: it is as due as before. Source: mt5 specification, 2.
+database, or the end of the run, leaves an account without a row: it is as due as before, and handed on within its run.
+Source: mt5 specification, 2.
 """
 
 from __future__ import annotations

@@ -275,7 +275,7 @@ class Part:
         self._log_crash(claimed, crash)
         if crashes.is_nobodys_fault(crash):
             self._breakers.left(ticket, now)
-            self._paused.append(claimed)
+            self._deferred.append(claimed)
             return
         worked = crashes.note(
             self._db, claimed, self._terms(), started_at=ended.started_at, duration_ms=round(ended.seconds * 1000), now=now

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from fillbook.mt5.accounts import AccountSync
+from fillbook.runtime.errors import Unavailable
 from tests.support.mt5_runs import OTHER_SERVER, Fleet
 
 
@@ -83,3 +85,26 @@ def test_a_published_limit_defers_accounts_and_counts_no_failure(fleet: Fleet) -
     assert fleet.fake.world.calls.most_in() <= 16
     assert {row["sync_failure_count"] for row in fleet.query("select sync_failure_count from mt5.trading_accounts")} == {0}
     assert fleet.query("select 1 from mt5.account_sync_state where lease_until > clock_timestamp()") == []
+
+
+def test_accounts_that_met_a_database_away_for_a_moment_are_handed_on_within_their_run(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = fleet.fleet(6)
+    kept = AccountSync._close
+
+    def close(self: AccountSync, account: Any, *args: Any, **named: Any) -> Any:
+        if getattr(account, "claimed", account).account_id in ids[:2]:
+            raise Unavailable("database_unavailable")
+        return kept(self, account, *args, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AccountSync, "_close", close)
+        answer = fleet.tick()
+    assert (answer["successCount"], answer["failureCount"], answer["deferredCount"]) == (4, 0, 2)
+    assert answer["cursor"]
+    (message,) = fleet.take_shards()
+    fleet.deliver(message)
+    run = fleet.run(answer["executionId"])
+    assert (run["status"], run["success_count"], run["total_accounts"]) == ("finished", 6, 6)
+    assert sorted(str(row["account_id"]) for row in fleet.logs("success")) == sorted(ids)
