@@ -106,19 +106,19 @@ class Connection(asyncio.Protocol):
             self._transport.write(head)
             self._drip(reply, 0)
             return
+        self._finish()  # first, so that who has read an answer finds its call over and its session free
         self._transport.write(head + reply.body)
-        self._finish()
         if self._buffer:
             asyncio.get_running_loop().call_soon(self._next)
 
     def _drip(self, reply: Reply, at: int) -> None:
         if self._transport is None:
             return
-        self._transport.write(reply.body[at : at + 1])
         if at + 1 < len(reply.body):
             self._timer = asyncio.get_running_loop().call_later(reply.interval, self._drip, reply, at + 1)
         else:
             self._finish()
+        self._transport.write(reply.body[at : at + 1])
 
     def _finish(self) -> None:
         reply, self._reply = self._reply, None
