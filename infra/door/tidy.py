@@ -32,7 +32,7 @@ TIMING = {
     "mt5": (
         *("sources", "mt5_calls", "mt5_service", "pacing", "tokens", "allowance", "desk", "crew", "pacing_store"),
         *("accounts", "fetching", "heard"),
-        *("grounds", "health", "limits", "sessions", "part", "dispatch", "runs", "shards", "worker"),
+        *("grounds", "health", "limits", "sessions", "part", "taking", "dispatch", "runs", "shards", "worker"),
     ),
 }
 TIMING_MODULES = frozenset(f"shared/fillbook/{room}/{name}.py" for room, names in TIMING.items() for name in names)

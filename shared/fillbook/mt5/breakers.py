@@ -154,6 +154,11 @@ class Breakers:
 
     # --- the store ---
 
+    def met(self, rows: Iterable[Row]) -> None:
+        """Stored rows of keys of which nothing is known here yet; what was seen of the others stands."""
+        with self._lock:
+            self._rows = {row.key: row for row in rows} | self._rows
+
     @property
     def is_urgent(self) -> bool:
         """Whether the store should learn something now: anything but successes of closed breakers."""

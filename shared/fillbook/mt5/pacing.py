@@ -135,12 +135,15 @@ class Batches:
 class Window:
     """At most ``size`` accounts at once, the next begins when one ends; for shards."""
 
-    def __init__(self, size: int = WINDOW_SIZE) -> None:
-        self._free = size
+    def __init__(self, size: int = WINDOW_SIZE, *, sessions: Callable[[], int] | None = None) -> None:
+        """``sessions``: how many there are for all of its accounts; places beyond them are not free."""
+        self._free = self._size = size
+        self._sessions = sessions
 
     def room(self, now: float) -> int:  # noqa: ARG002 - a window knows no time
         """What is free of the window."""
-        return self._free
+        missing = 0 if self._sessions is None else max(self._size - self._sessions(), 0)
+        return max(self._free - missing, 0)
 
     def wake_at(self) -> float | None:
         """Never: something must end first."""

@@ -43,6 +43,8 @@ TELL_SECONDS: Final = 5
 COUNT_SECONDS: Final = 1
 Groups = Iterable[tuple[str, str]]
 """Pairs of instance and server."""
+Mine = Callable[[str], bool]
+"""Whether an account is one of those in question."""
 
 
 @frozen
@@ -64,13 +66,23 @@ class Course:
 
 @frozen
 class Brought:
-    """What came of a part, beside its results. ``left``: accounts it did not come to; ``paused``: those whose service asked
-    for a pause; ``held``: those that another worker of the same run is at.
+    """What came of accounts. ``results``: in the order in which they ended; ``left``: not come to; ``paused``: their service
+    asked for a pause; ``held``: another worker of the same run is at them; ``done``: worked before in the same run.
     """
 
+    results: tuple[Result, ...] = ()
     left: tuple[str, ...] = ()
     paused: int = 0
     held: tuple[str, ...] = ()
+    done: tuple[str, ...] = ()
+
+
+def _everybody(_: str) -> bool:
+    return True
+
+
+def _untold(_: str) -> None:
+    """Nobody waits for an account's end."""
 
 
 class Part:
@@ -93,6 +105,7 @@ class Part:
         self.asked = frozenset[str]()
         self._sessions = Sessions(grounds.db, {}, wanted=0)
         self._breakers = self._made_breakers((), {})
+        self._sync = self._made_sync()
 
     def __enter__(self) -> Self:
         return self
@@ -116,7 +129,16 @@ class Part:
             self.found[key] = self._asked(self.instances[key])
         maxima = {key: one.sessions(self.instances[key]) for key, one in self.found.items() if not self.is_shut(key)}
         self._sessions = Sessions(self._db, maxima, wanted=self._course.size)
+        self._sync = self._made_sync()
         return self._sessions.wait(self._time, min(self._time.monotonic() + WAIT_SECONDS, self._fits.deadline))
+
+    def meet(self, groups: Groups) -> None:
+        """Look at the breakers of further groups, of instances that were asked before."""
+        self._breakers.met(self._rows(set(groups)))
+
+    def sessions(self) -> int:
+        """How many accounts may be in flight now, at all instances that were asked."""
+        return sum(map(self._sessions.limit, self.asked))
 
     def is_shut(self, instance_key: str) -> bool:
         """Whether an instance's accounts are not tried at all: it is unhealthy, or may not be asked."""
@@ -164,40 +186,34 @@ class Part:
 
     # --- the accounts ---
 
-    def work(self, supply: Supply, pace: Pace) -> Brought:
-        """Work the accounts of a supply until it is empty or time is over."""
-        sync = self._sync()
+    def work(self, supply: Supply, pace: Pace, after: Callable[[str], None] = _untold) -> None:
+        """Work the accounts of a supply until it is empty or time is over; ``after`` is called with each as it has ended."""
         rules = Rules[Ticket, Worked](
             pace=pace, fits=self._fits, limit=self._sessions.limit, budget=self._budget, is_success=_is_success
         )
         pool = ThreadPoolExecutor(self._course.size, thread_name_prefix="mt5-account")
         crew = Crew[Ticket, Worked](
-            lambda ticket, deadline: self._fetched(sync, ticket, deadline),
+            self._fetched,
             rules=rules,
             pool=pool,
             desk=self._desk,
             time=self._time,
             gate=self,
-            chores=self._chores(sync),
+            chores=self._chores(),
         )
         try:
             for ended in crew.run(supply):
                 self._note(ended)
+                after(ended.account.account_id)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # what still hangs ends with its own call, and writes nothing
-        return self._settled(sync, supply)
 
     def skip(self, accounts: Iterable[str], code: Code, lease_token: int | None = None) -> None:
         """Note accounts that are not tried; ``lease_token`` of the one that is claimed."""
         for account_id in accounts:
             self._results[account_id] = self._skips.add(account_id, code, lease_token)
 
-    @property
-    def results(self) -> tuple[Result, ...]:
-        """Entries of all accounts so far, in the order in which they ended."""
-        return tuple(self._results.values())
-
-    def _sync(self) -> AccountSync:
+    def _made_sync(self) -> AccountSync:
         return AccountSync(
             self._db, self._speaker, terms=self._terms(), desk=self._desk, time=self._time, on_crash=self._log_crash
         )
@@ -214,9 +230,9 @@ class Part:
             limits=self._grounds.limits,
         )
 
-    def _fetched(self, sync: AccountSync, ticket: Ticket, deadline: float) -> Callable[[], Worked]:
+    def _fetched(self, ticket: Ticket, deadline: float) -> Callable[[], Worked]:
         self._limits.begin(deadline)
-        return sync.fetch(ticket.claimed, deadline)
+        return self._sync.fetch(ticket.claimed, deadline)
 
     def _budget(self, ticket: Ticket) -> float:
         return account_budget(ticket.claimed.account.last_error_code, self._grounds.config.mt5_account_budget_seconds)
@@ -287,9 +303,9 @@ class Part:
 
     # --- beside them and after them ---
 
-    def _chores(self, sync: AccountSync) -> Sequence[Chore]:
+    def _chores(self) -> Sequence[Chore]:
         return (
-            Chore(every_seconds=self._grounds.config.mt5_flush_ms / 1000, do=lambda: self._flush(sync)),
+            Chore(every_seconds=self._grounds.config.mt5_flush_ms / 1000, do=self._flush),
             Chore(every_seconds=TELL_SECONDS, do=self._tell),
             Chore(every_seconds=HEARTBEAT_SECONDS, do=self._beat),
             Chore(every_seconds=RENEW_SECONDS, do=self._sessions.keep),
@@ -298,8 +314,8 @@ class Part:
     def _beat(self) -> None:
         runstore.heartbeat(self._db, self.run.run_id)
 
-    def _flush(self, sync: AccountSync) -> None:
-        for account_id in sync.flush():
+    def _flush(self) -> None:
+        for account_id in self._sync.flush():
             self._results.pop(account_id, None)  # another run has it meanwhile, and tells of it
 
     def _tell(self) -> None:
@@ -327,21 +343,29 @@ class Part:
             name = "breaker_opened" if change.is_opening else "breaker_closed"
             self._log.warning(name, execution_id=self.run.run_id, breaker=change.after.key, code=change.after.last_error_code)
 
-    def _settled(self, sync: AccountSync, supply: Supply) -> Brought:
-        self._flush(sync)
-        held = []
-        for one in supply.unclaimed:
-            if one.reason == "leased" and one.lease_run_id == self.run.run_id:
-                held.append(one.account_id)
-            elif one.reason == "leased":
-                self.skip([one.account_id], Code.LEASED)
+    def settled(self, supply: Supply, mine: Mine = _everybody) -> Brought:
+        """What came of accounts that have ended, or will not be worked any more: all of it is written down then, and what was
+        claimed in vain is handed back. Each account is told once.
+        """
+        self._flush()
+        missed = [one for one in supply.unclaimed if mine(one.account_id)]
+        leased = [one for one in missed if one.reason == "leased"]
+        self.skip((one.account_id for one in leased if one.lease_run_id != self.run.run_id), Code.LEASED)
         self._skips.flush()
         self._tell_breakers()
-        store.hand_back(self._db, [*supply.unused, *self._deferred, *self._paused])
-        left = (*(one.account_id for one in self._deferred), *supply.left)
-        brought = Brought(left=left, paused=len(self._paused), held=tuple(held))
-        self._deferred, self._paused = [], []
-        return brought
+        stopped = [one for one in self._deferred if mine(one.account_id)]
+        paused = [one for one in self._paused if mine(one.account_id)]
+        unused = [one for one in supply.unused if mine(one.account_id)]
+        store.hand_back(self._db, [*unused, *stopped, *paused])
+        self._deferred = [one for one in self._deferred if not mine(one.account_id)]
+        self._paused = [one for one in self._paused if not mine(one.account_id)]
+        return Brought(
+            results=tuple(self._results.pop(one) for one in [*filter(mine, self._results)]),
+            left=(*(one.account_id for one in stopped), *filter(mine, supply.left)),
+            paused=len(paused),
+            held=tuple(one.account_id for one in leased if one.lease_run_id == self.run.run_id),
+            done=tuple(one.account_id for one in missed if one.reason == "done"),
+        )
 
 
 def _is_success(worked: Worked) -> bool:

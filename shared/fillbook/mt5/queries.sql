@@ -111,6 +111,33 @@ select count(*) as count
  where r.status = 'running' and r.heartbeat_at > clock_timestamp() - make_interval(secs => :alive_seconds::integer)
    and r.mode = 'job' and r.scheduled_for is null
 
+-- name: shard_taken
+-- Begin the next queued shard of a run at an instance, where all of its accounts still are, unless somebody waits for a run by
+-- hand (real time); waits for no row.
+with free as (
+    select s.run_id, s.shard_no
+      from mt5.sync_shards s
+     where s.run_id = :run_id and s.instance_key = :instance_key and s.state = 'queued'
+       and not exists (select from mt5.trading_accounts a
+                        where a.id = any (s.account_ids) and a.instance_key <> s.instance_key)
+       and not exists (select from mt5.sync_runs r
+                        where r.status = 'running' and r.sync_type = 'manual' and r.run_id <> :run_id
+                          and r.heartbeat_at > clock_timestamp() - make_interval(secs => :alive_seconds::integer))
+     order by s.shard_no
+     limit 1
+       for update of s skip locked)
+update mt5.sync_shards s
+   set state = 'running', started_at = coalesce(s.started_at, :now)
+  from free f
+ where s.run_id = f.run_id and s.shard_no = f.shard_no
+returning to_jsonb(s) as shard
+
+-- name: accounts_queued
+-- How many accounts the queued shards of a run have at an instance.
+select coalesce(sum(cardinality(s.account_ids)), 0)::integer as count
+  from mt5.sync_shards s
+ where s.run_id = :run_id and s.instance_key = :instance_key and s.state = 'queued'
+
 -- name: one_run
 -- A run.
 select to_jsonb(r) as run from mt5.sync_runs r where r.run_id = :run_id

@@ -123,6 +123,21 @@ def begin_shard(tx: Tx, run_id: str, shard_no: int, continuation: int, now: date
     return None if answer is None else (columns.shard_of(answer["shard"]), columns.run_of(answer["run"]))
 
 
+def take_shard(tx: Tx, run_id: str, instance_key: str, now: datetime) -> Shard | None:
+    """Begin the next queued shard of a run at an instance without its message; None: there is none, or a run by hand waits.
+
+    A shard with an account that was moved to another instance is left to its message.
+    """
+    rows = tx.query(QUERIES["shard_taken"], run_id=UUID(run_id), instance_key=instance_key, now=now, alive_seconds=STALE_SECONDS)
+    return columns.shard_of(rows[0]["shard"]) if rows else None
+
+
+def accounts_queued(tx: Tx, run_id: str, instance_key: str) -> int:
+    """How many accounts wait in queued shards of a run at an instance."""
+    (row,) = tx.query(QUERIES["accounts_queued"], run_id=UUID(run_id), instance_key=instance_key)
+    return int(row["count"])
+
+
 def close_shard(tx: Tx, shard: Shard, totals: Totals, now: datetime, *, state: ShardState = ShardState.DONE) -> Run | None:
     """End a shard (``done`` or ``dead``), adding what it brought, and with the last one the run; None: it was over already."""
     return _leave(tx, shard, state, (), totals, now)

@@ -18,9 +18,10 @@ from fillbook.mt5.ending import log_end
 from fillbook.mt5.grounds import Grounds
 from fillbook.mt5.part import Course
 from fillbook.mt5.runrecords import Result, Run, Shard, Totals
+from fillbook.mt5.taking import AtHand, Hand, takes_none
 from fillbook.mt5.telling import SYNC_REQUESTED, sync_requested
 from fillbook.mt5.words import ShardState, SyncStatus
-from fillbook.mt5.working import Share, Timings, pace_size, work_shard
+from fillbook.mt5.working import WINDOW, Share, Timings, fitting, pace_size, work_shard
 from fillbook.outbox.service import enqueue, partitions_of, receive
 from fillbook.runtime.bodies import parse_json_object
 from fillbook.runtime.db import Tx
@@ -66,35 +67,75 @@ def _number(row: Mapping[str, Any], name: str) -> int:
 
 
 def work(grounds: Grounds, wanted: Wanted, deadline: float) -> Share | None:
-    """Work what a message asks for, until ``deadline`` (monotonic); None: it is done, or a later continuation has it.
+    """Work what a message asks for, until ``deadline`` (monotonic), and queued shards beside it while places are idle; what came
+    of its own accounts. None: it is done, or a later continuation has it.
 
     Raises ``Unavailable('accounts_held')`` when another worker of the same run is still at some of them: the message comes again.
     """
-    now, begun = grounds.clock.now(), grounds.time.monotonic()
+    now = grounds.clock.now()
     found = grounds.db.run(lambda tx: runstore.begin_shard(tx, wanted.run_id, wanted.shard_no, wanted.continuation, now))
     if found is None:
         grounds.log.info("shard_over", execution_id=wanted.run_id, shard_no=wanted.shard_no, continuation=wanted.continuation)
         return None
     shard, run = found
+    takes = wanted.event_id is not None and grounds.config.mt5_pacing_shard == WINDOW
     with grounds.db.transaction(read_only=True) as tx:
         active = runstore.active(tx, count_max=grounds.config.counted_accounts_max)
-    course = Course(
+        queued = runstore.accounts_queued(tx, run.run_id, shard.instance_key) if takes else 0
+    widest = Course(
         slot=run.scheduled_for or slot_of(run.started_at),
         active_accounts=active,
         deadline=deadline,
         size=pace_size(grounds.config, is_shard=True),
     )
+    course = fitting(widest, len(shard.account_ids) + queued)
     timings = Timings(grounds.time, grounds.log, run.run_id)
-    worked = work_shard(grounds, run, shard.account_ids, course, timings)
-    if worked.held:
+    take = (lambda: _taken(grounds, shard)) if takes else takes_none
+    hand = Hand(shard, monotonic=grounds.time.monotonic, take=take)
+    own: list[Share] = []
+
+    def leave(one: AtHand, worked: Share) -> None:
+        if one is hand.first:
+            own.append(worked)
+        if not worked.held:
+            _left(grounds, run, one, worked, timings, wanted.event_id if one is hand.first else None)
+
+    work_shard(grounds, run, hand, course, timings, leave)
+    (worked,) = own
+    if worked.held and _is_open(grounds, shard):
         raise Unavailable("accounts_held", f"{len(worked.held)} accounts of {run.run_id}", retry_after_seconds=HELD_SECONDS)
+    return worked
+
+
+def _taken(grounds: Grounds, beside: Shard) -> Shard | None:
+    """Take up the next shard that nobody is at; its message finds it over, or comes again."""
+    now = grounds.clock.now()
+    shard = grounds.db.run(lambda tx: runstore.take_shard(tx, beside.run_id, beside.instance_key, now))
+    if shard is not None:
+        grounds.log.info(
+            "shard_taken",
+            execution_id=shard.run_id,
+            shard_no=shard.shard_no,
+            continuation=shard.continuation,
+            beside=beside.shard_no,
+        )
+    return shard
+
+
+def _is_open(grounds: Grounds, shard: Shard) -> bool:
+    """Whether nobody has ended a continuation of a shard, or handed it on, meanwhile."""
+    now = grounds.clock.now()
+    return grounds.db.run(lambda tx: runstore.begin_shard(tx, shard.run_id, shard.shard_no, shard.continuation, now)) is not None
+
+
+def _left(grounds: Grounds, run: Run, one: AtHand, worked: Share, timings: Timings, event_id: UUID | None) -> None:
+    """A shard is over here: its row, one line in the log, and the run's line with the last one."""
     totals = _totals(grounds, run, worked)
-    after = _leave(grounds, run, shard, worked, totals, wanted.event_id)
-    elapsed_ms = round((grounds.time.monotonic() - begun) * 1000)
-    _log_shard(grounds, shard, worked, totals, elapsed_ms)
+    after = _leave(grounds, run, one.shard, worked, totals, event_id)
+    elapsed_ms = round((grounds.time.monotonic() - one.begun) * 1000)
+    _log_shard(grounds, one.shard, worked, totals, elapsed_ms)
     if after is not None and after.finished_at is not None and after.shards_done >= after.shards_total:
         log_end(grounds, after, after.totals, after.duration_ms or 0, timings)
-    return worked
 
 
 def resume(grounds: Grounds, run_id: str, shard_no: int, deadline: float) -> Share:

@@ -46,12 +46,15 @@ class Supply(Iterator[Ticket]):
         self,
         take: Callable[[int], Claims | None],
         ahead: deque[str] | None = None,
+        *,
         again: Callable[[list[str]], Claims] | None = None,
+        more: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         """``take(count)`` claims up to so many accounts, None when there are no more; ``ahead``: what it takes them from;
-        ``again`` claims, in the end and once, those that somebody was writing at that moment.
+        ``again`` claims, once those are drawn and once only, those that somebody was writing at that moment; ``more``: what comes
+        after all of them, until nothing does.
         """
-        self._take, self._ahead = take, deque[str]() if ahead is None else ahead
+        self._take, self._ahead, self._more = take, deque[str]() if ahead is None else ahead, more
         self._again, self._asked_again = again, set[str]()
         self._block: deque[Claimed] = deque()
         self._is_over = False
@@ -59,16 +62,20 @@ class Supply(Iterator[Ticket]):
 
     @classmethod
     def of(
-        cls, account_ids: Iterable[str], claim: Callable[[list[str]], Claims], again: Callable[[list[str]], Claims] | None = None
+        cls,
+        account_ids: Iterable[str],
+        claim: Callable[[list[str]], Claims],
+        again: Callable[[list[str]], Claims] | None = None,
+        more: Callable[[], Iterable[str]] = tuple,
     ) -> Self:
-        """Claim these accounts, in their order."""
+        """Claim these accounts, in their order, then those that ``more`` brings, until it brings none."""
         ahead = deque(account_ids)
 
         def take(count: int) -> Claims | None:
             block = [ahead.popleft() for _ in range(min(count, len(ahead)))]
             return claim(block) if block else None
 
-        return cls(take, ahead, again)
+        return cls(take, ahead, again=again, more=more)
 
     @classmethod
     def held(cls, claimed: Sequence[Claimed]) -> Self:
@@ -89,15 +96,22 @@ class Supply(Iterator[Ticket]):
     def __next__(self) -> Ticket:
         """Return the next claimed account."""
         while not self._block:
-            claims = None if self._is_over else self._take(BLOCK)
+            claims = None if self._is_over else self._claimed()
             if claims is None:
                 self._is_over = True
-                claims = self._claimed_again()
-            if claims is None:
                 raise StopIteration
             self._block.extend(claims.claimed)
             self.unclaimed.extend(claims.unclaimed)
         return Ticket(claimed=self._block.popleft())
+
+    def _claimed(self) -> Claims | None:
+        claims = self._take(BLOCK)
+        if claims is None:
+            claims = self._claimed_again()
+        if claims is None:
+            self._ahead.extend(self._more())
+            claims = self._take(BLOCK) if self._ahead else None
+        return claims
 
     def _claimed_again(self) -> Claims | None:
         waiting = [one.account_id for one in self.unclaimed if one.is_being_written and one.account_id not in self._asked_again]

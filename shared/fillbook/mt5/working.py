@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -12,14 +12,15 @@ from fillbook.mt5.grounds import QUERIES, Grounds
 from fillbook.mt5.pacing import Batches, Pace, Window
 from fillbook.mt5.part import Brought, Course, Part
 from fillbook.mt5.records import Claimed, Claims
-from fillbook.mt5.runrecords import Due, Result, Run
+from fillbook.mt5.runrecords import Due, Result, Run, Shard
 from fillbook.mt5.settings import Mt5Config
 from fillbook.mt5.supply import Supply
+from fillbook.mt5.taking import AtHand, Hand
 from fillbook.mt5.words import Code
 from fillbook.runtime import logs
 from fillbook.values import frozen
 
-BATCH: Final = "batch"
+BATCH, WINDOW = "batch", "window"
 TIMINGS_MAX: Final = 100
 
 
@@ -73,16 +74,20 @@ def pace_size(config: Mt5Config, *, is_shard: bool) -> int:
     return config.mt5_batch_size if kind == BATCH else config.mt5_shard_window
 
 
-def _pace(config: Mt5Config, *, is_shard: bool, total: int | None, timings: Timings) -> Pace:
+Leave = Callable[[AtHand, Share], None]
+"""Called with each shard when it is over, and what came of it; before the next account begins."""
+
+
+def _pace(config: Mt5Config, *, is_shard: bool, total: int | None, timings: Timings, window: Window | None = None) -> Pace:
     kind = config.mt5_pacing_shard if is_shard else config.mt5_pacing_inline
     if kind == BATCH:
         return Batches(config.mt5_batch_size, config.mt5_batch_delay_ms / 1000, total=total, tell=timings.tell)
-    return Window(config.mt5_shard_window)
+    return window or Window(config.mt5_shard_window)
 
 
 def work_accounts(grounds: Grounds, run: Run, accounts: Sequence[Due], course: Course, timings: Timings) -> Share:
     """Work chosen accounts, those of instances that are unhealthy or lend no session apart."""
-    with Part(grounds, run, _fitting(course, len(accounts))) as part:
+    with Part(grounds, run, fitting(course, len(accounts))) as part:
         empty = part.begin((one.instance_key, one.server) for one in accounts)
         part.skip((one.account_id for one in accounts if part.is_shut(one.instance_key)), Code.SERVICE_UNHEALTHY)
         waiting = tuple(one.account_id for one in accounts if one.instance_key in empty)
@@ -90,8 +95,8 @@ def work_accounts(grounds: Grounds, run: Run, accounts: Sequence[Due], course: C
         supply = Supply.of(
             ids, lambda block: _claimed(grounds, run, block), lambda block: _claimed_patiently(grounds, run, block)
         )
-        brought = part.work(supply, _pace(grounds.config, is_shard=False, total=len(ids), timings=timings))
-        return _worked(part, supply, brought, waiting)
+        part.work(supply, _pace(grounds.config, is_shard=False, total=len(ids), timings=timings))
+        return _share(part, part.settled(supply), waiting)
 
 
 def work_claimed(grounds: Grounds, run: Run, claimed: Claimed, course: Course, timings: Timings) -> Share:
@@ -106,27 +111,52 @@ def work_claimed(grounds: Grounds, run: Run, claimed: Claimed, course: Course, t
             return Share(left=(claimed.account_id,), has_no_session=True)
         else:
             supply = Supply.held([claimed])
-        brought = part.work(supply, _pace(grounds.config, is_shard=False, total=1, timings=timings))
-        return _worked(part, supply, brought, ())
+        part.work(supply, _pace(grounds.config, is_shard=False, total=1, timings=timings))
+        return _share(part, part.settled(supply))
 
 
-def work_shard(grounds: Grounds, run: Run, account_ids: Sequence[str], course: Course, timings: Timings) -> Share:
-    """Work the accounts of a shard, all of one instance."""
-    with grounds.db.transaction(read_only=True) as tx:
-        groups = [(row["instance_key"], row["server"]) for row in tx.query(QUERIES["groups_of"], account_ids=list(account_ids))]
-    with Part(grounds, run, _fitting(course, len(account_ids))) as part:
+def work_shard(grounds: Grounds, run: Run, hand: Hand, course: Course, timings: Timings, leave: Leave) -> None:
+    """Work the shard at hand, all of one instance, and those that its idle places take up; ``leave`` each as it is over."""
+    shard = hand.first.shard
+    groups = _groups(grounds, shard)
+    with Part(grounds, run, course) as part:
         if part.begin(groups):
-            return Share(left=tuple(account_ids), has_no_session=True)
+            for one in hand.rest():
+                leave(one, Share(left=one.shard.account_ids, has_no_session=True))
+            return
         is_shut = any(part.is_shut(instance_key) for instance_key, _ in groups)
         if is_shut:
-            part.skip(account_ids, Code.SERVICE_UNHEALTHY)
-        supply = Supply.of(
-            [] if is_shut else account_ids,
-            lambda block: _claimed(grounds, run, block),
-            lambda block: _claimed_patiently(grounds, run, block),
+            part.skip(shard.account_ids, Code.SERVICE_UNHEALTHY)
+
+        def claim(block: list[str]) -> Claims:
+            claims = _claimed(grounds, run, block)
+            hand.missed(one.account_id for one in claims.unclaimed if not one.is_being_written)
+            return claims
+
+        def again(block: list[str]) -> Claims:
+            claims = _claimed_patiently(grounds, run, block)
+            hand.missed(one.account_id for one in claims.unclaimed)
+            return claims
+
+        def more() -> Sequence[str]:
+            taken = None if is_shut else hand.take()
+            if taken is None:
+                return ()
+            part.meet(_groups(grounds, taken))
+            return taken.account_ids
+
+        def after(account_id: str) -> None:
+            hand.ended(account_id)
+            for one in hand.over():
+                leave(one, _share(part, part.settled(supply, one.has)))
+
+        supply = Supply.of([] if is_shut else shard.account_ids, claim, again, more)
+        window = Window(course.size, sessions=part.sessions)
+        part.work(
+            supply, _pace(grounds.config, is_shard=True, total=len(shard.account_ids), timings=timings, window=window), after
         )
-        brought = part.work(supply, _pace(grounds.config, is_shard=True, total=len(account_ids), timings=timings))
-        return _worked(part, supply, brought, ())
+        for one in hand.rest():
+            leave(one, _share(part, part.settled(supply, one.has)))
 
 
 def work_range(grounds: Grounds, run: Run, shards: tuple[int, int], course: Course, timings: Timings) -> Share:
@@ -148,11 +178,11 @@ def work_range(grounds: Grounds, run: Run, shards: tuple[int, int], course: Cour
             )
 
         supply = Supply.due(claim)
-        brought = part.work(supply, _pace(grounds.config, is_shard=True, total=None, timings=timings))
-        return _worked(part, supply, brought, ())
+        part.work(supply, _pace(grounds.config, is_shard=True, total=None, timings=timings))
+        return _share(part, part.settled(supply))
 
 
-def _fitting(course: Course, accounts: int) -> Course:
+def fitting(course: Course, accounts: int) -> Course:
     """No more in flight than there are accounts, so that few of them leave the other sessions of an instance to others."""
     return replace(course, size=max(min(course.size, accounts), 1))
 
@@ -165,12 +195,18 @@ def _claimed_patiently(grounds: Grounds, run: Run, account_ids: Sequence[str]) -
     return store.claim_patiently(grounds.db, run.run_id, account_ids, lease_seconds=grounds.config.mt5_lease_seconds)
 
 
-def _worked(part: Part, supply: Supply, brought: Brought, waiting: tuple[str, ...]) -> Share:
+def _groups(grounds: Grounds, shard: Shard) -> list[tuple[str, str]]:
+    with grounds.db.transaction(read_only=True) as tx:
+        rows = tx.query(QUERIES["groups_of"], account_ids=list(shard.account_ids))
+    return [(row["instance_key"], row["server"]) for row in rows]
+
+
+def _share(part: Part, brought: Brought, waiting: tuple[str, ...] = ()) -> Share:
     return Share(
-        results=part.results,
+        results=brought.results,
         left=(*brought.left, *waiting),
         paused=brought.paused,
         held=brought.held,
-        done=tuple(one.account_id for one in supply.unclaimed if one.reason == "done"),
+        done=brought.done,
         is_unhealthy=any(part.is_shut(key) for key in part.asked),
     )

@@ -16,6 +16,8 @@ from tests.support.mt5_runs import OTHER_SERVER, Fleet
 
 NOBODYS = b"00000000-0000-4000-8000-000000000000"
 SMALL: dict[str, Any] = {"mt5_inline_accounts_max": 5, "mt5_shard_accounts_max": 4}
+ALONE: dict[str, Any] = {"mt5_pacing_shard": "batch"}
+"""A worker in groups keeps to the shard of its message."""
 
 
 def test_more_accounts_than_fit_a_call_are_cut_by_server_and_handed_to_messages(fleet: Fleet) -> None:
@@ -39,11 +41,11 @@ def test_shards_that_are_worked_end_the_run_with_its_totals(fleet: Fleet) -> Non
     fleet.fleet(9)
     run_id = fleet.tick(**SMALL)["executionId"]
     first, *rest = fleet.take_shards()
-    fleet.deliver(first)
+    fleet.deliver(first, **ALONE)
     row = fleet.run(run_id)
     assert (row["status"], row["shards_done"], row["shards_total"], row["success_count"]) == ("running", 1, 3, 4)
     for message in rest:
-        fleet.deliver(message)
+        fleet.deliver(message, **ALONE)
     row = fleet.run(run_id)
     assert (row["status"], row["shards_done"], row["success_count"], row["total_accounts"]) == ("finished", 3, 9, 9)
     assert row["finished_at"] is not None
@@ -65,7 +67,7 @@ def test_scenario_30_a_message_delivered_twice_finds_nothing_to_do(fleet: Fleet)
     fleet.fleet(6)
     run_id = fleet.tick(**SMALL)["executionId"]
     message = fleet.take_shards()[0]
-    assert fleet.deliver(message) is not None
+    assert fleet.deliver(message, **ALONE) is not None
     calls, tokens = fleet.fake.world.calls.total, fleet.query("select sum(lease_token) as sum from mt5.account_sync_state")
     assert fleet.deliver(message) is None
     assert fleet.fake.world.calls.total == calls
@@ -211,7 +213,7 @@ def test_a_dead_shard_ends_its_run_as_failed_and_leaves_its_accounts_due(fleet: 
     run_id = fleet.tick(**SMALL)["executionId"]
     first, *rest = fleet.take_shards()
     for message in rest:
-        fleet.deliver(message)
+        fleet.deliver(message, **ALONE)
     shards.bury(fleet.grounds(), shards.read(first))
     shards.bury(fleet.grounds(), shards.read(first))
     row = fleet.run(run_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 from fillbook.mt5 import runstore
@@ -141,6 +142,58 @@ def test_what_is_left_of_a_shard_belongs_to_its_next_continuation_alone(world: W
         run = runstore.close_shard(tx, begun[0], Totals(failure_count=1), NOW)
     assert run is not None
     assert (run.status, run.totals.success_count, run.totals.failure_count) == (RunStatus.FINISHED, 1, 1)
+
+
+def test_two_workers_take_different_shards_in_their_order_and_none_that_is_begun_or_of_another_instance(world: World) -> None:
+    scheduled(world)
+    parts = shards(world)
+    elsewhere = replace(parts[2], shard_no=3, instance_key="other")
+    with world.db.transaction() as tx:
+        runstore.add_shards(tx, run_id(1), [*parts, elsewhere], mode=RunMode.FANNED_OUT, total_accounts=6)
+        runstore.begin_shard(tx, run_id(1), 0, 0, NOW)
+        runstore.continue_shard(tx, parts[0], parts[0].account_ids[1:], Totals(success_count=1), NOW)
+        runstore.begin_shard(tx, run_id(1), 1, 0, NOW)
+        assert runstore.accounts_queued(tx, run_id(1), "default") == 3
+    with world.db.transaction() as one, world.db.transaction() as other:
+        first = runstore.take_shard(one, run_id(1), "default", NOW)
+        second = runstore.take_shard(other, run_id(1), "default", NOW)
+        assert runstore.take_shard(other, run_id(1), "default", NOW) is None
+    assert first is not None
+    assert second is not None
+    assert (first.shard_no, first.continuation, first.account_ids) == (0, 1, parts[0].account_ids[1:])
+    assert (second.shard_no, second.state, second.account_ids) == (2, ShardState.RUNNING, parts[2].account_ids)
+    with world.db.transaction() as tx:
+        assert runstore.begin_shard(tx, run_id(1), 2, 0, NOW) is not None, "its message begins it again"
+        assert runstore.accounts_queued(tx, run_id(1), "default") == 0
+
+
+def test_a_shard_with_an_account_that_moved_to_another_instance_is_left_to_its_message(world: World) -> None:
+    scheduled(world)
+    parts = shards(world)[:2]
+    with world.db.transaction() as tx:
+        runstore.add_shards(tx, run_id(1), parts, mode=RunMode.FANNED_OUT, total_accounts=4)
+    world.query("insert into mt5.service_instances (instance_key, base_url) values ('other', 'http://127.0.0.1:9') returning 1")
+    moved = "update mt5.trading_accounts set instance_key = 'other' where id = :id::uuid returning 1"
+    assert len(world.query(moved, id=parts[0].account_ids[1])) == 1
+    with world.db.transaction() as tx:
+        taken = runstore.take_shard(tx, run_id(1), "default", NOW)
+        assert taken is not None
+        assert taken.shard_no == 1
+        assert runstore.take_shard(tx, run_id(1), "default", NOW) is None
+
+
+def test_no_shard_is_taken_while_somebody_waits_for_a_run_by_hand(world: World) -> None:
+    scheduled(world)
+    by_hand = world.open().run
+    with world.db.transaction() as tx:
+        for run in (run_id(1), by_hand.run_id):
+            parts = [replace(part, run_id=run) for part in shards(world)[:1]]
+            runstore.add_shards(tx, run, parts, mode=RunMode.FANNED_OUT, total_accounts=2)
+        assert runstore.take_shard(tx, run_id(1), "default", NOW) is None
+        assert runstore.take_shard(tx, by_hand.run_id, "default", NOW) is not None
+    silence(world, 61)
+    with world.db.transaction() as tx:
+        assert runstore.take_shard(tx, run_id(1), "default", NOW) is not None, "a run that is silent is nobody's"
 
 
 def test_a_run_with_a_dead_shard_ends_as_failed(world: World) -> None:

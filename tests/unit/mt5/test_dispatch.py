@@ -63,3 +63,17 @@ def test_a_supply_claims_no_block_before_it_is_needed_and_knows_what_is_left(cou
     assert [one.account_id for one in supply.unclaimed] == ids
     assert (supply.left, supply.unused) == ((), ())
     assert next(supply, None) is None, f"over for good, also after {drawn}"
+
+
+def test_a_supply_asks_for_more_when_its_own_are_drawn_and_never_again_after_none() -> None:
+    blocks: list[list[str]] = []
+    further = [["b", "c"], [], ["never"]]
+
+    def claim(block: list[str]) -> Claims:
+        blocks.append(block)
+        return Claims(unclaimed=tuple(Unclaimed(account_id=name, reason="done") for name in block))
+
+    supply = Supply.of(["a"], claim, more=lambda: further.pop(0))
+    assert next(supply, None) is None
+    assert next(supply, None) is None
+    assert (blocks, further) == ([["a"], ["b", "c"]], [["never"]])

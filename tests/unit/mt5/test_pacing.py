@@ -73,6 +73,19 @@ def test_a_window_has_room_for_what_ended() -> None:
     assert pace.room(0.0) == 1
 
 
+def test_a_window_has_no_more_room_than_there_are_sessions() -> None:
+    sessions = [2]
+    pace = Window(3, sessions=lambda: sessions[0])
+    assert pace.room(0.0) == 2
+    pace.took(2)
+    assert pace.room(0.0) == 0
+    sessions[0] = 1
+    pace.ended(0.0)
+    assert pace.room(0.0) == 0, "one is in flight, and one session is left"
+    sessions[0] = 20
+    assert pace.room(0.0) == 2
+
+
 @pytest.mark.parametrize(
     ("sessions", "seconds", "calls", "rate", "accounts"),
     [
