@@ -18,7 +18,7 @@ from tests.bench.mt5_place import ENDS, House, Place, Ran
 from tests.bench.report import Stage, publish
 
 PATIENCE_SECONDS, SCALE = 30, 10
-FLEET, FLEET_SILENT, SMALL_SHARDS = 1_000, {True: 1_000, False: 200}, {True: 6, False: 2}
+FLEET, FLEET_SILENT = 1_000, {True: 1_000, False: 200}
 SILENT_SHARE, SILENT_FEW = 0.05, 0.01
 SESSIONS_SILENT, SESSIONS_SLOW, SESSIONS_TAIL = 200, 120, 100
 WINDOW, SHARD = 20, 40
@@ -41,7 +41,7 @@ def measure(here: Place, latency: float, *, is_large: bool) -> None:
     """Publish the stage."""
     stage = Stage(name="accounts, slow and silent")
     with brokers(here.clock, here.now(), count=1) as found:
-        _many_silent(stage, here, found, latency, FLEET_SILENT[is_large], SMALL_SHARDS[is_large])
+        _many_silent(stage, here, found, latency, FLEET_SILENT[is_large])
     with brokers(here.clock, here.now()) as found:
         found.grow(max(FLEET, _slow_accounts(found)) if is_large else INLINE_ACCOUNTS, here.now())
         if is_large:
@@ -50,13 +50,13 @@ def measure(here: Place, latency: float, *, is_large: bool) -> None:
         _inline(stage, here, found)
     patience = PATIENCE_SECONDS / SCALE
     stage.note(
-        f"1:{SCALE}: {FLEET_SILENT[is_large]:,} accounts (shards of {SHARD}: {SHARD * SMALL_SHARDS[is_large]}),"
-        f" {SESSIONS_SILENT // SCALE} sessions, silent ones waited for {patience:g} s twice, {latency / SCALE:g} ms a call;"
+        f"1:{SCALE}: {FLEET_SILENT[is_large]:,} accounts, {SESSIONS_SILENT // SCALE} sessions,"
+        f" silent ones waited for {patience:g} s twice, {latency / SCALE:g} ms a call;"
         f" a few silent ones: {latency:g} ms a call, {patience:g} s twice"
     )
     stage.note(
-        "a process works one message at a time and keeps it until its last account has ended: in small shards a silent"
-        " account holds all places of its process, with large ones, or as a task of the job, its own place"
+        "a silent account holds its own place alone: idle places take the next shard of the run and instance; the last silent"
+        " ones are waited for alone, and a worker whose instance lends no session waits although another's shards are queued"
     )
     publish(stage)
 
@@ -129,20 +129,19 @@ def _few_silent(stage: Stage, house: House, found: Brokers, latency: float) -> N
     found.answer_after(0)
 
 
-def _many_silent(stage: Stage, here: Place, found: Brokers, latency: float, count: int, shards: int) -> None:
+def _many_silent(stage: Stage, here: Place, found: Brokers, latency: float, count: int) -> None:
     """One of twenty is silent, at 200 sessions (1:10): one process of ten, twenty in flight."""
     found.grow(count, here.now())
     held = 2 * PATIENCE_SECONDS * SILENT_SHARE + 2 * latency / 1000 * (1 - SILENT_SHARE)
     label = f"5 % silent, {SESSIONS_SILENT} sessions, 1:{SCALE}"
-    small, large = here.house("silent_small", found), here.house("silent_large", found)
-    for house, linked in ((small, SHARD * shards), (large, count)):
-        found.answer_after(0)
-        _settle(house, found.accounts[:linked])
-        house.serve(sessions=SESSIONS_SILENT // SCALE)
-    for what, house, work in (
-        (f"shards of {SHARD}", small, lambda: small.sharded(1, **_settings(SHARD))),
-        ("shards of 500", large, lambda: large.sharded(1, **_settings(500))),
-        ("tasks of the job", large, lambda: large.task(**_settings(500))),
+    house = here.house("silent", found)
+    found.answer_after(0)
+    _settle(house, found.accounts[:count])
+    house.serve(sessions=SESSIONS_SILENT // SCALE)
+    for what, work in (
+        (f"shards of {SHARD}", lambda: house.sharded(1, **_settings(SHARD))),
+        ("shards of 500", lambda: house.sharded(1, **_settings(500))),
+        ("tasks of the job", lambda: house.task(**_settings(500))),
     ):
         silent = _chosen(house, SILENT_SHARE)
         found.answer_after(latency / SCALE)
