@@ -5,9 +5,7 @@ With FILLBOOK_FULL=1 the numbers are those of the specification; by default they
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -17,8 +15,6 @@ from pathlib import Path
 import pytest
 
 from infra.local import plan
-from infra.local.desk import HOST
-from infra.local.readiness import wait_until_ready
 from tests.e2e.conftest import NewDesk, desks
 from tests.support.campaigns import IS_FULL, full_only, small_or_full, tell
 from tests.support.mt5_fleet import SHARD, START, SUBSCRIPTION, SYNC, FleetDesk, post
@@ -210,7 +206,7 @@ def test_a_service_that_lies_closes_nothing_and_whatever_it_told_is_true_in_the_
 def test_shards_that_come_many_times_at_once_are_worked_once(desk_of: Desks) -> None:
     desk = desk_of()
     names = desk.begin(count := small_or_full(24, 120), seed=SEED + 4, servers=2)
-    workers = _more_workers(desk)
+    workers = [desk.cloud.url(SHARD), *(one.url for one in desk.more(SHARD, WORKERS - 1))]
     desk.cloud.control.pause(SUBSCRIPTION)
     desk.fault("latency", ms=40, jitter=40)
     answer = desk.call(wait=False)
@@ -250,25 +246,3 @@ def test_shards_that_come_many_times_at_once_are_worked_once(desk_of: Desks) -> 
 def envelope_of(message: bytes) -> bytes:
     """A push of a message."""
     return json.dumps(envelope(message)).encode()
-
-
-def _more_workers(desk: FleetDesk) -> list[str]:
-    """Start further instances of ``account_sync_shard`` beside the desk's own, as the platform would; all their addresses."""
-    own = desk.cloud.keeper.get(SHARD).program
-    urls, waiting = [desk.cloud.url(SHARD)], {}
-    for number in range(1, WORKERS):
-        port = _free_port()
-        name = f"{own.name}-{number}"
-        command = [*own.command[:-1], str(port)]
-        assert own.command[-2] == "--port"
-        program = dataclasses.replace(own, name=name, command=command, log=own.log.with_name(f"{name}.log"))
-        urls.append(f"http://{HOST}:{port}")
-        waiting[name] = (desk.cloud.keeper.start(program), f"http://{HOST}:{port}/favicon.ico")
-    wait_until_ready(waiting, 30, lambda _name, _where: None)
-    return urls
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])

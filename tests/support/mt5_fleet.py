@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, TypeVar
 
 from fillbook.mt5 import deskstore
@@ -17,7 +20,8 @@ from fillbook.mt5.worker import OPERATOR, SCHEDULED_HEADER, SCHEDULER
 from fillbook.runtime.errors import Unavailable
 from fillbook.runtime.sql import statement
 from infra.local import plan
-from infra.local.desk import LocalCloud
+from infra.local.desk import HOST, LocalCloud
+from infra.local.readiness import wait_until_ready
 from tests.support.mt5_syncing import same_trade
 
 START = datetime(2026, 2, 3, 21, 0, tzinfo=UTC)
@@ -37,6 +41,14 @@ class Reply:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Further:
+    """A further instance of a function."""
+
+    url: str
+    log: Path
+
+
 class FleetDesk:
     """A desk whose clock stands still, and accounts of its fake broker."""
 
@@ -44,7 +56,7 @@ class FleetDesk:
         self.cloud = cloud
         self.accounts: dict[str, str] = {}
         """Id at the broker -> id of the linked account."""
-        self._fleets = 0
+        self._fleets = self._further = 0
 
     # --- the broker ---
 
@@ -77,11 +89,19 @@ class FleetDesk:
         with self.cloud.database.transaction() as tx:
             tx.execute(statement("update mt5.trading_accounts set is_active = false"))
 
-    def link(self, told: Mapping[str, Any], *, url: str, instance: str = "default", since: timedelta | None = None) -> None:
-        """Link an account that the broker has."""
-        tenant_id, now = f"fleet{self._fleets}", self.cloud.clock.now()
+    def link(
+        self,
+        told: Mapping[str, Any],
+        *,
+        url: str,
+        instance: str = "default",
+        since: timedelta | None = None,
+        tenant_id: str | None = None,
+    ) -> None:
+        """Link an account that the broker has, for the fleet's tenant unless told otherwise."""
+        now = self.cloud.clock.now()
         wanted = deskstore.Link(
-            tenant_id=tenant_id,
+            tenant_id=tenant_id or f"fleet{self._fleets}",
             server=told["server"],
             login=told["login"],
             broker_name="Fleet",
@@ -111,6 +131,26 @@ class FleetDesk:
     def tick(self) -> Reply:
         """The scheduler's call for the slot that has come."""
         return self.call(by=SCHEDULER, slot=self.cloud.clock.now(), sync_type="scheduled")
+
+    def more(self, function: str, count: int = 1, *, without: Collection[str] = ()) -> list[Further]:
+        """Start further instances of a function beside the desk's own, as the platform would; ``without`` some settings."""
+        own = self.cloud.keeper.get(function).program
+        assert own.command[-2] == "--port"
+        made, waiting = [], {}
+        for _ in range(count):
+            self._further += 1
+            name, port = f"{own.name}-{self._further}", _free_port()
+            program = dataclasses.replace(
+                own,
+                name=name,
+                command=[*own.command[:-1], str(port)],
+                environment={key: value for key, value in own.environment.items() if key not in without},
+                log=own.log.with_name(f"{name}.log"),
+            )
+            made.append(Further(url=f"http://{HOST}:{port}", log=program.log))
+            waiting[name] = (self.cloud.keeper.start(program), f"{made[-1].url}/favicon.ico")
+        wait_until_ready(waiting, 30, lambda _name, _where: None)
+        return made
 
     def wait_for_run(self, run_id: str, seconds: float) -> dict[str, Any]:
         """Wait until a run is over; its row."""
@@ -193,6 +233,12 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
     except ValueError:
         document = {}
     return Reply(status=status, document=document if isinstance(document, dict) else {}, seconds=time.monotonic() - begun)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
 
 
 def patiently(work: Callable[[], T], seconds: float = 30.0) -> T:

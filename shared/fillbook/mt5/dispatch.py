@@ -16,10 +16,12 @@ from fillbook.mt5.runrecords import Due, Run, Shard
 from fillbook.mt5.telling import capacity_exceeded, sync_requested
 from fillbook.mt5.tokens import published_limit
 from fillbook.mt5.words import ContractKind, RunMode
-from fillbook.outbox.service import enqueue, partitions_of
+from fillbook.outbox.service import enqueue, partitions_of, receive
 from fillbook.runtime.db import Tx
 from fillbook.values import frozen
 
+TELLER: Final = "account_sync"
+"""In whose name a run notes what it told."""
 SHARDS_AT_ONCE: Final = 100
 SAMPLE_ACCOUNTS: Final = 100
 SAMPLE_SPAN: Final = timedelta(hours=3)
@@ -162,6 +164,7 @@ def check_capacity(grounds: Grounds, run: Run, load: Load, now: datetime) -> tup
             )
             if due > most:
                 events.append(capacity_exceeded(run, key, due, most, now))
+        events = [one for one in events if receive(tx, TELLER, one.event_id, now)]  # a run that is taken over looks again
         enqueue(tx, events)
         return partitions_of(events)
 

@@ -44,7 +44,7 @@ def breaker_changed(change: Change, now: datetime) -> Event:
 
 
 def capacity_exceeded(run: Run, instance_key: str, due: int, capacity: int, now: datetime) -> Event:
-    """More accounts are due than an instance can give in a tick."""
+    """More accounts are due than an instance can give in a tick; a run tells it once."""
     data = {
         "account": f"service {instance_key}",
         "instance_key": instance_key,
@@ -52,7 +52,9 @@ def capacity_exceeded(run: Run, instance_key: str, due: int, capacity: int, now:
         "capacity": capacity,
         "run_id": run.run_id,
     }
-    return _event("capacity_exceeded", f"mt5:capacity:{instance_key}", int(run.started_at.timestamp()), data, now)
+    return _event(
+        "capacity_exceeded", f"mt5:capacity:{instance_key}", int((run.scheduled_for or run.started_at).timestamp()), data, now
+    )
 
 
 def _event(event_type: str, key: str, version: int, data: Mapping[str, object], now: datetime) -> Event:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from threading import Thread
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -320,6 +321,21 @@ def test_more_accounts_due_than_a_service_can_give_is_told(fleet: Fleet) -> None
     fleet.tick(mt5_sessions_max=1)
     (event,) = fleet.events("capacity_exceeded")
     assert (event["data"]["due_accounts"], event["data"]["capacity"]) == (3, 0)
+
+
+def test_a_run_that_is_taken_over_tells_once_that_more_is_due_than_can_be_given(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.fleet(3)
+    fleet.tick()
+    fleet.query("update mt5.sync_hours set duration_ms_sum = 400000 returning 1")
+    fleet.clock.step(300)
+    with monkeypatch.context() as broken:
+        broken.setattr("fillbook.mt5.runs.work_accounts", Mock(side_effect=Unavailable("database_unavailable")))
+        with pytest.raises(Unavailable):
+            fleet.tick(mt5_sessions_max=1)
+    assert fleet.tick(mt5_sessions_max=1)["successCount"] == 3
+    assert len(fleet.events("capacity_exceeded")) == 1
 
 
 def test_maintenance_keeps_tables_in_bounds(fleet: Fleet) -> None:
