@@ -39,9 +39,7 @@ def content(deals: Iterable[Deal] = (), paired: Iterable[PairedTrade] = ()) -> b
 def told(rows: bytes, deals: Sequence[Deal]) -> Told:
     """What is kept of a list that was read: ``deals`` are all its rows, of which there is one at least."""
     times = [deal.time_msc for deal in deals]
-    return Told(
-        rows_hash=rows_hash(rows), content=content(deals), count=len(deals), first_msc=min(times), last_msc=max(times)
-    )
+    return Told(rows_hash=rows_hash(rows), content=content(deals), count=len(deals), first_msc=min(times), last_msc=max(times))
 
 
 def is_within(one: Told, window: Window) -> bool:

@@ -21,7 +21,7 @@ from fillbook.mt5.history import (
     watermark,
     within,
 )
-from fillbook.mt5.model import AccountState, DealPage, Head, Info, Window
+from fillbook.mt5.model import AccountState, DealPage, Head, Window
 from fillbook.mt5.windows import (
     DAY_MSC,
     HOUR_MSC,
@@ -36,7 +36,7 @@ from fillbook.mt5.windows import (
     may_backfill,
 )
 from fillbook.mt5.words import BackfillState, CashResult, CashState
-from tests.support.mt5_deals import NOW, at, deal, shown
+from tests.support.mt5_deals import NOW, at, deal
 
 SERVER = at(0)
 SPANS = Spans()
