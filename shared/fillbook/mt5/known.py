@@ -7,8 +7,9 @@ from fillbook.values import frozen
 
 @frozen
 class Told:
-    """The list of rows of a page, as far as it is needed to know it again: ``rows_hash`` of its bytes, ``content`` of what they say.
+    """The list of rows of a page, as far as it is needed to know it again.
 
+    ``rows_hash``: of its bytes; ``content``: of what they say (``told.content``);
     ``count``: its rows, each of another ticket; ``first_msc``, ``last_msc``: the earliest and the latest of their times on the
     server clock.
     """

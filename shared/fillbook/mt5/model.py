@@ -243,8 +243,8 @@ class DealPage:
     ``total`` is the same on every page; the three-endpoint service, whose counter is of a wider span, is held to it by the
     adapter (``page_drift``) and says none here. A page may be empty and not the last.
     Exactly one of ``deals`` and ``paired`` is filled; ``is_paired`` says which.
-    ``told``: how its rows will be known again, where that is worth it and none of them was left out. ``later``: they were known, and
-    not read; this reads them.
+    ``told``: how its rows will be known again, where that is worth it and none of them was left out. ``later``: they were known,
+    and not read; this reads them.
     """
 
     head: Head

@@ -14,7 +14,8 @@ from ipaddress import ip_address
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from urllib3.exceptions import HTTPError, NewConnectionError, TimeoutError
+from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import TimeoutError as TooSlow
 from urllib3.util.timeout import Timeout
 
 from fillbook.mt5 import faults
@@ -142,6 +143,6 @@ def _broken(error: Exception, *, is_late: bool) -> CallFailed:
     """What kept an answer from coming."""
     if isinstance(error, Unavailable) and error.reason == "answer_too_large":
         return ContractError("body too large")
-    is_late = is_late or (isinstance(error, TimeoutError) and not isinstance(error, NewConnectionError))
+    is_late = is_late or (isinstance(error, TooSlow) and not isinstance(error, NewConnectionError))
     is_late = is_late or (isinstance(error, Unavailable) and error.reason == "answer_too_slow")
     return CallFailed(Fault(code=Code.TIMEOUT if is_late else Code.CONNECTION))

@@ -58,10 +58,10 @@ def parse(body: bytes) -> dict[str, Any]:
 
 
 def cut(body: bytes, name: str) -> tuple[dict[str, Any], bytes] | None:
-    """The object of an answer but for the list under ``name``, and that list's bytes, which are not read; None: not to be had so.
+    """The object of an answer without the list under ``name``, and that list's bytes, unread; None: they cannot be had apart.
 
-    In place of the list stands a word that JSON has not and nothing else in the answer contains. Where it turns up as the value of
-    ``name``, the object goes on behind it as it does behind any list that stands there: the answer is read as if it were
+    In place of the list stands a word that JSON has not and nothing else in the answer contains. Where it turns up as the value
+    of ``name``, the object goes on behind it as it does behind any list that stands there: the answer is read as if it were
     read at once, provided that the bytes are one list. Who has read the same bytes before (``rows``) knows that.
     """
     begins = re.compile(rb'"%s"\s*:\s*(?=\[)' % name.encode()).search(body)

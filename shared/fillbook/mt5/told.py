@@ -2,9 +2,9 @@
 
 Problem. An account that does nothing tells the deals of its last 48 hours again every five minutes, and reading a thousand of
 them costs more than all else that is done for it. Observations. A service that has nothing new to say writes the same bytes;
-whoever read them before knows what they say. Choice. Beside the digest of an account's state stands the hash of the bytes that its
-last whole page of deals had, with the digest of what they said and the span of time they lie in. A page whose list has that hash,
-in a window that would leave nothing of it out, is taken for read: the rest of it (whose it is, whether it is whole, how
+whoever read them before knows what they say. Choice. Beside the digest of an account's state stands the hash of the bytes that
+its last whole page of deals had, with the digest of what they said and the span of time they lie in. A page whose list has that
+hash, in a window that would leave nothing of it out, is taken for read: the rest of it (whose it is, whether it is whole, how
 many there are) is read and checked as always. Nothing is believed of what is stored. Source: mt5 specification, 2.
 """
 

@@ -62,8 +62,8 @@ def forward(
     """The window to read now. ``server_msc``: the server's clock; ``target``: the account's ``backfill_target``.
 
     ``overlap_is_large``: the usual overlap holds more deals than one page; it is then read once an hour, two hours otherwise.
-    A window begins with an hour: one that moved with every run would lose a deal at its begin again and again, and an account that
-    does nothing would never be unchanged.
+    A window begins with an hour: one that moved with every run would lose a deal at its begin again and again, and an account
+    that does nothing would never be unchanged.
     """
     if state.page_cursor is not None and state.page_from_msc is not None and state.page_to_msc is not None:
         return Wanted(window=Window(from_msc=state.page_from_msc, to_msc=state.page_to_msc), cursor=state.page_cursor)

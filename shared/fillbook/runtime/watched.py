@@ -68,10 +68,10 @@ _POOLS = {"http": _WatchedPool, "https": _WatchedTlsPool}
 
 
 def watched_pools(*, hosts: int, connections: int) -> PoolManager:
-    """Open connections of our kinds and nothing around them: no cookies, proxies, redirects or second tries. Certificates are checked.
+    """Open connections of our kinds and nothing around them: no cookies, proxies, redirects, second tries.
 
-    For calls by the ten thousand: a session prepares each request anew and merges its settings into it, which takes longer than the
-    call itself.
+    For calls by the ten thousand: a session prepares each request anew and merges its settings into it, which takes longer than
+    the call itself. Certificates are checked against the bundle that sessions use.
     """
     outgoing.keep_addresses()
     made = PoolManager(
