@@ -18,8 +18,8 @@ select min(p.position_id) as least, max(p.position_id) as most
 -- name: deals_of_range
 -- Deals of a range of positions as lists, each with the highest revision of its ticket, which may be another position's.
 select json_agg(json_build_array(
-           d.deal_ticket, d.position_id, d.revision, d.withdrawn, d.order_id, d.time_server_msc, d.deal_type, d.entry, d.reason,
-           d.symbol, d.magic, d.comment, d.recorded_at, d.newest, d.volume, d.price, d.profit, d.commission, d.swap, d.fee)) as rows
+           d.deal_ticket, d.position_id, d.revision, d.newest, d.withdrawn, d.order_id, d.time_server_msc, d.deal_type, d.entry,
+           d.reason, d.symbol, d.magic, d.comment, d.recorded_at, d.volume, d.price, d.profit, d.commission, d.swap, d.fee)) as rows
   from (select x.*, (select n.revision from mt5.deals n where n.account_id = x.account_id and n.deal_ticket = x.deal_ticket
                       order by n.revision desc limit 1) as newest
           from mt5.deals x

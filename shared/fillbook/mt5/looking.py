@@ -1,10 +1,11 @@
-"""What of an account's trades and book is not as its deals say, seen in one snapshot and without a lock: what a rebuild has to do.
+"""What of an account's trades and book is not as its deals say, seen in one snapshot, without a lock: what a rebuild has to do.
 
-Problem. A rebuild of a hundred thousand deals finds nearly always that nothing differs, and reading every fill of the book and every
-trade under the account's lock to see that took most of its time. Observations. Only whoever holds the account writes it, and that is
-who looks. A fact says the same if its hash is the same. Choice. Ranges of positions are derived from their deals again, trades
-compared as they are, fills by the hash of their content. What differs, and what is not simple (a deal of several revisions, one in
-an hour that comes twice), is left to the batches of ``rebuilding``, which lock, read whole and decide. Source: mt5 specification, 15.
+Problem. A rebuild of a hundred thousand deals finds nearly always that nothing differs, and reading every fill of the book and
+every trade under the account's lock to see that took most of its time. Observations. Only whoever holds the account writes it,
+and that is who looks. A fact says the same if its hash is the same. Choice. Ranges of positions are derived from their deals
+again, trades compared as they are, fills by the hash of their content. What differs, and what is not simple (a deal of several
+revisions, one in an hour that comes twice), is left to the batches of ``rebuilding``, which lock, read whole and decide.
+Source: mt5 specification, 15.
 """
 
 from __future__ import annotations
@@ -98,24 +99,10 @@ class _Look:
         """Deals by position, in order; positions with one that has several revisions, or lies in an hour that comes twice."""
         found: Deals = {}
         left: set[int] = set()
-        for told in self._rows("deals_of_range", least, most):
-            (
-                ticket,
-                position_id,
-                revision,
-                withdrawn,
-                order_id,
-                msc,
-                kind,
-                entry,
-                reason,
-                symbol,
-                magic,
-                comment,
-                read_at,
-                newest,
-            ) = row[:14]
-            volume, price, profit, commission, swap, fee = map(Decimal, row[14:])
+        for row in self._rows("deals_of_range", least, most):
+            ticket, position_id, revision, newest, withdrawn, order_id, msc, kind, entry, reason, symbol = row[:11]
+            magic, comment, read_at, *numbers = row[11:]
+            volume, price, profit, commission, swap, fee = map(Decimal, numbers)
             if revision != 1 or newest != 1 or withdrawn or self._clock.repeats(msc):
                 left.add(position_id)
             deal = Deal(
