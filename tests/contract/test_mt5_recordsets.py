@@ -158,6 +158,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
         spy, NOBODY, 1, Wanted(cash=CashAsked(at_msc=1), windows=[Window(from_msc=1, to_msc=2)])
     ),
     "apply_account": lambda spy: store.apply_account(spy, WORK, NOW),
+    "check_sums": lambda spy: store.check_sums(spy, NOBODY, 1),
     "flush_unchanged": lambda spy: store.flush_unchanged(
         spy, NOBODY, [Unchanged(account_id=NOBODY, lease_token=1, next_due_at=NOW, outcome=OUTCOME)], NOW
     ),

@@ -38,12 +38,16 @@ T = TypeVar("T")
 
 @frozen
 class Rebuilt:
-    """What a rebuild changed; ``partitions`` of the outbox are to be relayed."""
+    """What a rebuild changed; ``partitions`` of the outbox are to be relayed.
+
+    ``sums_were_wrong``: the kept sums of its deals were not what the deals add up to. They are forgotten then, and taken anew.
+    """
 
     account_id: str
     trades_changed: int = 0
     cash_changed: int = 0
     partitions: tuple[int, ...] = ()
+    sums_were_wrong: bool = False
 
 
 @frozen
@@ -119,8 +123,13 @@ class _Rebuild:
                 trades += applied.trades_changed
                 cash += applied.cash_changed
                 partitions.update(told)
+        are_right = store.check_sums(self._db, self._claimed.account_id, self._claimed.lease_token)
         return Rebuilt(
-            account_id=self._claimed.account_id, trades_changed=trades, cash_changed=cash, partitions=tuple(sorted(partitions))
+            account_id=self._claimed.account_id,
+            trades_changed=trades,
+            cash_changed=cash,
+            partitions=tuple(sorted(partitions)),
+            sums_were_wrong=are_right is False,
         )
 
     def _asked(self, symbols: Sequence[str] | None) -> tuple[list[int], list[int]]:
