@@ -248,9 +248,10 @@ begin
          where t.ctid = any (array(
                    select o.ctid
                      from jsonb_to_recordset(document->'trades_removed') as r(position_id bigint, episode integer)
-                    cross join lateral (select x.ctid from mt5.trades x
-                                         where x.account_id = the_account and x.position_id = r.position_id and x.episode = r.episode
-                                         order by x.position_id, x.episode limit 1) o));
+                    cross join lateral (select x.ctid, x.episode from mt5.trades x
+                                         where x.account_id = the_account and x.position_id between r.position_id and r.position_id
+                                         order by x.position_id, x.episode) o
+                    where o.episode = r.episode));
         get diagnostics trades_removed = row_count;
     end if;
     if jsonb_array_length(document->'trades') > 0 then

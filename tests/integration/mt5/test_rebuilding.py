@@ -13,6 +13,10 @@ from fillbook.runtime.sql import statement
 from tests.support.mt5_syncing import Syncing
 
 POSITIONS = 4
+DOUBLED = """
+insert into mt5.trades
+select (jsonb_populate_record(t, jsonb_build_object('episode', 2, 'id', gen_random_uuid()))).*
+  from mt5.trades t where position_id = :one"""
 
 
 @pytest.fixture
@@ -51,8 +55,7 @@ def test_nothing_differs_and_nothing_is_touched(syncing: Syncing, account: str, 
         "update mt5.trades set net_pnl = net_pnl + 1 where position_id = :one",
         "update mt5.trades set ledger_state = 'none' where position_id = :one",
         "update mt5.trades set close_time = close_time + interval '1 hour' where position_id = :one",
-        "insert into mt5.trades select (jsonb_populate_record(t, jsonb_build_object('episode', 2, 'id', gen_random_uuid()))).*"
-        " from mt5.trades t where position_id = :one",
+        DOUBLED,
         "delete from mt5.trades where position_id = :one",
     ],
 )

@@ -85,7 +85,8 @@ insert into ledger.fills (book_id, fill_id, version, source, account_key, source
                           session_date, meta, origin, cause, received_at, recorded_at, content_hash, seq, booking_seq, prev_hash,
                           row_hash, direction)
 select a.book_id, gen_random_uuid(), 1, 'mt5', 'a', t::text, 1, false, 'i', 'i', 'i', 'BUY', 1, 1, 'USD', 'open', 'margin', now(),
-       t::text, current_date, '{{"episode": 1}}', 'live', 'first', now(), now(), sha256('a'), t, t, sha256('a'), sha256('a'), 'LONG'
+       t::text, current_date, '{{"episode": 1}}', 'live', 'first', now(), now(), sha256('a'), t, t, sha256('a'), sha256('a'),
+       'LONG'
   from mt5.trading_accounts a cross join generate_series(1, {DEALS}) t"""
 
 
@@ -114,6 +115,36 @@ def test_a_look_reads_a_range_of_positions(young: tuple[World, str, int], name: 
     with world.db.transaction() as tx:
         read = blocks_read(tx, booking.QUERIES[name], account_id=UUID(account), least=500, most=498 + 2 * KEYS)
     assert (2 * KEYS if name == "deals_of_range" else 0) < read <= 2 * KEYS * BLOCKS_OF_A_DEAL
+
+
+# --- what is written --------------------------------------------------------------------------------------------------
+
+ROWS = f"""
+with cash as (
+    insert into mt5.cash_operations (account_id, deal_ticket, kind, amount, occurred_at)
+    select a.id, t, 'other', 1, now() from mt5.trading_accounts a cross join generate_series(1, {DEALS}) t returning 1)
+insert into mt5.trades (account_id, position_id, id, ticket, symbol, symbol_norm, type, volume, open_volume, status, close_time,
+                        entry_complete, identity_quality)
+select a.id, t, gen_random_uuid(), t, 'EURUSD', 'EURUSD', 'buy', 1, 0, 'closed', now(), false, 'deals'
+  from mt5.trading_accounts a cross join generate_series(1, {DEALS}) t"""
+
+
+def test_what_is_taken_away_is_found_by_its_key(world: World) -> None:
+    account = world.link().account_id
+    (held,) = world.claim(account)
+    world.query("alter table mt5.trades set (autovacuum_enabled = false)")
+    world.query("alter table mt5.cash_operations set (autovacuum_enabled = false)")
+    taken = {"trades_removed": [(7, 1), (8, 1), (9, 2)], "cash_removed": [7, 8], "outcome": None}
+    world.apply(world.work(held, **taken))  # plans are made while there is nothing
+    world.query(ROWS)
+    document = encode(store.apply_document(world.work(held, **taken), NOW))
+    with world.db.transaction() as tx:
+        read = blocks_read(tx, statement("select mt5.apply_account(:document::jsonb)"), document=document)
+    (left,) = world.query(
+        "select (select count(*) from mt5.trades) as trades, (select count(*) from mt5.cash_operations) as cash"
+    )
+    assert (left["trades"], left["cash"]) == (DEALS - 2, DEALS - 2)
+    assert read < DEALS // 10
 
 
 # --- deals told as they are stored ------------------------------------------------------------------------------------

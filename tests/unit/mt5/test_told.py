@@ -8,11 +8,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fillbook.mt5 import contract, contract_v1, reading, told
 from fillbook.mt5.faults import CallFailed
 from fillbook.mt5.model import Deal, DealPage, Info, Window
 from fillbook.mt5.words import Code
+from tests.support.examples import rows as examples
 from tests.support.mt5_deals import deal, shown
 from tests.support.mt5_shapes import deal as wire_deal
 from tests.support.mt5_shapes import deals_v1, wire
@@ -30,6 +33,7 @@ INFO = Info(
     currency_digits=2,
     margin_mode=2,
 )
+few = examples(150)
 DEALS = tuple(wire_deal(number) for number in range(1, 81))
 FIRST, LAST = min(one.time_msc for one in DEALS), max(one.time_msc for one in DEALS)
 
@@ -163,3 +167,30 @@ def test_a_list_alone_is_as_strict_as_an_answer() -> None:
     for text in (b"[NaN]", b'[{"a": 1, "a": 2}]', b"[1] [2]", b"[\xff]", b"7", b"[" * 20 + b"]" * 20):
         assert reading.rows(text) is None
     assert reading.rows(json.dumps([1.5]).encode()) == [Decimal("1.5")]
+
+
+@given(
+    place=st.integers(0, 2_000),
+    text=st.sampled_from([b"", b"]", b"[", b'"', b",", b" ", b"{", b"}", b"9", b"-Infinity", b"\xff"]),
+)
+@few
+def test_whatever_is_changed_in_an_answer_it_is_read_as_if_at_once(place: int, text: bytes) -> None:
+    body = wire(deals_v1(DEALS[:3]))
+    place %= len(body)
+    changed = body[:place] + text + body[place + 1 :]
+
+    def outcome(least: int, known: Any) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(told, "BYTES_MIN", least)
+            try:
+                page = read(changed, known)
+            except CallFailed as error:
+                return error.fault
+        return replace(page, deals=page.deals if page.later is None else page.later(), told=None, later=None)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(told, "BYTES_MIN", 0)
+        before = read(body).told
+    whole = outcome(len(changed) + 1, None)
+    assert outcome(0, None) == whole
+    assert outcome(0, before) == whole
