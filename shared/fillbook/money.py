@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal, InvalidOperation, localcontext
+from functools import lru_cache
 
 CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 ZERO = Decimal(0)
@@ -41,13 +42,18 @@ def parse(value: object) -> Decimal:
     return number
 
 
+@lru_cache(64)
+def _exponent(step: Decimal) -> int:
+    return int(step.as_tuple().exponent)
+
+
 def quantize(value: Decimal, step: Decimal) -> Decimal:
     """Round half to even to ``step``; -0 becomes 0; more than 28 digits raises ``NumberError('number_overflow')``."""
     try:
         rounded = CONTEXT.quantize(value, step)
     except InvalidOperation as error:
         raise NumberError("number_overflow", "does not fit the column") from error
-    if len(rounded.as_tuple().digits) > DIGITS_MAX:
+    if rounded.adjusted() - _exponent(step) >= DIGITS_MAX:
         raise NumberError("number_overflow", "more than 28 significant digits")
     return rounded or abs(rounded)
 

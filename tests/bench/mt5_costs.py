@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from tests.bench.mt5_broker import brokers
+from tests.bench.mt5_histories import long_accounts
 from tests.bench.mt5_place import LOG_PREFIX, ROLE, House, Place, Ran
 from tests.bench.report import Stage
 from tests.support.proxy import Proxy
@@ -21,6 +22,7 @@ POSITIONS = 5
 DEALS = 2 * POSITIONS
 CPU_MS = {"unchanged": 12, "ten new deals": 40}
 ROW_CPU_MS = 2.5
+BUSY, BUSY_DEALS = {True: 40, False: 10}, 999
 STATEMENTS = {"unchanged": 0.5, "ten new deals": 8}
 MEMORY_MIB = 512
 STATEMENT = re.compile(r"LOG:  (?:statement|execute [^:]*): (.*)", re.DOTALL)
@@ -50,10 +52,26 @@ def measure(stage: Stage, here: Place, *, is_large: bool, rounds: int) -> None:
         for name, (statements, trips) in counted.items():
             _tell_counted(stage, name, count, statements, trips)
         house.dismiss()
+    _busy(stage, here, count=BUSY[is_large], rounds=rounds)
     stage.note(
         f"costs: {count} accounts in shards of 40, one process; ten new deals: five trades opened and closed, booked on"
         " lots in the ledger, with their events; statements without begin and commit"
     )
+
+
+def _busy(stage: Stage, here: Place, *, count: int, rounds: int) -> None:
+    """Accounts that do nothing either, with as many deals in their window as a page holds."""
+    with brokers(here.clock, here.now(), count=1) as found:
+        house = here.house("busy", found)
+        house.link(long_accounts(found.all[0], count, BUSY_DEALS, here.now()))
+        for _ in range(2):
+            house.sharded(1)
+        runs = [_worked(house, "unchanged", turn) for turn in range(rounds)]
+        house.dismiss()
+    name = f"unchanged, {BUSY_DEALS} deals in the window"
+    both = [one.each(one.workers + one.postgres) for one in runs]
+    stage.at_most(f"{name}: processor time, worker and Postgres", both, CPU_MS["unchanged"], "ms an account")
+    stage.add(f"{name}: processor time of the worker alone", [one.each(one.workers) for one in runs], "ms an account")
 
 
 def _worked(house: House, name: str, turn: int, url: str | None = None) -> Ran:

@@ -23,6 +23,7 @@ DEALS = {True: 100_000, False: 2_000}
 WHOLE = 100_000
 DERIVE_SECONDS, DERIVE_TIMES, REBUILD_SECONDS, MEMORY_MIB = 3.0, 3, 10.0, 512
 RUNS_MAX = 20
+OTHERS = 100
 SPACE = timedelta(seconds=20)
 STORED = statement("select count(*)::integer as n from mt5.deals where account_id = :account_id::uuid")
 PROVEN = statement(
@@ -71,6 +72,11 @@ def _account(broker: Broker, number: int, deals: int, now: datetime) -> Account:
     )
     broker.add([(made, operations(deals, now))])
     return made
+
+
+def long_accounts(broker: Broker, count: int, deals: int, now: datetime) -> list[Account]:
+    """So many more accounts with a history of so many deals, numbered beyond those of this module."""
+    return [_account(broker, OTHERS + number, deals, now) for number in range(count)]
 
 
 def _first_read(stage: Stage, house: House, broker: Broker, times: int) -> None:

@@ -158,6 +158,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
         spy, NOBODY, 1, Wanted(cash=CashAsked(at_msc=1), windows=[Window(from_msc=1, to_msc=2)])
     ),
     "apply_account": lambda spy: store.apply_account(spy, WORK, NOW),
+    "check_sums": lambda spy: store.check_sums(spy, NOBODY, 1),
     "flush_unchanged": lambda spy: store.flush_unchanged(
         spy, NOBODY, [Unchanged(account_id=NOBODY, lease_token=1, next_due_at=NOW, outcome=OUTCOME)], NOW
     ),
@@ -245,7 +246,8 @@ service_instances_pk service_instances_sessions_ck service_instances_rate_ck ser
 trading_accounts_pk trading_accounts_identity_uq trading_accounts_tenant_uq trading_accounts_book_uq
 trading_accounts_server_fk trading_accounts_instance_fk trading_accounts_active_ix trading_accounts_platform_ck
 trading_accounts_login_ck trading_accounts_mode_ck trading_accounts_failures_ck trading_accounts_error_ck
-account_sync_state_pk account_sync_state_account_fk account_sync_state_floor_ck account_sync_state_due_ix deals_pk
+account_sync_state_pk account_sync_state_account_fk account_sync_state_floor_ck account_sync_state_due_ix
+account_sync_state_told_ck account_sync_state_sums_ck deals_pk
 deals_account_fk deals_ids_ck deals_close_by_ix deals_entry_ck deals_volume_ck deals_position_ix deals_time_ix trades_pk
 trades_id_uq trades_account_fk trades_live_ix trades_closed_ix trades_open_volume_ck trades_closed_ck trades_entry_ck
 cash_operations_pk cash_operations_account_fk cash_checks_pk cash_checks_account_fk history_gaps_pk

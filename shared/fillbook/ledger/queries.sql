@@ -6,6 +6,15 @@ select ledger.clear_replay_book(:book_id);
 -- Remove a replay book and everything in it; the function itself refuses any other.
 select ledger.drop_replay_book(:book_id);
 
+-- name: fills_held
+-- Of facts by their ids: [fill_id, content_hash, is_bust, a word of meta] of the version that counts; nothing of one that is not there.
+select json_agg(json_build_array(k.id, encode(f.content_hash, 'hex'), f.is_bust, f.meta ->> :word::text)) as rows
+  from unnest(:fill_ids::uuid[]) as k(id)
+ cross join lateral (
+       select v.content_hash, v.is_bust, v.meta
+         from (select * from ledger.fills x where x.book_id = :book_id and x.fill_id = k.id order by x.version offset 0) v
+        order by v.source_revision desc, v.is_bust desc, v.version desc limit 1) f;
+
 -- name: adjustment_versions
 -- All versions of one split, oldest first.
 select to_json(j) as row from ledger.adjustments j

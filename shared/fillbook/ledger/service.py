@@ -13,6 +13,8 @@ from datetime import date, datetime
 from typing import Any, TypeVar
 
 from fillbook.ledger import rebooking, store
+from fillbook.ledger.chain import content_hash
+from fillbook.ledger.columns import economic_values
 from fillbook.ledger.intake import check_adjustment, check_book, check_book_id, check_fill, check_mark
 from fillbook.ledger.journal import Arrival, Change, classify
 from fillbook.ledger.model import (
@@ -33,6 +35,7 @@ from fillbook.outbox.model import partition_of
 from fillbook.outbox.service import event_rows
 from fillbook.runtime.db import Call, ConstraintViolated, Contended, Database, Tx
 from fillbook.runtime.errors import Conflict, Rejected
+from fillbook.values import frozen
 
 __all__ = [
     "RETRY_CONSTRAINTS",
@@ -40,7 +43,9 @@ __all__ = [
     "book_fills",
     "clear_replay_book",
     "close_book",
+    "content_of",
     "drop_replay_book",
+    "held",
     "load_call",
     "lock",
     "mark",
@@ -50,6 +55,15 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+@frozen
+class Held:
+    """A fact in the journal: the ``content_hash`` of the version that counts, whether that is a bust, a word of its meta."""
+
+    content: str
+    is_bust: bool
+    word: str | None
 
 
 def run(db: Database, work: Callable[[Tx], T], **options: Any) -> T:
@@ -106,6 +120,21 @@ def lock(
     )
     (answer,) = tx.call(call)
     return read_state(answer)
+
+
+def held(tx: Tx, book_id: str, fill_ids: Iterable[str], word: str) -> dict[str, Held]:
+    """What the journal holds of facts, as far as it takes to see that it is the same: by fill id, where there is anything.
+
+    ``word`` is the one of their ``meta`` that the caller's comparison needs. Nothing is locked.
+    """
+    check_book_id(book_id)
+    (row,) = tx.query(store.QUERIES["fills_held"], book_id=book_id, fill_ids=list(fill_ids), word=word)
+    return {one: Held(content=content, is_bust=is_bust, word=said) for one, content, is_bust, said in row["rows"] or ()}
+
+
+def content_of(fill: Fill) -> str:
+    """The hash of what a fill says, as ``Held`` has it."""
+    return content_hash(economic_values(fill)).hex()
 
 
 def book_fills(

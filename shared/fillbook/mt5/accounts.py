@@ -82,6 +82,7 @@ class AccountSync:
         same = unchanged.row(heard, self._terms, self._time.now(), ms=self._ms(heard), is_clocked=self._is_clocked(heard))
         if same is not None:
             return partial(self._note_unchanged, same)
+        heard = fetching.opened()
         if heard.has_history:
             closed = self._desk.write(partial(self._tried, heard))
             if isinstance(closed, Worked):

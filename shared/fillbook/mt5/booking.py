@@ -75,13 +75,13 @@ def tell(tx: Tx, loaded: Loaded, settled: Settled, heard: Answers, terms: Terms,
         if row is None or row.ledger_state is LedgerState.NONE or row.net_pnl != pair.profit + pair.swap + pair.commission:
             told[pair.ticket] = fills.wanted_of_pair(terms, pair, settled.clock, now)
     partitions = book(tx, loaded.account.book_id, terms, told, of_positions(settled.stored.values(), told), now) if told else ()
-    return Told(trades=tuple(_marked(row, before, told) for row in settled.trades), partitions=partitions)
+    return Told(trades=tuple(marked(row, before, told) for row in settled.trades), partitions=partitions)
 
 
 def unmarked(loaded: Loaded, settled: Settled) -> tuple[Trade, ...]:
     """The rows where nothing may be told: the state of their fills is what it was."""
     before = {(row.position_id, row.episode): row for row in loaded.trades}
-    return tuple(_marked(row, before, {}) for row in settled.trades)
+    return tuple(marked(row, before, {}) for row in settled.trades)
 
 
 def retell(
@@ -92,11 +92,11 @@ def retell(
     trades = [row for one in derived for row in one.trades]
     stands = standing(loaded.account, None, loaded.symbols)
     if stands.terms is None:
-        return tuple(_marked(row, before, {}) for row in trades), ()
+        return tuple(marked(row, before, {}) for row in trades), ()
     terms = stands.terms
     told = {one.position_id: fills.wanted(terms, one.episodes) for one in derived if one.episodes or one.gone}
     partitions = book(tx, loaded.account.book_id, terms, told, of_positions(stored, told), now) if told else ()
-    return tuple(_marked(row, before, told) for row in trades), partitions
+    return tuple(marked(row, before, told) for row in trades), partitions
 
 
 def of_positions(stored: Iterable[Stored], told: Iterable[int]) -> list[Stored]:
@@ -105,7 +105,7 @@ def of_positions(stored: Iterable[Stored], told: Iterable[int]) -> list[Stored]:
     return [one for one in stored if one.deal.position_id in asked]
 
 
-def _marked(row: Trade, before: Mapping[tuple[int, int], Trade], told: Mapping[int, Wanted]) -> Trade:
+def marked(row: Trade, before: Mapping[tuple[int, int], Trade], told: Mapping[int, Wanted]) -> Trade:
     """A row with the state of its fills: told now, or as it was."""
     wanted, state = told.get(row.position_id), row.ledger_state
     if wanted is None:

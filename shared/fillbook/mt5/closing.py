@@ -305,6 +305,7 @@ def _state(loaded: Loaded, heard: Answers, settled: Settled, now: datetime) -> A
         last_deal_at=max((*times, *known), default=None),
         has_open_positions=_has_open(loaded, settled),
         state_digest=None,
+        told=state.told if heard.history is None else heard.history.told,
     )
 
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final
 
+from fillbook.mt5.known import Told
 from fillbook.mt5.model import (
     Account,
     AccountState,
@@ -61,7 +62,8 @@ _INSTANTS_KEPT: Final = 1_024
 
 _INFO: Final = tuple(Info.__dataclass_fields__)
 _TOTALS: Final = tuple(Totals.__dataclass_fields__)
-_STATE: Final = tuple(name for name in AccountState.__dataclass_fields__ if name not in ("lease_token", "last_run_id"))
+_STATE: Final = tuple(name for name in AccountState.__dataclass_fields__ if name not in ("lease_token", "last_run_id", "told"))
+_TOLD: Final = tuple(Told.__dataclass_fields__)
 _DEAL: Final = tuple(name for name in Deal.__dataclass_fields__ if name != "time_msc")
 _DEAL_NUMBERS: Final = ("volume", "price", "profit", "commission", "swap", "fee")
 _DEAL_SAME: Final = tuple(name for name in _DEAL if name not in _DEAL_NUMBERS)
@@ -202,7 +204,8 @@ def account_row(update: AccountUpdate) -> Row:
 
 def state_row(state: AccountState) -> Row:
     """The state of an account, without its lease."""
-    return {name: getattr(state, name) for name in _STATE} | {"next_due_at": due_text(state.next_due_at)}
+    row = {name: getattr(state, name) for name in _STATE} | {"next_due_at": due_text(state.next_due_at)}
+    return row | {f"told_{name}": None if state.told is None else getattr(state.told, name) for name in _TOLD}
 
 
 def outcome_row(account_id: str, one: Outcome) -> Row:
@@ -255,16 +258,26 @@ def _account(row: Mapping[str, Any]) -> Account:
 
 
 def _state(row: Mapping[str, Any]) -> AccountState:
-    digest = row["state_digest"]
-    given = dict(row) | {
+    given = dict(row)
+    told = {name: given.pop(f"told_{name}") for name in _TOLD}
+    given |= {
         "next_due_at": instant(row["next_due_at"]),
         "last_deal_at": instant_or_none(row["last_deal_at"]),
         "backfill_state": BackfillState(row["backfill_state"]),
-        "state_digest": None if digest is None else bytes.fromhex(digest.removeprefix("\\x")),
+        "state_digest": _bytes(row["state_digest"]),
+        "told": None if told["rows_hash"] is None else _told(told),
         "opening_balance": number_or_none(row["opening_balance"]),
         "cash_state": CashState(row["cash_state"]),
     }
     return AccountState(**given)
+
+
+def _told(row: Row) -> Told:
+    return Told(**(row | {name: _bytes(row[name]) for name in ("rows_hash", "content")}))
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else bytes.fromhex(text.removeprefix("\\x"))
 
 
 def rule_of(row: Mapping[str, Any]) -> ServerRule:

@@ -61,8 +61,11 @@ def only(page: DealPage, wanted: Window | int) -> DealPage:
             page,
             deals=tuple(deal for deal in page.deals if deal.position_id == wanted),
             paired=tuple(trade for trade in page.paired if trade.ticket == wanted),
+            told=None,
         )
-    return replace(page, deals=_within(page.deals, wanted), paired=_closed_within(page.paired, wanted))
+    deals = _within(page.deals, wanted)
+    told = page.told if len(deals) == len(page.deals) else None
+    return replace(page, deals=deals, paired=_closed_within(page.paired, wanted), told=told)
 
 
 def distinct(rows: Sequence[T], name: str, key: Callable[[T], int]) -> tuple[T, ...]:

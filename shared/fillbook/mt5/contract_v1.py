@@ -7,13 +7,25 @@ fail each for itself. Ids and milliseconds are decimal texts, integers are toler
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, TypeVar
 
-from fillbook.mt5 import contract, faults
+from fillbook.mt5 import contract, faults, reading, told
 from fillbook.mt5.contract import COUNT_MAX, distinct, health_of, incomplete
 from fillbook.mt5.deal_rows import deal_of
 from fillbook.mt5.faults import CallFailed, ContractError, Fault
-from fillbook.mt5.model import DealPage, Head, Health, Info, OpenPosition, Snapshot, StepFailure, SymbolFacts
+from fillbook.mt5.known import Told
+from fillbook.mt5.model import (
+    Deal,
+    DealPage,
+    Head,
+    Health,
+    Info,
+    OpenPosition,
+    Snapshot,
+    StepFailure,
+    SymbolFacts,
+)
 from fillbook.mt5.reading import (
     MSC_MAX,
     SMALL_MAX,
@@ -37,7 +49,7 @@ from fillbook.mt5.reading import (
     whole_or_none,
 )
 from fillbook.mt5.symbols import normalized
-from fillbook.mt5.words import CONTRACT, Code, ContractKind, Step
+from fillbook.mt5.words import ANSWER_BYTES_MAX, CONTRACT, Code, ContractKind, Step
 
 T = TypeVar("T")
 
@@ -65,21 +77,43 @@ def read_snapshot(body: bytes) -> Snapshot:
     )
 
 
-def read_deals(body: bytes, *, is_first: bool) -> DealPage:
-    """One page of deals. ``is_first``: asked without a cursor; a page that is also the last must then hold all there are."""
-    root = parse(body)
+def read_deals(body: bytes, *, is_first: bool, known: Told | None = None) -> DealPage:
+    """One page of deals. ``is_first``: asked without a cursor; a page that is also the last must then hold all there are.
+
+    ``known``: rows that were read before; where they are all there is, they are not read again.
+    """
+    is_long = told.BYTES_MIN <= len(body) <= ANSWER_BYTES_MAX
+    parts = reading.cut(body, "deals") if is_first and is_long else None
+    if parts is not None and known is not None and told.rows_hash(parts[1]) == known.rows_hash:
+        page = _page_of(parts[0])
+        if page.next_cursor is None:
+            if page.total != known.count:
+                raise incomplete("total")
+            return replace(page, told=known, later=lambda: _deals_of({"deals": reading.rows(parts[1])})[0])
+    rows = None if parts is None else reading.rows(parts[1])
+    root = parse(body) if parts is None or rows is None else {**parts[0], "deals": rows}
+    page = _page_of(root)
+    deals, count = _deals_of(root)
+    if page.next_cursor is not None and not deals:
+        raise incomplete("deals")
+    if is_first and page.next_cursor is None and page.total not in (len(deals), count):
+        raise incomplete("total")
+    is_kept = parts is not None and rows is not None and page.next_cursor is None and len(deals) == count > 0
+    return replace(page, deals=deals, told=told.told(parts[1], deals) if parts is not None and is_kept else None)
+
+
+def _page_of(root: Row) -> DealPage:
+    """A page but for its rows."""
     head = _head(root)
     _check_complete(root)
-    total = whole(root, "total", most=COUNT_MAX)
-    cursor = text_or_none(root, "next_cursor")
+    return DealPage(head=head, total=whole(root, "total", most=COUNT_MAX), next_cursor=text_or_none(root, "next_cursor"))
+
+
+def _deals_of(root: Row) -> tuple[tuple[Deal, ...], int]:
+    """The deals of a page, and how many rows told them."""
     rows = objects(root, "deals")
-    told = each(rows, "deals", lambda row: deal_of(row, whole(row, "time_msc", most=MSC_MAX)))
-    deals = distinct(told, "deals", lambda deal: deal.deal_ticket)
-    if cursor is not None and not deals:
-        raise incomplete("deals")
-    if is_first and cursor is None and total not in (len(deals), len(rows)):
-        raise incomplete("total")
-    return DealPage(head=head, deals=deals, total=total, next_cursor=cursor)
+    found = each(rows, "deals", lambda row: deal_of(row, whole(row, "time_msc", most=MSC_MAX)))
+    return distinct(found, "deals", lambda deal: deal.deal_ticket), len(rows)
 
 
 def read_symbols(body: bytes) -> tuple[Head, tuple[SymbolFacts, ...]]:

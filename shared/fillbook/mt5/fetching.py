@@ -18,6 +18,7 @@ from fillbook.mt5.desk import Time
 from fillbook.mt5.faults import FINAL, TEXTS, Retries
 from fillbook.mt5.heard import Answers, Needs, Read, StepNote
 from fillbook.mt5.history import Next, Reading, begin, taken
+from fillbook.mt5.known import Told
 from fillbook.mt5.model import (
     Deal,
     DealPage,
@@ -87,6 +88,15 @@ class Fetching:
                 self._past()
         except ServiceFailure as error:
             self._discard(error.failure)
+        return self.answers
+
+    def opened(self) -> Answers:
+        """The answers with rows that were only known so far, read."""
+        read = self.answers.history
+        if read is not None and read.later is not None:
+            deals = read.later()
+            tickets = frozenset(deal.deal_ticket for deal in deals)
+            self._change(history=replace(read, deals=deals, tickets=tickets, later=None))
         return self.answers
 
     def more(self, needs: Needs) -> Answers:
@@ -184,16 +194,19 @@ class Fetching:
             overlap_is_large=state.page_from_msc is not None and cursor is None,
             spans=self._limits.spans,
         )
-        return self._window(begin(wanted.window, wanted.cursor), self._limits.pages_max, keeps=True)
+        return self._window(begin(wanted.window, wanted.cursor), self._limits.pages_max, keeps=True, known=state.told)
 
     def _window(
-        self, reading: Reading, pages_max: int, *, keeps: bool, rows_max: int | None = None
+        self, reading: Reading, pages_max: int, *, keeps: bool, rows_max: int | None = None, known: Told | None = None
     ) -> tuple[Read, StepFailure | None]:
-        """Read pages until the window is whole, enough, or broken; what came before a failure is returned with it."""
+        """Read pages until the window is whole, enough, or broken; what came before a failure is returned with it.
+
+        ``known``: rows that need not be read where they are all that the window holds.
+        """
         pages = _Pages(reading)
         while True:
             try:
-                page = self._page(pages.reading)
+                page = self._page(pages.reading, known)
             except ServiceFailure as error:
                 if error.failure.code is Code.IDENTITY_MISMATCH:
                     raise
@@ -208,7 +221,7 @@ class Fetching:
                 self._keep(replace(self.answers, history=pages.read(), is_kept=True))
                 pages.forget()
 
-    def _page(self, reading: Reading) -> DealPage:
+    def _page(self, reading: Reading, known: Told | None) -> DealPage:
         page = self._service.deals(
             self._target,
             reading.window,
@@ -216,6 +229,7 @@ class Fetching:
             limit=self._limits.page_limit,
             deadline=self._deadline,
             retries=self._retries,
+            known=known,
         )
         return replace(page, head=self._filled(page.head))
 
@@ -337,6 +351,7 @@ class _Pages:
         self._paired: list[PairedTrade] = []
         self._tickets: set[int] = set()
         self._is_paired = self._was_kept = False
+        self._only: DealPage | None = None
         self.kept_rows = 0
 
     def take(self, page: DealPage, pages_max: int, rows_max: int | None) -> Next:
@@ -345,6 +360,7 @@ class _Pages:
         self._is_paired = self._is_paired or page.is_paired
         self._tickets.update(deal.deal_ticket for deal in page.deals)
         self._tickets.update(pair.ticket for pair in page.paired)
+        self._only = page if self.reading.count == 0 and page.next_cursor is None else None
         self.reading, following = taken(self.reading, page, pages_max, rows_max)
         return following
 
@@ -354,6 +370,7 @@ class _Pages:
         self._deals, self._paired, self._tickets, self._was_kept = [], [], set(), True
 
     def read(self) -> Read:
+        told, later = (None, None) if self._only is None else (self._only.told, self._only.later)
         return Read(
             reading=self.reading,
             deals=tuple(self._deals),
@@ -361,7 +378,9 @@ class _Pages:
             tickets=frozenset(self._tickets),
             is_paired=self._is_paired,
             was_kept=self._was_kept,
-            rows=self.kept_rows + len(self._tickets),
+            rows=told.count if told is not None and later is not None else self.kept_rows + len(self._tickets),
+            told=told,
+            later=later,
         )
 
 

@@ -5,11 +5,12 @@ Everything is frozen and pure. A step that failed has its failure here, never an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from datetime import datetime
 
 from fillbook.mt5.history import PAGES_PER_COMMIT, Reading
+from fillbook.mt5.known import Told
 from fillbook.mt5.model import Deal, Head, Info, OpenPosition, PairedTrade, StepFailure, SymbolFacts, Window
 from fillbook.mt5.records import Claimed
 from fillbook.mt5.trades import View
@@ -22,6 +23,7 @@ class Read:
     """A window as far as it was read. ``deals``, ``paired``: rows not written yet; ``tickets``: all rows read of it in this run.
 
     ``was_kept``: some of its pages were written before; ``tickets`` are then those of the rest alone, ``rows`` counts all.
+    ``told``, ``later``: as its only page has them; with ``later`` neither ``deals`` nor ``tickets`` are there yet.
     """
 
     reading: Reading
@@ -31,6 +33,8 @@ class Read:
     is_paired: bool = False
     was_kept: bool = False
     rows: int = 0
+    told: Told | None = None
+    later: Callable[[], tuple[Deal, ...]] | None = None
 
     @property
     def window(self) -> Window:

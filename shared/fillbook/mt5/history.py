@@ -7,19 +7,15 @@ Source: mt5 specification, 2 and 7.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
-from fillbook.money import plain
 from fillbook.mt5.cash import CashCheck
-from fillbook.mt5.model import AccountState, Deal, DealPage, Head, Info, OpenPosition, PairedTrade, Window
-from fillbook.mt5.revisions import content_text
+from fillbook.mt5.model import AccountState, Deal, DealPage, Head, Window
 from fillbook.mt5.windows import AHEAD_MSC, is_older
 from fillbook.mt5.words import CashResult, CashState
 from fillbook.values import frozen
@@ -195,41 +191,3 @@ def after_check(state: AccountState, check: CashCheck, previous: Gap | None) -> 
     if state.opening_proven:
         return CashStep(cash_state=CashState.GAP, cash_gap_runs=GAP_RUNS_MAX + 1)
     return CashStep(cash_state=CashState.OK, cash_gap_runs=0, closes=True, reanchors=True)
-
-
-# --- skip-unchanged ---------------------------------------------------------------------------------------------------
-
-
-def state_digest(
-    info: Info, positions: Iterable[OpenPosition], deals: Iterable[Deal] = (), paired: Iterable[PairedTrade] = ()
-) -> bytes:
-    """SHA-256 of a normalised answer: the order of rows, repeated rows and the spelling of numbers change nothing.
-
-    Equal to ``account_sync_state.state_digest`` means that there is nothing to write, unless something waits: an absence that
-    counts polls, an open gap, a read of the past.
-    """
-    rows: tuple[Info | OpenPosition | Deal | PairedTrade, ...] = (info, *positions, *deals, *paired)
-    lines = sorted({_line(row) for row in rows})
-    return hashlib.sha256("\n".join(lines).encode()).digest()
-
-
-def _line(row: Info | OpenPosition | Deal | PairedTrade) -> str:
-    if type(row) is Deal:  # by the hundred in every answer
-        told = content_text(row)
-        return f"{told}{_json(_plain(row.extra))}" if row.extra else told
-    values = [type(row).__name__, *(_plain(getattr(row, each.name)) for each in fields(row))]
-    return _json(values)
-
-
-def _json(values: Any) -> str:
-    return json.dumps(values, separators=(",", ":"), sort_keys=True)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return plain(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value

@@ -7,12 +7,13 @@ of type ``datetime`` are aware UTC. Tickets, orders and positions are different 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+from fillbook.mt5.known import Told
 from fillbook.mt5.words import (
     BackfillState,
     CashBucket,
@@ -242,6 +243,8 @@ class DealPage:
     ``total`` is the same on every page; the three-endpoint service, whose counter is of a wider span, is held to it by the
     adapter (``page_drift``) and says none here. A page may be empty and not the last.
     Exactly one of ``deals`` and ``paired`` is filled; ``is_paired`` says which.
+    ``told``: how its rows will be known again, where that is worth it and none of them was left out. ``later``: they were known,
+    and not read; this reads them.
     """
 
     head: Head
@@ -251,6 +254,8 @@ class DealPage:
     total: int | None = None
     next_cursor: str | None = None
     attempts: int = 1
+    told: Told | None = None
+    later: Callable[[], tuple[Deal, ...]] | None = None
 
 
 @frozen
@@ -317,6 +322,7 @@ class AccountState:
     auth_failure_count: int = 0
     auth_credentials_version: int | None = None
     state_digest: bytes | None = None
+    told: Told | None = None
     opening_balance: Decimal | None = None
     opening_proven: bool = False
     has_open_positions: bool = False

@@ -10,21 +10,20 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from http.cookiejar import DefaultCookiePolicy
 from ipaddress import ip_address
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
-import requests
-from urllib3.exceptions import HTTPError
-from urllib3.util.retry import Retry
+from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import TimeoutError as TooSlow
+from urllib3.util.timeout import Timeout
 
 from fillbook.mt5 import faults
 from fillbook.mt5.faults import CallFailed, ContractError, Fault, Retries
 from fillbook.mt5.words import ANSWER_BYTES_MAX, Code, Step
 from fillbook.runtime import clock, outgoing
 from fillbook.runtime.errors import Unavailable
-from fillbook.runtime.watched import Watchdog, WatchedAdapter
+from fillbook.runtime.watched import Watchdog, watched_pools
 from fillbook.values import frozen
 
 T = TypeVar("T")
@@ -34,6 +33,7 @@ CONNECT_SECONDS: Final = 5.0
 JITTER_SECONDS: Final = (0.2, 1.0)
 HOSTS_MAX: Final = 8
 CONNECTIONS_MAX: Final = 100
+_HEADERS: Final = {"Accept-Encoding": "gzip, deflate"}
 
 
 @frozen
@@ -60,7 +60,7 @@ class Answer:
 
 
 class Calls:
-    """Calls to services, from all threads of a process over one session."""
+    """Calls to services, from all threads of a process over the same open connections."""
 
     def __init__(
         self, hooks: Hooks, *, request_seconds: float = REQUEST_SECONDS, connect_seconds: float = CONNECT_SECONDS
@@ -68,7 +68,7 @@ class Calls:
         self._hooks = hooks
         self._request_seconds = request_seconds
         self._connect_seconds = connect_seconds
-        self._session = _session()
+        self._pools = watched_pools(hosts=HOSTS_MAX, connections=CONNECTIONS_MAX)
 
     def tried(self, steps: Sequence[Step], left: Retries, deadline: float, once: Callable[[], T]) -> tuple[T, int]:
         """Do it, and again as far as that is allowed; the result and the attempts made. Raises ``ServiceFailure``."""
@@ -97,32 +97,24 @@ class Calls:
             raise CallFailed(Fault(code=Code.TIMEOUT, where="no time left"))
         with Watchdog(seconds) as watchdog:
             try:
-                with self._session.get(
-                    url,
-                    params=params,
-                    headers=headers(),
-                    stream=True,
-                    allow_redirects=False,
-                    timeout=(min(self._connect_seconds, seconds), seconds),
-                ) as response:
-                    body = outgoing.read_bounded(response, seconds=seconds, bytes_max=ANSWER_BYTES_MAX)
-                    answer = Answer(status=response.status_code, body=body, retry_after=response.headers.get("Retry-After"))
-            except (Unavailable, requests.RequestException, HTTPError, OSError, ValueError) as error:
+                timeout = Timeout(connect=min(self._connect_seconds, seconds), read=seconds)
+                answer = self._got(f"{url}?{urlencode(params)}" if params else url, {**_HEADERS, **headers()}, timeout, seconds)
+            except (Unavailable, HTTPError, OSError, ValueError) as error:
                 raise _broken(error, is_late=watchdog.has_bitten) from None
         if watchdog.has_bitten:  # a body without a length ends where the socket was shut
             raise CallFailed(Fault(code=Code.TIMEOUT))
         return answer
 
-
-def _session() -> requests.Session:
-    """One session for all threads; its answers leave nothing behind for the next call."""
-    policy = Retry(total=0, read=False, redirect=False)
-    made = outgoing.session(policy)
-    adapter = WatchedAdapter(max_retries=policy, pool_connections=HOSTS_MAX, pool_maxsize=CONNECTIONS_MAX)
-    made.mount("http://", adapter)
-    made.mount("https://", adapter)
-    made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return made
+    def _got(self, url: str, headers: Mapping[str, str], timeout: Timeout, seconds: float) -> Answer:
+        """One answer as it came; a connection whose answer was not read to its end is not used again."""
+        response = self._pools.urlopen("GET", url, redirect=False, headers=headers, timeout=timeout, preload_content=False)
+        try:
+            body = outgoing.bounded(response, seconds=seconds, bytes_max=ANSWER_BYTES_MAX)
+        except BaseException:
+            response.close()
+            raise
+        response.release_conn()
+        return Answer(status=response.status, body=body, retry_after=response.headers.get("Retry-After"))
 
 
 @lru_cache(256)
@@ -151,9 +143,6 @@ def _broken(error: Exception, *, is_late: bool) -> CallFailed:
     """What kept an answer from coming."""
     if isinstance(error, Unavailable) and error.reason == "answer_too_large":
         return ContractError("body too large")
-    if isinstance(error, requests.TooManyRedirects):  # the session allows none
-        return ContractError("redirect")
-    is_late = (
-        is_late or isinstance(error, requests.Timeout) or (isinstance(error, Unavailable) and error.reason == "answer_too_slow")
-    )
+    is_late = is_late or (isinstance(error, TooSlow) and not isinstance(error, NewConnectionError))
+    is_late = is_late or (isinstance(error, Unavailable) and error.reason == "answer_too_slow")
     return CallFailed(Fault(code=Code.TIMEOUT if is_late else Code.CONNECTION))

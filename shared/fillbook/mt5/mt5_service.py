@@ -17,9 +17,10 @@ from typing import Any, Final, TypeVar
 
 from pydantic import SecretStr
 
-from fillbook.mt5 import contract, contract_v0, contract_v1, faults, reading
+from fillbook.mt5 import contract, contract_v0, contract_v1, faults, reading, told
 from fillbook.mt5.contract import Asked
 from fillbook.mt5.faults import CallFailed, ContractError, Fault, Retries
+from fillbook.mt5.known import Told
 from fillbook.mt5.model import (
     DealPage,
     Health,
@@ -120,16 +121,18 @@ class Mt5Service:
         limit: int = PAGE_ROWS_MAX,
         deadline: float,
         retries: Retries | None = None,
+        known: Told | None = None,
     ) -> DealPage:
-        """One page of a window, or of one position's whole life."""
+        """One page of a window, or of one position's whole life. The three-endpoint service's rows are always read."""
+        rows_max = min(limit, PAGE_ROWS_MAX)
         kind = self._kind(target.instance, deadline, Step.HISTORY)
-        read = self._deals_v1 if kind is ContractKind.V1 else self._deals_v0
-        page, attempts = self._calls.tried(
-            (Step.HISTORY,),
-            self._retries(retries),
-            deadline,
-            lambda: read(target, wanted, cursor, min(limit, PAGE_ROWS_MAX), deadline),
-        )
+
+        def once() -> DealPage:
+            if kind is ContractKind.V1:
+                return self._deals_v1(target, wanted, cursor, rows_max, deadline, known)
+            return self._deals_v0(target, wanted, cursor, rows_max, deadline)
+
+        page, attempts = self._calls.tried((Step.HISTORY,), self._retries(retries), deadline, once)
         return replace(contract.only(page, wanted), attempts=attempts)
 
     def symbols(self, target: Target, names: Sequence[str], *, deadline: float) -> tuple[SymbolFacts, ...]:
@@ -173,14 +176,17 @@ class Mt5Service:
             attempts=attempts,
         )
 
-    def _deals_v1(self, target: Target, wanted: Window | int, cursor: str | None, limit: int, deadline: float) -> DealPage:
+    def _deals_v1(
+        self, target: Target, wanted: Window | int, cursor: str | None, limit: int, deadline: float, known: Told | None
+    ) -> DealPage:
         params: dict[str, Any] = {"limit": limit} if cursor is None else {"limit": limit, "cursor": cursor}
         if isinstance(wanted, int):
-            params["position_id"] = wanted
+            params["position_id"], known = wanted, None
         else:
             params |= {"from_msc": wanted.from_msc, "to_msc": wanted.to_msc}
+            known = known if known is not None and told.is_within(known, wanted) else None
         body = self._get_of(target, "v1/accounts/{}/deals", params, deadline)
-        page = contract_v1.read_deals(body, is_first=cursor is None)
+        page = contract_v1.read_deals(body, is_first=cursor is None, known=known)
         contract.check_identity(page.head, target)
         return page
 

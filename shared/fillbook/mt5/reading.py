@@ -57,6 +57,40 @@ def parse(body: bytes) -> dict[str, Any]:
     return root
 
 
+def cut(body: bytes, name: str) -> tuple[dict[str, Any], bytes] | None:
+    """The object of an answer without the list under ``name``, and that list's bytes, unread; None: they cannot be had apart.
+
+    In place of the list stands a word that JSON has not and nothing else in the answer contains. Where it turns up as the value
+    of ``name``, the object goes on behind it as it does behind any list that stands there: the answer is read as if it were
+    read at once, provided that the bytes are one list. Who has read the same bytes before (``rows``) knows that.
+    """
+    begins = re.compile(rb'"%s"\s*:\s*(?=\[)' % name.encode()).search(body)
+    if begins is None:
+        return None
+    start, end = begins.end(), body.rfind(b"]") + 1
+    head, tail = body[:start], body[end:]
+    if _PLACE in head or _PLACE in tail:
+        return None
+    try:
+        root = _AROUND.decode(f"{head.decode('utf-8')}{_PLACE.decode()}{tail.decode('utf-8')}")
+        if not isinstance(root, dict) or root.get(name) is not _LEFT_OUT:
+            return None
+        _check_depth(root)
+    except (ValueError, RecursionError, ContractError):
+        return None
+    return root, body[start:end]
+
+
+def rows(text: bytes) -> list[Any] | None:
+    """The list that these bytes are; None: they are none, or one that is too deep."""
+    try:
+        found = _DECODER.decode(text.decode("utf-8"))
+        _check_depth({"": found})
+    except (ValueError, RecursionError, ContractError):
+        return None
+    return found if type(found) is list else None
+
+
 def _rounded(text: str | int) -> Decimal:
     try:
         value = _ROUNDED.create_decimal(text)
@@ -84,6 +118,14 @@ def _float(text: str) -> Decimal:
 
 
 _DECODER: Final = json.JSONDecoder(parse_float=_float, parse_constant=_refuse, object_pairs_hook=_object)
+_LEFT_OUT: Final = object()
+_PLACE: Final = b"-Infinity"
+"""Nothing but this word makes the decoder below say ``_LEFT_OUT``."""
+_AROUND: Final = json.JSONDecoder(
+    parse_float=_float,
+    parse_constant=lambda word: _LEFT_OUT if word == "-Infinity" else _refuse(word),
+    object_pairs_hook=_object,
+)
 
 
 def _check_depth(root: dict[str, Any]) -> None:

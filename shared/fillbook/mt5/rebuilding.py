@@ -1,8 +1,9 @@
 """Trades, cash and book of an account made again from its stored deals, for operators: a rebuild, a corrected clock, a new size.
 
 Deals are the journal, everything else follows from them, so what comes out is what incremental work left (law 5) unless the clock
-rule, a contract size or the code has changed since. Works in batches of positions, each one transaction under one lease; what
-a batch would not change stays unwritten, and the ledger is told differences alone. Source: mt5 specification, 6, 10, 15.
+rule, a contract size or the code has changed since. First ``looking`` finds what differs; that is made again in batches of
+positions, each one transaction under one lease; what a batch would not change stays unwritten, and the ledger is told
+differences alone. Source: mt5 specification, 6, 10, 15.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fillbook.mt5 import booking, closing, store
 from fillbook.mt5.cash import cash_operation
 from fillbook.mt5.clocks import ServerClock
 from fillbook.mt5.deals import Stored, standing
+from fillbook.mt5.looking import differing
 from fillbook.mt5.model import CashOperation, Trade
 from fillbook.mt5.records import AccountUpdate, AccountWork, Applied, Claimed, Loaded, Wanted
 from fillbook.mt5.trades import Derived, derive
@@ -36,12 +38,16 @@ T = TypeVar("T")
 
 @frozen
 class Rebuilt:
-    """What a rebuild changed; ``partitions`` of the outbox are to be relayed."""
+    """What a rebuild changed; ``partitions`` of the outbox are to be relayed.
+
+    ``sums_were_wrong``: the kept sums of its deals were not what the deals add up to. They are forgotten then, and taken anew.
+    """
 
     account_id: str
     trades_changed: int = 0
     cash_changed: int = 0
     partitions: tuple[int, ...] = ()
+    sums_were_wrong: bool = False
 
 
 @frozen
@@ -105,7 +111,8 @@ class _Rebuild:
 
     def run(self, symbols: Sequence[str] | None) -> Rebuilt:
         """All batches; movements of cash with the first."""
-        positions, tickets = self._asked(symbols)
+        with uncollected():
+            positions, tickets = self._asked(symbols)
         trades = cash = 0
         partitions: set[int] = set()
         batches: list[tuple[Sequence[int], Sequence[int]]] = [(batch, ()) for batch in _cut(positions)]
@@ -116,17 +123,24 @@ class _Rebuild:
                 trades += applied.trades_changed
                 cash += applied.cash_changed
                 partitions.update(told)
+        are_right = store.check_sums(self._db, self._claimed.account_id, self._claimed.lease_token)
         return Rebuilt(
-            account_id=self._claimed.account_id, trades_changed=trades, cash_changed=cash, partitions=tuple(sorted(partitions))
+            account_id=self._claimed.account_id,
+            trades_changed=trades,
+            cash_changed=cash,
+            partitions=tuple(sorted(partitions)),
+            sums_were_wrong=are_right is False,
         )
 
     def _asked(self, symbols: Sequence[str] | None) -> tuple[list[int], list[int]]:
-        """The positions to derive, and the deals that may be movements of cash."""
-        with self._db.transaction(read_only=True) as tx:
+        """The positions to derive in batches, of all of them those that differ, and the deals that may be movements of cash."""
+        with self._db.transaction(read_only=True, isolation="repeatable read") as tx:
             if symbols is not None:
                 rows = tx.query(booking.QUERIES["positions_of_symbols"], account_id=self._id, symbols=sorted(symbols))
                 return [row["position_id"] for row in rows], []
-            positions = [row["position_id"] for row in tx.query(booking.QUERIES["all_positions"], account_id=self._id)]
+            claimed = store.account(tx, self._claimed.account_id)
+            assert claimed is not None
+            positions = differing(tx, claimed)
             tickets = [row["deal_ticket"] for row in tx.query(booking.QUERIES["cash_tickets"], account_id=self._id)]
         return positions, tickets
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fillbook.mt5.faults import Retries
+from fillbook.mt5.known import Told
 from fillbook.mt5.model import DealPage, Health, Instance, Snapshot, SymbolFacts, Target, Window
 from fillbook.mt5.words import PAGE_ROWS_MAX
 
@@ -31,8 +32,12 @@ class ReadsAccount(Protocol):
         limit: int = PAGE_ROWS_MAX,
         deadline: float,
         retries: Retries | None = None,
+        known: Told | None = None,
     ) -> DealPage:
-        """One page of a window, or of the whole life of one position (an ``int``), without rows that were not asked for."""
+        """One page of a window, or of the whole life of one position (an ``int``), without rows that were not asked for.
+
+        ``known``: rows that need not be read where they are all that came.
+        """
         ...
 
 

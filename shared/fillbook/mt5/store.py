@@ -226,6 +226,13 @@ def apply_document(work: AccountWork, now: datetime) -> dict[str, Any]:
     }
 
 
+def check_sums(db: Database, account_id: str, lease_token: int) -> bool | None:
+    """Whether the kept sums of an account's deals are what its deals add up to; None: none are kept. Wrong ones are forgotten."""
+    call = Call("mt5.check_sums", {"account_id": account_id, "lease_token": lease_token})
+    found: bool | None = _once(db, call)
+    return found
+
+
 # --- many accounts ----------------------------------------------------------------------------------------------------
 
 

@@ -15,11 +15,11 @@ from fillbook.mt5 import bookkeeping, history, windows
 from fillbook.mt5.cash import CashCheck
 from fillbook.mt5.closing import Settled, open_gaps
 from fillbook.mt5.heard import Answers
-from fillbook.mt5.history import state_digest
 from fillbook.mt5.ids import log_id
 from fillbook.mt5.records import Loaded, Outcome, Unchanged
 from fillbook.mt5.standing import standing
 from fillbook.mt5.terms import Terms
+from fillbook.mt5.told import content, state_digest
 from fillbook.mt5.trades import Urgency
 from fillbook.mt5.words import BackfillState, CashResult, CashState, ConnectionStatus, GapCause, SyncStatus, TradeStatus
 
@@ -39,7 +39,8 @@ def _digest(heard: Answers) -> bytes | None:
         return None
     if not read.reading.is_whole or read.reading.is_resumed or read.was_kept:
         return None
-    return state_digest(heard.info, heard.positions, read.deals, read.paired)
+    rows = content(read.deals, read.paired) if read.told is None else read.told.content
+    return state_digest(heard.info, heard.positions, rows)
 
 
 def row(heard: Answers, terms: Terms, now: datetime, *, ms: int, is_clocked: bool) -> Unchanged | None:

@@ -62,6 +62,8 @@ def forward(
     """The window to read now. ``server_msc``: the server's clock; ``target``: the account's ``backfill_target``.
 
     ``overlap_is_large``: the usual overlap holds more deals than one page; it is then read once an hour, two hours otherwise.
+    A window begins with an hour: one that moved with every run would lose a deal at its begin again and again, and an account
+    that does nothing would never be unchanged.
     """
     if state.page_cursor is not None and state.page_from_msc is not None and state.page_to_msc is not None:
         return Wanted(window=Window(from_msc=state.page_from_msc, to_msc=state.page_to_msc), cursor=state.page_cursor)
@@ -71,6 +73,7 @@ def forward(
         return Wanted(window=Window(from_msc=first_msc(server_msc, target, spans), to_msc=to_msc))
     is_short = overlap_is_large and server_msc // HOUR_MSC == until // HOUR_MSC
     start = until - (SHORT_OVERLAP_MSC if is_short else spans.overlap_hours * HOUR_MSC)
+    start -= start % HOUR_MSC
     floor = until if state.history_floor_msc is None else state.history_floor_msc
     is_whole = state.cash_gap_runs == len(_REREADS_DAYS) + 1
     if is_whole:

@@ -30,10 +30,15 @@ def _no_address(_: logging.LogRecord) -> Literal[False]:
     return False
 
 
-def session(retry: Retry | None = None, *, pool_size: int = 8) -> requests.Session:
-    """Return a keep-alive session with ``retry`` mounted; proxies of the environment and redirects are ignored."""
+def keep_addresses() -> None:
+    """Let no line of the HTTP library pass that names an address; once for a process, again for nothing."""
     for name in ADDRESS_LOGGERS:
         logging.getLogger(name).addFilter(_no_address)
+
+
+def session(retry: Retry | None = None, *, pool_size: int = 8) -> requests.Session:
+    """Return a keep-alive session with ``retry`` mounted; proxies of the environment and redirects are ignored."""
+    keep_addresses()
     made = requests.Session()
     made.trust_env = False
     made.max_redirects = 0
@@ -45,11 +50,20 @@ def session(retry: Retry | None = None, *, pool_size: int = 8) -> requests.Sessi
 
 
 def read_bounded(response: requests.Response, *, seconds: float, bytes_max: int = ANSWER_BYTES_MAX) -> bytes:
-    """Read a streamed answer; raises ``Unavailable('answer_too_large' | 'answer_too_slow')``."""
+    """Read a streamed answer; raises ``Unavailable('answer_too_large' | 'answer_too_slow')``, ``requests.ConnectionError``."""
+    try:
+        return bounded(response.raw, seconds=seconds, bytes_max=bytes_max)
+    except HTTPError as error:
+        raise requests.ConnectionError(type(error).__name__) from error
+
+
+def bounded(answer: Any, *, seconds: float, bytes_max: int = ANSWER_BYTES_MAX) -> bytes:
+    """As ``read_bounded``, of the HTTP library's own answer; raises its errors."""
     deadline = clock.monotonic() + seconds
     parts: list[bytes] = []
     size = 0
-    while chunk := _what_is_there(response):
+    # the next bytes that have arrived: a larger read would wait for all of them, one drip after the other
+    while chunk := answer.read1(CHUNK_BYTES, decode_content=True):
         size += len(chunk)
         if size > bytes_max:
             raise Unavailable("answer_too_large", f"more than {bytes_max} bytes")
@@ -57,15 +71,6 @@ def read_bounded(response: requests.Response, *, seconds: float, bytes_max: int 
             raise Unavailable("answer_too_slow", f"more than {seconds} s")
         parts.append(chunk)
     return b"".join(parts)
-
-
-def _what_is_there(response: requests.Response) -> bytes:
-    """The next bytes that have arrived: a larger read would wait for all of them, one drip after the other."""
-    try:
-        found: bytes = response.raw.read1(CHUNK_BYTES, decode_content=True)
-    except HTTPError as error:
-        raise requests.ConnectionError(type(error).__name__) from error
-    return found
 
 
 def read_json(response: requests.Response, *, seconds: float, bytes_max: int = ANSWER_BYTES_MAX) -> Any:

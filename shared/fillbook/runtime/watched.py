@@ -14,10 +14,11 @@ from math import inf
 from typing import Any
 
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from fillbook.runtime import clock
+from fillbook.runtime import clock, outgoing
 
 
 class Call(threading.local):
@@ -63,13 +64,30 @@ class _WatchedTlsPool(HTTPSConnectionPool):
     ConnectionCls = _WatchedTlsConnection
 
 
+_POOLS = {"http": _WatchedPool, "https": _WatchedTlsPool}
+
+
+def watched_pools(*, hosts: int, connections: int) -> PoolManager:
+    """Open connections of our kinds and nothing around them: no cookies, proxies, redirects, second tries.
+
+    For calls by the ten thousand: a session prepares each request anew and merges its settings into it, which takes longer than
+    the call itself. Certificates are checked against the bundle that sessions use.
+    """
+    outgoing.keep_addresses()
+    made = PoolManager(
+        num_pools=hosts, maxsize=connections, retries=False, cert_reqs="CERT_REQUIRED", ca_certs=DEFAULT_CA_BUNDLE_PATH
+    )
+    made.pool_classes_by_scheme = _POOLS
+    return made
+
+
 class WatchedAdapter(HTTPAdapter):
     """Mount it into a session: its connections say which socket a call uses."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make connections of our kinds."""
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _WatchedPool, "https": _WatchedTlsPool}
+        self.poolmanager.pool_classes_by_scheme = _POOLS
 
 
 class _Watchman:

@@ -7,6 +7,10 @@ from decimal import Decimal
 
 import pytest
 
+from fillbook.mt5 import contract_v1
+from fillbook.mt5.deal_rows import deal_of
+from fillbook.mt5.model import Deal
+from fillbook.mt5.reading import Row
 from fillbook.mt5.words import ContractKind, SyncStatus
 from fillbook.runtime.sql import statement
 from tests.support.mt5_syncing import SERVER, Syncing, traded, with_pages
@@ -113,6 +117,30 @@ def test_11_the_same_window_twice_changes_no_row(syncing: Syncing, kind: Contrac
     worked = syncing.good(account)
     assert (worked.trades_synced, worked.is_unchanged) == (0, False)
     assert syncing.versions() == before
+
+
+def test_deals_that_came_before_are_known_and_not_read(syncing: Syncing, monkeypatch: pytest.MonkeyPatch) -> None:
+    account = syncing.account()
+    history(syncing, 80)
+    syncing.good(account)
+    assert syncing.row(account)["told_count"] == 81
+    read: list[int] = []
+
+    def noted(row: Row, time_msc: int) -> Deal:
+        read.append(time_msc)
+        return deal_of(row, time_msc)
+
+    monkeypatch.setattr(contract_v1, "deal_of", noted)
+    assert syncing.good(account).is_unchanged
+    assert (read, syncing.logs(account)[-1]["steps"]["history"]["rows"]) == ([], 81)
+    syncing.does("a", "open", symbol="EURUSD", side="buy", volume="0.01", price="1.10000", ref="last")
+    assert not syncing.good(account).is_unchanged
+    assert (len(read), syncing.row(account)["told_count"]) == (82, 82)
+    syncing.fake.set_prices(SERVER, EURUSD="1.10500")  # of the snapshot alone
+    before = syncing.count("deals", account)
+    assert not syncing.good(account).is_unchanged
+    assert (len(read), syncing.count("deals", account)) == (164, before), "known, and read after all"
+    syncing.check_truth(account, "a")
 
 
 def test_12_the_last_thirty_days_come_first_and_then_the_past_in_chunks(syncing: Syncing) -> None:

@@ -9,13 +9,17 @@ from uuid import UUID
 
 import pytest
 
+from fillbook.ledger import service as ledger
+from fillbook.ledger import store as ledger_store
+from fillbook.ledger.model import Book
+from fillbook.ledger.words import LotMethod, Netting
 from fillbook.mt5 import booking, store
 from fillbook.mt5.model import Window
 from fillbook.mt5.records import CashAsked, Wanted
 from fillbook.mt5.revisions import content_hash
 from fillbook.runtime.sql import Statement, encode, statement
 from tests.support.mt5_deals import deal
-from tests.support.mt5_world import World, version
+from tests.support.mt5_world import NOW, World, version
 from tests.support.plans import blocks_read
 
 DEALS = 3_000
@@ -71,6 +75,76 @@ def test_the_cash_of_a_statement_looks_each_deal_up_once(young: tuple[World, str
     values = {"account_id": UUID(account), "floor_msc": 0, "until_msc": DEALS * 60_000, "credit_types": [3]}
     with world.db.transaction() as tx:
         assert blocks_read(tx, query, **values) <= DEALS * BLOCKS_OF_A_DEAL
+
+
+# --- a look at all of it ----------------------------------------------------------------------------------------------
+
+FILLS = f"""
+insert into ledger.fills (book_id, fill_id, version, source, account_key, source_id, source_revision, is_bust, instrument, ticker,
+                          contract_name, side, quantity, price, currency, position_effect, cash_style, executed_at, venue_order,
+                          session_date, meta, origin, cause, received_at, recorded_at, content_hash, seq, booking_seq, prev_hash,
+                          row_hash, direction)
+select a.book_id, gen_random_uuid(), 1, 'mt5', 'a', t::text, 1, false, 'i', 'i', 'i', 'BUY', 1, 1, 'USD', 'open', 'margin', now(),
+       t::text, current_date, '{{"episode": 1}}', 'live', 'first', now(), now(), sha256('a'), t, t, sha256('a'), sha256('a'),
+       'LONG'
+  from mt5.trading_accounts a cross join generate_series(1, {DEALS}) t"""
+
+
+def test_facts_of_a_book_are_held_by_their_ids(young: tuple[World, str, int]) -> None:
+    world, _, _ = young
+    (linked,) = world.query("select book_id from mt5.trading_accounts")
+    book = Book(
+        book_id=linked["book_id"], lot_method=LotMethod.SPECIFIC, netting=Netting.HEDGE, base_currency="USD", tenant_id="desk"
+    )
+    with world.db.transaction() as tx:
+        ledger.open_book(tx, book, NOW)
+    world.query("alter table ledger.fills set (autovacuum_enabled = false)")
+    world.query(FILLS)
+    ids = [str(row["fill_id"]) for row in world.query(f"select fill_id from ledger.fills limit {KEYS}")]
+    with world.db.transaction() as tx:
+        query = ledger_store.QUERIES["fills_held"]
+        assert KEYS < blocks_read(tx, query, book_id=book.book_id, fill_ids=ids, word="episode") <= KEYS * BLOCKS_OF_A_DEAL
+        held = ledger.held(tx, book.book_id, ids, "episode")
+    assert {(one.word, one.is_bust) for one in held.values()} == {("1", False)}
+    assert held.keys() == set(ids)
+
+
+@pytest.mark.parametrize("name", ["deals_of_range", "trades_of_range"])
+def test_a_look_reads_a_range_of_positions(young: tuple[World, str, int], name: str) -> None:
+    world, account, _ = young
+    with world.db.transaction() as tx:
+        read = blocks_read(tx, booking.QUERIES[name], account_id=UUID(account), least=500, most=498 + 2 * KEYS)
+    assert (2 * KEYS if name == "deals_of_range" else 0) < read <= 2 * KEYS * BLOCKS_OF_A_DEAL
+
+
+# --- what is written --------------------------------------------------------------------------------------------------
+
+ROWS = f"""
+with cash as (
+    insert into mt5.cash_operations (account_id, deal_ticket, kind, amount, occurred_at)
+    select a.id, t, 'other', 1, now() from mt5.trading_accounts a cross join generate_series(1, {DEALS}) t returning 1)
+insert into mt5.trades (account_id, position_id, id, ticket, symbol, symbol_norm, type, volume, open_volume, status, close_time,
+                        entry_complete, identity_quality)
+select a.id, t, gen_random_uuid(), t, 'EURUSD', 'EURUSD', 'buy', 1, 0, 'closed', now(), false, 'deals'
+  from mt5.trading_accounts a cross join generate_series(1, {DEALS}) t"""
+
+
+def test_what_is_taken_away_is_found_by_its_key(world: World) -> None:
+    account = world.link().account_id
+    (held,) = world.claim(account)
+    world.query("alter table mt5.trades set (autovacuum_enabled = false)")
+    world.query("alter table mt5.cash_operations set (autovacuum_enabled = false)")
+    taken = {"trades_removed": [(7, 1), (8, 1), (9, 2)], "cash_removed": [7, 8], "outcome": None}
+    world.apply(world.work(held, **taken))  # plans are made while there is nothing
+    world.query(ROWS)
+    document = encode(store.apply_document(world.work(held, **taken), NOW))
+    with world.db.transaction() as tx:
+        read = blocks_read(tx, statement("select mt5.apply_account(:document::jsonb)"), document=document)
+    (left,) = world.query(
+        "select (select count(*) from mt5.trades) as trades, (select count(*) from mt5.cash_operations) as cash"
+    )
+    assert (left["trades"], left["cash"]) == (DEALS - 2, DEALS - 2)
+    assert read < DEALS // 10
 
 
 # --- deals told as they are stored ------------------------------------------------------------------------------------

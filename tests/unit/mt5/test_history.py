@@ -17,12 +17,11 @@ from fillbook.mt5.history import (
     Reading,
     after_check,
     begin,
-    state_digest,
     taken,
     watermark,
     within,
 )
-from fillbook.mt5.model import AccountState, DealPage, Head, Info, Window
+from fillbook.mt5.model import AccountState, DealPage, Head, Window
 from fillbook.mt5.windows import (
     DAY_MSC,
     HOUR_MSC,
@@ -37,7 +36,7 @@ from fillbook.mt5.windows import (
     may_backfill,
 )
 from fillbook.mt5.words import BackfillState, CashResult, CashState
-from tests.support.mt5_deals import NOW, at, deal, shown
+from tests.support.mt5_deals import NOW, at, deal
 
 SERVER = at(0)
 SPANS = Spans()
@@ -66,16 +65,24 @@ def test_the_first_read_is_shorter_where_the_target_is_nearer():
 
 def test_after_that_it_overlaps_by_48_hours_and_ends_a_day_ahead_of_the_server():
     window = forward(READ, SERVER, None, spans=SPANS).window
-    assert (window.from_msc, window.to_msc) == (SERVER - HOUR_MSC - 2 * DAY_MSC, SERVER + DAY_MSC)
+    overlap = (SERVER - HOUR_MSC - 2 * DAY_MSC) // HOUR_MSC * HOUR_MSC
+    assert (window.from_msc, window.to_msc) == (overlap, SERVER + DAY_MSC)
+
+
+def test_runs_of_an_hour_begin_at_one_moment_so_that_nothing_leaves_their_windows():
+    hour = SERVER // HOUR_MSC * HOUR_MSC
+    states = [replace(READ, history_until_msc=hour + minutes * 60_000) for minutes in range(0, 60, 5)]
+    begins = [forward(state, SERVER, None, spans=SPANS).window.from_msc for state in states]
+    assert set(begins) == {hour - 2 * DAY_MSC}
 
 
 def test_a_large_overlap_is_read_once_an_hour_and_two_hours_otherwise():
     hour = SERVER // HOUR_MSC * HOUR_MSC
     state = replace(READ, history_until_msc=hour + 60_000)
     short = forward(state, hour + 360_000, None, overlap_is_large=True, spans=SPANS)
-    assert short.window.from_msc == hour + 60_000 - 2 * HOUR_MSC
+    assert short.window.from_msc == hour - 2 * HOUR_MSC
     full = forward(state, hour + HOUR_MSC, None, overlap_is_large=True, spans=SPANS)
-    assert full.window.from_msc == hour + 60_000 - 2 * DAY_MSC
+    assert full.window.from_msc == hour - 2 * DAY_MSC
 
 
 @pytest.mark.parametrize(("runs", "start", "is_whole"), [(1, 7, False), (2, 29, False), (3, 29, True)])
@@ -281,31 +288,3 @@ def test_money_that_adds_up_again_closes_the_gap():
     step = after_check(replace(READ, cash_gap_runs=2), OK, Gap(opened_at=NOW, amount=Decimal(50)))
     assert step == CashStep(cash_state=CashState.OK, cash_gap_runs=0, closes=True)
     assert after_check(READ, CashCheck(result=CashResult.UNAVAILABLE), None).cash_state is CashState.UNAVAILABLE
-
-
-# --- skip-unchanged ---------------------------------------------------------------------------------------------------
-
-INFO = Info(
-    balance=Decimal(1000),
-    equity=Decimal(1001),
-    margin=Decimal(0),
-    margin_free=Decimal(1001),
-    margin_level=None,
-    credit=Decimal(0),
-    profit=Decimal(1),
-    leverage=100,
-    currency="USD",
-    currency_digits=2,
-    margin_mode=2,
-)
-
-
-def test_a_digest_is_of_content_alone():
-    deals = [deal(1, 5, "buy", "in", 1, "1.10"), deal(2, 5, "sell", "out", 1, "1.2", 10)]
-    digest = state_digest(INFO, [shown(5, "buy", 1)], deals)
-    respelled = [replace(deals[0], price=Decimal("1.1000")), deals[1], deals[0]]
-    assert state_digest(replace(INFO, balance=Decimal("1000.00")), [shown(5, "buy", "1.0")], respelled[::-1]) == digest
-    assert state_digest(replace(INFO, balance=Decimal("1000.01")), [shown(5, "buy", 1)], deals) != digest
-    assert state_digest(INFO, [shown(5, "buy", 1, profit=Decimal(2))], deals) != digest
-    assert state_digest(INFO, [], deals) != digest
-    assert state_digest(INFO, [shown(5, "buy", 1)], deals[:1]) != digest
