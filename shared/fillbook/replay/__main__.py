@@ -7,6 +7,8 @@ python3 infra/dev.py op replay run [--date DATE] [--ticker TICKER] [--bucket MS]
                                    --compare PROFILE: run it under that profile too and say where the two part
 python3 infra/dev.py op replay compare A B [--date DATE] [--json] [--url URL]
                                    A and B are run ids or names, or live; the first difference of each ticker, with its cause
+python3 infra/dev.py op replay pin|unpin RUN [--url URL]
+                                   keep a run and its book: it makes no room for others and cannot be deleted; unpin ends that
 
 Settings: REPLAY_WORKER_URL (or --url) and FILLBOOK_DESK_KEY, a desk key with scope admin; the running local desk brings its own.
 DATE, TICKER, BUCKET, CLEAN_SLATE and DELAY_MS stand for the options of these names.
@@ -146,6 +148,12 @@ def _compare(client: Client, asked: argparse.Namespace, screen: Terminal) -> int
     return _compared(client, asked.a, asked.b, asked.date, screen)
 
 
+def _pin(client: Client, asked: argparse.Namespace, screen: Terminal) -> int:
+    run_id = client.pin(asked.run, pinned=asked.pinned)
+    screen.line(f"run {run_id} is kept" if asked.pinned else f"run {run_id} goes with its age again")
+    return DONE
+
+
 def _compared(client: Client, a: str, b: str, day: str | None, screen: Terminal) -> int:
     found, divergences = client.compare(a, b, day)
     for line in comparison_lines(found, divergences):
@@ -221,6 +229,11 @@ def _parser(config: ReplayClientConfig) -> argparse.ArgumentParser:
     compare.add_argument("--date", type=_day, help="one session date of them")
     compare.add_argument("--json", action="store_true", help="the documents themselves")
     compare.add_argument("--url", help="address of replay_worker")
+    for word, pinned, told in (("pin", True, "keep a run and its book"), ("unpin", False, "let a run go with its age again")):
+        pin = verbs.add_parser(word, help=told)
+        pin.set_defaults(verb=_pin, pinned=pinned)
+        pin.add_argument("run", metavar="RUN", help="its id or name")
+        pin.add_argument("--url", help="address of replay_worker")
     return parser
 
 

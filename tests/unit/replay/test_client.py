@@ -54,6 +54,9 @@ class Function:
             return COMPARISON
         if path == RUNS:
             return {"runs": ["run-1"]}
+        if path.startswith(f"{RUNS}/"):
+            self.asked.append({"path": path, **document})
+            return {"ok": True, "runId": "run-1", "pinned": path.endswith("/pin")}
         assert path == INGEST
         if document.get("dryRun") and document.get("date", self.no_session) is None:
             raise Rejected("no_session")
@@ -335,6 +338,14 @@ def test_comparing_ends_with_three_where_the_runs_part(function: Function, op: C
     assert op("--dry-run") == 0  # the environment stands
     assert verbs.main(["compare", "run-1", "live", "--json"]) == 3
     assert '"rule": "G12"' in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("op")
+def test_a_run_is_kept_by_its_name_until_it_is_let_go(function: Function, capsys: Any) -> None:
+    assert verbs.main(["pin", "mine"]) == 0
+    assert verbs.main(["unpin", "mine"]) == 0
+    assert function.asked == [{"path": f"{RUNS}/mine/pin"}, {"path": f"{RUNS}/mine/unpin"}]
+    assert capsys.readouterr().out.splitlines() == ["run run-1 is kept", "run run-1 goes with its age again"]
 
 
 def test_a_refusal_ends_with_one_and_its_slug(function: Function, op: Callable[..., int], capsys: Any) -> None:
