@@ -123,14 +123,20 @@ def _run(client: Client, asked: argparse.Namespace, screen: Terminal) -> int:
 
 
 def _planned(client: Client, asked: argparse.Namespace, screen: Terminal) -> Any:
-    """The plan. Where no day was named and today is no session, the last session is meant."""
-    try:
+    """The plan. Where no day was named and today is no session, or nothing of it is stored yet, the last session is meant."""
+    if asked.date is not None:
         return client.plan(_wish(asked))
+    said = "nothing is stored of today; the last session"
+    try:
+        plan = client.plan(_wish(asked))
+        if plan["rows"] or asked.target == "live":
+            return plan
     except FillbookError as error:
-        if asked.date is not None or error.reason != "no_session":
+        if error.reason != "no_session":
             raise
+        said = "today is no session; the last one"
     asked.date = calendar().last_finished(clock.SystemClock().now()).date.isoformat()
-    screen.line(f"today is no session; the last one was {asked.date}")
+    screen.line(f"{said} was {asked.date}")
     return client.plan(_wish(asked))
 
 

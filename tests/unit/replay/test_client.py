@@ -31,6 +31,7 @@ class Function:
         self.asked: list[Mapping[str, Any]] = []
         self.catches_up = False
         self.no_session: str | None = "today"  # None: today is a weekend
+        self.is_today_empty = False
         self.last_status = "done"  # of a run that was walked by the job
         self.before: Callable[[Mapping[str, Any]], None] = lambda _asked: None
 
@@ -60,6 +61,8 @@ class Function:
         assert path == INGEST
         if document.get("dryRun") and document.get("date", self.no_session) is None:
             raise Rejected("no_session")
+        if document.get("dryRun") and self.is_today_empty and "date" not in document:
+            return {"buckets": [], "rows": 0, "gaps": {"grade": "gap", "days": []}, "purge": None}
         if document.get("dryRun") and self.catches_up:
             return {"buckets": [], "rows": 40, "confirm": "REPLAY 2026-02-02 INTO live", "planToken": "token"}
         if document.get("dryRun"):
@@ -171,6 +174,17 @@ def test_a_day_that_is_not_named_is_today_and_on_a_weekend_the_last_session(
     capsys.readouterr()
     assert verbs.main(["run"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "today is no session; the last one was 2026-11-27"
+    assert {asked["date"] for asked in function.asked} == {"2026-11-27"}
+
+
+@pytest.mark.usefixtures("op")
+def test_a_day_that_is_not_named_is_the_last_session_while_nothing_of_today_is_stored(
+    function: Function, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(verbs.clock, "SystemClock", lambda: FixedClock(datetime(2026, 11, 30, 12, tzinfo=UTC)))
+    function.is_today_empty = True
+    assert verbs.main(["run"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "nothing is stored of today; the last session was 2026-11-27"
     assert {asked["date"] for asked in function.asked} == {"2026-11-27"}
 
 
