@@ -38,7 +38,7 @@ def test_commands_in_documents_exist(path: Path) -> None:
 
 
 def test_a_replay_command_in_a_document_is_one_that_the_client_takes() -> None:
-    parser = replay._parser(ReplayClientConfig())
+    parser = replay._parser(ReplayClientConfig(fillbook_env="local"))
     found = []
     for name in ("README.md", "infra/docs/replay.md", "infra/docs/runbook.md"):
         for words in REPLAY.findall((ROOT / name).read_text("utf-8")):

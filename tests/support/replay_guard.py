@@ -26,16 +26,18 @@ create function guard.refuse() returns trigger language plpgsql as $$ begin
 end $$;
 do $$ declare named record; begin
     for named in
-        select format('%I.%I', n.nspname, c.relname) as name, exists (
-                   select from pg_attribute a where a.attrelid = c.oid and a.attname = 'book_id' and not a.attisdropped) as has_book
+        select format('%I.%I', n.nspname, c.relname) as name,
+               exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'book_id') as has_book
           from pg_class c join pg_namespace n on n.oid = c.relnamespace
          where c.relkind in ('r', 'p') and not c.relispartition
            and n.nspname !~ '^(pg_|information_schema$|replay$|public$|guard$)'
     loop
-        execute format('create trigger guard_written after insert or update on %s for each row %s execute function guard.refuse()',
-            named.name, case when named.has_book then 'when (coalesce(new.book_id, '''') not like ''replay:%'')' else '' end);
-        execute format('create trigger guard_changed after update or delete on %s for each row %s execute function guard.refuse()',
-            named.name, case when named.has_book then 'when (coalesce(old.book_id, '''') not like ''replay:%'')' else '' end);
+        execute format('create trigger guard_written after insert or update on %s for each row %s '
+            'execute function guard.refuse()', named.name,
+            case when named.has_book then 'when (coalesce(new.book_id, '''') not like ''replay:%'')' else '' end);
+        execute format('create trigger guard_changed after update or delete on %s for each row %s '
+            'execute function guard.refuse()', named.name,
+            case when named.has_book then 'when (coalesce(old.book_id, '''') not like ''replay:%'')' else '' end);
     end loop;
 end $$;
 """

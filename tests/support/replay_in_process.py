@@ -1,4 +1,4 @@
-"""The function ``replay_worker`` as its client asks it, by a test client: what ``ReplayFunction`` does, without a network between."""
+"""The function ``replay_worker`` as its client asks it: what ``ReplayFunction`` does, without a network between."""
 
 from __future__ import annotations
 

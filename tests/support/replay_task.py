@@ -1,8 +1,8 @@
 """Tasks of the replay job that are killed on their way: ``replay_task.py URL``, then a line ``MESSAGE BEFORE|AFTER`` for each.
 
-Every line is a process of its own (forked, so that it need not import anything): it claims the run that waits, walks its pages and
-kills itself at that message to the database, before it is sent or when its answer is there. What it ended with is printed. The run is
-free again for the next one. A process that comes to the end of the run kills itself there.
+Every line is a process of its own (forked, so that it need not import anything): it claims the run that waits, walks its
+pages and kills itself at that message to the database, before it is sent or when its answer is there. What it ended with is
+printed. A process that comes to the end of the run kills itself there.
 """
 
 from __future__ import annotations

@@ -160,9 +160,7 @@ def test_scenario_9_an_empty_bucket_in_the_middle_is_answered_and_skipped_to_the
 
 def test_scenario_10_a_bucket_of_two_thousand_rows_is_worked_in_four_calls_without_gap_or_repeat(desk: ReplayDesk) -> None:
     names = [f"T{number:03}" for number in range(400)]
-    desk.keep(
-        {"ticker": name, "ts": OPENS + number * MINUTE_MS, "price": Decimal(7)} for number in range(5) for name in names
-    )
+    desk.keep({"ticker": name, "ts": OPENS + number * MINUTE_MS, "price": Decimal(7)} for number in range(5) for name in names)
     desk.keep([body(ticker="ZZTA", ts=OPENS + BUCKET_MS, time_close=OPENS + BUCKET_MS + MINUTE_MS)])
     answers = [desk.call(after="", bucket=OPENS, limit=500, scriptVersion="*")]
     while answers[-1].has_more_in_bucket:

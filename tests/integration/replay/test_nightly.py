@@ -1,4 +1,4 @@
-"""The nightly parity as the manifest has it: at half past five in New York the schedule's own call finds what is broken, and says so."""
+"""The nightly parity as the manifest has it: at 17:30 in New York the schedule's own call finds what is broken, and says so."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ def test_what_the_schedule_calls_holds_until_a_live_quantity_is_altered_and_then
     with topics() as certificates:
         certificates.certificates = SIGNER.certificates()
         every = Desk(function_app, known(database_url, certificates, tmp_path))
-        (tmp_path / "clock.json").write_text(
-            json.dumps({"desk_at": slot.isoformat(), "real_at": 0, "speed": 1, "paused": True})
-        )
+        (tmp_path / "clock.json").write_text(json.dumps({"desk_at": slot.isoformat(), "real_at": 0, "speed": 1, "paused": True}))
 
         def called() -> tuple[Any, dict[str, Any]]:
             capsys.readouterr()
