@@ -29,7 +29,7 @@ from tests.support.signal_live import arrived
 from tests.support.untouched import fingerprints
 
 TRAIL = Path(__file__).resolve().parents[3] / "shared" / "data" / "signals" / "trail_tv_1min_2026-01-14_2026-02-03.csv.gz"
-FEW_DAYS, FEW_TICKERS = 2, 3
+FEW_DAYS, FEW_TICKERS = 2, 4
 FUNCTIONS = ["signal_ingest", "signal_worker", "outbox_relay", "discord_notifier", "replay_worker"]
 FIRST, SECOND = "tt-2026-02", "tt-2026-02-12"
 EVENING_BEFORE = datetime(2026, 1, 13, 22, 0, tzinfo=UTC)
@@ -45,16 +45,16 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def days() -> dict[date, list[Document]]:
-    """The receipts of each trading day; by default of the last days, of the tickers with the most points on them."""
+    """The receipts of each trading day; by default of the first days, of the tickers with the most points on them."""
     found: dict[date, list[Document]] = {}
     for document in labelled(read_points(TRAIL)):
         found.setdefault(demo.trading_day_of(document), []).append(document)
     if IS_FULL:
         return found
-    last = sorted(found)[-FEW_DAYS:]
-    counted = Counter(document["ticker"] for day in last for document in found[day])
+    first = sorted(found)[:FEW_DAYS]
+    counted = Counter(document["ticker"] for day in first for document in found[day])
     most = {ticker for ticker, _ in counted.most_common(FEW_TICKERS)}
-    return {day: [document for document in found[day] if document["ticker"] in most] for day in last}
+    return {day: [document for document in found[day] if document["ticker"] in most] for day in first}
 
 
 def test_recorded_days_are_imported_and_each_is_replayed_as_it_was_decided_and_under_both_profiles(
