@@ -42,7 +42,7 @@ def test_a_replay_command_in_a_document_is_one_that_the_client_takes() -> None:
     found = []
     for name in ("README.md", "infra/docs/replay.md", "infra/docs/runbook.md"):
         for words in REPLAY.findall((ROOT / name).read_text("utf-8")):
-            asked = parser.parse_args(shlex.split(words))
+            asked = parser.parse_args(shlex.split(words.replace("DATE", "2026-02-02")))
             found.append(asked.verb.__name__)
     assert set(found) == {"_run", "_compare", "_pin"}
 
