@@ -147,6 +147,7 @@ def play(
             accepted=sent.statuses[202],
             refused=dict(sent.refusals),
             repeats=sent.repeats,
+            syncs_mt5=keeper_at is not None,
             **operator.figures(since, until),
             **operator.audit(),
             seconds=round(time.monotonic() - started, 1),
