@@ -20,11 +20,13 @@ from fillbook.replay.calls import Explained
 from fillbook.replay.planning import plan
 from fillbook.runtime.db import ConstraintViolated, DatabaseFailed
 from fillbook.runtime.sql import statement
+from fillbook.runtime.tx import Tx
 from fillbook.signal.receipt import instant
 from tests.support.campaigns import chance, tell
 from tests.support.receipts import MINUTE_MS
 from tests.support.replay_desk import OPENS, ReplayDesk, book_rows, walk
 from tests.support.replay_guard import REFUSED
+from tests.support.replay_task import PAGE_ROWS
 from tests.support.signal_live import LiveDesk, digest, wipe
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -130,27 +132,42 @@ def test_scenario_12_of_eight_calls_at_once_one_writes(desk: ReplayDesk) -> None
 
 KILLS = int(os.environ.get("FILLBOOK_REPLAY_KILLS", "3"))  # scenario 19 asks for 50
 MINUTES = 390 if KILLS > 3 else 30
-MESSAGES = 40  # to the database; a page of seven receipts takes some ten
 
 
 def test_scenario_19_killed_at_random_points_and_resumed_a_day_ends_as_undisturbed(
-    desk: ReplayDesk, database_url: str, query: Any
+    desk: ReplayDesk, database_url: str, query: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.keep(walk(6, TICKERS, range(MINUTES)))
-    undisturbed = desk.day(run="undisturbed", after="", limit=500)[-1]
+    desk.start(name="undisturbed", date="2026-02-02")
+    messages = sent_by(monkeypatch, lambda: desk.work_off(PAGE_ROWS))
     random = chance(7)
     desk.start(name="killed", date="2026-02-02")
     with tasks_that_die(database_url) as die_at:
         for number in range(KILLS):
-            assert die_at(random.randint(1, MESSAGES), random.choice(("BEFORE", "AFTER"))) == -signal.SIGKILL, number
+            at = random.randint(1, messages // KILLS)  # together fewer than the day takes: the last one dies on its way too
+            assert die_at(at, random.choice(("BEFORE", "AFTER"))) == -signal.SIGKILL, number
             query("update replay.run_records set lease_until = clock_timestamp(), attempts = 0 where name = 'killed'")
     left = desk.shown("killed")
     assert (left["status"], left["rows"] > 0) == ("running", True), "they died on their way"
     tell(f"{KILLS} kills; {left['rows']} of {3 * MINUTES} rows behind the run after the last one")
-    desk.work_off(page_rows=7)
-    record = desk.shown("killed")
-    assert (record["status"], record["resultHash"]) == ("done", undisturbed.result_hash)
-    assert desk.rows(record["book"]) == desk.rows(undisturbed)
+    desk.work_off(PAGE_ROWS)
+    record, undisturbed = desk.shown("killed"), desk.shown("undisturbed")
+    assert (record["status"], record["resultHash"]) == ("done", undisturbed["resultHash"])
+    assert desk.rows(record["book"]) == desk.rows(undisturbed["book"])
+
+
+def sent_by(monkeypatch: pytest.MonkeyPatch, work: Callable[[], Any]) -> int:
+    """How many messages to the database some work takes."""
+    sent, exchange = [0], Tx._exchange
+
+    def counted(tx: Tx, *args: Any, **options: Any) -> Any:
+        sent[0] += 1
+        return exchange(tx, *args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Tx, "_exchange", counted)
+        work()
+    return sent[0]
 
 
 @contextmanager
