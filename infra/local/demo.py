@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from pathlib import Path
@@ -103,9 +103,16 @@ def is_played(environment: Mapping[str, str], session: Session, tickers: int, mi
         operator.close()
 
 
-def import_points(desk: Desk, environment: Mapping[str, str], path: Path, *, out: TextIO) -> Summary:
-    """Send the recorded points of ``path``; what they lack is invented and named in ``generated``."""
-    receipts = sorted(labelled(read_points(path)), key=lambda receipt: receipt["ts"])
+def import_points(
+    desk: Desk, environment: Mapping[str, str], path: Path, *, chosen: Callable[[Document], bool] | None = None, out: TextIO
+) -> Summary:
+    """Send the recorded points of ``path``, or those that are ``chosen``; what they lack is invented and named in ``generated``.
+
+    A point becomes the same receipt whichever others are sent. Raises ``PointsRefused`` also where nothing is left.
+    """
+    receipts = sorted(filter(chosen, labelled(read_points(path))), key=lambda receipt: receipt["ts"])
+    if not receipts:
+        raise PointsRefused(f"{path.name}: no such points")
     out.write(f"Importing {len(receipts):,} recorded points on their own days' time. The desk clock is simulated.\n")
     minutes = (list(group) for _, group in itertools.groupby(receipts, key=lambda receipt: receipt["ts"]))
     return play(desk, environment, minutes, len(receipts), out)
@@ -140,6 +147,7 @@ def play(
             accepted=sent.statuses[202],
             refused=dict(sent.refusals),
             repeats=sent.repeats,
+            syncs_mt5=keeper_at is not None,
             **operator.figures(since, until),
             **operator.audit(),
             seconds=round(time.monotonic() - started, 1),
@@ -298,19 +306,32 @@ def import_receipts(argv: list[str]) -> int:
     """``import-receipts``: send recorded points; into the running desk, or into one started for the purpose."""
     parser = argparse.ArgumentParser(prog="infra/dev.py import-receipts", description="send recorded points through the webhook")
     parser.add_argument("file", type=Path, help="CSV or CSV.gz; columns: " + ", ".join(sorted(COLUMNS)))
+    parser.add_argument("--from", dest="first", type=date.fromisoformat, default=date.min, help="first trading day (the file's)")
+    parser.add_argument("--to", dest="last", type=date.fromisoformat, default=date.max, help="last trading day (the file's)")
+    parser.add_argument("--tickers", type=lambda text: frozenset(text.split(",")), help="these alone, with commas between (all)")
     given = parser.parse_args(argv)
     home = Home(home_folder())
+
+    def chosen(receipt: Document) -> bool:
+        is_wanted = given.tickers is None or receipt["ticker"] in given.tickers
+        return is_wanted and given.first <= trading_day_of(receipt) <= given.last
+
     try:
         found = running(home)
         if found is not None:
-            return finish(import_points(*found, given.file, out=sys.stdout), found[0])
+            return finish(import_points(*found, given.file, chosen=chosen, out=sys.stdout), found[0])
         sys.stdout.write("no desk runs here; starting one for the import\n")
         with LocalCloud(home.path) as cloud:
             desk, environment = desk_of(cloud)
-            return finish(import_points(desk, environment, given.file, out=sys.stdout), desk)
+            return finish(import_points(desk, environment, given.file, chosen=chosen, out=sys.stdout), desk)
     except (OSError, PointsRefused) as error:
         sys.stderr.write(f"{error}\n")
         return 2
+
+
+def trading_day_of(receipt: Document) -> date:
+    """The session date that a receipt's minute belongs to."""
+    return calendar().trading_day(datetime.fromtimestamp(receipt["ts"] / 1000, UTC))
 
 
 def desk_of(cloud: LocalCloud) -> tuple[Desk, dict[str, str]]:

@@ -103,6 +103,7 @@ class Summary:
 
     ``broker``: for each book of the broker, its executions that are no history, and how many of them are told.
     ``mt5``: linked accounts, how many of them are synced, their deals and trades, executions that are no history, told ones.
+    ``syncs_mt5``: whether a sync of them was part of the span; where the clock went back behind their own, none can succeed.
     """
 
     since: str
@@ -122,6 +123,7 @@ class Summary:
     unrealized_pnl: Mapping[str, str | None]
     broker: Mapping[str, Mapping[str, int]]
     mt5: Mapping[str, int]
+    syncs_mt5: bool
     audit_exit: int
     audit_findings: int
     seconds: float
@@ -132,8 +134,8 @@ class Summary:
         stored = sum(self.receipts.values()) if set(self.receipts) <= {"decided"} else 0
         told = self.messages == self.executions and set(self.messages_by_state) <= {"posted"}
         told = told and all(one["executions"] == one["told"] for one in (*self.broker.values(), self.mt5))
-        told = told and self.mt5["synced"] == self.mt5["accounts"]
-        return self.audit_exit == 0 and told and stored >= self.accepted > 0
+        synced = not self.syncs_mt5 or self.mt5["synced"] == self.mt5["accounts"]
+        return self.audit_exit == 0 and told and synced and stored >= self.accepted > 0
 
     def document(self) -> dict[str, Any]:
         """The summary as JSON, verdict included."""

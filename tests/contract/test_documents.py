@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from fillbook.replay import __main__ as replay
+from fillbook.replay.function_calls import ReplayClientConfig
 from infra.dev import VERBS, listing
 from infra.door import tidy
 from infra.manifest import load
@@ -15,6 +18,7 @@ from infra.manifest import load
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(ROOT / source.path for source in tidy.sources(ROOT) if source.path.endswith(".md"))
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)")
+REPLAY = re.compile(r"\bop replay ((?:run|compare|pin|unpin)\b[^`#\n]*)")
 COMMAND = re.compile(r"infra/dev\.py +([a-z][a-z-]*)(?: +([a-z0-9_]+))?")
 
 
@@ -31,6 +35,16 @@ def test_commands_in_documents_exist(path: Path) -> None:
         assert verb in VERBS, f"infra/dev.py {verb}"
         if verb == "op" and word:
             assert word in rooms, f"op {word}"
+
+
+def test_a_replay_command_in_a_document_is_one_that_the_client_takes() -> None:
+    parser = replay._parser(ReplayClientConfig(fillbook_env="local"))
+    found = []
+    for name in ("README.md", "infra/docs/replay.md", "infra/docs/runbook.md"):
+        for words in REPLAY.findall((ROOT / name).read_text("utf-8")):
+            asked = parser.parse_args(shlex.split(words.replace("DATE", "2026-02-02")))
+            found.append(asked.verb.__name__)
+    assert set(found) == {"_run", "_compare", "_pin"}
 
 
 @pytest.mark.parametrize("verb", VERBS)

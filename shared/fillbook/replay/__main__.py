@@ -7,6 +7,8 @@ python3 infra/dev.py op replay run [--date DATE] [--ticker TICKER] [--bucket MS]
                                    --compare PROFILE: run it under that profile too and say where the two part
 python3 infra/dev.py op replay compare A B [--date DATE] [--json] [--url URL]
                                    A and B are run ids or names, or live; the first difference of each ticker, with its cause
+python3 infra/dev.py op replay pin|unpin RUN [--url URL]
+                                   keep a run and its book: it makes no room for others and cannot be deleted; unpin ends that
 
 Settings: REPLAY_WORKER_URL (or --url) and FILLBOOK_DESK_KEY, a desk key with scope admin; the running local desk brings its own.
 DATE, TICKER, BUCKET, CLEAN_SLATE and DELAY_MS stand for the options of these names.
@@ -121,14 +123,20 @@ def _run(client: Client, asked: argparse.Namespace, screen: Terminal) -> int:
 
 
 def _planned(client: Client, asked: argparse.Namespace, screen: Terminal) -> Any:
-    """The plan. Where no day was named and today is no session, the last session is meant."""
-    try:
+    """The plan. Where no day was named and today is no session, or nothing of it is stored yet, the last session is meant."""
+    if asked.date is not None:
         return client.plan(_wish(asked))
+    said = "nothing is stored of today; the last session"
+    try:
+        plan = client.plan(_wish(asked))
+        if plan["rows"] or asked.target == "live":
+            return plan
     except FillbookError as error:
-        if asked.date is not None or error.reason != "no_session":
+        if error.reason != "no_session":
             raise
+        said = "today is no session; the last one"
     asked.date = calendar().last_finished(clock.SystemClock().now()).date.isoformat()
-    screen.line(f"today is no session; the last one was {asked.date}")
+    screen.line(f"{said} was {asked.date}")
     return client.plan(_wish(asked))
 
 
@@ -144,6 +152,12 @@ def _compare(client: Client, asked: argparse.Namespace, screen: Terminal) -> int
         print(json.dumps({**found, "divergences": divergences}, indent=2))
         return DONE if found["identical"] else DIFFERENT
     return _compared(client, asked.a, asked.b, asked.date, screen)
+
+
+def _pin(client: Client, asked: argparse.Namespace, screen: Terminal) -> int:
+    run_id = client.pin(asked.run, pinned=asked.pinned)
+    screen.line(f"run {run_id} is kept" if asked.pinned else f"run {run_id} goes with its age again")
+    return DONE
 
 
 def _compared(client: Client, a: str, b: str, day: str | None, screen: Terminal) -> int:
@@ -221,6 +235,11 @@ def _parser(config: ReplayClientConfig) -> argparse.ArgumentParser:
     compare.add_argument("--date", type=_day, help="one session date of them")
     compare.add_argument("--json", action="store_true", help="the documents themselves")
     compare.add_argument("--url", help="address of replay_worker")
+    for word, pinned, told in (("pin", True, "keep a run and its book"), ("unpin", False, "let a run go with its age again")):
+        pin = verbs.add_parser(word, help=told)
+        pin.set_defaults(verb=_pin, pinned=pinned)
+        pin.add_argument("run", metavar="RUN", help="its id or name")
+        pin.add_argument("--url", help="address of replay_worker")
     return parser
 
 

@@ -92,6 +92,8 @@ def routes(worker: Callable[[], Worker]) -> Mapping[str, Handler]:
         "GET /timed/admin/replay-runs": admin(list_runs),
         "GET /timed/admin/replay-runs/{run}": admin(show_run),
         "POST /timed/admin/replay-runs/{run}/cancel": admin(cancel_run),
+        "POST /timed/admin/replay-runs/{run}/pin": admin(pin_run),
+        "POST /timed/admin/replay-runs/{run}/unpin": admin(unpin_run),
         "DELETE /timed/admin/replay-runs/{run}": admin(delete_run),
         "GET /timed/admin/replay-runs/{run}/divergences": admin(divergences),
         "POST /timed/admin/replay-compare": admin(compare),
@@ -157,6 +159,23 @@ def cancel_run(here: Worker, request: Request, _who: str, run: str) -> Response:
     _body(request)
     runs.cancel(here.desk, jobs.run_id(here.desk, run), here.clock.now())
     return answer(200, {"ok": True})
+
+
+def pin_run(here: Worker, request: Request, _who: str, run: str) -> Response:
+    """Keep a run and its book whatever its age; a body says nothing."""
+    return _pinned(here, request, run, pinned=True)
+
+
+def unpin_run(here: Worker, request: Request, _who: str, run: str) -> Response:
+    """Let a run go with its age again."""
+    return _pinned(here, request, run, pinned=False)
+
+
+def _pinned(here: Worker, request: Request, run: str, *, pinned: bool) -> Response:
+    _body(request)
+    run_id = jobs.run_id(here.desk, run)
+    runs.pin(here.desk, run_id, pinned=pinned)
+    return answer(200, {"ok": True, "runId": run_id, "pinned": pinned})
 
 
 def delete_run(here: Worker, _request: Request, _who: str, run: str) -> Response:

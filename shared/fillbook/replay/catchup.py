@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -35,6 +36,7 @@ from fillbook.values import frozen
 PLAN_MINUTES: Final = 15
 REST_MINUTES: Final = 10
 PAGE_ROWS: Final = 500
+_COUNTED: Final = ("rows", "conflicts", "trades_created")
 
 _log = logs.get("replay")
 
@@ -91,7 +93,7 @@ def confirmation(asked: Asked) -> str:
 def catch_up(
     desk: Desk, asked: Asked, target: Target, *, created_by: str, now: datetime, limits: Limits, deadline: float
 ) -> BucketAnswer:
-    """Decide what live did not, page by page, until nothing is left or the deadline comes.
+    """Decide what live did not, page by page, until nothing is left or the deadline comes; the counts are those of all pages.
 
     Raises what ``check_wanted`` raises, ``Rejected('confirm')``, ``Conflict``: ``live_busy``, ``dry_run_first``.
     """
@@ -104,10 +106,16 @@ def catch_up(
     day = replay_day(asked.date, asked.session, now)
     run = _found_or_made(desk, asked, planned, created_by, now)
     catching = _Catching(desk, run, asked, day, limits)
+    pages: list[BucketAnswer] = []
     while True:
-        answer = ledger.run(desk.db, lambda tx: catching.page(tx, now, deadline))
-        if not answer.has_more or monotonic() > deadline:
-            return answer
+        pages.append(ledger.run(desk.db, lambda tx: catching.page(tx, now, deadline)))
+        if not pages[-1].has_more or monotonic() > deadline:
+            return _summed(pages)
+
+
+def _summed(pages: Sequence[BucketAnswer]) -> BucketAnswer:
+    """One answer for several pages: what all of them did, and where the last one stands."""
+    return replace(pages[-1], **{name: sum(getattr(page, name) for page in pages) for name in _COUNTED})
 
 
 def _scope(asked: Asked, day: ReplayDay) -> inputstore.Window:

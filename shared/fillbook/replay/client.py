@@ -205,6 +205,11 @@ class Client:
         page = self._patiently(lambda: self._server.get(f"{RUNS}/{run}/divergences"))
         return found, list(page["divergences"])
 
+    def pin(self, run: str, *, pinned: bool) -> str:
+        """Keep a run whatever its age, or no longer; returns its id."""
+        word = "pin" if pinned else "unpin"
+        return str(self._patiently(lambda: self._server.post(f"{RUNS}/{run}/{word}", {}))["runId"])
+
     def _answers(self, wish: Wish, first: int | None) -> Iterator[Document]:
         """The calls of a run, one after the other; where it stands comes from the answers alone."""
         scope: dict[str, Any] = {**wish.scope, "limit": wish.limit or LIMIT, "after": ""}

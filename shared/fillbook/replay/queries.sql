@@ -81,6 +81,10 @@ update replay.run_records set mode = :mode where run_id = :run_id::uuid;
 update replay.run_records set status = 'cancelled', finished_at = :now
  where run_id = :run_id::uuid and status in ('planned', 'running', 'paused');
 
+-- name: run_pinned
+-- Keep a run whatever its age and number, or no longer.
+update replay.run_records set pinned = :pinned::boolean where run_id = :run_id::uuid;
+
 -- name: run_deleted
 -- The record goes last; checkpoints go with it.
 delete from replay.run_records where run_id = :run_id::uuid;

@@ -1,4 +1,4 @@
-"""Runs: what one is called, what it pins when it is made, who may go on with it, and how one is stopped and removed.
+"""Runs: what one is called, what it pins when it is made, who may go on with it, and how one is stopped, kept and removed.
 
 A run found again must be the run that was meant: every value that was sent is compared with what it pinned, and other code goes
 on only where somebody accepts it, which is recorded. Source: replay.md 1, 2.1, 9, 11.
@@ -20,7 +20,7 @@ from fillbook.ledger import service as ledger
 from fillbook.ledger.ids import derived
 from fillbook.replay import gaps, gapstore, store
 from fillbook.replay.asked import Asked, is_id
-from fillbook.replay.model import BOOK_PREFIX, Grade, Pins, Run, RunKind, RunStatus, Scope
+from fillbook.replay.model import BOOK_PREFIX, LIVE_BOOK, Grade, Pins, Run, RunKind, RunStatus, Scope
 from fillbook.replay.opening import open_run
 from fillbook.replay.settings import ReplayWorkerConfig
 from fillbook.replay.store import Held
@@ -147,7 +147,9 @@ def create(tx: Tx, desk: Desk, run: Run, now: datetime, *, status: RunStatus, re
         raise Conflict("gaps", "the receipts of this scope are not complete")
     run = replace(run, gaps=gaps.document(reports), status=status)
     for run_id in expired(tx, desk, now):
-        remove(tx, run_id)
+        old = store.lock(tx, run_id)
+        if old is not None and not old.run.pinned:  # nobody works on it, and nobody pinned it meanwhile
+            remove(tx, run_id)
     if store.insert(tx, run, status=status):
         open_run(tx, run, profile_of(run), now)
     return run
@@ -203,13 +205,28 @@ def cancel(desk: Desk, run_id: str, now: datetime) -> None:
     desk.db.run(work)
 
 
+def pin(desk: Desk, run_id: str, *, pinned: bool) -> None:
+    """Keep a run whatever its age and number, or no longer; it may be worked on meanwhile, and be pinned already.
+
+    Raises ``Rejected('run_unknown')`` 404, ``Conflict('run_of_live')`` for a catch-up, whose record is never removed.
+    """
+
+    def work(tx: Tx) -> None:
+        if _known(tx, run_id).run.book_id == LIVE_BOOK:
+            raise Conflict("run_of_live", f"run {run_id} wrote live and is kept anyway")
+        store.change(tx, "run_pinned", run_id, pinned=pinned)
+
+    desk.db.run(work)
+
+
 def delete(desk: Desk, run_id: str) -> None:
     """Remove a run and its book; ``Rejected('run_unknown')`` 404, ``Conflict``: ``run_pinned``, ``run_busy``."""
 
     def work(tx: Tx) -> None:
-        if _known(tx, run_id).run.pinned:
+        known, held = _known(tx, run_id), store.lock(tx, run_id)
+        if (held or known).run.pinned:
             raise Conflict("run_pinned", f"run {run_id} is pinned")
-        if store.lock(tx, run_id) is None:
+        if held is None:
             raise Conflict("run_busy", f"run {run_id} is worked on")
         remove(tx, run_id)
 

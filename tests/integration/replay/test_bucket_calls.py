@@ -25,30 +25,40 @@ from tests.support.signal_live import LiveDesk
 BUCKET_MS = 5 * MINUTE_MS
 
 
-def test_scenario_1_a_day_of_one_ticker_by_offset_takes_sixteen_calls(desk: ReplayDesk) -> None:
+def test_scenarios_1_and_2_a_day_of_one_ticker_is_one_run_whatever_way_it_is_walked(desk: ReplayDesk) -> None:
     desk.keep(walk(3, ["ZZTA"], range(390)))
     answers = desk.day(ticker="ZZTA")
     assert [answer.rows for answer in answers] == [25] * 15 + [15]
     assert [answer.buckets_done for answer in answers[:3]] == [5, 10, 15]
-    assert (answers[-1].run.status, answers[-1].buckets_done, answers[-1].buckets_total) == ("done", 78, 78)
-    assert sum(answer.trades_created for answer in answers) == answers[-1].run.trades_created > 1
-    assert answers[-1].run.gaps is not None
-    assert answers[-1].run.gaps["grade"] == "complete"
+    by_offset = answers[-1]
+    assert (by_offset.run.status, by_offset.buckets_done, by_offset.buckets_total) == ("done", 78, 78)
+    assert sum(answer.trades_created for answer in answers) == by_offset.run.trades_created > 1
+    assert by_offset.run.gaps is not None
+    assert by_offset.run.gaps["grade"] == "complete"
+    [by_cursor] = desk.day(run="by-cursor", ticker="ZZTA", after="", limit=500)
+    by_bucket = [desk.call(run="by-bucket", ticker="ZZTA", bucket=OPENS)]
+    while (following := by_bucket[-1].next_bucket) is not None:
+        by_bucket.append(desk.call(run="by-bucket", ticker="ZZTA", bucket=following))
+    assert [answer.rows for answer in by_bucket] == [5] * 78
+    desk.start(name="job", date="2026-02-02", ticker="ZZTA")
+    desk.work_off()
+    job = desk.shown("job")
+    assert {by_cursor.result_hash, by_bucket[-1].result_hash, job["resultHash"]} == {by_offset.result_hash}
+    assert desk.rows(by_offset) == desk.rows(by_cursor) == desk.rows(by_bucket[-1]) == desk.rows(job["book"])
 
 
 def test_scenario_2_pages_of_any_size_by_any_way_give_one_hash_and_the_same_rows(desk: ReplayDesk) -> None:
     desk.keep(walk(5, ["ZZTA", "ZZTB", "ZZTC"], range(40)))
     by_offset = desk.day(run="by-offset")[-1]
-    by_cursor = desk.day(run="by-cursor", after="", limit=500)[-1]
     by_seven = desk.day(run="by-seven", after="", limit=7)[-1]
     answer = desk.call(run="by-bucket", after="", bucket=OPENS, limit=4)
     while answer.next_bucket is not None:
         answer = desk.call(run="by-bucket", after=answer.after, bucket=answer.next_bucket, limit=4)
         assert answer.rows
-    assert len({one.result_hash for one in (by_offset, by_cursor, by_seven, answer)}) == 1
+    assert len({one.result_hash for one in (by_offset, by_seven, answer)}) == 1
     assert by_offset.run.trades_created > 2
     rows = desk.rows(by_offset)
-    assert rows == desk.rows(by_cursor) == desk.rows(by_seven) == desk.rows(answer)
+    assert rows == desk.rows(by_seven) == desk.rows(answer)
     assert len(rows["signal.decisions"]) == 120
 
 
@@ -86,30 +96,38 @@ def test_scenario_4_a_bucket_of_another_day_off_the_grid_or_after_the_close_is_r
     assert desk.query("select * from replay.run_records") == []
 
 
-SPRING, AUTUMN = date(2026, 3, 9), date(2026, 11, 2)
+AROUND_CLOCK_CHANGES = {
+    date(2026, 3, 6): 1_772_807_400_000,
+    date(2026, 3, 9): 1_773_063_000_000,
+    date(2026, 10, 30): 1_793_367_000_000,
+    date(2026, 11, 2): 1_793_629_800_000,
+}
 
 
-@pytest.mark.parametrize(("day", "opens"), [(SPRING, 1_773_063_000_000), (AUTUMN, 1_793_629_800_000)])
-def test_scenario_6_the_days_after_clock_changes_hash_the_same_with_host_and_database_in_tokyo(
-    desk: ReplayDesk, open_database: Any, database_url: str, monkeypatch: pytest.MonkeyPatch, day: date, opens: int
+def test_scenario_6_days_around_clock_changes_hash_the_same_with_host_and_database_in_tokyo(
+    desk: ReplayDesk, open_database: Any, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk.now = datetime(2026, 12, 1, tzinfo=UTC)
-    desk.keep(walk(7, ["ZZTA"], range(12), start=opens))
-    here = desk.day(date=day.isoformat(), run="here")
-    assert here[0].bucket is not None
+    for opens in AROUND_CLOCK_CHANGES.values():
+        desk.keep(walk(7, ["ZZTA"], range(-1, 9), start=opens))
+    here = {day: desk.day(date=day.isoformat(), run=f"here-{day}") for day in AROUND_CLOCK_CHANGES}
+    assert {day: answers[0].bucket for day, answers in here.items()} == {
+        day: opens + BUCKET_MS for day, opens in AROUND_CLOCK_CHANGES.items()
+    }
     desk.query(f"alter database {database_url.rpartition('/')[2]} set timezone to 'Asia/Tokyo'")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
         there = ReplayDesk(open_database("replay_worker", pool_size=2), desk.query, desk.owner)
         there.now = desk.now
-        far = there.day(date=day.isoformat(), run="far")
+        far = {day: there.day(date=day.isoformat(), run=f"far-{day}") for day in AROUND_CLOCK_CHANGES}
     finally:
         monkeypatch.undo()
         time.tzset()
-    assert far[-1].result_hash == here[-1].result_hash
-    assert sum(one.rows for one in far) == 12
-    assert desk.call(date=day.isoformat(), run="again", bucket=opens).bucket == opens
+    for day, opens in AROUND_CLOCK_CHANGES.items():
+        assert far[day][-1].result_hash == here[day][-1].result_hash
+        assert sum(one.rows for one in far[day]) == 9, "the minute before the open is none of it"
+        assert desk.call(date=day.isoformat(), run=f"again-{day}", bucket=opens).rows == 5
 
 
 def test_scenario_7_the_regular_session_takes_the_open_and_leaves_the_close_and_all_takes_every_minute(desk: ReplayDesk) -> None:
@@ -140,26 +158,40 @@ def test_scenario_9_an_empty_bucket_in_the_middle_is_answered_and_skipped_to_the
     assert desk.call().bucket is None
 
 
-def test_scenario_10_a_bucket_of_many_rows_is_worked_in_several_calls_without_gap_or_repeat(desk: ReplayDesk) -> None:
-    desk.keep({"ticker": f"T{number:04}", "ts": OPENS, "price": Decimal(7)} for number in range(80))
+def test_scenario_10_a_bucket_of_two_thousand_rows_is_worked_in_four_calls_without_gap_or_repeat(desk: ReplayDesk) -> None:
+    names = [f"T{number:03}" for number in range(400)]
+    desk.keep({"ticker": name, "ts": OPENS + number * MINUTE_MS, "price": Decimal(7)} for number in range(5) for name in names)
     desk.keep([body(ticker="ZZTA", ts=OPENS + BUCKET_MS, time_close=OPENS + BUCKET_MS + MINUTE_MS)])
-    answers = [desk.call(after="", bucket=OPENS, limit=20, scriptVersion="*")]
-    answers += [desk.call(bucket=OPENS, scriptVersion="*", offset=20 * number, limit=20) for number in (1, 2, 3)]
+    answers = [desk.call(after="", bucket=OPENS, limit=500, scriptVersion="*")]
+    while answers[-1].has_more_in_bucket:
+        answers.append(desk.call(after=answers[-1].after, bucket=OPENS, limit=500, scriptVersion="*"))
     assert [answer.has_more_in_bucket for answer in answers] == [True, True, True, False]
-    assert [answer.rows for answer in answers] == [20] * 4
+    assert [(answer.rows, answer.skipped, answer.bucket) for answer in answers] == [(500, 0, OPENS)] * 4
     assert answers[-1].next_bucket == OPENS + BUCKET_MS
-    assert desk.query("select count(*) as n from signal.decisions")[0]["n"] == 80
+    [row] = desk.query("select count(*) as n, count(distinct receipt_id) as receipts from signal.decisions")
+    assert row == {"n": 2_000, "receipts": 2_000}
 
 
-def test_scenario_11_rows_that_come_before_the_cursor_are_not_met_but_reported(desk: ReplayDesk) -> None:
+def test_the_rows_of_a_bucket_are_counted_by_offset_as_well(desk: ReplayDesk) -> None:
+    desk.keep({"ticker": f"T{number:04}", "ts": OPENS, "price": Decimal(7)} for number in range(60))
+    answers = [desk.call(bucket=OPENS, scriptVersion="*", offset=20 * number, limit=20) for number in range(3)]
+    assert [(answer.rows, answer.has_more_in_bucket) for answer in answers] == [(20, True), (20, True), (20, False)]
+
+
+def test_scenario_11_rows_that_come_before_the_cursor_of_today_are_not_met_but_reported(desk: ReplayDesk) -> None:
+    desk.now = instant(OPENS + 13 * MINUTE_MS)  # of today's three buckets two are settled
     desk.keep(minute("ZZTB", OPENS + number * MINUTE_MS, "100.40") for number in range(12))
     first = desk.call(after="", limit=7)
     desk.keep([minute("ZZTA", OPENS, "100.40")])
     second = desk.call(after=first.after, limit=500)
-    assert (first.rows, second.rows, second.has_more, second.changed) == (7, 5, False, True)
+    assert (first.rows, second.rows, second.has_more, second.changed) == (7, 3, False, True)
+    assert second.run.status == "paused", "today goes on"
     again = desk.call(bucket=OPENS)
     assert (again.rows, again.changed) == (0, True)
     assert not desk.call(bucket=OPENS + BUCKET_MS).changed
+    desk.now = instant(OPENS + 16 * MINUTE_MS)
+    third = desk.call(after=second.after, limit=500)
+    assert (third.rows, third.skipped, third.has_more) == (2, 0, False)
 
 
 def test_scenario_12_a_repeated_call_skips_what_is_decided(desk: ReplayDesk) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fillbook.replay import catchup, runs
 from fillbook.replay.asked import asked
 from fillbook.replay.catchup import Target, catch_up, plan
 from fillbook.replay.service import Limits
@@ -73,8 +74,9 @@ def test_scenario_29_each_condition_refuses_by_its_name(desk: ReplayDesk, live: 
 
 
 def test_scenario_29_forty_stale_minutes_are_decided_as_on_an_undisturbed_day_and_told_to_nobody_one_by_one(
-    desk: ReplayDesk, live: LiveDesk
+    desk: ReplayDesk, live: LiveDesk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(catchup, "PAGE_ROWS", 30)  # three pages
     day = walk(11, ["ZZTA", "ZZTB"], range(60))
     for document in day:
         is_late = document["ts"] >= OPENS + 20 * MINUTE_MS
@@ -87,9 +89,15 @@ def test_scenario_29_forty_stale_minutes_are_decided_as_on_an_undisturbed_day_an
     assert desk.query("select count(*) as n from signal.decisions where book_id = 'live'")[0]["n"] == 40
     answer = call(desk, confirm=planned["confirm"], plan=planned["planToken"])
     assert (answer.rows, answer.has_more, answer.run.status, answer.run.kind) == (80, False, "done", "catch_up")
+    assert (answer.run.rows, answer.run.trades_created) == (80, answer.trades_created)
+    entries = "select count(*) as n from ledger.v_actions where book_id = 'live' and origin = 'history' and action_type = 'ENTRY'"
+    assert answer.trades_created == desk.query(entries)[0]["n"] > 1
     assert book_rows(desk.query, "live") == desk.rows(undisturbed)
     later = desk.query(events)[told:]
     assert later
     assert {row["origin"] for row in later} == {"history"}
-    assert call(desk, confirm=planned["confirm"], plan=planned["planToken"]).rows == 0
+    again = call(desk, confirm=planned["confirm"], plan=planned["planToken"])
+    assert (again.rows, again.trades_created) == (0, 0)
+    with pytest.raises(Conflict, match="run_of_live"):
+        runs.pin(desk.desk, answer.run.run_id, pinned=True)
     assert call(desk, dryRun="1")["rows"] == 0

@@ -14,6 +14,8 @@ from fillbook.replay.comparing import compare_runs
 from fillbook.replay.model import Cause, Comparison
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Conflict, Rejected
+from fillbook.signal import lanes
+from fillbook.signal.model import Check
 from tests.support.receipts import MINUTE_MS, R_TS, body
 from tests.support.replay_books import DAY, NOW, ReplayBooks
 from tests.support.signal_keys import FIRST, changed
@@ -87,6 +89,25 @@ def test_a_missing_receipt_is_an_input_and_an_empty_start_against_live_is_the_st
     assert (missing.ticker, missing.field, missing.cause, missing.value_b) == ("ZZTA", "receipt", Cause.INPUT, None)
     [start] = [one for one in comparing("live", a).divergences if one.ticker == "ZZTA"]
     assert (start.cause, start.ts) == (Cause.START, R_TS)
+
+
+# Scenario 24
+def test_a_planted_change_of_the_code_is_the_code_and_names_its_rule(
+    books: ReplayBooks, comparing: Callable[..., Comparison], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, evaluate = books.run(STORY), lanes.evaluate
+
+    def stricter(reading: Any, incoming: Any, *rest: Any) -> tuple[Check, ...]:
+        checks = evaluate(reading, incoming, *rest)
+        return tuple(one._replace(holds=False) if (incoming.ticker, one.rule) == ("ZZTC", "G13") else one for one in checks)
+
+    monkeypatch.setattr(lanes, "evaluate", stricter)
+    b = books.run(STORY)
+    [found] = comparing(a, b).divergences
+    assert (found.ticker, found.ts, found.cause, found.rule) == ("ZZTC", R_TS + MINUTE_MS, Cause.CODE, "G13")
+    assert found.detail is not None
+    assert found.detail["values"][0] == found.detail["values"][1]
+    assert found.detail["holds"] == [True, False]
 
 
 # Scenario 26

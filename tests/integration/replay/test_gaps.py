@@ -6,13 +6,18 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from fillbook.replay import comparisonwire
 from fillbook.replay.buckets import BUCKET_MS, replay_day
+from fillbook.replay.gaps import document
 from fillbook.replay.gapstore import gap_reports
 from fillbook.replay.model import GapReport, Grade, Missing, Scope, SessionKind
 from fillbook.runtime.db import Database
+from fillbook.runtime.errors import Conflict
 from fillbook.signal.receipt import instant
 from tests.support.replay_books import DAY, NOW
+from tests.support.replay_desk import ReplayDesk
 
 SESSION = replay_day(DAY, SessionKind.REGULAR, NOW)
 
@@ -24,7 +29,7 @@ def reports(open_database: Callable[..., Database], **scope: Any) -> tuple[GapRe
 
 # Scenario 28
 def test_missing_buckets_absent_tickers_and_counts_come_from_what_is_stored(
-    query: Callable[..., list[dict[str, Any]]], open_database: Callable[..., Database]
+    query: Callable[..., list[dict[str, Any]]], open_database: Callable[..., Database], desk: ReplayDesk
 ) -> None:
     gone = [instant(SESSION.start + number * BUCKET_MS) for number in (10, 11, 40)]
     for ticker, days, script, result in (
@@ -72,3 +77,13 @@ def test_missing_buckets_absent_tickers_and_counts_come_from_what_is_stored(
         [[starts[0], starts[1]], [starts[2], starts[2]]],
     )
     assert [day.date.day for day in reports(open_database, date_from=DAY - timedelta(days=4))] == [30, 2, 3]
+    _a_run_notes_them(desk, found)
+
+
+def _a_run_notes_them(desk: ReplayDesk, found: GapReport) -> None:
+    """Refused where the day must be complete; else the run keeps the report."""
+    with pytest.raises(Conflict, match="gaps"):
+        desk.start(date=DAY.isoformat(), requireComplete=1)
+    [run_id] = desk.start(date=DAY.isoformat())
+    assert desk.shown(run_id)["gaps"] == document([found])
+    assert desk.shown(run_id)["gaps"]["grade"] == "gap"

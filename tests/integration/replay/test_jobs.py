@@ -33,13 +33,15 @@ def test_scenario_2_a_day_as_a_job_is_row_for_row_the_day_bucket_by_bucket(desk:
 @pytest.mark.parametrize("tasks", [1, 2, 4])
 def test_scenario_2_a_sweep_gives_the_same_whatever_the_number_of_tasks(desk: ReplayDesk, tasks: int) -> None:
     desk.keep(walk(5, TICKERS, range(12)))
-    alone = {ticker: desk.day(run=f"alone-{ticker.lower()}", ticker=ticker)[-1].result_hash for ticker in TICKERS}
+    alone = {ticker: desk.day(run=f"alone-{ticker.lower()}", ticker=ticker)[-1] for ticker in TICKERS}
     found = desk.start(tickers=TICKERS, dates=["2026-02-02"])
     with ThreadPoolExecutor(tasks) as pool:
         walked = list(pool.map(lambda _: desk.work_off(), range(tasks)))
     assert sum(walked) == 3
-    hashes = {record["ticker"]: record["resultHash"] for record in map(desk.shown, found)}
-    assert hashes == alone
+    for record in map(desk.shown, found):
+        by_calls = alone[record["ticker"]]
+        assert record["resultHash"] == by_calls.result_hash
+        assert desk.rows(record["book"]) == desk.rows(by_calls)
 
 
 def test_scenario_20_a_run_whose_task_died_is_walked_on_from_where_it_stood_and_done_once(desk: ReplayDesk, query: Any) -> None:
@@ -120,6 +122,23 @@ def test_runs_beyond_the_kept_ones_and_too_old_ones_make_room(desk: ReplayDesk, 
     desk.now += timedelta(days=31)
     desk.call(run="four", date="2026-02-02")
     assert [row["name"] for row in query("select name from replay.run_records order by created_at")] == ["two", "four"]
+
+
+def test_a_pinned_run_is_kept_until_it_is_unpinned(desk: ReplayDesk, query: Any) -> None:
+    desk.desk = replace(desk.desk, runs_kept=1)
+    run_id = desk.call(run="mine").run.run_id
+    for _ in range(2):
+        runs.pin(desk.desk, run_id, pinned=True)  # pinned already: the same
+    with pytest.raises(Conflict, match="run_pinned"):
+        runs.delete(desk.desk, run_id)
+    desk.now += timedelta(days=31)
+    desk.call(run="other")
+    assert {row["name"] for row in query("select name from replay.run_records")} == {"mine", "other"}
+    runs.pin(desk.desk, run_id, pinned=False)
+    desk.call(run="third")
+    assert "mine" not in {row["name"] for row in query("select name from replay.run_records")}
+    with pytest.raises(Rejected, match="run_unknown"):
+        runs.pin(desk.desk, run_id, pinned=True)
 
 
 def test_no_more_tasks_are_started_than_may_be_at_work(desk: ReplayDesk) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fillbook.runtime.errors import Rejected
-from tests.support.receipts import MINUTE_MS
+from fillbook.signal.receipt import instant
+from tests.support.receipts import MINUTE_MS, body
 from tests.support.replay_desk import OPENS, ReplayDesk, minute, walk
 
 DAY_MS = 86_400_000
@@ -23,21 +24,23 @@ def decided(rows: dict[str, list[str]], ticker: str) -> dict[str, list[str]]:
 def test_scenario_13_a_clean_slate_on_day_two_of_three_leaves_day_one_as_it_ended(desk: ReplayDesk) -> None:
     for number in range(3):
         desk.keep(walk(20 + number, TICKERS[:2], range(40), start=OPENS + number * DAY_MS))
+    desk.keep([body(ticker="AAAA", ts=OPENS + DAY_MS, time_close=OPENS + DAY_MS + MINUTE_MS, htf_score=None, ltf_score=None)])
     three = {"name": "three", "from": "2026-02-02", "to": "2026-02-04"}
     desk.start(**{**three, "to": "2026-02-02", "name": "one"})
     desk.start(**three)
     desk.work_off()
     one, all_three = desk.shown("one"), desk.shown("three")
-    assert (one["status"], all_three["status"], all_three["rows"]) == ("done", "done", 240)
+    assert (one["status"], all_three["status"], all_three["rows"]) == ("done", "done", 241)
     answer = desk.call(run="three", date="2026-02-03", cleanSlate="1", limit=1)
     assert answer.trades_purged == all_three["tradesCreated"] - one["tradesCreated"] > 0
-    fresh = desk.query("select count(*) as n from signal.decisions where book_id = :book", book=all_three["book"])
-    assert fresh[0]["n"] == 80 + 1
+    assert (answer.rows, answer.run.rows, answer.run.trades_created) == (1, 81, one["tradesCreated"])
+    day_one = {table: [row for row in rows if '"AAAA"' not in row] for table, rows in desk.rows(answer).items()}
+    assert day_one == desk.rows(one["book"]), "day 1 and what was opened on it, to the last row"
     desk.call(run="three", date="2026-02-03", cleanSlate="1", limit=1)
     desk.start(**three)
     desk.work_off()
     again = desk.shown("three")
-    assert (again["resultHash"], again["rows"], again["status"]) == (all_three["resultHash"], 240, "done")
+    assert (again["resultHash"], again["rows"], again["status"]) == (all_three["resultHash"], 241, "done")
 
 
 def test_a_clean_slate_of_a_whole_run_ends_with_the_same_hash_again(desk: ReplayDesk) -> None:
@@ -74,20 +77,22 @@ def test_scenario_15_a_clean_slate_begins_at_the_beginning(desk: ReplayDesk, par
         desk.call(cleanSlate="1", **params)
 
 
-LATE_BUCKET = 4
-
-
+LATE_BUCKET = 40
 LATE_TS = OPENS + (LATE_BUCKET * 5 + 2) * MINUTE_MS
 
 
 def test_scenario_22_an_incremental_run_equals_a_full_one_and_stops_where_states_meet(
     desk: ReplayDesk,
 ) -> None:
-    whole = walk(8, TICKERS, range(60))
+    """A day of 78 buckets: a minute of each, and every minute from the thirty-eighth bucket on, for twelve of them."""
+    whole = walk(8, TICKERS, sorted({*range(0, 390, 5), *range(38 * 5, 50 * 5)}))
     desk.keep(one for one in whole if (one["ticker"], one["ts"]) != ("ZZTA", LATE_TS))
     [last] = [one for one in whole if (one["ticker"], one["ts"]) == ("ZZTA", LATE_TS - MINUTE_MS)]
     first = desk.day(run="kept", after="", limit=500)[-1]
-    untouched = desk.query("select * from replay.checkpoints where bucket < :b order by bucket", b=OPENS + LATE_BUCKET * 300_000)
+    before_it = "select * from replay.checkpoints where bucket < :b and run_id = :run order by bucket"
+    late = {"b": OPENS + LATE_BUCKET * 300_000, "run": first.run.run_id}
+    untouched = desk.query(before_it, **late)
+    assert len(untouched) == LATE_BUCKET
     recorded = "select ts, ticker, recorded_at from signal.decisions where book_id = :book order by ts, ticker"
     before = desk.query(recorded, book=first.run.book_id)
     # a minute that nobody had, without scores and at an unmoved price: what it leaves behind is forgotten after a few more
@@ -98,20 +103,19 @@ def test_scenario_22_an_incremental_run_equals_a_full_one_and_stops_where_states
     full = desk.day(run="full", after="", limit=500)[-1]
     record = desk.shown("kept")
     assert (record["resultHash"], record["inputDigest"], record["rows"], record["tradesCreated"]) == (
-        full.result_hash, full.run.input_digest, 180, full.run.trades_created,
+        full.result_hash, full.run.input_digest, len(whole), full.run.trades_created,
     )  # fmt: skip
     assert record["resultHash"] != first.result_hash
     assert desk.rows(first) == desk.rows(full)
-    assert untouched == desk.query(
-        "select * from replay.checkpoints where bucket < :b and run_id = :run order by bucket",
-        b=OPENS + LATE_BUCKET * 300_000,
-        run=first.run.run_id,
-    )
+    assert untouched == desk.query(before_it, **late)
     stamps = {(row["ts"], row["ticker"]): row["recorded_at"] for row in desk.query(recorded, book=first.run.book_id)}
     old = {(row["ts"], row["ticker"]): row["recorded_at"] for row in before}
-    kept = [place for place in old if stamps[place] == old[place]]
-    assert len(kept) < 180 - 1
-    assert max(kept) == max(old), "the states met and the end of the day was kept"
+    kept = sorted(place for place in old if stamps[place] == old[place])
+    again = sorted(place for place in old if stamps[place] != old[place])
+    late_bucket = instant(OPENS + LATE_BUCKET * 300_000)
+    assert again[0] >= (late_bucket, ""), "the buckets before the late one are kept"
+    assert again[-1] < (instant(OPENS + 390 * MINUTE_MS - 5 * 300_000), ""), "the states met, and the rest of the day is kept"
+    assert kept[-1] == max(old)
 
 
 def test_an_incremental_run_whose_states_never_meet_is_a_full_one_from_there(desk: ReplayDesk) -> None:

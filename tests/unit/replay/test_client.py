@@ -31,6 +31,7 @@ class Function:
         self.asked: list[Mapping[str, Any]] = []
         self.catches_up = False
         self.no_session: str | None = "today"  # None: today is a weekend
+        self.is_today_empty = False
         self.last_status = "done"  # of a run that was walked by the job
         self.before: Callable[[Mapping[str, Any]], None] = lambda _asked: None
 
@@ -54,9 +55,14 @@ class Function:
             return COMPARISON
         if path == RUNS:
             return {"runs": ["run-1"]}
+        if path.startswith(f"{RUNS}/"):
+            self.asked.append({"path": path, **document})
+            return {"ok": True, "runId": "run-1", "pinned": path.endswith("/pin")}
         assert path == INGEST
         if document.get("dryRun") and document.get("date", self.no_session) is None:
             raise Rejected("no_session")
+        if document.get("dryRun") and self.is_today_empty and "date" not in document:
+            return {"buckets": [], "rows": 0, "gaps": {"grade": "gap", "days": []}, "purge": None}
         if document.get("dryRun") and self.catches_up:
             return {"buckets": [], "rows": 40, "confirm": "REPLAY 2026-02-02 INTO live", "planToken": "token"}
         if document.get("dryRun"):
@@ -168,6 +174,17 @@ def test_a_day_that_is_not_named_is_today_and_on_a_weekend_the_last_session(
     capsys.readouterr()
     assert verbs.main(["run"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "today is no session; the last one was 2026-11-27"
+    assert {asked["date"] for asked in function.asked} == {"2026-11-27"}
+
+
+@pytest.mark.usefixtures("op")
+def test_a_day_that_is_not_named_is_the_last_session_while_nothing_of_today_is_stored(
+    function: Function, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(verbs.clock, "SystemClock", lambda: FixedClock(datetime(2026, 11, 30, 12, tzinfo=UTC)))
+    function.is_today_empty = True
+    assert verbs.main(["run"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "nothing is stored of today; the last session was 2026-11-27"
     assert {asked["date"] for asked in function.asked} == {"2026-11-27"}
 
 
@@ -335,6 +352,14 @@ def test_comparing_ends_with_three_where_the_runs_part(function: Function, op: C
     assert op("--dry-run") == 0  # the environment stands
     assert verbs.main(["compare", "run-1", "live", "--json"]) == 3
     assert '"rule": "G12"' in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("op")
+def test_a_run_is_kept_by_its_name_until_it_is_let_go(function: Function, capsys: Any) -> None:
+    assert verbs.main(["pin", "mine"]) == 0
+    assert verbs.main(["unpin", "mine"]) == 0
+    assert function.asked == [{"path": f"{RUNS}/mine/pin"}, {"path": f"{RUNS}/mine/unpin"}]
+    assert capsys.readouterr().out.splitlines() == ["run run-1 is kept", "run run-1 goes with its age again"]
 
 
 def test_a_refusal_ends_with_one_and_its_slug(function: Function, op: Callable[..., int], capsys: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from importlib.resources import files
 
 from fillbook.signal.rules import RULES
@@ -21,3 +23,10 @@ def test_the_room_cannot_tell_anybody_anything() -> None:
         if entry.name.endswith(".py"):
             text = entry.read_text("utf-8")
             assert not re.search(r"fillbook\.(notify|outbox\.relay|runtime\.pubsub)", text), entry.name
+
+
+def test_without_the_lanes_of_signal_the_room_does_not_even_start() -> None:
+    gone = "import sys; sys.modules['fillbook.signal.lanes'] = None; import fillbook.replay.walk"
+    ended = subprocess.run([sys.executable, "-c", gone], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "import of fillbook.signal.lanes halted" in ended.stderr
