@@ -146,7 +146,9 @@ class Oracle:
         worths = [self.worth(t, q, seen) for t, q, _, seen in opened]
         equity, earlier = self.equity(at, valued, ended=ended), self.equity(day.previous_close, day.previous_close)
         daily = None if equity is None or earlier is None else equity - earlier
-        ages = [None if seen is None else Fraction(int((valued - seen.at) / timedelta(microseconds=1)), 10**6) for *_, seen in opened]
+        ages = [
+            None if seen is None else Fraction(int((valued - seen.at) / timedelta(microseconds=1)), 10**6) for *_, seen in opened
+        ]
         holds = [
             Fraction(int((t.closed_at - t.actions[0].executed_at) / timedelta(microseconds=1)), 10**6)  # type: ignore[operator]
             for t in closed

@@ -91,7 +91,16 @@ def _points_agree(read: Source, oracle: Oracle, rng: Random) -> None:
 
 SERIES = ("Daily PnL", "Realized PnL", "Unrealized PnL", "Total PnL", "Equity", "Daily return", "Win rate", "Profit factor")
 SERIES += ("Open positions", "Gross exposure", "Net exposure", "Traded value", "Fees paid", "Liquidity drag")
-MARKED = {"Daily PnL", "Unrealized PnL", "Total PnL", "Equity", "Daily return", "Gross exposure", "Net exposure", "Liquidity drag"}
+MARKED = {
+    "Daily PnL",
+    "Unrealized PnL",
+    "Total PnL",
+    "Equity",
+    "Daily return",
+    "Gross exposure",
+    "Net exposure",
+    "Liquidity drag",
+}
 
 
 def _drawdown_agrees(points: dict[tuple[str, datetime], tuple[Decimal, str]], minutes: int, day: WorkDay) -> None:
