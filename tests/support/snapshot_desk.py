@@ -36,9 +36,9 @@ def number(text: Any) -> Decimal | None:
     return None if text is None else Decimal(text)
 
 
-def fill_of(row: Mapping[str, Any], position: int) -> Fill:
+def fill_of(row: Mapping[str, Any], position: int, **changes: Any) -> Fill:
     """A fill of a case: at, side, instrument, quantity, price and whatever else ``make_fill`` takes."""
-    options = {name: value for name, value in row.items() if name not in ("at", "side", "quantity", "price")}
+    options = {name: value for name, value in row.items() if name not in ("at", "side", "quantity", "price")} | changes
     at = ny(row["at"])
     options.setdefault("fees", "0")
     options.setdefault("source", "ibkr")

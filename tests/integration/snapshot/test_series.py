@@ -86,9 +86,9 @@ def test_one_position_without_a_mark_leaves_a_gap_only_where_marks_are_needed(de
     found = unrealized(read)
     assert {"10:29", "10:41"} <= set(found)
     assert not {clock for clock in found if "10:30" <= clock <= "10:40"}
-    held = dict((clock, int(value)) for clock, value, _ in series(read, "Open positions"))
+    held = {clock: int(value) for clock, value, _ in series(read, "Open positions")}
     assert (held["10:29"], held["10:30"], held["10:40"], held["10:41"]) == (1, 2, 2, 1)
-    assert dict((clock, value) for clock, value, _ in series(read, "Realized PnL"))["10:41"] == 5
+    assert {clock: value for clock, value, _ in series(read, "Realized PnL")}["10:41"] == 5
     assert {source for *_, source in series(read, "Realized PnL")} == {"ledger"}
 
 
