@@ -1,4 +1,4 @@
-"""Configured views are looked at before they are believed: all that is wrong is told at once, foreign ones are read as they are."""
+"""Configured views are looked at before they are believed: all that is wrong is told at once, foreign ones read as they are."""
 
 from __future__ import annotations
 
@@ -108,7 +108,8 @@ def test_scenario_14_a_view_without_a_grant_is_named_and_one_with_it_is_read(for
 
 def test_scenario_15_what_a_foreign_view_cannot_know_is_handed_over_and_no_float_is_born(foreign: SnapshotDesk) -> None:
     foreign.run(
-        "insert into foreign_stats.kpis values ('B', '1', 20, '2026-02-03'), ('A', null, 20, '2026-02-03'), ('C', '', 10, '2026-02-02')"
+        """insert into foreign_stats.kpis values ('B', '1', 20, '2026-02-03'), ('A', null, 20, '2026-02-03'),
+           ('C', '', 10, '2026-02-02')"""
     )
     foreign.run(
         """insert into foreign_stats.series values ('A', '2026-02-03 15:00Z', null, 'x', '2026-02-03'),
