@@ -134,7 +134,7 @@ def named(raw: Mapping[str, Any], path: str, findings: Findings) -> list[tuple[s
         raise TooMany(path, NAMED_MAX)
     made = []
     for key, value in raw.items():
-        at = f'{path}["{reading.printable(key)}"]'
+        at = f'{path}["{printable(key)}"]'
         name = clean(key)
         if not name:
             findings.wrong(at, "blank_name", "a KPI has a name", key)
