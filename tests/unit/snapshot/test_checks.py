@@ -149,7 +149,7 @@ def test_a_point_says_where_it_comes_from_and_is_never_invented(source: str | No
 
 
 def test_symbols_and_contracts_can_be_stored_anywhere() -> None:
-    trade = extreme_row("Equity", "hi", 1, 1, "A", symbol="S" * 33, contract_name="C" * 101)
+    trade = {**extreme_row("Equity", "hi", 1, 1, "S" * 33), "contract_name": "C" * 101}
     assert checked(w1(extremes=(trade,))) == [("extremes[0].symbol", "too_long"), ("extremes[0].contract_name", "too_long")]
     assert checked(w1(portfolio=(asset_row(1, "A\u0007", "B\ud800"),))) == [
         ("portfolio[0].symbol", "bad_text"),
@@ -171,10 +171,10 @@ def test_no_part_is_larger_than_both_targets_can_hold() -> None:
 
 
 def test_a_document_of_more_than_1900000_bytes_is_not_sent() -> None:
-    """Scenario 15: the day has fewer points than allowed and is too large all the same."""
-    rows = tuple(point_row("Fees paid", CLOSE_AT - timedelta(milliseconds=at), "0.0123456789", "x" * 32) for at in range(21_000))
-    assert checked(foreign(series=rows)) == [("", "too_large")]
-    assert checked(foreign(series=rows[:20_000])) == []
+    """Scenario 15: no part is too large, and the whole is; bytes count, not characters."""
+    held = tuple(asset_row(number, "測" * 32, "測" * 100) for number in range(1, 4_501))
+    assert checked(foreign(portfolio=held)) == [("", "too_large")]
+    assert checked(foreign(portfolio=held[:4_000])) == []
 
 
 def test_what_stands_around_the_figures_is_checked_too() -> None:
