@@ -38,7 +38,7 @@ from fillbook.snapshot.normalizer import FIRST_DATE, HEADLINE_MAX, REASON_MAX, S
 from fillbook.snapshot.numbers import fits, rounded
 from fillbook.snapshot.points import SOURCE_MAX as POINT_SOURCE_MAX
 from fillbook.snapshot.points import SYNTHETIC
-from fillbook.snapshot.reading import NAME_MAX, SYMBOL_MAX
+from fillbook.snapshot.reading import NAME_MAX, NAMED_MAX, SYMBOL_MAX
 from fillbook.snapshot.texts import Wrong, is_clean, written
 
 __all__ = ["History", "Published", "from_json", "guarded", "remembered", "to_json", "validated"]
@@ -186,6 +186,7 @@ def limits(snapshot: Snapshot, _: Source) -> Iterator[Problem]:
         ("series", held.series, POINTS_MAX),
         ("extremes", held.extremes, EXTREMES_MAX),
         ("portfolio", held.assets, ASSETS_MAX),
+        ("extremes.kpi", len({one.kpi for one in snapshot.extremes}), NAMED_MAX),
     )
     for part, count, most in parts:
         if count > most:
