@@ -13,7 +13,9 @@ import pytest
 from fillbook.ledger import service
 from fillbook.ledger.model import Mark
 from fillbook.snapshot import days, source
-from fillbook.snapshot.model import Source, WorkDay
+from fillbook.snapshot.building import built
+from fillbook.snapshot.checks import validated
+from fillbook.snapshot.model import Dropped, Source, WorkDay
 from fillbook.snapshot.source import ViewNames
 from tests.support.campaigns import chance, small_or_full
 from tests.support.ledger import StoredWorld
@@ -21,7 +23,7 @@ from tests.support.snapshot_desk import SnapshotDesk, ny
 from tests.support.snapshot_histories import history
 from tests.support.snapshot_oracle import DIGITS, Oracle, Seen, rounded
 
-BOOKS = small_or_full(8, 1_000)
+BOOKS = small_or_full(12, 1_000)
 ROUNDS = small_or_full(1, 100)
 MONDAY, TUESDAY = date(2026, 2, 2), date(2026, 2, 3)
 ADDITIVE = ("Daily PnL", "Realized PnL", "Unrealized PnL", "Total PnL", "Gross exposure", "Net exposure", "Traded value")
@@ -46,16 +48,17 @@ def test_every_figure_of_generated_books_equals_a_second_computation(desk: Snaps
             _points_agree(read, oracle, rng)
             _trades_add_up(desk, read)
             _last_points_are_the_figures(read, oracle)
+            snapshot, dropped, problems = built(read, headline="", summary="", provenance={})
+            assert (dropped, problems, validated(snapshot, read)) == (Dropped(), (), ())
 
 
 def _told(desk: SnapshotDesk, name: str, rng: Random) -> tuple[StoredWorld, list[Seen]]:
     told = history(rng)
     world = desk.open(name, start_cash=START_CASH)
     half = len(told.deliveries) // 2
-    for part in (told.deliveries[:half], told.deliveries[half:]):
-        if part:
-            world.deliver(part, ny("2026-02-03T21:00"))
-            desk.refreshed(days.plan(MONDAY, ny("2026-02-02T12:00")))  # so that the second half is carried on, not counted anew
+    world.deliver(told.deliveries[:half], ny("2026-02-03T21:00"))
+    desk.refreshed(days.plan(MONDAY, ny("2026-02-02T09:00")))  # so that the second half is carried on, not counted anew
+    world.deliver(told.deliveries[half:], ny("2026-02-03T21:00"))
     seen = [
         Mark(instrument=m.instrument, price=m.price, bid=m.bid, ask=m.ask, marked_at=m.at, source="signal") for m in told.marks
     ]
