@@ -48,8 +48,8 @@ def test_every_figure_of_generated_books_equals_a_second_computation(desk: Snaps
             _points_agree(read, oracle, rng)
             _trades_add_up(desk, read)
             _last_points_are_the_figures(read, oracle)
-            snapshot, dropped, problems = built(read, headline="", summary="", provenance={})
-            assert (dropped, problems, validated(snapshot, read)) == (Dropped(), (), ())
+        snapshot, dropped, problems = built(read, headline="", summary="", provenance={})
+        assert (dropped, problems, validated(snapshot, read)) == (Dropped(), (), ())
 
 
 def _told(desk: SnapshotDesk, name: str, rng: Random) -> tuple[StoredWorld, list[Seen]]:
