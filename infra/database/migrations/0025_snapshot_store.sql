@@ -158,17 +158,17 @@ comment on column metrics.restatements.version is 'The version that came; it rep
 
 -- Lock a day until the transaction ends and say what stands there: {date, content_sha256} -> null for a day that is not there, else
 -- {version, updated_at, content_sha256, stage, counts, is_known, kpis}. The statements after the lock see what its last holder left.
-create function metrics.open_day(document jsonb) returns jsonb
+create function metrics.open_day(asked jsonb) returns jsonb
 language plpgsql volatile as $$
 declare
-    the_day constant date := (document->>'date')::date;
+    the_day constant date := (asked->>'date')::date;
 begin
     perform pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('metrics.snapshot/' || the_day, 0));
     return (select jsonb_build_object(
                        'version', d.version, 'updated_at', d.updated_at, 'content_sha256', d.content_sha256, 'stage', d.stage,
                        'counts', d.counts,
                        'is_known', exists (select from metrics.snapshot_versions v
-                                            where v.date = d.date and v.content_sha256 = document->>'content_sha256'),
+                                            where v.date = d.date and v.content_sha256 = asked->>'content_sha256'),
                        'kpis', (select coalesce(jsonb_agg(jsonb_build_object('kpi', k.kpi, 'text', k.value_text,
                                                                              'num', k.value_num::text)
                                                           order by k.sort_order, k.kpi), '[]')
@@ -180,27 +180,27 @@ comment on function metrics.open_day(jsonb) is '{date, content_sha256} -> what s
 
 -- Put a day in the place of what stood there: {version, received_at, request_id, counts, forced, late_actions, document, changes}, where
 -- `document` is the whole published document and `changes` are rows of restatements. The day is locked by open_day.
-create function metrics.replace_day(document jsonb) returns jsonb
+create function metrics.replace_day(given jsonb) returns jsonb
 language plpgsql volatile as $$
 declare
-    said        constant jsonb := document->'document';
+    said        constant jsonb := given->'document';
     the_day     constant date := (said->>'date')::date;
-    the_version constant integer := (document->>'version')::integer;
-    the_time    constant timestamptz := (document->>'received_at')::timestamptz;
+    the_version constant integer := (given->>'version')::integer;
+    the_time    constant timestamptz := (given->>'received_at')::timestamptz;
     overlay     constant jsonb := said->'overlay';
 begin
     insert into metrics.snapshot_versions (date, version, updated_at, stage, kpi_version, content_sha256, counts, forced, late_actions,
                                            document, request_id, recorded_at)
     values (the_day, the_version, (said->>'updated_at')::timestamptz, said->>'stage', (said->>'kpi_version')::integer,
-            said->>'content_sha256', document->'counts',
-            array(select jsonb_array_elements_text(document->'forced')), document->'late_actions',
-            said, document->>'request_id', the_time);
+            said->>'content_sha256', given->'counts',
+            array(select jsonb_array_elements_text(given->'forced')), given->'late_actions',
+            said, given->>'request_id', the_time);
 
     insert into metrics.metrics_daily as d (date, updated_at, headline, summary, rows_json, overlay_json, stage, source, schema_version,
                                             kpi_version, version, content_sha256, counts, watermark, provenance, received_at)
     values (the_day, (said->>'updated_at')::timestamptz, said->>'headline', said->>'summary', said->'rows', overlay, said->>'stage',
             said->>'source', (said->>'schema_version')::integer, (said->>'kpi_version')::integer, the_version,
-            said->>'content_sha256', document->'counts', said->'watermark', said->'provenance', the_time)
+            said->>'content_sha256', given->'counts', said->'watermark', said->'provenance', the_time)
     on conflict on constraint metrics_daily_pk do update
        set updated_at = excluded.updated_at, headline = excluded.headline, summary = excluded.summary,
            rows_json = excluded.rows_json, overlay_json = excluded.overlay_json, stage = excluded.stage, source = excluded.source,
@@ -243,7 +243,7 @@ begin
 
     insert into metrics.restatements (date, version, subject, name, old_text, new_text, old_num, new_num, recorded_at)
     select the_day, the_version, r.subject, r.name, r.old_text, r.new_text, r.old_num, r.new_num, the_time
-      from jsonb_to_recordset(document->'changes') as r(
+      from jsonb_to_recordset(given->'changes') as r(
                subject text, name text, old_text text, new_text text, old_num numeric, new_num numeric);
     return to_jsonb(the_version);
 end
