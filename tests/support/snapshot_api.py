@@ -72,9 +72,23 @@ def day_document(day: str = DAY, *, number: int = 1, points: int = 3, **changes:
         "date": day,
         "updated_at": f"{day}T21:00:04.512Z",
         "rows": [
-            {"kpi": "Daily PnL", "value": f"${number}.00", "value_num": number, "kind": "currency", "unit": "USD", "sort_order": 10},
+            {
+                "kpi": "Daily PnL",
+                "value": f"${number}.00",
+                "value_num": number,
+                "kind": "currency",
+                "unit": "USD",
+                "sort_order": 10,
+            },
             {"kpi": "P&L", "value": f"{number}", "value_num": number, "kind": "number", "sort_order": 20},
-            {"kpi": "Win rate", "value": "—", "value_num": None, "kind": "percent", "sort_order": 30, "missing_reason": "none_closed"},
+            {
+                "kpi": "Win rate",
+                "value": "—",
+                "value_num": None,
+                "kind": "percent",
+                "sort_order": 30,
+                "missing_reason": "none_closed",
+            },
         ],
         "overlay": {
             "seriesByKpi": {"Daily PnL": [{"t": at, "v": number, "src": "live"} for at in minutes]},

@@ -118,4 +118,3 @@ class Fallback(Protocol):
     def write(self, body: bytes, snapshot: Snapshot, *, deadline: float) -> FallbackEnd:
         """Write the whole day or leave the old one; read back and write again, at most three times in all."""
         ...
-

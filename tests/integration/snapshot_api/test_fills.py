@@ -1,4 +1,4 @@
-"""Every KPI of a published day is followed down to the fills it was made of; where it is a sum, their parts add up to it (case W1)."""
+"""Every KPI of a published day is followed down to its fills; where it is a sum, their parts add up to it (case W1)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,14 @@ def fill(number: int, symbol: str, side: Side, quantity: str, price: str, fees: 
 def published() -> dict[str, Any]:
     """W1 as it is published."""
     rows = [
-        {"kpi": name, "value": text, "value_num": None if number is None else str(number), "kind": kind, "unit": unit, "sort_order": 10 * place}
+        {
+            "kpi": name,
+            "value": text,
+            "value_num": None if number is None else str(number),
+            "kind": kind,
+            "unit": unit,
+            "sort_order": 10 * place,
+        }
         for place, (name, kind, unit, number, text, _) in enumerate(W1, start=1)
     ]
     return {
@@ -170,6 +177,14 @@ def test_a_day_without_fills_and_a_figure_that_nobody_published_say_so(api: Api)
 @pytest.mark.usefixtures("traded")
 def test_whatever_a_watermark_says_it_says_nothing_worse_than_the_whole_day(api: Api) -> None:
     odd = {"as_of": "soon", "valuation_at": 7, "last_recorded_at": None}
-    api.post({**published(), "updated_at": "2026-02-11T21:00:00.000Z", "watermark": odd, "provenance": {"books": "live", "x": [1.5]}, "headline": "odd"})
+    api.post(
+        {
+            **published(),
+            "updated_at": "2026-02-11T21:00:00.000Z",
+            "watermark": odd,
+            "provenance": {"books": "live", "x": [1.5]},
+            "headline": "odd",
+        }
+    )
     told = of(api, "Fees paid")
     assert (told["books"], told["total"], [item["is_late"] for item in told["items"]]) == (["live"], "4.5", [None] * 5)

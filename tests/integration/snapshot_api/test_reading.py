@@ -1,4 +1,4 @@
-"""Scenarios 39, 40 and 42 through the function: what readers may ask, what they are shown, and when they are told that nothing changed."""
+"""Scenarios 39, 40 and 42 through the function: what readers may ask, and what they are shown or told."""
 
 from __future__ import annotations
 
@@ -41,7 +41,14 @@ def test_the_latest_day_is_the_published_document_with_our_additions(api: Api) -
         "stage": "final",
         "kpi_version": 1,
     }
-    assert latest["rows"][0] == {"kpi": "Daily PnL", "value": "$2.00", "value_num": 2, "kind": "currency", "unit": "USD", "sort_order": 10}
+    assert latest["rows"][0] == {
+        "kpi": "Daily PnL",
+        "value": "$2.00",
+        "value_num": 2,
+        "kind": "currency",
+        "unit": "USD",
+        "sort_order": 10,
+    }
     assert latest["overlay"]["portfolioAssets"][0] == {"trade_id": 102, "symbol": "AAPL", "contract_name": "AAPL"}
     assert api.read("/v1/trades/latest", date=BEFORE)["rows"][0]["value_num"] == 7
     first = api.read("/v1/trades/latest", date=DAY, version=1)

@@ -26,7 +26,9 @@ LATER = {"updated_at": "2026-02-11T21:10:00.000Z"}
 def held(query: Query) -> dict[str, list[dict[str, Any]]]:
     """Everything the five tables hold but the keys they make themselves and the time of receipt."""
     return {
-        table: query(f"select to_jsonb(x) - 'id' - 'received_at' as row from metrics.{table} x order by (to_jsonb(x) - 'id')::text")
+        table: query(
+            f"select to_jsonb(x) - 'id' - 'received_at' as row from metrics.{table} x order by (to_jsonb(x) - 'id')::text"
+        )
         for table in (*TABLES, "snapshot_versions")
     }
 
@@ -47,8 +49,14 @@ def test_a_day_is_stored_as_it_says_and_the_tables_say_what_the_document_says(ap
     (kept,) = query("select document, counts, forced, request_id from metrics.snapshot_versions")
     assert kept["document"] == json.loads(document.encoded(taken.snapshot), parse_float=Decimal)
     assert (kept["counts"], kept["forced"], kept["request_id"]) == (answer["counts"]["stored"], [], answer["request_id"])
-    kpis = query("select kpi, value_text, value_num, value_kind, missing_reason from metrics.metrics_kpi_values order by sort_order")
-    assert [(row["kpi"], row["value_num"]) for row in kpis] == [("Daily PnL", Decimal(1)), ("P&L", Decimal(1)), ("Win rate", None)]
+    kpis = query(
+        "select kpi, value_text, value_num, value_kind, missing_reason from metrics.metrics_kpi_values order by sort_order"
+    )
+    assert [(row["kpi"], row["value_num"]) for row in kpis] == [
+        ("Daily PnL", Decimal(1)),
+        ("P&L", Decimal(1)),
+        ("Win rate", None),
+    ]
     (low,) = query("select trade_id, qty, mid_price, item_json from metrics.metrics_extremes_items where side = 'lo'")
     assert (low["trade_id"], low["qty"], low["mid_price"], low["item_json"]["symbol"]) == (202, Decimal(1), None, "TSLA")
 
@@ -95,7 +103,9 @@ def test_a_recorded_request_is_answered_as_is_written_down(api: Api, query: Quer
         return
     assert list(told["counts"]["stored"].values()) == expected["counts"]
     assert list(told["counts"]["dropped"].values()) == expected["dropped"]
-    stored = [query(f"select count(*) as n from metrics.{table} where date = :date", date=told["date"])[0]["n"] for table in TABLES[1:]]
+    stored = [
+        query(f"select count(*) as n from metrics.{table} where date = :date", date=told["date"])[0]["n"] for table in TABLES[1:]
+    ]
     assert stored == expected["counts"]
 
 
@@ -106,8 +116,13 @@ def test_scenario_31_and_32_other_spellings_say_the_same(api: Api) -> None:
     spelled["kpis"] = [{"name": row["kpi"], "val": row["value"], "valueNum": row["value_num"], "value_kind": row["kind"],
                         "sortOrder": row["sort_order"], "unit": row.get("unit"), "missing_reason": row.get("missing_reason")}
                        for row in spelled.pop("rows")]  # fmt: skip
-    overlay["series"] = {"Daily PnL": [{"time": p["t"], "value": str(p["v"]), "source": "live"} for p in overlay.pop("seriesByKpi")["Daily PnL"]]}
-    overlay["assets"] = [{"tradeId": a["trade_id"], "symbol": a["symbol"], "contractName": a["contract_name"]} for a in overlay.pop("portfolioAssets")]
+    overlay["series"] = {
+        "Daily PnL": [{"time": p["t"], "value": str(p["v"]), "source": "live"} for p in overlay.pop("seriesByKpi")["Daily PnL"]]
+    }
+    overlay["assets"] = [
+        {"tradeId": a["trade_id"], "symbol": a["symbol"], "contractName": a["contract_name"]}
+        for a in overlay.pop("portfolioAssets")
+    ]
     spelled |= {"rows": [], "updated_at": 1_770_843_604_512}
     overlay["seriesByKpi"] = {}
     again = api.post(spelled).get_json()
@@ -211,7 +226,11 @@ def test_a_final_day_that_changes_is_restated_figure_by_figure_and_told_once(rec
     ]
     (event,) = query("select event_type, aggregate_key, aggregate_version, payload from outbox.events")
     told = json.loads(event["payload"])["data"]
-    assert (event["event_type"], event["aggregate_key"], event["aggregate_version"]) == ("snapshot_restated", f"snapshot/{DAY}", 2)
+    assert (event["event_type"], event["aggregate_key"], event["aggregate_version"]) == (
+        "snapshot_restated",
+        f"snapshot/{DAY}",
+        2,
+    )
     assert told["kpis"][0] == {"kpi": "Daily PnL", "old": "$1.00", "new": "$3.00", "difference": "2"}
     assert (told["late_actions"], told["late_action_count"]) == ([cause["action_id"]], 1)
 
@@ -219,14 +238,22 @@ def test_a_final_day_that_changes_is_restated_figure_by_figure_and_told_once(rec
 def test_a_day_that_was_not_final_is_replaced_without_a_restatement(receiver: Database, query: Query) -> None:
     put(receiver, day_document(number=1, stage="intraday"))
     assert put(receiver, day_document(number=2, **LATER))["restated"] == 0
-    assert query("select count(*) as n from metrics.restatements") == query("select count(*) as n from outbox.events") == [{"n": 0}]
+    assert (
+        query("select count(*) as n from metrics.restatements") == query("select count(*) as n from outbox.events") == [{"n": 0}]
+    )
 
 
 def test_the_largest_event_still_fits_its_envelope(receiver: Database, query: Query) -> None:
     def wide(number: int) -> dict[str, Any]:
         rows = [{"kpi": f"{place:03d}" + "\N{HIRAGANA LETTER A}" * 97, "value": f"{number}" + "é" * 199} for place in range(200)]
         late = [{"action_id": "x" * 500, "why": "y" * 2_000}] * 100
-        return {"date": DAY, "updated_at": f"2026-02-11T21:0{number}:00Z", "rows": rows, "stage": "final", "provenance": {"late_actions": late}}
+        return {
+            "date": DAY,
+            "updated_at": f"2026-02-11T21:0{number}:00Z",
+            "rows": rows,
+            "stage": "final",
+            "provenance": {"late_actions": late},
+        }
 
     put(receiver, wide(1))
     assert put(receiver, wide(2))["restated"] == 200

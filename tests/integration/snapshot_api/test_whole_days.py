@@ -112,7 +112,9 @@ def test_a_server_killed_as_it_commits_leaves_the_old_day(receiver: Database, qu
     assert everything(receiver) == before
 
 
-def test_readers_see_one_version_in_full_while_the_day_is_replaced_again_and_again(receiver: Database, open_database: Any) -> None:
+def test_readers_see_one_version_in_full_while_the_day_is_replaced_again_and_again(
+    receiver: Database, open_database: Any
+) -> None:
     put(receiver, day_document(number=1, updated_at=at_second(1)))
     writer = open_database("snapshot_api", pool_size=1)
     ended = threading.Event()
