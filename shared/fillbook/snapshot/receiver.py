@@ -21,12 +21,12 @@ from urllib.parse import urlencode
 
 import requests
 from pydantic import SecretStr
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from fillbook.runtime import clock, logs, outgoing
 from fillbook.runtime.errors import Rejected, Unavailable
-from fillbook.runtime.watched import Watchdog, WatchedAdapter
+from fillbook.runtime.watched import CALL, Watchdog, WatchedAdapter
 from fillbook.snapshot import document, normalizer
 from fillbook.snapshot.model import BadSnapshot, Counts, Guard, Side
 from fillbook.snapshot.outcomes import counts_document
@@ -227,7 +227,7 @@ class HttpReceiver:
                     came = outgoing.read_bounded(response, seconds=seconds, bytes_max=bytes_max)
                     status, told = response.status_code, dict(response.headers)
             except (Unavailable, requests.RequestException, HTTPError, OSError, ValueError) as error:
-                if _was_not_sent(error) and not watchdog.has_bitten:
+                if not CALL.is_sending:
                     raise _NotSent(type(error).__name__) from None
                 raise _Lost(type(error).__name__) from None
         if watchdog.has_bitten:
@@ -256,13 +256,6 @@ def _session() -> requests.Session:
     made.mount("https://", adapter)
     made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return made
-
-
-def _was_not_sent(error: Exception) -> bool:
-    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.InvalidURL):
-        return True
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
