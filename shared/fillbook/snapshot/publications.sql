@@ -93,6 +93,6 @@ values (:run_id::uuid, :report_date, :body::bytea, :recorded_at)
 on conflict on constraint publication_documents_pk do nothing;
 
 -- name: forget_bytes
--- drop the bytes of a day that is verified, and what was kept for longer than it may be
+-- drop the bytes of a publication that is verified, and what was kept for longer than it may be
 delete from metrics.publication_documents
- where (report_date = :report_date and :is_verified) or recorded_at < :kept_since;
+ where (run_id = :run_id::uuid and report_date = :report_date and :is_verified) or recorded_at < :kept_since;
