@@ -163,10 +163,14 @@ def late_actions(tx: Tx, day: WorkDay, books: Sequence[str], after: datetime) ->
         limit=LATE_ACTIONS_MAX,
     )
     return [
-        {**row, "action_id": str(row["action_id"])}
-        | {name: row[name].isoformat(timespec="milliseconds").replace("+00:00", "Z") for name in ("executed_at", "recorded_at")}
+        {**row, "action_id": str(row["action_id"])} | {name: instant(row[name]) for name in ("executed_at", "recorded_at")}
         for row in rows
     ]
+
+
+def expected_kpis(tx: Tx) -> tuple[str, ...]:
+    """Names of the catalog: what our own views always have a row of."""
+    return tuple(row["kpi_name"] for row in tx.query(_QUERIES["expected_kpis"]))
 
 
 def is_final(tx: Tx, day: date) -> bool:
@@ -241,6 +245,11 @@ def publication_row(publication: Publication, result: DayResult, status: str) ->
         "watermark": publication.watermark,
         "remembered": None if publication.remembered is None else checks.to_json(publication.remembered),
     }
+
+
+def instant(at: datetime) -> str:
+    """An instant as documents show it: UTC milliseconds, cut."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def finished(publication: Publication, at: datetime) -> Publication:

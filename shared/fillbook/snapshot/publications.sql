@@ -55,6 +55,10 @@ select exists (
     select from metrics.publications
      where report_date = :report_date and stage = :stage and status = any(:good::text[])) as is_there;
 
+-- name: expected_kpis
+-- names of the catalog
+select kpi_name from metrics.kpi_catalog order by sort_order;
+
 -- name: late_actions
 -- actions of the published books within a window that were recorded after an instant, oldest first
 select action_id, book_id, action_type::text as action_type, ticker as symbol, executed_at, recorded_at, quantity, price, realized_pnl
