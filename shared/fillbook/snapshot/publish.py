@@ -7,6 +7,7 @@ that break their contract, a database that is away. A block of days shares one r
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
@@ -31,6 +32,8 @@ DAY_SECONDS: Final = 240
 FINAL_DUE: Final = time(16, 45)
 """New York; a session that has no final publication then is overdue."""
 
+_TURN = threading.Lock()
+"""Refreshes of this process wait here, not for its one connection, which is waited for three seconds only."""
 _log = logs.get("snapshot")
 
 
@@ -91,7 +94,8 @@ class _Preparation:
         known = {one.report_date for one in standing}
         self._added = [trading_days.plan(day, now) for day in self._block if day not in known]
         source.put_days(self._ground.db, standing, backfill=self._added, run_id=self._run_id)
-        source.refresh(self._ground.refreshing)
+        with _TURN:
+            source.refresh(self._ground.refreshing)
         self._is_done = True
 
     def take_away(self) -> None:
