@@ -17,12 +17,8 @@ from fillbook.snapshot.source import REFRESH_SECONDS
 def worker() -> Worker:
     """Made by the first call, once per process. Views are refreshed by a connection of its own, one refresh at a time."""
     config = SnapshotPublisherConfig.from_environment()
-    db = Database.open(
-        config, application_name=NAME, pool_size=CONCURRENCY - 1, statement_timeout_seconds=STATEMENT_SECONDS
-    )
-    refreshing = Database.open(
-        config, application_name=NAME, pool_size=1, statement_timeout_seconds=REFRESH_SECONDS
-    )
+    db = Database.open(config, application_name=NAME, pool_size=CONCURRENCY - 1, statement_timeout_seconds=STATEMENT_SECONDS)
+    refreshing = Database.open(config, application_name=NAME, pool_size=1, statement_timeout_seconds=REFRESH_SECONDS)
     return worker_for(config, db, refreshing)
 
 

@@ -91,10 +91,11 @@ def fallback_for(config: SnapshotPublisherConfig) -> Fallback | None:
     from fillbook.snapshot.d1 import D1
 
     return D1(
-        base_url=config.d1_api_base,
+        config.cloudflare_api_token,
         account_id=config.cf_account_id or "",
         database_id=config.cf_d1_database_id or "",
-        token=config.cloudflare_api_token,
+        api_base=config.d1_api_base,
+        is_local=config.fillbook_env == "local",
     )
 
 

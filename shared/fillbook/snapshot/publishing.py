@@ -39,6 +39,10 @@ _REFUSED: Final[Mapping[SentKind, Status]] = {
     SentKind.REFUSED: Status.REFUSED_RECEIVER,
     SentKind.MISCONFIGURED: Status.REFUSED_RECEIVER,
 }
+_FALLEN_BACK: Final[Mapping[FallbackKind, Status]] = {
+    FallbackKind.STORED: Status.PUBLISHED_FALLBACK,
+    FallbackKind.CONFLICT: Status.CONFLICT,
+}
 
 
 @frozen
@@ -94,9 +98,7 @@ class _Run:
         self._lease = lease
         self._phases: dict[str, int] = {}
         self._result = DayResult(date=errand.date, status=Status.BUSY)
-        self._publication = Publication(
-            run_id=errand.run_id, asked=errand.asked, started_at=ground.clock.now(), finished_at=None
-        )
+        self._publication = Publication(run_id=errand.run_id, asked=errand.asked, started_at=ground.clock.now(), finished_at=None)
         self._snapshot: Snapshot | None = None
         self._is_recorded = False
 
@@ -217,9 +219,7 @@ class _Run:
         self._is_recorded = True
         with self._phase("send"):
             reserve = 0 if self._ground.fallback is None else FALLBACK_SECONDS
-            end = self._ground.receiver.send(
-                sending, before_attempt=self._renew, deadline=self._errand.deadline - reserve
-            )
+            end = self._ground.receiver.send(sending, before_attempt=self._renew, deadline=self._errand.deadline - reserve)
         self._result = replace(
             self._result,
             attempts=end.attempts,
@@ -238,9 +238,7 @@ class _Run:
 
     def _stored(self, end: ReceiverEnd) -> None:
         status = Status.PUBLISHED if end.verified else Status.PUBLISHED_UNVERIFIED
-        self._result = replace(
-            self._result, status=status, target=Target.API, version=end.version, verified=end.verified
-        )
+        self._result = replace(self._result, status=status, target=Target.API, version=end.version, verified=end.verified)
 
     def _fall_back(self, sending: Sending) -> None:
         """Write past the silent API, within the lease and the day's time."""
@@ -251,7 +249,9 @@ class _Run:
             self._renew()
             held_until = process_clock.monotonic() + publications.LEASE_SECONDS - LEASE_MARGIN_SECONDS
             end = fallback.write(sending.body, sending.snapshot, deadline=min(self._errand.deadline, held_until))
-        status = {FallbackKind.STORED: Status.PUBLISHED_FALLBACK, FallbackKind.CONFLICT: Status.CONFLICT}.get(end.kind, Status.KEPT)
+        status = {FallbackKind.STORED: Status.PUBLISHED_FALLBACK, FallbackKind.CONFLICT: Status.CONFLICT}.get(
+            end.kind, Status.KEPT
+        )
         self._result = replace(
             self._result,
             status=status,

@@ -28,7 +28,7 @@ from fillbook.runtime import clock, logs, outgoing
 from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.watched import CALL, Watchdog, WatchedAdapter
 from fillbook.snapshot import document, normalizer
-from fillbook.snapshot.model import BadSnapshot, Counts, Guard, Side
+from fillbook.snapshot.model import BadSnapshot, Guard, Side
 from fillbook.snapshot.outcomes import counts_document
 from fillbook.snapshot.readback import is_same
 from fillbook.snapshot.sending import Answer, Heard, heard, may_try_again, pause_seconds
@@ -43,6 +43,7 @@ ANSWER_BYTES_MAX: Final = 1_048_576
 SNAPSHOT_BYTES_MAX: Final = 8_000_000
 ROWS_READ_MAX: Final = 2_000
 """What a reader gives at most; a receiver that cuts its pages there is no torn one."""
+EXTREMES_READ_MAX: Final = 50
 PUBLIC_READER: Final = "/v1/trades/latest"
 FORCED: Final[Mapping[Guard, str]] = {Guard.OLDER: "older", Guard.EMPTY_VIEW: "empty"}
 """Our guards that the API knows, by the names it knows them by."""
@@ -146,9 +147,7 @@ class HttpReceiver:
         except _Lost as error:
             return Answer(heard=Heard.AMBIGUOUS, detail=str(error))
         told = _object(body)
-        return heard(
-            status, told, sending.snapshot.date, retry_after=came.get("Retry-After"), request_id=_request_id(told, came)
-        )
+        return heard(status, told, sending.snapshot.date, retry_after=came.get("Retry-After"), request_id=_request_id(told, came))
 
     # --- reading back -------------------------------------------------------------------------------------------------
 
@@ -293,7 +292,8 @@ def _expected(sending: Sending) -> Iterator[tuple[str, str, int]]:
     for kpi, number in points.items():
         yield f"/v1/metrics/series?{urlencode({'kpi': kpi, 'date': day, 'limit': ROWS_READ_MAX})}", "points", number
     for (kpi, side), number in extremes.items():
-        yield f"/v1/metrics/extremes?{urlencode({'kpi': kpi, 'side': Side(side).value, 'date': day, 'limit': 50})}", "items", number
+        asked = {"kpi": kpi, "side": Side(side).value, "date": day, "limit": EXTREMES_READ_MAX}
+        yield f"/v1/metrics/extremes?{urlencode(asked)}", "items", min(number, EXTREMES_READ_MAX)
 
 
 def _tally(names: Iterator[Any]) -> dict[Any, int]:

@@ -60,7 +60,9 @@ class Answer:
     detail: str = ""
 
 
-def heard(status: int, document: Mapping[str, Any] | None, day: date, *, retry_after: str | None, request_id: str | None) -> Answer:
+def heard(
+    status: int, document: Mapping[str, Any] | None, day: date, *, retry_after: str | None = None, request_id: str | None = None
+) -> Answer:
     """Read an answer that came; what did not come is ``NOT_SENT`` or ``AMBIGUOUS`` by the adapter's word."""
     waits = seconds_of(retry_after)
     kind = _BY_STATUS.get(status, Heard.REFUSED if 400 <= status < 500 else Heard.AMBIGUOUS)
@@ -70,7 +72,9 @@ def heard(status: int, document: Mapping[str, Any] | None, day: date, *, retry_a
         kind = Heard.MISCONFIGURED
     elif status == 503 and waits is not None:
         kind = Heard.WAIT
-    return Answer(heard=kind, status=status, document=document, request_id=request_id, wait_seconds=waits, detail=f"HTTP {status}")
+    return Answer(
+        heard=kind, status=status, document=document, request_id=request_id, wait_seconds=waits, detail=f"HTTP {status}"
+    )
 
 
 def seconds_of(retry_after: str | None) -> float | None:
@@ -80,7 +84,7 @@ def seconds_of(retry_after: str | None) -> float | None:
 
 
 def may_try_again(kind: Heard, attempts: int, broken: int, repairs: int) -> bool:
-    """Whether another post is allowed after ``attempts``, of which ``broken`` answered 500 and ``repairs`` left something else."""
+    """Whether another post is allowed after ``attempts``; ``broken`` of them answered 500, ``repairs`` left something else."""
     if attempts >= ATTEMPTS_MAX:
         return False
     if kind is Heard.BROKEN:
