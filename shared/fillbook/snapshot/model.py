@@ -268,7 +268,7 @@ class WorkDay:
 
 @frozen
 class Watermark:
-    """What a day's figures were computed from."""
+    """What a day's figures were computed from. ``after_close``: actions executed after the session's close, where it is known."""
 
     as_of: datetime
     valuation_at: datetime
@@ -280,13 +280,15 @@ class Watermark:
     ledger_seq: Mapping[str, int]
     refreshed_at: datetime
     excluded: Mapping[str, int]
+    after_close: int | None = None
 
 
 @frozen
 class Source:
     """What six selects of one read-only transaction gave for a day: rows by column name, in read order.
 
-    ``values`` and ``watermark`` are None where the views are somebody else's and have no companions.
+    ``values`` (by KPI name) and ``watermark`` are None where the views are somebody else's and have no companions;
+    ``start_cash`` is what the books began with, where it is known.
     """
 
     day: WorkDay
@@ -296,6 +298,7 @@ class Source:
     portfolio: tuple[Mapping[str, Any], ...]
     values: Mapping[str, Mapping[str, Any]] | None
     watermark: Watermark | None
+    start_cash: Decimal | None = None
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
@@ -304,7 +307,10 @@ class Source:
 class BadSnapshot(Rejected):
     """A document that is not taken, with all that is wrong: ``problem_count`` problems, of which at most a hundred are listed."""
 
-    def __init__(self, problems: Sequence[Problem], *, reason: str = "bad_snapshot", status: int = 422) -> None:
-        super().__init__(reason, f"{len(problems)} problems, first: {problems[0].path} {problems[0].code}", status=status)
+    def __init__(
+        self, problems: Sequence[Problem], *, count: int | None = None, reason: str = "bad_snapshot", status: int = 422
+    ) -> None:
         self.problems = tuple(problems[:PROBLEMS_MAX])
-        self.problem_count = len(problems)
+        self.problem_count = len(problems) if count is None else count
+        first = problems[0]
+        super().__init__(reason, f"{self.problem_count} problems, first: {first.path[:100]} {first.code}", status=status)
