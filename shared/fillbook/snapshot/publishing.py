@@ -249,9 +249,7 @@ class _Run:
             self._renew()
             held_until = process_clock.monotonic() + publications.LEASE_SECONDS - LEASE_MARGIN_SECONDS
             end = fallback.write(sending.body, sending.snapshot, deadline=min(self._errand.deadline, held_until))
-        status = {FallbackKind.STORED: Status.PUBLISHED_FALLBACK, FallbackKind.CONFLICT: Status.CONFLICT}.get(
-            end.kind, Status.KEPT
-        )
+        status = _FALLEN_BACK.get(end.kind, Status.KEPT)
         self._result = replace(
             self._result,
             status=status,
