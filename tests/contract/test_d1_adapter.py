@@ -17,7 +17,7 @@ from fillbook.snapshot.model import Snapshot
 from fillbook.snapshot.sources import FallbackKind
 from infra.local.d1 import D1Fake
 from tests.support.snapshot_d1 import COUNTS, DAY, NEW, NEWER, OLD, STORED, adapter, emptied, ended, holds, steps, tables, write
-from tests.support.snapshot_days import SMALL, UPDATED_AT, snapshot
+from tests.support.snapshot_shapes import SMALL, UPDATED_AT, snapshot
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["with_ids", "natural_keys"])

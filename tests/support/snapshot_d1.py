@@ -16,7 +16,7 @@ from fillbook.snapshot.model import EXTREME_NUMBERS, Kind, Snapshot
 from fillbook.snapshot.sources import FallbackEnd, FallbackKind
 from infra.local.d1 import D1Fake
 from infra.local.d1_store import TABLES
-from tests.support.snapshot_days import UPDATED_AT, snapshot
+from tests.support.snapshot_shapes import UPDATED_AT, snapshot
 
 NEW = snapshot()
 OLD = snapshot(seed=1, updated_at=UPDATED_AT - timedelta(hours=4))

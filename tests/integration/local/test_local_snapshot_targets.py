@@ -17,7 +17,7 @@ from infra.local.processes import Keeper
 from infra.local.readiness import wait_until_ready
 from infra.local.snapshot_targets import D1 as D1_NAME
 from infra.local.snapshot_targets import LENIENT, TARGETS
-from tests.support.snapshot_days import snapshot
+from tests.support.snapshot_shapes import snapshot
 
 
 def test_they_are_started_for_a_publisher_and_for_nobody_else(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from fillbook.runtime.sql import load_queries
 from fillbook.snapshot import d1_batch, document
 from fillbook.snapshot.d1_batch import Day, Seen, TooLarge, Unreadable, check_limits, day_of, judged
-from tests.support.snapshot_days import snapshot
+from tests.support.snapshot_shapes import snapshot
 
 STATEMENTS = load_queries("fillbook.snapshot", "d1.sql")
 SNAPSHOT = snapshot()
