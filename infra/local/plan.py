@@ -19,7 +19,7 @@ from infra.manifest import DATABASE_ENV, Function, Manifest
 
 THREADS_MAX = 8
 THREADS_MAX_WITHOUT_DATABASE = 16
-OPERATOR_SPEAKS_TO = ("trade_tracker", "execution_sync", "account_sync", "replay_worker")
+OPERATOR_SPEAKS_TO = ("trade_tracker", "execution_sync", "account_sync", "replay_worker", "snapshot_publisher")
 """Functions that an operator's verbs call over HTTP."""
 DISCORD_WEBHOOKS = {
     "DISCORD_EXECUTIONS_WEBHOOK": "executions",

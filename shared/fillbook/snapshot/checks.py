@@ -1,8 +1,8 @@
 """What nobody can force: whether a document is sound, checked before anything is sent.
 
-Pure. All problems are listed, at most a hundred. A document without a problem is taken by our normalizer and comes out of it unchanged: the limits here are never wider than
-its own. Guards, which compare a day with those before it and which a person may force, are in ``guards.py``. Source: snapshot
-specification, 4.3.
+Pure. All problems are listed, at most a hundred. A document without a problem is taken by our normalizer and comes out of it
+unchanged: the limits here are never wider than its own. Guards, which compare a day with those before it and which a person may
+force, are in ``guards.py``. Source: snapshot specification, 4.3.
 """
 
 from __future__ import annotations
