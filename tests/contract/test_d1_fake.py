@@ -87,7 +87,9 @@ def test_only_the_right_token_account_and_database_are_let_in(d1: D1Fake) -> Non
 def test_a_batch_stands_as_a_whole_or_not_at_all(d1: D1Fake) -> None:
     asset = {"sql": ASSET, "params": ["2026-02-11", "1"]}
     assert code(ask(d1, {"batch": [DAY, asset, asset]})) == (400, 7500)
-    assert code(ask(d1, {"batch": [DAY, {"sql": ASSET, "params": ["2026-02-12", "1"]}]})) == (400, 7500), "a day that is not there"
+    assert code(ask(d1, {"batch": [DAY, {"sql": ASSET, "params": ["2026-02-12", "1"]}]})) == (400, 7500), (
+        "a day that is not there"
+    )
     assert set(d1.store.counts().values()) == {0}
     assert ask(d1, {"batch": [DAY, asset, {"sql": "delete from metrics_daily", "params": []}]}).status_code == 200
     assert set(d1.store.counts().values()) == {0}, "rows go with their day"
@@ -114,7 +116,8 @@ def test_every_limit_is_kept_and_its_edge_is_allowed(d1: D1Fake) -> None:
 
 
 @pytest.mark.parametrize(
-    "sql", ["BEGIN", "begin immediate", "/* a */ Begin", "COMMIT", "rollback", "savepoint a", "attach 'x' as y", "pragma user_version"]
+    "sql",
+    ["BEGIN", "begin immediate", "/* a */ Begin", "COMMIT", "rollback", "savepoint a", "attach 'x' as y", "pragma user_version"],
 )
 def test_transactions_and_settings_are_the_services_own(d1: D1Fake, sql: str) -> None:
     assert code(ask(d1, {"batch": [DAY, {"sql": sql, "params": []}]})) == (400, 7500)

@@ -1,4 +1,4 @@
-"""The lenient receiver answers and stores as its recorded peer did, reads as the publisher reads, and fails when it is told to."""
+"""The lenient receiver answers and stores as its recorded peer did, shows what it stored, and fails when it is told to."""
 
 from __future__ import annotations
 

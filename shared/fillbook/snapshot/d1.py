@@ -21,7 +21,7 @@ from urllib3.util.retry import Retry
 from fillbook.runtime import clock, outgoing
 from fillbook.runtime.errors import Unavailable
 from fillbook.runtime.sql import load_queries
-from fillbook.runtime.watched import Watchdog, WatchedAdapter
+from fillbook.runtime.watched import CALL, Watchdog, WatchedAdapter
 from fillbook.snapshot.d1_batch import Day, Seen, TooLarge, Unreadable, day_of, judged
 from fillbook.snapshot.model import Snapshot
 from fillbook.snapshot.sources import FallbackEnd, FallbackKind
@@ -54,13 +54,15 @@ Rows = list[Mapping[str, Any]]
 class _Told:
     """What a call told: rows and changes by statement, or the slug of what went wrong.
 
-    ``is_final``: trying again cannot help. ``wait_seconds``: it asked to be left alone for so long.
+    ``is_final``: trying again cannot help. ``is_unsent``: nothing of it left. ``wait_seconds``: for so long it asked to be left
+    alone.
     """
 
     rows: tuple[Rows, ...] = ()
     changes: tuple[int | None, ...] = ()
     problem: str = ""
     is_final: bool = False
+    is_unsent: bool = False
     wait_seconds: float | None = None
 
 
@@ -120,6 +122,8 @@ def _tried(day: Day, talk: _Talk, attempt: int) -> FallbackEnd:
     told = talk.post(day.write, day.write_count, is_batch=True)
     if told.is_final:
         return FallbackEnd(kind=FallbackKind.REFUSED, attempts=attempt, detail=told.problem)
+    if told.is_unsent:
+        return FallbackEnd(kind=FallbackKind.FAILED, attempts=attempt, detail=told.problem)
     if not told.problem and told.changes[0] == 0:
         return FallbackEnd(kind=FallbackKind.CONFLICT, attempts=attempt, detail="a newer day stands there")
     kind, detail = _looked(day, talk)
@@ -200,7 +204,8 @@ class _Talk:
                     answer = outgoing.read_bounded(response, seconds=seconds, bytes_max=ANSWER_BYTES_MAX)
                     told = _told(response.status_code, response.headers.get("Retry-After"), answer, count)
             except (Unavailable, requests.RequestException, HTTPError, OSError, ValueError) as error:
-                return _Told(problem=_slug(error, is_late=watchdog.has_bitten))
+                is_unsent = not CALL.is_sending
+                return _Told(problem="unreachable" if is_unsent else _slug(error, watchdog.has_bitten), is_unsent=is_unsent)
         return _Told(problem="timeout") if watchdog.has_bitten else told
 
 
@@ -265,12 +270,8 @@ def _seconds(retry_after: str | None) -> float:
     return float(retry_after) if retry_after is not None and re.fullmatch(r"[0-9]{1,6}", retry_after.strip()) else WAIT_SECONDS
 
 
-def _slug(error: Exception, *, is_late: bool) -> str:
+def _slug(error: Exception, is_late: bool) -> str:
     """What kept an answer from coming, without the words it came with."""
     if isinstance(error, Unavailable):
         return error.reason
-    if isinstance(error, requests.ConnectTimeout):
-        return "unreachable"
-    if is_late or isinstance(error, requests.Timeout):
-        return "timeout"
-    return "unreachable" if isinstance(error, requests.ConnectionError) else "broken"
+    return "timeout" if is_late or isinstance(error, requests.Timeout) else "broken_off"

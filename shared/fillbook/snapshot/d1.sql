@@ -68,9 +68,10 @@ where (select updated_at from metrics_daily where date = ?1) = ?2
 select updated_at, headline, summary, rows_json, overlay_json from metrics_daily where date = ?1
 
 -- name: read_kpis
--- How many KPI rows there are, and how many of them say in every column what the archive says.
+-- How many KPI rows there are, and how many say in every column what the archive says (nothing, where it is no JSON).
 select (select count(*) from metrics_kpi_values where date = ?1) as stored, count(*) as same
-from metrics_daily d cross join json_each(d.rows_json) r cross join metrics_kpi_values x
+from metrics_daily d cross join json_each(iif(json_valid(d.rows_json), d.rows_json, '[]')) r
+  cross join metrics_kpi_values x
 where d.date = ?1 and x.date = ?1 and x.kpi = json_extract(r.value, '$.kpi')
   and x.value_text = json_extract(r.value, '$.value') and x.value_num is json_extract(r.value, '$.value_num')
   and x.value_kind = case json_extract(r.value, '$.kind') when 'percent' then 'percent' when 'text' then 'text' else 'number' end
@@ -78,16 +79,16 @@ where d.date = ?1 and x.date = ?1 and x.kpi = json_extract(r.value, '$.kpi')
 -- name: read_points
 -- The same of the series.
 select (select count(*) from metrics_series_points where date = ?1) as stored, count(*) as same
-from metrics_daily d cross join json_each(d.overlay_json, '$.seriesByKpi') s cross join json_each(s.value) p
-  cross join metrics_series_points x
+from metrics_daily d cross join json_each(iif(json_valid(d.overlay_json), d.overlay_json, '{}'), '$.seriesByKpi') s
+  cross join json_each(s.value) p cross join metrics_series_points x
 where d.date = ?1 and x.date = ?1 and x.kpi = s.key and x.t = json_extract(p.value, '$.t')
   and x.v = json_extract(p.value, '$.v') and x.src is json_extract(p.value, '$.src')
 
 -- name: read_extremes
 -- The same of the extremes.
 select (select count(*) from metrics_extremes_items where date = ?1) as stored, count(*) as same
-from metrics_daily d cross join json_each(d.overlay_json, '$.extremes.byKpi') k cross join json_each(k.value) s
-  cross join json_each(s.value) e cross join metrics_extremes_items x
+from metrics_daily d cross join json_each(iif(json_valid(d.overlay_json), d.overlay_json, '{}'), '$.extremes.byKpi') k
+  cross join json_each(k.value) s cross join json_each(s.value) e cross join metrics_extremes_items x
 where d.date = ?1 and x.date = ?1 and x.kpi = k.key and x.side = s.key and x.rank = json_extract(e.value, '$.rank')
   and x.trade_id is json_extract(e.value, '$.trade_id') and x.symbol is json_extract(e.value, '$.symbol')
   and x.contract_name is json_extract(e.value, '$.contract_name') and x.metric_raw is json_extract(e.value, '$.metric_raw')
@@ -104,6 +105,7 @@ where d.date = ?1 and x.date = ?1 and x.kpi = k.key and x.side = s.key and x.ran
 -- name: read_assets
 -- The same of the portfolio.
 select (select count(*) from metrics_portfolio_assets where date = ?1) as stored, count(*) as same
-from metrics_daily d cross join json_each(d.overlay_json, '$.portfolioAssets') a cross join metrics_portfolio_assets x
+from metrics_daily d cross join json_each(iif(json_valid(d.overlay_json), d.overlay_json, '{}'), '$.portfolioAssets') a
+  cross join metrics_portfolio_assets x
 where d.date = ?1 and x.date = ?1 and x.trade_id = json_extract(a.value, '$.trade_id')
   and x.contract_name = json_extract(a.value, '$.contract_name') and x.symbol is json_extract(a.value, '$.symbol')

@@ -206,12 +206,12 @@ def _split(text: str, depth: int) -> Iterator[str]:
         yield text
         return
     taken: list[Leaf] = []
-    size = 0
+    size = 2  # the outer brackets
     for names, item in _leaves(text, depth):
         more = len(item.encode()) + 1 + sum(len(_quoted(name).encode()) + 6 for name in names)
         if taken and size + more > PART_BYTES_MAX:
             yield _joined(taken)
-            taken, size = [], 0
+            taken, size = [], 2
         taken.append((names, item))
         size += more
     yield _joined(taken)

@@ -162,7 +162,7 @@ def _broken(seen: Mapping[str, Any], columns: Mapping[str, frozenset[str]]) -> I
 
 
 def put_days(db: Database, days: Sequence[WorkDay], *, backfill: Sequence[WorkDay] = (), run_id: str | None = None) -> None:
-    """Make the work list: ``days`` (``days.standing(now)``) stay, ``backfill`` (≤ 31 more, of ``run_id``) are there until they go.
+    """Make the work list: ``days`` (``days.standing(now)``) stay, ``backfill`` (≤ 31 more, of ``run_id``) come and go.
 
     What is neither standing nor another living run's backfill leaves the list, so a run takes its own days away by putting
     the standing ones with its ``run_id`` again; those of a run that died leave after a quarter of an hour.
@@ -183,7 +183,7 @@ def _listed(day: WorkDay, run_id: str | None) -> dict[str, Any]:
 
 
 def put_equity(tx: Tx, day: date, *, equity: Decimal, daily_return: Decimal | None, content_sha256: str) -> None:
-    """Keep a final day's equity (currency) and daily return (percent points) for drawdown and Sharpe ratio; the last one counts."""
+    """Keep a final day's equity (currency) and daily return (percent points) for drawdown and Sharpe; the last one counts."""
     tx.execute(QUERIES["put_equity"], day=day, equity=equity, daily_return=daily_return, content_sha256=content_sha256)
 
 
