@@ -26,8 +26,8 @@ from fillbook.snapshot.sources import ReceiverEnd, Sending, SentKind, StoredKind
 from infra.local.home import is_free
 from infra.local.lenient import LATEST, POST_PATH, LenientReceiver
 from infra.local.snapshot_server import Asked, Reply, Served, told
-from tests.support import snapshot_sizes
-from tests.support.snapshot_sizes import SMALL, Shape
+from tests.support import snapshot_shapes
+from tests.support.snapshot_shapes import SMALL, Shape
 
 NOW = datetime(2026, 2, 11, 22, tzinfo=UTC)
 RUN = "3b0f3f3e-7b1c-4f6e-9d6a-0e7f1c1d2e3f"
@@ -105,7 +105,7 @@ def sending(snapshot: Snapshot, **given: Any) -> Sending:
     return Sending(run_id=RUN, body=document.encoded(snapshot), snapshot=snapshot, content_sha256=digest, **given)
 
 
-DAY = snapshot_sizes.snapshot(SMALL)
+DAY = snapshot_shapes.snapshot(SMALL)
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def other(lenient: LenientReceiver, *, with_key: bool = True) -> Desk:
 
 @pytest.mark.parametrize("shape", [SMALL, Shape(kpis=25, series=15, minutes=210, sided=13, ranks=5, assets=40)])
 def test_scenario_27_a_lenient_receiver_stores_every_row_of_a_day(lenient: LenientReceiver, shape: Shape) -> None:
-    day = snapshot_sizes.snapshot(shape)
+    day = snapshot_shapes.snapshot(shape)
     end = other(lenient).send(day)
     assert (end.kind, end.attempts, end.verified, end.version) == (SentKind.STORED, 1, True, None)
     counts = lenient.store.counts()
@@ -286,7 +286,7 @@ def test_a_torn_day_is_seen_behind_a_new_archive_and_sent_again(lenient: Lenient
 
 
 def test_a_receiver_that_forgets_is_sent_to_again(lenient: LenientReceiver) -> None:
-    other(lenient).send(snapshot_sizes.snapshot(SMALL, seed=1))
+    other(lenient).send(snapshot_shapes.snapshot(SMALL, seed=1))
     lenient.fault("forget")
     end = other(lenient).send(DAY)
     assert (end.kind, end.attempts, end.verified) == (SentKind.STORED, 2, True)

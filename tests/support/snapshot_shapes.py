@@ -1,219 +1,115 @@
-"""Days of room snapshot as their source gives them: W1 of the specification, and days of any size."""
+"""Published days of any size for tests and benchmarks: values that pass every check, the same for the same seed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from random import Random
 
-from fillbook.snapshot.model import EXTREME_NUMBERS, Missing, Side, Source, Watermark, WorkDay
+from fillbook.snapshot.model import KPI_VERSION, SCHEMA_VERSION, SOURCE, Asset, Extreme, Kind, Kpi, Point, Side, Snapshot, Stage
 
-DAY: Final = date(2026, 2, 11)
-OPEN_AT: Final = datetime(2026, 2, 11, 14, 30, tzinfo=UTC)
-CLOSE_AT: Final = datetime(2026, 2, 11, 21, 0, tzinfo=UTC)
-NOW: Final = datetime(2026, 2, 11, 21, 30, tzinfo=UTC)
-PROVENANCE: Final = {"books": ["live"], "run_id": "run-1", "late_actions": [], "forced": []}
-NAMING: Final = {"headline": "Fillbook metrics for 2026-02-11", "summary": "", "provenance": PROVENANCE}
-
-# name, kind, unit, number (None: missing), display text, reason
-W1: Final = (
-    ("Daily PnL", "currency", "USD", "200.50", "$200.50", None),
-    ("Realized PnL", "currency", "USD", "77.00", "$77.00", None),
-    ("Unrealized PnL", "currency", "USD", "123.50", "$123.50", None),
-    ("Total PnL", "currency", "USD", "200.50", "$200.50", None),
-    ("Equity", "currency", "USD", "100200.50", "$100,200.50", None),
-    ("Daily return", "percent", "%", "0.2005", "0.2%", None),
-    ("Win rate", "percent", "%", "0.0000", "0.0%", None),
-    ("Profit factor", "ratio", None, "4.5000", "4.50", None),
-    ("Expectancy", "currency", "USD", "-22.00", "-$22.00", None),
-    ("Avg win", "currency", "USD", None, "—", "none_closed"),
-    ("Avg loss", "currency", "USD", "-22.00", "-$22.00", None),
-    ("Entries opened", "number", None, "2", "2", None),
-    ("Add entries", "number", None, "1", "1", None),
-    ("Trims taken", "number", None, "1", "1", None),
-    ("Exits closed", "number", None, "1", "1", None),
-    ("Open positions", "number", None, "1", "1", None),
-    ("Gross exposure", "currency", "USD", "1725.00", "$1,725.00", None),
-    ("Net exposure", "currency", "USD", "1725.00", "$1,725.00", None),
-    ("Traded value", "currency", "USD", "4720.00", "$4,720.00", None),
-    ("Fees paid", "currency", "USD", "4.50", "$4.50", None),
-    ("Avg hold time", "duration", "s", "3780", "1h 03m", None),
-    ("Max drawdown", "percent", "%", None, "—", "no_history"),
-    ("Sharpe ratio", "ratio", None, None, "—", "too_few"),
-    ("Liquidity drag", "currency", "USD", "1.50", "$1.50", None),
-    ("Oldest mark age", "duration", "s", "300", "5m 00s", None),
-)
-NUMBERS: Final = {name: number for name, _, _, number, _, _ in W1}
-SERIES: Final = 15
-IN_SERIES: Final = ("Daily PnL", "Realized PnL", "Unrealized PnL", "Total PnL", "Equity", "Daily return", "Fees paid", "Net exposure")
+DAY = date(2026, 2, 11)
+UPDATED_AT = datetime(2026, 2, 11, 21, 0, 4, 512_000, tzinfo=UTC)
+KINDS = ((Kind.CURRENCY, "USD"), (Kind.PERCENT, "%"), (Kind.NUMBER, None), (Kind.RATIO, None), (Kind.DURATION, "s"))
 
 
-def work_day(**changes: Any) -> WorkDay:
-    """11 February 2026, a whole session, looked at after its close."""
-    facts: dict[str, Any] = {
-        "report_date": DAY,
-        "window_start": datetime(2026, 2, 11, 5, tzinfo=UTC),
-        "window_end": datetime(2026, 2, 12, 5, tzinfo=UTC),
-        "session_open": OPEN_AT,
-        "session_close": CLOSE_AT,
-        "as_of": NOW,
-        "valuation_at": CLOSE_AT,
-        "previous_date": date(2026, 2, 10),
-        "previous_close": datetime(2026, 2, 10, 21, tzinfo=UTC),
-    }
-    return WorkDay(**facts | changes)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How many items a day has: ``series`` KPIs with ``minutes`` points each, ``sided`` KPIs with ``ranks`` on either side."""
+
+    kpis: int = 25
+    series: int = 15
+    minutes: int = 400
+    sided: int = 20
+    ranks: int = 10
+    assets: int = 200
+
+    @property
+    def rows(self) -> int:
+        """Items in all."""
+        return self.kpis + self.series * self.minutes + 2 * self.sided * self.ranks + self.assets
 
 
-def watermark(**changes: Any) -> Watermark:
-    """What W1 was computed from."""
-    facts: dict[str, Any] = {
-        "as_of": NOW,
-        "valuation_at": CLOSE_AT,
-        "last_recorded_at": datetime(2026, 2, 11, 20, 55, 4, 512_345, tzinfo=UTC),
-        "last_mark_at": datetime(2026, 2, 11, 20, 55, tzinfo=UTC),
-        "actions": 5,
-        "closings": 2,
-        "open_positions": 1,
-        "ledger_seq": {"live": 18_344},
-        "refreshed_at": datetime(2026, 2, 11, 21, 30, 1, tzinfo=UTC),
-        "excluded": {},
-        "after_close": 0,
-    }
-    return Watermark(**facts | changes)
+SMALL = Shape(kpis=5, series=3, minutes=4, sided=2, ranks=2, assets=3)
+USUAL = Shape()
+"""6,625 rows."""
 
 
-def kpi_rows(kpis: Iterable[tuple[str, str, str | None, str | None, str, str | None]] = W1) -> tuple[Mapping[str, Any], ...]:
-    """Rows of the summary view."""
-    return tuple(
-        {"kpi_name": name, "display_value": text, "sort_order": 10 * (place + 1), "report_date": DAY}
-        for place, (name, _, _, _, text, _) in enumerate(kpis)
+def snapshot(
+    shape: Shape = SMALL, *, day: date = DAY, updated_at: datetime = UPDATED_AT, seed: int = 0, stage: Stage = Stage.FINAL
+) -> Snapshot:
+    """A day of this shape."""
+    random = Random(f"{seed} {day}")
+
+    def amount(limit: int = 10_000_000) -> Decimal:
+        return Decimal(random.randint(-limit, limit)) / 100
+
+    names = [f"KPI {number:02}" for number in range(max(shape.kpis, shape.series, shape.sided))]
+    begin = datetime(day.year, day.month, day.day, 14, 31, tzinfo=UTC)
+    return Snapshot(
+        date=day,
+        updated_at=updated_at,
+        headline=f"Fillbook metrics for {day}",
+        summary="",
+        rows=tuple(_row(number, name, amount()) for number, name in enumerate(names[: shape.kpis])),
+        series=tuple(names[: shape.series]),
+        points=tuple(
+            Point(kpi=name, t=begin + timedelta(minutes=minute), v=amount(), src=random.choice(("ledger", "live", "stale")))
+            for name in names[: shape.series]
+            for minute in range(shape.minutes)
+        ),
+        extremes=tuple(
+            _extreme(name, side, rank, random)
+            for name in names[: shape.sided]
+            for side in Side
+            for rank in range(1, shape.ranks + 1)
+        ),
+        assets=tuple(
+            Asset(trade_id=100 + number, symbol=f"S{number}", contract_name=f"S{number} 250321C{number}")
+            for number in range(shape.assets)
+        ),
+        source=SOURCE,
+        schema_version=SCHEMA_VERSION,
+        kpi_version=KPI_VERSION,
+        stage=stage,
     )
 
 
-def value_rows(kpis: Iterable[tuple[str, str, str | None, str | None, str, str | None]] = W1) -> dict[str, Mapping[str, Any]]:
-    """Rows of the view of values, by name."""
-    return {
-        name: {
-            "kpi_name": name,
-            "value_num": None if number is None else Decimal(number),
-            "value_kind": kind,
-            "unit": unit,
-            "missing_reason": reason,
-            "kpi_version": 1,
-            "report_date": DAY,
-        }
-        for name, kind, unit, number, _, reason in kpis
-    }
+def _row(number: int, name: str, value: Decimal) -> Kpi:
+    kind, unit = KINDS[number % len(KINDS)]
+    if number == 3:
+        return Kpi(
+            kpi=name, value="—", value_num=None, kind=kind, unit=unit, sort_order=10 * (number + 1), missing_reason="no_losses"
+        )
+    text = {Kind.CURRENCY: f"${value:,.2f}", Kind.PERCENT: f"{value:.1f}%"}.get(kind, f"{value:.2f}")
+    return Kpi(kpi=name, value=text, value_num=value, kind=kind, unit=unit, sort_order=10 * (number + 1))
 
 
-def point_row(name: str, at: datetime, value: str | None, source: str | None = "live") -> dict[str, Any]:
-    """A row of the series view."""
-    number = None if value is None else Decimal(value)
-    return {"kpi_name": name, "ts": at, "value": number, "source": source, "report_date": DAY}
+def _extreme(kpi: str, side: Side, rank: int, random: Random) -> Extreme:
+    def amount() -> Decimal:
+        return Decimal(random.randint(-1_000_000, 1_000_000)) / 100
 
-
-def series_rows(names: Sequence[str] = IN_SERIES, minutes: int = 3) -> tuple[Mapping[str, Any], ...]:
-    """The last ``minutes`` points of each series up to the close, where they reach the KPI's number."""
-    return tuple(
-        point_row(name, CLOSE_AT - timedelta(minutes=back), str(Decimal(NUMBERS[name] or 0) - back))
-        for name in sorted(names)
-        for back in reversed(range(minutes))
+    trade = random.randint(1, 2**52)
+    metric, pnl = amount(), amount()
+    return Extreme(
+        kpi=kpi,
+        side=side,
+        rank=rank,
+        trade_id=trade,
+        symbol=f"S{trade % 500}",
+        contract_name=f"S{trade % 500} 250321C{trade % 90}",
+        metric_raw=metric,
+        metric_abs=abs(metric),
+        individual_pnl=pnl,
+        abs_individual_pnl=abs(pnl),
+        percent_change=amount() / 100,
+        cost_basis=amount(),
+        qty=Decimal(random.randint(0, 100)),
+        bid_price=None if rank == 2 else amount(),
+        ask_price=amount(),
+        mid_price=None if rank == 2 else amount(),
+        mid_ts=UPDATED_AT,
+        mid_mark_pnl=amount(),
+        liquidity_drag=None if rank == 2 else amount(),
     )
-
-
-def extreme_row(name: str, side: str | None, rank: int, trade_id: int | None, symbol: str, **columns: Any) -> dict[str, Any]:
-    """A row of the extremes view; numbers not given are NULL."""
-    numbers = dict.fromkeys(EXTREME_NUMBERS)
-    row = {"kpi_name": name, "side": side, "rank": rank, "trade_id": trade_id, "symbol": symbol, "contract_name": symbol}
-    return {**row, **numbers, "mid_ts": None, "report_date": DAY, **columns}
-
-
-AAPL: Final = {
-    "metric_raw": Decimal("200.5"),
-    "metric_abs": Decimal("200.5"),
-    "individual_pnl": Decimal("222.50"),
-    "abs_individual_pnl": Decimal("222.50"),
-    "percent_change": Decimal("9.5238095238"),
-    "cost_basis": Decimal("1601.50"),
-    "qty": Decimal(15),
-    "bid_price": Decimal("114.90"),
-    "ask_price": Decimal("115.10"),
-    "mid_price": Decimal(115),
-    "mid_ts": datetime(2026, 2, 11, 20, 55, tzinfo=UTC),
-    "mid_mark_pnl": Decimal("123.50"),
-    "liquidity_drag": Decimal("1.50"),
-}
-TSLA: Final = {"metric_raw": Decimal(-22), "metric_abs": Decimal(22), "individual_pnl": Decimal(-22), "cost_basis": Decimal(0)}
-
-
-def extreme_rows() -> tuple[Mapping[str, Any], ...]:
-    """W1's two trades at both ends of Daily PnL."""
-    return (
-        extreme_row("Daily PnL", "hi", 1, 101, "AAPL", **AAPL),
-        extreme_row("Daily PnL", "hi", 2, 202, "TSLA", **TSLA),
-        extreme_row("Daily PnL", "lo", 1, 202, "TSLA", **TSLA),
-        extreme_row("Daily PnL", "lo", 2, 101, "AAPL", **AAPL),
-    )
-
-
-def asset_row(trade_id: Any, symbol: str | None = "AAPL", contract_name: str | None = "AAPL") -> dict[str, Any]:
-    """A row of the portfolio view."""
-    return {"trade_id": trade_id, "symbol": symbol, "contract_name": contract_name, "report_date": DAY}
-
-
-def w1(**changes: Any) -> Source:
-    """W1 as our own views give it after the close."""
-    parts: dict[str, Any] = {
-        "day": work_day(),
-        "kpis": kpi_rows(),
-        "series": series_rows(),
-        "extremes": extreme_rows(),
-        "portfolio": (asset_row(101),),
-        "values": value_rows(),
-        "watermark": watermark(),
-        "start_cash": Decimal("100000.00"),
-    }
-    return Source(**parts | changes)
-
-
-def foreign(**changes: Any) -> Source:
-    """W1 as somebody else's views give it: display texts and no companions."""
-    return w1(**{"values": None, "watermark": None, "start_cash": None} | changes)
-
-
-def without(source: Source, name: str) -> tuple[Mapping[str, Any], ...]:
-    """The summary rows but for one KPI's."""
-    return tuple(row for row in source.kpis if row["kpi_name"] != name)
-
-
-def lost(*names: str, reason: Missing = Missing.NO_MARK) -> dict[str, Any]:
-    """Summary and values of W1 with some KPIs missing for ``reason``."""
-    kpis = [(name, kind, unit, None, "—", reason.value) if name in names else one for one in W1 for name, kind, unit, *_ in [one]]
-    return {"kpis": kpi_rows(kpis), "values": value_rows(kpis)}
-
-
-def large(points: int = 6_000, extremes: int = 400, assets: int = 200) -> Source:
-    """A day of many rows: 25 KPIs, 15 series of equal length that end at their KPI, extremes of 10 a side, and a portfolio."""
-    figures = counted(assets)
-    ends = {name: str(row["value_num"]) for name, row in sorted(figures["values"].items()) if row["value_num"] is not None}
-    each = points // SERIES
-    rows = [
-        point_row(name, CLOSE_AT - timedelta(minutes=back), ends[name] if back == 0 else f"{back * 7 % 1013}.{back % 100:02}")
-        for name in list(ends)[:SERIES]
-        for back in reversed(range(each))
-    ]
-    sided = [
-        extreme_row(name, side.value, rank, 1000 * place + rank, f"SYM{rank}", **AAPL)
-        for place, name in enumerate(sorted(NUMBERS)[: extremes // 20])
-        for side in Side
-        for rank in range(1, 11)
-    ]
-    held = tuple(asset_row(10_000 + number, "AAPL", f"AAPL {number}") for number in range(assets))
-    return w1(series=tuple(rows), extremes=tuple(sided), portfolio=held, watermark=watermark(open_positions=assets), **figures)
-
-
-def counted(positions: int) -> dict[str, Any]:
-    """Summary and values of W1 with another number of open positions."""
-    kpis = [(*one[:3], str(positions), f"{positions:,}", None) if one[0] == "Open positions" else one for one in W1]
-    return {"kpis": kpi_rows(kpis), "values": value_rows(kpis)}
