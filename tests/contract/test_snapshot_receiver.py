@@ -207,7 +207,7 @@ def test_scenario_20_a_refusal_is_final(desk: Desk, ours: OurApi, status: int, k
     ours.script = [told(status, {"error": {"code": "so_it_is"}}, Location=f"{ours.base_url}/elsewhere")]
     end = desk.send(DAY)
     assert (end.kind, end.attempts, end.http_status, len(ours.calls())) == (kind, 1, status, 1)
-    assert end.detail.endswith("so_it_is")
+    assert end.detail.endswith("so_it_is" if status >= 400 else "HTTP 302")
 
 
 def test_a_200_that_left_something_else_is_repaired_twice_and_then_not_believed(desk: Desk, ours: OurApi) -> None:
@@ -224,7 +224,7 @@ def test_a_200_that_does_not_say_what_it_took_is_ambiguous(desk: Desk, ours: Our
     ours.script = [told(200, said)]
     end = desk.send(DAY)
     assert (end.kind, end.attempts, end.verified) == (SentKind.STORED, 2, True)
-    assert desk.reads() == [POST_PATH, LATEST]
+    assert desk.reads() == [POST_PATH]
 
 
 def test_no_attempt_is_made_that_would_outlive_the_day(desk: Desk, ours: OurApi) -> None:
@@ -277,12 +277,9 @@ def test_without_a_key_the_public_reader_alone_is_believed(lenient: LenientRecei
 
 
 def test_a_torn_day_is_seen_behind_a_new_archive_and_sent_again(lenient: LenientReceiver) -> None:
-    lenient.fault("alter", table="metrics_series_points")
     lenient.fault("stop", n=3, rollback=False)
-    desk = other(lenient)
-    end = desk.send(DAY)
-    assert (end.kind, end.verified) == (SentKind.STORED, True)
-    assert end.attempts in (2, 3)
+    end = other(lenient).send(DAY)
+    assert (end.kind, end.attempts, end.verified) == (SentKind.STORED, 2, True)
 
 
 def test_a_receiver_that_forgets_is_sent_to_again(lenient: LenientReceiver) -> None:
