@@ -199,10 +199,10 @@ class PublishDesk:
         self.clock = FixedClock(new_york(clock, day))
         self.ground = replace(self.ground, clock=self.clock)
 
-    def call(self, run: str = "", *, cron: datetime | None = None, **body: Any) -> Outcome:
-        """A person's call, or the scheduler's."""
+    def call(self, run: str = "", *, cron: datetime | None = None, seconds: float = 540, **body: Any) -> Outcome:
+        """A person's call, or the scheduler's; ``seconds``: what the whole of it may take."""
         wanted = asked(body, scheduled_at=cron, actor="somebody", now=self.clock.now())
-        return publish.publish(self.ground, wanted, run_id=run or next_run())
+        return publish.publish(self.ground, wanted, run_id=run or next_run(), call_seconds=seconds)
 
     def slot(self, name: str, day: date = DAY) -> Outcome:
         """The scheduled call of a slot, at its time."""
