@@ -18,7 +18,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_FILE, SECRETS_FILE, LOCK_FILE = "run.json", "secrets.json", "run.lock"
-SECRETS = ("ingest_token", "desk_key", "flex_token", "mt5_key", "internal_token", "signing_secret", "metrics_key")
+SECRETS = (
+    *("ingest_token", "desk_key", "flex_token", "mt5_key"),
+    *("internal_token", "signing_secret", "metrics_key", "d1_token", "lenient_token", "lenient_key"),
+)
 TOKEN_BYTES = 24
 USUAL_PORTS = {"trade_tracker": 8080, "mt5": 8000}
 """What the work tree's own desk listens on while it is free."""

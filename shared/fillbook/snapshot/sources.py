@@ -1,7 +1,8 @@
 """Where a day is sent: ports that ``receiver.py`` and ``d1.py`` fill. An adapter stores nothing here and decides no status.
 
 Neither raises for what the outside does: every ending is a value. ``deadline`` is in seconds of ``time.monotonic``; no call
-outlives it. Bytes are what is sent, to the letter; the snapshot beside them is what they say. Source: snapshot specification, 4.6, 4.7.
+outlives it. Bytes are what is sent, to the letter; the snapshot beside them is what they say. Source: snapshot specification,
+4.6 and 4.7.
 """
 
 from __future__ import annotations
