@@ -75,7 +75,7 @@ def receive(db: Database, delivery: Delivery, now: datetime) -> dict[str, Any]:
     coming = _Coming(
         taken=taken,
         counts=document.counts(taken.snapshot),
-        document=document.encoded(taken.snapshot, known_sha256=taken.content_sha256).decode(),
+        document=document.encoded(taken.snapshot, sha256=taken.content_sha256).decode(),
         delivery=delivery,
     )
     answer = db.run(lambda tx: _put(tx, coming, now))
