@@ -11,7 +11,7 @@ import pytest
 from fillbook.snapshot import source
 from fillbook.snapshot.model import Stage, Status
 from tests.support.ledger import make_fill
-from tests.support.snapshot_desk import DAY, PublishDesk, kpis, new_york, w1_fills, w1_marks
+from tests.support.snapshot_publishing import DAY, PublishDesk, kpis, new_york, w1_fills, w1_marks
 
 STILL: dict[str, Any] = {"refresh": False}
 BEFORE, AFTER = DAY - timedelta(days=1), DAY + timedelta(days=1)
