@@ -46,7 +46,16 @@ W1: Final = (
 )
 NUMBERS: Final = {name: number for name, _, _, number, _, _ in W1}
 SERIES: Final = 15
-IN_SERIES: Final = ("Daily PnL", "Realized PnL", "Unrealized PnL", "Total PnL", "Equity", "Daily return", "Fees paid", "Net exposure")
+IN_SERIES: Final = (
+    "Daily PnL",
+    "Realized PnL",
+    "Unrealized PnL",
+    "Total PnL",
+    "Equity",
+    "Daily return",
+    "Fees paid",
+    "Net exposure",
+)
 
 
 def work_day(**changes: Any) -> WorkDay:
