@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from infra.local import snapshot_targets
-from infra.local.home import desk_keys
+from infra.local.home import desk_keys, metrics_keys
 from infra.local.wiring import CloudJob, Job, Subscription, Wiring
 from infra.manifest import DATABASE_ENV, Function, Manifest
 
@@ -147,6 +147,9 @@ def _secrets(place: Place) -> dict[str, str]:
     return {
         "INGEST_TOKENS": place.secrets["ingest_token"],
         "DESK_KEYS": desk_keys(place.secrets["desk_key"]),
+        "INTERNAL_TOKEN": place.secrets.get("internal_token", ""),
+        "SIGNING_SECRET": place.secrets.get("signing_secret", ""),
+        "METRICS_KEYS": metrics_keys(place.secrets["metrics_key"]) if "metrics_key" in place.secrets else "",
         "DISCORD_READ_TOKEN": place.discord_read_token,
         "IBKR_FLEX_TOKEN": place.secrets.get("flex_token", ""),
         "MT5_SERVICE_API_KEY": place.secrets.get("mt5_key", ""),

@@ -29,6 +29,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "ledger": "books",
         "outbox": "events of a live book that is caught up",
     },
+    "snapshot_api": {"snapshot": "receives and shows", "outbox": "events of restated days"},
     "trade_tracker": {
         "tracker": "answers",
         "ledger": "reads its own history for another moment",
@@ -59,6 +60,7 @@ MODULES_MAX = {
     "discord_notifier": 86,
     "desk_keeper": 76,
     "replay_worker": 150,
+    "snapshot_api": 70,
     "trade_tracker": 70,
 }
 DEVELOPMENT = {"pytest", "hypothesis", "yaml", "alembic", "sqlalchemy", "aiohttp", "cronsim", "infra", "tests", "uv", "mypy"}

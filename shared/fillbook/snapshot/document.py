@@ -32,14 +32,14 @@ EXTREME_COLUMNS: Final = (
 # --- the document -----------------------------------------------------------------------------------------------------
 
 
-def encoded(snapshot: Snapshot) -> bytes:
-    """The document as it is sent: UTF-8 JSON with ``content_sha256``. Of additions only ``watermark`` may be null."""
+def encoded(snapshot: Snapshot, *, known_sha256: str | None = None) -> bytes:
+    """The document as it is sent: UTF-8 JSON with ``content_sha256`` (the caller may know it). Of additions only ``watermark`` may be null."""
     additions = {
         "source": snapshot.source,
         "schema_version": snapshot.schema_version,
         "kpi_version": snapshot.kpi_version,
         "stage": snapshot.stage,
-        "content_sha256": content_sha256(snapshot),
+        "content_sha256": content_sha256(snapshot) if known_sha256 is None else known_sha256,
         "watermark": snapshot.watermark,
         "provenance": snapshot.provenance,
     }

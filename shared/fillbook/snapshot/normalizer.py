@@ -192,7 +192,7 @@ def _warn_of_lone_series(rows: tuple[Kpi, ...], overlay: Overlay, findings: Find
 
 
 def _rows(body: Mapping[str, Any], findings: Findings) -> list[Kpi]:
-    return listed(body, ("rows", "kpis"), "", findings, partial(_read_rows, findings=findings))
+    return listed(body, ("rows", "kpis"), "", findings, _read_rows)
 
 
 def _read_rows(raw: list[Any], path: str, findings: Findings) -> list[Kpi]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from infra.database.migrate import apply_file
 
 revision = "0026"
-down_revision = "0024"
+down_revision = "0025"
 branch_labels = None
 depends_on = None
 
