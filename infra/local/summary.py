@@ -94,13 +94,14 @@ SNAPSHOT = statement(
     "snapshot",
     "the published day as readers see it, and how its newest publication ended",
     "select d.stage, d.version, d.content_sha256, d.counts, p.status from metrics.v_daily d left join lateral ("
-    " select status from metrics.v_publications where report_date = d.date and target <> 'none' order by seq desc limit 1) p on true"
-    " where d.date = :day",
+    " select status from metrics.v_publications where report_date = d.date and target <> 'none' order by seq desc limit 1) p"
+    " on true where d.date = :day",
 )
 PUBLISHED = statement(
     "published",
     "publications of a day that were due after its close and came to an end",
-    "select count(*) as count from metrics.v_publications where report_date = :day and slot = 'postmarket' and finished_at is not null",
+    "select count(*) as count from metrics.v_publications where report_date = :day and slot = 'postmarket'"
+    " and finished_at is not null",
 )
 LANES = statement(
     "lanes",
