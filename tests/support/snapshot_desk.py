@@ -1,266 +1,168 @@
-"""A desk that publishes: the worked case W1 in the live book, a receiver with a will of its own, and the publisher before both.
+"""Books, marks and work lists for the tests of a day's figures: booked by the ledger, refreshed and read as a publisher does.
 
-The publisher acts with the grants of its login role only. W1 is the specification's: two trades of 11 February 2026.
+Times are written in New York: ``2026-02-03T10:00``. Each case has a book of its own in a database that a module shares, and the
+list of published books names that one alone.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+import json
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
-from fillbook.ledger import service as ledger
+from fillbook.calendar import NEW_YORK
+from fillbook.ledger import service
 from fillbook.ledger.model import Fill, Mark
-from fillbook.runtime.clock import FixedClock
 from fillbook.runtime.db import Database
-from fillbook.snapshot import document, publish
-from fillbook.snapshot.asked import asked
-from fillbook.snapshot.outcomes import DayResult, Outcome
-from fillbook.snapshot.publishing import Ground
-from fillbook.snapshot.source import REFRESH_SECONDS, ViewNames
-from fillbook.snapshot.sources import (
-    Fallback,
-    FallbackEnd,
-    FallbackKind,
-    Receiver,
-    ReceiverEnd,
-    Sending,
-    SentKind,
-    Stored,
-    StoredKind,
-)
-from tests.support.ledger import make_book, make_fill
+from fillbook.runtime.sql import statement
+from fillbook.snapshot import days, source
+from fillbook.snapshot.model import Source, WorkDay
+from fillbook.snapshot.source import ViewNames
+from tests.support.ledger import StoredWorld, make_book, make_fill
 
-ROLE = "snapshot_publisher"
-DAY = date(2026, 2, 11)
-SCHEDULED = {"premarket": (9, 0), "midday": (12, 30), "postmarket": (16, 30), "watch": (17, 0)}
+CASES = Path(__file__).parents[1] / "cases" / "snapshot"
 
 
-def new_york(clock: str, day: date = DAY) -> datetime:
-    """A winter instant by New York's clock."""
-    hour, minute = clock.split(":")[:2]
-    return datetime(day.year, day.month, day.day, int(hour), int(minute), tzinfo=UTC) + timedelta(hours=5)
+def ny(text: str) -> datetime:
+    """An instant by the clock of New York, in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=NEW_YORK).astimezone(UTC)
 
 
-EVENING = new_york("16:30")
+def number(text: Any) -> Decimal | None:
+    """A number of a case; null is unknown."""
+    return None if text is None else Decimal(text)
 
 
-def w1_fills(day: date = DAY) -> list[Fill]:
-    """The five fills of W1; the session date is the day's."""
+def fill_of(row: Mapping[str, Any], position: int) -> Fill:
+    """A fill of a case: at, side, instrument, quantity, price and whatever else ``make_fill`` takes."""
+    options = {name: value for name, value in row.items() if name not in ("at", "side", "quantity", "price")}
+    at = ny(row["at"])
+    options.setdefault("fees", "0")
+    options.setdefault("source", "ibkr")
+    return make_fill(
+        options.pop("id", f"f{position}"),
+        row["side"],
+        row["quantity"],
+        row["price"],
+        **options,
+        executed_at=at,
+        received_at=at,
+        session_date=at.date(),
+    )
 
-    def one(name: str, instrument: str, direction: str, side: str, quantity: int, price: str, fees: str, clock: str) -> Fill:
-        return make_fill(
-            f"{day}-{name}",
-            side,
-            quantity,
-            price,
+
+class SnapshotDesk:
+    """A database whose published book can be changed from test to test."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+
+    def open(self, name: str, *, start_cash: Decimal = Decimal(100_000), **options: Any) -> StoredWorld:
+        """Open a book (a broker's, or ``live``) and publish it alone."""
+        book_id = name if name == "live" else f"ibkr:{name}"
+        world = StoredWorld(self.db, make_book(book_id, start_cash=start_cash, **options))
+        self.publish(book_id)
+        return world
+
+    def publish(self, *book_ids: str) -> None:
+        """Make these the published books; what was published of others is forgotten."""
+        self.run("delete from metrics.snapshot_books")
+        self.run("delete from metrics.equity_days")
+        self.run("insert into metrics.snapshot_books select unnest(:books::text[])", books=list(book_ids))
+
+    def run(self, text: str, **params: object) -> int:
+        """One statement in a transaction of its own."""
+        with self.db.transaction() as tx:
+            return tx.execute(statement(text), **params)
+
+    def query(self, text: str, **params: object) -> list[dict[str, Any]]:
+        """Rows of one statement."""
+        with self.db.transaction(read_only=True) as tx:
+            return tx.query(statement(text), **params)
+
+    def mark(self, world: StoredWorld, instrument: str, at: str | datetime, price: Any, bid: Any = None, ask: Any = None) -> None:
+        """An instrument is seen at a price."""
+        instant = ny(at) if isinstance(at, str) else at
+        seen = Mark(
             instrument=instrument,
-            direction=direction,
-            fees=fees,
-            executed_at=new_york(clock, day),
-            session_date=day,
-            received_at=new_york(clock, day),
+            price=Decimal(price),
+            bid=number(bid),
+            ask=number(ask),
+            marked_at=instant,
+            source="signal",
         )
+        service.run(self.db, lambda tx: service.mark(tx, world.book.book_id, [seen], instant))
 
+    def refreshed(self, *planned: WorkDay) -> None:
+        """Put just these days on the list and refresh."""
+        source.put_days(self.db, planned)
+        source.refresh(self.db)
+
+    def figures(self, now: str | datetime, day: date | None = None) -> Source:
+        """The day of ``now`` (or another one) as it is seen then: listed alone, refreshed, read."""
+        instant = ny(now) if isinstance(now, str) else now
+        planned = days.plan(days.trading_day(instant) if day is None else day, instant)
+        self.refreshed(planned)
+        return source.read(self.db, ViewNames(), planned)
+
+    def case(self, name: str, told: Mapping[str, Any]) -> Source:
+        """Book a case of ``tests/cases/snapshot`` and return its figures."""
+        world = self.open(name, start_cash=Decimal(told.get("start_cash", "100000")), **told.get("book", {}))
+        for position, row in enumerate(told.get("fills", [])):
+            world.deliver([fill_of(row, position)], ny(row["at"]))
+        for split in told.get("splits", []):
+            self.split(world, **split)
+        for row in told.get("marks", []):
+            self.mark(world, row["instrument"], row["at"], row["price"], row.get("bid"), row.get("ask"))
+        for row in told.get("equity_days", []):
+            self.equity_day(*row)
+        return self.figures(told["now"])
+
+    def equity_day(self, day: str, equity: str, daily_return: str | None) -> None:
+        """What was published at the end of an earlier day."""
+        with self.db.transaction() as tx:
+            source.put_equity(
+                tx, date.fromisoformat(day), equity=Decimal(equity), daily_return=number(daily_return), content_sha256="-"
+            )
+
+    def split(self, world: StoredWorld, instrument: str, at: str, ratio: list[int]) -> None:
+        """A split of an instrument at an instant."""
+        from fillbook.ledger.model import Adjustment
+
+        adjustment = Adjustment(
+            book_id=world.book.book_id,
+            instrument=instrument,
+            ratio_num=ratio[0],
+            ratio_den=ratio[1],
+            effective_at=ny(at),
+            entered_by="operator",
+            reason="announced by the exchange",
+        )
+        service.run(self.db, lambda tx: service.adjust(tx, adjustment, ny(at)))
+
+
+def cases() -> dict[str, dict[str, Any]]:
+    """Every hand-worked case by its name."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(CASES.glob("*.json"))}
+
+
+def series(read: Source, kpi: str) -> list[tuple[str, Decimal, str]]:
+    """A KPI's points as (New York clock, value, source)."""
     return [
-        one("1", "AAPL", "LONG", "BUY", 10, "100", "1", "09:45"),
-        one("2", "TSLA", "SHORT", "SELL", 4, "250", "1", "10:00"),
-        one("3", "AAPL", "LONG", "BUY", 10, "110", "1", "10:30"),
-        one("4", "TSLA", "SHORT", "BUY", 4, "255", "1", "11:03"),
-        one("5", "AAPL", "LONG", "SELL", 5, "120", "0.50", "14:00"),
+        (f"{row['ts'].astimezone(NEW_YORK):%H:%M}", row["value"], row["source"]) for row in read.series if row["kpi_name"] == kpi
     ]
 
 
-def w1_marks(day: date = DAY) -> list[Mark]:
-    """AAPL seen once an hour from the open to five minutes before the close, at W1's last price throughout."""
-    clocks = ["09:31", "10:00", "11:00", "12:00", "13:00", "14:00", "15:00", "15:55"]
-    found = []
-    for instrument, price, half in (("AAPL", "115", "0.10"), ("TSLA", "255", "0.05")):
-        found += [
-            Mark(
-                instrument=instrument,
-                price=Decimal(price),
-                bid=Decimal(price) - Decimal(half),
-                ask=Decimal(price) + Decimal(half),
-                marked_at=new_york(clock, day),
-                source="tests",
-            )
-            for clock in clocks
-        ]
-    return found
+def ends(read: Source, kpi: str, side: str) -> list[dict[str, Any]]:
+    """One side of a KPI's extremes in order of rank."""
+    return [dict(row) for row in read.extremes if (row["kpi_name"], row["side"]) == (kpi, side)]
 
 
-class Shelf:
-    """Port ``Receiver``: keeps a day's content and counts versions. ``says``: how it ends instead, in turn.
-
-    ``during`` is called while a day is on its way, before it is kept.
-    """
-
-    def __init__(self) -> None:
-        self.sent: list[Sending] = []
-        self.looked: list[date] = []
-        self.days: dict[date, tuple[str, int]] = {}
-        self.says: list[ReceiverEnd] = []
-        self.shows: list[Stored] = []
-        self.during: Callable[[], None] = lambda: None
-
-    def send(self, sending: Sending, *, before_attempt: Callable[[], None], deadline: float) -> ReceiverEnd:
-        """See ``sources.Receiver``."""
-        del deadline
-        before_attempt()
-        self.sent.append(sending)
-        self.during()
-        if self.says:
-            return self.says.pop(0)
-        digest, version = self.days.get(sending.snapshot.date, ("", 0))
-        version += digest != sending.content_sha256
-        self.days[sending.snapshot.date] = (sending.content_sha256, version)
-        return ReceiverEnd(kind=SentKind.STORED, attempts=1, http_status=200, version=version, verified=True)
-
-    def stored(self, sending: Sending, *, deadline: float) -> Stored:
-        """See ``sources.Receiver``."""
-        del deadline
-        self.looked.append(sending.snapshot.date)
-        return self.shows.pop(0) if self.shows else Stored(kind=StoredKind.SAME)
-
-
-class Cellar:
-    """Port ``Fallback``: ends as ``says`` says, in turn, else stores."""
-
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
-        self.says: list[FallbackEnd] = []
-
-    def write(self, body: bytes, snapshot: Any, *, deadline: float) -> FallbackEnd:
-        """See ``sources.Fallback``."""
-        del snapshot, deadline
-        self.written.append(body)
-        return self.says.pop(0) if self.says else FallbackEnd(kind=FallbackKind.STORED, attempts=1, verified=True)
-
-
-UNREACHED = ReceiverEnd(kind=SentKind.UNREACHED, attempts=4, detail="ambiguous: Timeout")
-
-
-class PublishDesk:
-    """The publisher on a test's own database."""
-
-    def __init__(
-        self, open_database: Callable[..., Database], db: Database, query: Any, *, receiver: Receiver | None = None
-    ) -> None:
-        self.db, self.query = db, query
-        self.clock = FixedClock(EVENING)
-        self.shelf, self.cellar = Shelf(), Cellar()
-        self.relayed: list[int] = []
-        self.ground = Ground(
-            db=open_database(ROLE, statement_timeout_seconds=30),
-            refreshing=open_database(ROLE, statement_timeout_seconds=REFRESH_SECONDS, pool_size=1),
-            names=ViewNames(),
-            clock=self.clock,
-            receiver=receiver or self.shelf,
-            fallback=None,
-            relay=self.relayed.extend,
-        )
-
-    # -- the book --------------------------------------------------------------------------------------------------------
-
-    def open_book(self, start_cash: str = "100000") -> None:
-        """The live book, empty."""
-        book = make_book(start_cash=Decimal(start_cash))
-        ledger.run(self.db, lambda tx: ledger.open_book(tx, book, new_york("09:00", DAY - timedelta(days=30))))
-
-    def trade(self, fills: Sequence[Fill], *, at: datetime | None = None) -> None:
-        """Book fills, recorded at an instant (when the last of them was executed)."""
-        now = at or max(fill.executed_at for fill in fills) + timedelta(seconds=1)
-        ledger.run(self.db, lambda tx: ledger.book_fills(tx, "live", fills, now))
-
-    def mark(self, marks: Sequence[Mark]) -> None:
-        """Keep marks, each recorded when it was seen."""
-        for mark in marks:
-            ledger.run(self.db, lambda tx, mark=mark: ledger.mark(tx, "live", [mark], mark.marked_at))
-
-    def w1(self, day: date = DAY) -> None:
-        """The worked case, fill by fill."""
-        self.open_book()
-        for fill in w1_fills(day):
-            self.trade([fill])
-        self.mark(w1_marks(day))
-
-    # -- calls -----------------------------------------------------------------------------------------------------------
-
-    def with_fallback(self, fallback: Fallback | None = None) -> None:
-        """From now on there is one."""
-        self.ground = replace(self.ground, fallback=fallback or self.cellar)
-
-    def at(self, clock: str, day: date = DAY) -> None:
-        """Set the desk clock."""
-        self.clock = FixedClock(new_york(clock, day))
-        self.ground = replace(self.ground, clock=self.clock)
-
-    def call(self, run: str = "", *, cron: datetime | None = None, seconds: float = 540, **body: Any) -> Outcome:
-        """A person's call, or the scheduler's; ``seconds``: what the whole of it may take."""
-        wanted = asked(body, scheduled_at=cron, actor="somebody", now=self.clock.now())
-        return publish.publish(self.ground, wanted, run_id=run or next_run(), call_seconds=seconds)
-
-    def slot(self, name: str, day: date = DAY) -> Outcome:
-        """The scheduled call of a slot, at its time."""
-        hour, minute = SCHEDULED[name]
-        self.at(f"{hour:02}:{minute:02}", day)
-        return self.call(cron=self.clock.now(), slot=name)
-
-    def publish(self, **body: Any) -> DayResult:
-        """A person's call for one day, and its one result."""
-        (result,) = self.call(**body).results
-        return result
-
-    # -- what came of it -------------------------------------------------------------------------------------------------
-
-    def rows(self, day: date = DAY) -> list[dict[str, Any]]:
-        """The ledger of publications of a day, oldest first."""
-        return list(self.query("select * from metrics.v_publications where report_date = :day order by seq", day=day))
-
-    def statuses(self, day: date = DAY) -> list[str]:
-        """How the publications of a day stand."""
-        return [row["status"] for row in self.rows(day)]
-
-    def events(self) -> list[tuple[str, dict[str, Any]]]:
-        """Events of this room, in order: type and data."""
-        found = self.query(
-            "select event_type, payload::jsonb->'data' as data from outbox.events where event_type like 'snapshot_%' order by id"
-        )
-        return [(row["event_type"], row["data"]) for row in found]
-
-    def kept(self) -> list[bytes]:
-        """Bytes that are still there."""
-        return [bytes(row["body"]) for row in self.query("select body from metrics.publication_documents order by recorded_at")]
-
-    def leases(self) -> int:
-        """Days that somebody has."""
-        return len(self.query("select from metrics.publication_leases"))
-
-    def end_leases(self) -> None:
-        """Three minutes of real time later."""
-        self.query("update metrics.publication_leases set expires_at = clock_timestamp() returning token")
-
-
-_RUNS = iter(range(1, 1_000_000))
-_TURN = threading.Lock()
-
-
-def next_run() -> str:
-    """A run id."""
-    with _TURN:
-        return f"00000000-0000-4000-8000-{next(_RUNS):012}"
-
-
-def kpis(sending: Sending) -> dict[str, tuple[str, Decimal | None]]:
-    """Display text and number by KPI."""
-    return {row.kpi: (row.value, row.value_num) for row in sending.snapshot.rows}
-
-
-def says_what_it_is(sending: Sending) -> bool:
-    """Whether hash, bytes and snapshot of a sending belong together."""
-    digest = document.content_sha256(sending.snapshot)
-    return sending.content_sha256 == digest and digest.encode() in sending.body
+def figure(read: Source, kpi: str) -> tuple[Decimal | None, str | None]:
+    """A KPI's number and why there is none."""
+    assert read.values is not None
+    row = read.values[kpi]
+    return row["value_num"], row["missing_reason"]

@@ -11,7 +11,7 @@ from fillbook.runtime.db import Database
 from fillbook.snapshot import days, source
 from infra.local.postgres import PostgresServer
 from tests.support.servers import TEMPLATE, database_config
-from tests.support.snapshot_desk import EVENING, PublishDesk
+from tests.support.snapshot_publishing import EVENING, PublishDesk
 
 W1_TEMPLATE = "snapshot_w1"
 

@@ -17,7 +17,7 @@ from fillbook.snapshot.outcomes import Target
 from fillbook.snapshot.publishing import FALLBACK_SECONDS
 from fillbook.snapshot.sources import FallbackEnd, FallbackKind, ReceiverEnd, SentKind, Stored, StoredKind
 from tests.support.ledger import make_fill
-from tests.support.snapshot_desk import DAY, UNREACHED, PublishDesk, kpis, new_york, says_what_it_is
+from tests.support.snapshot_publishing import DAY, UNREACHED, PublishDesk, kpis, new_york, says_what_it_is
 
 STILL: dict[str, Any] = {"refresh": False}
 """What the views show is what they showed when the database was copied."""
