@@ -18,7 +18,9 @@ STATEMENT_SECONDS = 10
 def desk() -> Desk:
     """Made by the first call, once per process."""
     config = SnapshotApiConfig.from_environment()
-    return desk_for(config, Database.open(config, application_name=NAME, pool_size=4, statement_timeout_seconds=STATEMENT_SECONDS))
+    return desk_for(
+        config, Database.open(config, application_name=NAME, pool_size=4, statement_timeout_seconds=STATEMENT_SECONDS)
+    )
 
 
 edge = http_edge(NAME, routes(desk), refuse=refuse, dress=dress(desk))

@@ -23,6 +23,7 @@ NEEDS: dict[str, dict[str, str]] = {
     "outbox_relay": {"outbox": "publishes"},
     "discord_notifier": {"notify": "tells", "outbox": "inbox and quarantine", "signal": "words of the reasons"},
     "desk_keeper": {"ledger": "audits", "signal": "retention", "outbox": "publishes what the audit announced"},
+    "snapshot_publisher": {"snapshot": "reads, builds and sends", "outbox": "publishes its own events"},
     "replay_worker": {
         "replay": "runs days again",
         "signal": "decides",
@@ -60,6 +61,7 @@ MODULES_MAX = {
     "discord_notifier": 86,
     "desk_keeper": 76,
     "replay_worker": 150,
+    "snapshot_publisher": 80,
     "snapshot_api": 70,
     "trade_tracker": 70,
 }

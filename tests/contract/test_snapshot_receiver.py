@@ -26,8 +26,8 @@ from fillbook.snapshot.sources import ReceiverEnd, Sending, SentKind, StoredKind
 from infra.local.home import is_free
 from infra.local.lenient import LATEST, POST_PATH, LenientReceiver
 from infra.local.snapshot_server import Asked, Reply, Served, told
-from tests.support import snapshot_days
-from tests.support.snapshot_days import SMALL, Shape
+from tests.support import snapshot_shapes
+from tests.support.snapshot_shapes import SMALL, Shape
 
 NOW = datetime(2026, 2, 11, 22, tzinfo=UTC)
 RUN = "3b0f3f3e-7b1c-4f6e-9d6a-0e7f1c1d2e3f"
@@ -105,7 +105,7 @@ def sending(snapshot: Snapshot, **given: Any) -> Sending:
     return Sending(run_id=RUN, body=document.encoded(snapshot), snapshot=snapshot, content_sha256=digest, **given)
 
 
-DAY = snapshot_days.snapshot(SMALL)
+DAY = snapshot_shapes.snapshot(SMALL)
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_scenario_20_a_refusal_is_final(desk: Desk, ours: OurApi, status: int, k
     ours.script = [told(status, {"error": {"code": "so_it_is"}}, Location=f"{ours.base_url}/elsewhere")]
     end = desk.send(DAY)
     assert (end.kind, end.attempts, end.http_status, len(ours.calls())) == (kind, 1, status, 1)
-    assert end.detail.endswith("so_it_is")
+    assert end.detail.endswith("so_it_is" if status >= 400 else "HTTP 302")
 
 
 def test_a_200_that_left_something_else_is_repaired_twice_and_then_not_believed(desk: Desk, ours: OurApi) -> None:
@@ -224,7 +224,7 @@ def test_a_200_that_does_not_say_what_it_took_is_ambiguous(desk: Desk, ours: Our
     ours.script = [told(200, said)]
     end = desk.send(DAY)
     assert (end.kind, end.attempts, end.verified) == (SentKind.STORED, 2, True)
-    assert desk.reads() == [POST_PATH, LATEST]
+    assert desk.reads() == [POST_PATH]
 
 
 def test_no_attempt_is_made_that_would_outlive_the_day(desk: Desk, ours: OurApi) -> None:
@@ -259,7 +259,7 @@ def other(lenient: LenientReceiver, *, with_key: bool = True) -> Desk:
 
 @pytest.mark.parametrize("shape", [SMALL, Shape(kpis=25, series=15, minutes=210, sided=13, ranks=5, assets=40)])
 def test_scenario_27_a_lenient_receiver_stores_every_row_of_a_day(lenient: LenientReceiver, shape: Shape) -> None:
-    day = snapshot_days.snapshot(shape)
+    day = snapshot_shapes.snapshot(shape)
     end = other(lenient).send(day)
     assert (end.kind, end.attempts, end.verified, end.version) == (SentKind.STORED, 1, True, None)
     counts = lenient.store.counts()
@@ -277,16 +277,13 @@ def test_without_a_key_the_public_reader_alone_is_believed(lenient: LenientRecei
 
 
 def test_a_torn_day_is_seen_behind_a_new_archive_and_sent_again(lenient: LenientReceiver) -> None:
-    lenient.fault("alter", table="metrics_series_points")
     lenient.fault("stop", n=3, rollback=False)
-    desk = other(lenient)
-    end = desk.send(DAY)
-    assert (end.kind, end.verified) == (SentKind.STORED, True)
-    assert end.attempts in (2, 3)
+    end = other(lenient).send(DAY)
+    assert (end.kind, end.attempts, end.verified) == (SentKind.STORED, 2, True)
 
 
 def test_a_receiver_that_forgets_is_sent_to_again(lenient: LenientReceiver) -> None:
-    other(lenient).send(snapshot_days.snapshot(SMALL, seed=1))
+    other(lenient).send(snapshot_shapes.snapshot(SMALL, seed=1))
     lenient.fault("forget")
     end = other(lenient).send(DAY)
     assert (end.kind, end.attempts, end.verified) == (SentKind.STORED, 2, True)

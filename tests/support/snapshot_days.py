@@ -45,7 +45,17 @@ W1: Final = (
     ("Oldest mark age", "duration", "s", "300", "5m 00s", None),
 )
 NUMBERS: Final = {name: number for name, _, _, number, _, _ in W1}
-IN_SERIES: Final = ("Daily PnL", "Realized PnL", "Unrealized PnL", "Total PnL", "Equity", "Daily return", "Fees paid", "Net exposure")
+SERIES: Final = 15
+IN_SERIES: Final = (
+    "Daily PnL",
+    "Realized PnL",
+    "Unrealized PnL",
+    "Total PnL",
+    "Equity",
+    "Daily return",
+    "Fees paid",
+    "Net exposure",
+)
 
 
 def work_day(**changes: Any) -> WorkDay:
@@ -192,22 +202,24 @@ def lost(*names: str, reason: Missing = Missing.NO_MARK) -> dict[str, Any]:
     return {"kpis": kpi_rows(kpis), "values": value_rows(kpis)}
 
 
-def large(points: int = 6_000, series: int = 15, extremes: int = 400, assets: int = 200) -> Source:
-    """A day of many rows: 25 KPIs, ``series`` series of equal length, extremes of 10 a side, and a portfolio."""
-    names = sorted(name for name, *_ in W1)
-    each = points // series
-    start = CLOSE_AT - timedelta(minutes=each - 1)
-    rows = [point_row(name, start + timedelta(minutes=at), f"{at * 7 % 1013}.{at % 100:02}") for name in names[:series] for at in range(each)]
+def large(points: int = 6_000, extremes: int = 400, assets: int = 200) -> Source:
+    """A day of many rows: 25 KPIs, 15 series of equal length that end at their KPI, extremes of 10 a side, and a portfolio."""
+    figures = counted(assets)
+    ends = {name: str(row["value_num"]) for name, row in sorted(figures["values"].items()) if row["value_num"] is not None}
+    each = points // SERIES
+    rows = [
+        point_row(name, CLOSE_AT - timedelta(minutes=back), ends[name] if back == 0 else f"{back * 7 % 1013}.{back % 100:02}")
+        for name in list(ends)[:SERIES]
+        for back in reversed(range(each))
+    ]
     sided = [
-        extreme_row(name, side, rank, 1000 * place + rank, f"SYM{rank}", **AAPL)
-        for place, name in enumerate(names[: extremes // 20])
+        extreme_row(name, side.value, rank, 1000 * place + rank, f"SYM{rank}", **AAPL)
+        for place, name in enumerate(sorted(NUMBERS)[: extremes // 20])
         for side in Side
         for rank in range(1, 11)
     ]
     held = tuple(asset_row(10_000 + number, "AAPL", f"AAPL {number}") for number in range(assets))
-    return w1(
-        series=tuple(rows), extremes=tuple(sided), portfolio=held, watermark=watermark(open_positions=assets), **counted(assets)
-    )
+    return w1(series=tuple(rows), extremes=tuple(sided), portfolio=held, watermark=watermark(open_positions=assets), **figures)
 
 
 def counted(positions: int) -> dict[str, Any]:

@@ -49,7 +49,10 @@ def _late_failure() -> dict[str, Any]:
 
 def _full_day() -> dict[str, Any]:
     rows = [{"kpi": f"KPI {number}", "value": f"${number}.50"} for number in range(25)]
-    items = [{"trade_id": number, "symbol": f"S{number}", "contract_name": f"C {number}", "metric_raw": number} for number in range(1, 11)]
+    items = [
+        {"trade_id": number, "symbol": f"S{number}", "contract_name": f"C {number}", "metric_raw": number}
+        for number in range(1, 11)
+    ]
     sides = {f"KPI {number}": {"hi": items, "lo": items[::-1]} for number in range(20)}
     held = [{"trade_id": number, "symbol": "S", "contract_name": f"C {number}"} for number in range(1, 201)]
     series = {f"KPI {number}": _minutes(400) for number in range(15)}

@@ -2,7 +2,7 @@
 --
 -- Views have no clock. The work list (metrics.snapshot_days) says which days there are figures for and carries every calendar fact
 -- and "now" of each; so the cost of a refresh follows the days in it. What is older than a day's beginning enters as sums that are
--- carried along (metrics.settled_*), a handful of new actions at a time. A refresh has three layers: what is carried, four
+-- carried along (metrics.settled_*), a handful of new actions at a time. A refresh has three layers: what is carried, six
 -- inner views of the days' rows (metrics.day_*), and the six that are read (utils_statistics).
 
 create schema metrics;
@@ -395,6 +395,69 @@ create materialized view metrics.day_trades as
      where p.is_counted;
 comment on materialized view metrics.day_trades is 'One row per position and day: what it held, what it realized, how it was marked.';
 
+-- Stretches of minutes in which a position's quantity and basis stay. A closed position ends there, whatever a split's rounding left.
+create materialized view metrics.day_holdings as
+    select x.report_date, x.book_id, x.position_id, x.instrument_id, x.sign, x.multiplier, x.from_minute, x.to_minute, x.quantity,
+           x.basis, x.of_unknown
+      from (select m.report_date, m.book_id, m.position_id, p.instrument_id, p.sign, p.multiplier, m.minute as from_minute,
+                   lead(m.minute, 1, d.minutes + 1) over w as to_minute, sum(m.quantity) over w as quantity,
+                   sum(m.basis) over w as basis, sum(m.of_unknown) over w as of_unknown, p.closed_minute
+              from (select report_date, book_id, position_id, minute, sum(quantity) as quantity, sum(basis) as basis,
+                           sum(of_unknown) as of_unknown
+                      from metrics.day_moves group by report_date, book_id, position_id, minute) as m
+              join metrics.work_days d on d.report_date = m.report_date and m.minute <= d.minutes
+              join metrics.day_positions p
+                on p.report_date = m.report_date and p.book_id = m.book_id and p.position_id = m.position_id
+            window w as (partition by m.report_date, m.book_id, m.position_id order by m.minute)) as x
+     where x.quantity > 0 and (x.closed_minute is null or x.from_minute < x.closed_minute);
+comment on materialized view metrics.day_holdings is 'Per day and position the stretches of session minutes in which it did not change.';
+
+-- Stretches of minutes for which one mark counts: from the end of its five-minute bucket until that of the next one, cut where it
+-- gets older than fifteen minutes; the first stretch begins with the session, without a price where there was none yet. Marks of
+-- instruments that were split are shown in today's units, which costs more; the others are read as they lie.
+create materialized view metrics.day_marks as
+    with instruments as materialized (
+        select distinct p.report_date, p.book_id, p.instrument_id, d.session_open, d.valuation_at, d.minutes,
+               exists (select from ledger.v_split_history j where j.book_id = p.book_id and j.instrument = p.instrument_id) as is_split
+          from metrics.day_positions p
+          join metrics.work_days d on d.report_date = p.report_date and d.minutes > 0
+         where p.is_counted
+    ), seen as (
+        select i.report_date, i.book_id, i.instrument_id, i.session_open, i.minutes, 1 as minute, m.price, m.bid, m.ask, m.as_of
+          from instruments i
+          left join lateral (
+               select v.price, v.bid, v.ask, v.as_of from ledger.v_marks v
+                where v.book_id = i.book_id and v.instrument_id = i.instrument_id
+                  and v.bucket_at <= i.session_open - interval '4 minutes'
+                order by v.bucket_at desc limit 1) as m on true
+        union all
+        select i.report_date, i.book_id, i.instrument_id, i.session_open, i.minutes,
+               metrics.minute_of(m.bucket_at + interval '5 minutes', i.session_open), m.price, m.bid, m.ask, m.as_of
+          from instruments i
+         cross join lateral (
+               (select h.bucket_at, h.price, h.bid, h.ask, h.marked_at as as_of from ledger.v_mark_history h
+                 where not i.is_split and h.book_id = i.book_id and h.instrument_id = i.instrument_id
+                   and h.bucket_at > i.session_open - interval '4 minutes' and h.bucket_at <= i.valuation_at - interval '5 minutes'
+                 order by h.bucket_at offset 0)
+               union all
+               (select v.bucket_at, v.price, v.bid, v.ask, v.as_of from ledger.v_marks v
+                 where i.is_split and v.book_id = i.book_id and v.instrument_id = i.instrument_id
+                   and v.bucket_at > i.session_open - interval '4 minutes' and v.bucket_at <= i.valuation_at - interval '5 minutes'
+                 order by v.bucket_at offset 0)) as m
+    ), follow as (
+        select s.*, lead(minute, 1, minutes + 1) over (partition by report_date, book_id, instrument_id order by minute) as next_minute,
+               floor(extract(epoch from as_of - session_open) / 60 + 15)::integer + 1 as stale_minute
+          from seen s
+    )
+    select f.report_date, f.book_id, f.instrument_id, f.price, f.bid, f.ask, v.from_minute, v.to_minute, v.is_stale
+      from follow f
+     cross join lateral (values
+           (f.minute, least(f.next_minute, f.stale_minute), false),
+           (case when f.as_of is not null then greatest(f.minute, f.stale_minute) end, f.next_minute, true)
+           ) as v(from_minute, to_minute, is_stale)
+     where v.from_minute < v.to_minute;
+comment on materialized view metrics.day_marks is 'Per day and instrument the stretches of session minutes for which one mark counts.';
+
 -- The figures of each trade; NULL is what cannot be known. stake: what the day's result is measured by, its worth at the previous
 -- close and the cost of what was opened since.
 create view metrics.trade_figures as
@@ -499,73 +562,20 @@ create view metrics.day_totals as
 -- mark is seen from the end of its five-minute bucket on; after fifteen minutes it is stale. A sum with an unknown part is no point.
 create materialized view utils_statistics.trades_kpi_series_mv as
     with days as materialized (
-        select w.report_date, w.session_open, w.valuation_at, w.minutes, s.start_cash,
+        select w.report_date, w.session_open, w.minutes, s.start_cash,
                case when s.unknown_until_close = 0 then s.realized_until_close end as realized_before,
                case when s.lacks_mark_before + s.lacks_cost_before = 0 then s.unrealized_before end as unrealized_before
           from metrics.work_days w join metrics.day_totals s on s.report_date = w.report_date
          where w.minutes > 0
-    ), held_instruments as materialized (
-        select distinct p.report_date, p.book_id, p.instrument_id, d.session_open, d.valuation_at, d.minutes,
-               exists (select from ledger.v_split_history j where j.book_id = p.book_id and j.instrument = p.instrument_id) as is_split
-          from days d join metrics.day_positions p on p.report_date = d.report_date
-         where p.is_counted
-    ), seen as (
-        select i.report_date, i.book_id, i.instrument_id, i.session_open, i.minutes, 1 as minute, m.price, m.bid, m.ask, m.as_of
-          from held_instruments i
-          left join lateral (
-               select v.price, v.bid, v.ask, v.as_of from ledger.v_marks v
-                where v.book_id = i.book_id and v.instrument_id = i.instrument_id
-                  and v.bucket_at <= i.session_open - interval '4 minutes'
-                order by v.bucket_at desc limit 1) as m on true
-        union all
-        select i.report_date, i.book_id, i.instrument_id, i.session_open, i.minutes,
-               metrics.minute_of(m.bucket_at + interval '5 minutes', i.session_open), m.price, m.bid, m.ask, m.as_of
-          from held_instruments i
-         cross join lateral (
-               (select h.bucket_at, h.price, h.bid, h.ask, h.marked_at as as_of from ledger.v_mark_history h
-                 where not i.is_split and h.book_id = i.book_id and h.instrument_id = i.instrument_id
-                   and h.bucket_at > i.session_open - interval '4 minutes' and h.bucket_at <= i.valuation_at - interval '5 minutes'
-                 order by h.bucket_at offset 0)
-               union all
-               (select v.bucket_at, v.price, v.bid, v.ask, v.as_of from ledger.v_marks v
-                 where i.is_split and v.book_id = i.book_id and v.instrument_id = i.instrument_id
-                   and v.bucket_at > i.session_open - interval '4 minutes' and v.bucket_at <= i.valuation_at - interval '5 minutes'
-                 order by v.bucket_at offset 0)) as m
-    ), marked as (
-        select s.*, lead(minute, 1, minutes + 1) over (partition by report_date, book_id, instrument_id order by minute) as next_minute,
-               floor(extract(epoch from as_of - session_open) / 60 + 15)::integer + 1 as stale_minute
-          from seen s
-    ), mark_spans as (
-        select m.report_date, m.book_id, m.instrument_id, m.price, m.bid, m.ask, v.from_minute, v.to_minute, v.is_stale
-          from marked m
-         cross join lateral (values
-               (m.minute, least(m.next_minute, m.stale_minute), false),
-               (case when m.as_of is not null then greatest(m.minute, m.stale_minute) end, m.next_minute, true)
-               ) as v(from_minute, to_minute, is_stale)
-         where v.from_minute < v.to_minute
-    ), moved as (
-        select report_date, book_id, position_id, minute, sum(quantity) as quantity, sum(basis) as basis, sum(of_unknown) as of_unknown
-          from metrics.day_moves group by report_date, book_id, position_id, minute
-    ), held_spans as (
-        select m.report_date, m.book_id, m.position_id, p.instrument_id, p.sign, p.multiplier, m.minute as from_minute,
-               lead(m.minute, 1, d.minutes + 1) over w as to_minute, sum(m.quantity) over w as quantity,
-               sum(m.basis) over w as basis, sum(m.of_unknown) over w as of_unknown, p.closed_minute
-          from moved m
-          join days d on d.report_date = m.report_date and m.minute <= d.minutes
-          join metrics.day_positions p
-            on p.report_date = m.report_date and p.book_id = m.book_id and p.position_id = m.position_id
-        window w as (partition by m.report_date, m.book_id, m.position_id order by m.minute)
     ), pieces as (
         select h.report_date, greatest(h.from_minute, m.from_minute) as from_minute, least(h.to_minute, m.to_minute) as to_minute,
-               m.is_stale,
-               case when h.of_unknown = 0 then h.sign * (h.multiplier * h.quantity * m.price - h.basis) end as unrealized,
-               h.multiplier * h.quantity * m.price as worth, h.sign,
-               (m.ask - m.bid) / 2 * h.quantity * h.multiplier as drag
-          from held_spans h
-          join mark_spans m
+               h.sign, m.is_stale, w.worth, case when h.of_unknown = 0 then h.sign * (w.worth - h.basis) end as unrealized,
+               (m.ask - m.bid) / 2 * w.units as drag
+          from metrics.day_holdings h
+          join metrics.day_marks m
             on m.report_date = h.report_date and m.book_id = h.book_id and m.instrument_id = h.instrument_id
            and m.from_minute < h.to_minute and m.to_minute > h.from_minute
-         where h.quantity > 0 and (h.closed_minute is null or h.from_minute < h.closed_minute)
+         cross join lateral (select h.multiplier * h.quantity as units, h.multiplier * h.quantity * m.price as worth) as w
     ), steps as (
         select p.report_date, e.minute, sum(e.way) as open_positions, sum(e.way * coalesce(p.unrealized, 0)) as unrealized,
                sum(case when p.unrealized is null then e.way else 0 end) as lacks_unrealized,
@@ -840,7 +850,8 @@ comment on materialized view utils_statistics.trades_source_watermark_mv is 'Wha
 -- Bring everything to the snapshot of the calling transaction. All six show the same ledger only if that is one snapshot; whoever
 -- calls takes the advisory lock before the transaction begins, so that its snapshot is younger than the refresh before.
 create function utils_statistics.refresh_snapshot_views() returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set jit = off as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+set jit = off set work_mem = '32MB' as $$
 begin
     if current_setting('transaction_isolation') <> 'repeatable read' then
         raise exception 'the views are refreshed in one repeatable read transaction' using errcode = '25001';
@@ -852,7 +863,9 @@ begin
     refresh materialized view metrics.day_actions;
     analyze metrics.day_moves, metrics.day_actions;
     refresh materialized view metrics.day_trades;
-    analyze metrics.day_trades;
+    refresh materialized view metrics.day_holdings;
+    refresh materialized view metrics.day_marks;
+    analyze metrics.day_trades, metrics.day_holdings, metrics.day_marks;
     refresh materialized view concurrently utils_statistics.trades_kpi_series_mv;
     refresh materialized view concurrently utils_statistics.trades_kpi_values_mv;
     refresh materialized view concurrently utils_statistics.trades_kpi_summary_mv;

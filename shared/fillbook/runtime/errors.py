@@ -30,7 +30,13 @@ class Rejected(FillbookError):
     """
 
     def __init__(
-        self, reason: str, detail: str = "", *, field: str | None = None, status: int = 400, retry_after_seconds: int | None = None
+        self,
+        reason: str,
+        detail: str = "",
+        *,
+        field: str | None = None,
+        status: int = 400,
+        retry_after_seconds: int | None = None,
     ) -> None:
         super().__init__(reason, detail, field=field)
         self.status = status

@@ -6,8 +6,8 @@ python3 infra/dev.py op snapshot publish [--date DATE | --from DATE --to DATE] [
                                          GUARD: empty_view, missing_kpi, null_rise, sharp_fall, older, no_session
 
 Settings: SNAPSHOT_PUBLISHER_URL (SNAPSHOT_PUBLISHER_AUDIENCE, FILLBOOK_OPERATOR_ACCOUNT); the running local desk brings its own.
-Exit: 0 published, unchanged or closed, 1 refused at the door, 2 wrong call or not configured, 3 views broken, 4 refused by a guard,
-5 refused by validation, 6 kept, 7 refused by the receiver, 8 busy, 9 database away, 10 some days failed, 11 the desk is away.
+Exit: 0 published, unchanged or closed, 1 refused at the door, 2 wrong call or not configured, 3 views broken, 4 refused by a
+guard, 5 refused by validation, 6 kept, 7 refused by the receiver, 8 busy, 9 database away, 10 some days failed, 11 desk away.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The routes of ``snapshot_api``: who calls, what comes or is asked, one use case, one answer.
 
-A publisher shows the internal token and is never answered across origins; readers show a key and may ask from pages of the origins that
-are configured. The order of the checks is the protection: who is unknown costs no reading of a body, what is not signed no parsing.
+A publisher shows the internal token and is never answered across origins; readers show a key and may ask from pages of the
+origins that are configured. The order of the checks is the protection: who is unknown costs no reading of a body, what is not
+signed no parsing.
 Source: snapshot specification, 5.
 """
 
@@ -141,9 +142,9 @@ def ask(here: Desk, request: Request, route: str) -> Response:
     now = here.clock.now()
     try:
         key = keys.reader(request.headers.get("Authorization"), here.keys, now)
-    except Rejected as refusal:
+    except Rejected:
         here.strangers.take((request.access_route or ["unknown"])[-1])
-        raise refusal
+        raise
     here.readers.take(key.id)
     asked = filters.understood(route, request.args.to_dict(flat=False))
     shown = read.read(here.db, asked, now, holds=request.if_none_match.contains_weak)

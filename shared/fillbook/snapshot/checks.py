@@ -36,7 +36,9 @@ from fillbook.snapshot.model import (
 )
 from fillbook.snapshot.normalizer import FIRST_DATE, HEADLINE_MAX, REASON_MAX, SOURCE_MAX, SUMMARY_MAX, UNIT_MAX
 from fillbook.snapshot.numbers import fits, rounded
-from fillbook.snapshot.overlay import NAME_MAX, POINT_SOURCE_MAX, SYMBOL_MAX, SYNTHETIC
+from fillbook.snapshot.points import SOURCE_MAX as POINT_SOURCE_MAX
+from fillbook.snapshot.points import SYNTHETIC
+from fillbook.snapshot.reading import NAME_MAX, SYMBOL_MAX
 from fillbook.snapshot.texts import Wrong, is_clean, written
 
 __all__ = ["History", "Published", "from_json", "guarded", "remembered", "to_json", "validated"]

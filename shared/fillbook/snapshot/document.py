@@ -7,9 +7,9 @@ arranged; the publisher and the API use this one function. Numbers go from Decim
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from hashlib import sha256
 from itertools import groupby
 from typing import Any, Final
 
@@ -32,14 +32,17 @@ EXTREME_COLUMNS: Final = (
 # --- the document -----------------------------------------------------------------------------------------------------
 
 
-def encoded(snapshot: Snapshot, *, known_sha256: str | None = None) -> bytes:
-    """The document as it is sent: UTF-8 JSON with ``content_sha256`` (the caller may know it). Of additions only ``watermark`` may be null."""
+def encoded(snapshot: Snapshot, *, sha256: str | None = None) -> bytes:
+    """The document as it is sent: UTF-8 JSON with ``content_sha256``. Of additions only ``watermark`` may be null.
+
+    ``sha256`` is the content's hash where the caller knows it.
+    """
     additions = {
         "source": snapshot.source,
         "schema_version": snapshot.schema_version,
         "kpi_version": snapshot.kpi_version,
         "stage": snapshot.stage,
-        "content_sha256": content_sha256(snapshot) if known_sha256 is None else known_sha256,
+        "content_sha256": sha256 or content_sha256(snapshot),
         "watermark": snapshot.watermark,
         "provenance": snapshot.provenance,
     }
@@ -110,7 +113,7 @@ class _Times(dict[datetime, str]):
 
 def content_sha256(snapshot: Snapshot) -> str:
     """SHA-256 (hex) of the normalised content."""
-    return sha256(content(snapshot).encode()).hexdigest()
+    return hashlib.sha256(content(snapshot).encode()).hexdigest()
 
 
 def content(snapshot: Snapshot) -> str:

@@ -1,7 +1,7 @@
 """What a reader of published days may ask, understood whole before anything is read; nothing malformed is guessed at.
 
-Every route has its row in ``ROUTES``: the parameters it knows, those it needs, and how much it shows. A parameter that is unknown,
-repeated or malformed is ``Rejected('bad_parameter')`` naming it: a malformed date is never "the latest". Source: snapshot
+Every route has its row in ``ROUTES``: the parameters it knows, those it needs, and how much it shows. A parameter that is
+unknown, repeated or malformed is ``Rejected('bad_parameter')`` naming it: a malformed date is never "the latest". Source: snapshot
 specification, 5.5.
 """
 
@@ -42,7 +42,10 @@ _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 @frozen
 class Route:
-    """What a route takes. ``limit`` is (usual, largest); ``key``: texts in the key of its cursor; ``of_days``: it is about many days."""
+    """What a route takes.
+
+    ``limit`` is (usual, largest); ``key``: texts in the key of its cursor; ``of_days``: it is about many days.
+    """
 
     known: frozenset[str]
     needed: frozenset[str] = frozenset()
@@ -51,7 +54,9 @@ class Route:
     of_days: bool = False
 
 
-def _route(known: str = "", needed: str = "", limit: tuple[int, int] | None = None, key: int = 0, *, of_days: bool = False) -> Route:
+def _route(
+    known: str = "", needed: str = "", limit: tuple[int, int] | None = None, key: int = 0, *, of_days: bool = False
+) -> Route:
     more = {"limit"} if limit else set()
     names = frozenset(known.split()) | frozenset(needed.split()) | more | ({"cursor"} if key else set())
     return Route(known=names, needed=frozenset(needed.split()), limit=limit, key=key, of_days=of_days)
@@ -83,13 +88,13 @@ class Ask:
     route: str
     asked: Mapping[str, str]
     limit: int
+    from_date: date | None = None
+    to_date: date | None = None
     date: date | None = None
     version: int | None = None
     kpi: str | None = None
     side: Side | None = None
     symbol: str | None = None
-    from_date: date | None = None
-    to_date: date | None = None
     from_at: datetime | None = None
     to_at: datetime | None = None
     after: Place | None = None

@@ -1,7 +1,7 @@
 """Whether the newest figures are as new as they should be by now, judged by the slot that was due last.
 
-Pure. On a session three publications are due, in New York's time; a day without one is judged by the last session. Only the day of
-the slot that is due counts: neither a rewrite of yesterday nor a backfill makes a missing today fresh. Source: snapshot
+Pure. On a session three publications are due, in New York's time; a day without one is judged by the last session. Only the day
+of the slot that is due counts: neither a rewrite of yesterday nor a backfill makes a missing today fresh. Source: snapshot
 specification, 5.6.
 """
 

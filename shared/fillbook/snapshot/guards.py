@@ -158,15 +158,17 @@ def _null_rise(snapshot: Snapshot, source: Source, history: History) -> Iterator
     before = history.last or history.previous
     if before is None:
         return
-    now, then = _faults(remembered(snapshot, source).missing), _faults(before.missing)
+    missing = remembered(snapshot, source).missing
+    is_told = None not in (*missing.values(), *before.missing.values())
+    now, then = (_faults(one) if is_told else set(one) for one in (missing, before.missing))
     if len(now) - len(then) >= NULLS_MORE:
         new = sorted(now - then)
         yield f"{len(now)} KPIs are missing for a fault, {len(then)} on {before.date.isoformat()}; new: {', '.join(new)}"
 
 
 def _faults(missing: Mapping[str, str | None]) -> set[str]:
-    """KPIs missing for a fault; a reason that is not known counts as one."""
-    return {name for name, reason in missing.items() if reason is None or reason in FAULTS}
+    """KPIs missing for a fault; where reasons are not known on either side, whatever is missing counts on both."""
+    return {name for name, reason in missing.items() if reason in FAULTS}
 
 
 def _sharp_fall(snapshot: Snapshot, source: Source, history: History) -> Iterator[str]:

@@ -7,7 +7,7 @@ more characters than any that is taken becomes ``BEYOND``, which fits nowhere. S
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -17,22 +17,26 @@ from fillbook.snapshot.numbers import BEYOND, TEXT_MAX, decimal_of
 
 DEPTH_MAX: Final = 12
 
-_CONSTANTS: Final = {None: "null", True: "true", False: "false"}
 _NESTED: Final = frozenset({dict, list})
 
 quoted: Final = json.JSONEncoder(ensure_ascii=False).encode
 
+_WRITERS: Final[Mapping[type[Any], Callable[[Any], str]]] = {
+    str: quoted,
+    int: str,
+    Decimal: plain,
+    type(None): lambda _: "null",
+    bool: lambda value: "true" if value else "false",
+}
+
 
 def jsoned(value: Any, *, is_sorted: bool = False) -> str:
     """The JSON text of a value without white space, its keys in their order or sorted by code point."""
-    if isinstance(value, str):
+    write = _WRITERS.get(type(value))
+    if write is not None:
+        return write(value)
+    if isinstance(value, str):  # a word of one of our lists
         return quoted(value)
-    if value is None or isinstance(value, bool):
-        return _CONSTANTS[value]
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, Decimal):
-        return plain(value)
     if isinstance(value, Mapping):
         keys = sorted(value) if is_sorted else value
         return "{" + ",".join([f"{quoted(key)}:{jsoned(value[key], is_sorted=is_sorted)}" for key in keys]) + "}"

@@ -32,8 +32,8 @@ from fillbook.snapshot.model import (
     Stage,
 )
 from fillbook.snapshot.numbers import fits, is_nothing, told
-from fillbook.snapshot.overlay import Overlay, TooMany, listed, read_overlay
-from fillbook.snapshot.reading import Findings, Item
+from fillbook.snapshot.overlay import Overlay, listed, read_overlay
+from fillbook.snapshot.reading import NAME_MAX, Findings, Item, TooMany
 from fillbook.snapshot.texts import Wrong, clean, cut, instant
 from fillbook.values import frozen
 
@@ -46,7 +46,6 @@ HEADLINE_MAX: Final = 200
 SUMMARY_MAX: Final = 2_000
 SOURCE_MAX: Final = 64
 HASH_LENGTH: Final = 64
-NAME_MAX: Final = 100
 VALUE_TEXT_MAX: Final = 200
 UNIT_MAX: Final = 16
 REASON_MAX: Final = 64

@@ -46,7 +46,7 @@ def decimal_of(text: str) -> Decimal:
 
 def fits(value: Decimal, decimals: int = DECIMALS_MAX) -> bool:
     """Whether the number is finite, below 10^15 in size and has at most ``decimals`` decimals (trailing zeros are none)."""
-    if not value.is_finite() or abs(value) >= NUMBER_LIMIT:
+    if not value.is_finite() or value.copy_abs() >= NUMBER_LIMIT:
         return False
     exponent = value.as_tuple().exponent
     if not value or (isinstance(exponent, int) and -exponent <= decimals):
@@ -71,7 +71,7 @@ def rounded(value: Decimal, kind: Kind) -> Decimal:
 
 def _stepped(value: Decimal, step: Decimal) -> Decimal:
     result = CONTEXT.quantize(value, step)
-    return result or abs(result)
+    return result or result.copy_abs()
 
 
 # --- shown to people --------------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def shown(value: Decimal | None, kind: Kind, unit: str | None = None) -> str:
 def _currency(value: Decimal, unit: str | None) -> str:
     amount = _stepped(value, _CENT)
     sign = "-" if amount < 0 else ""
-    return f"{sign}{'$' if unit in (None, 'USD') else f'{unit} '}{abs(amount):,f}"
+    return f"{sign}{'$' if unit in (None, 'USD') else f'{unit} '}{amount.copy_abs():,f}"
 
 
 def _duration(value: Decimal, _: str | None) -> str:

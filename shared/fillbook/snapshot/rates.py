@@ -1,7 +1,8 @@
 """How often somebody may ask: one bucket of tokens per name and process, refilled steadily.
 
 A bucket is one number, the instant at which it will be full again, in whole milliseconds of real time; so nothing is counted and
-nothing drifts. The number of instances bounds what all of them together let through (manifest). Source: snapshot specification, 5.1, 5.5.
+nothing drifts. The number of instances bounds what all of them together let through (manifest). Source: snapshot specification,
+5.1 and 5.5.
 """
 
 from __future__ import annotations

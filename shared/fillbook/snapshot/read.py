@@ -1,8 +1,8 @@
 """Published days as readers see them: which version is looked at first, then, unless the reader holds it already, the rows.
 
-Every answer is one REPEATABLE READ look, so it is one version in full however often the day is replaced meanwhile. Its tag names date,
-version, content and question; a reader who shows it is answered before a row is read. Pages are continued on the version they began
-with, or not at all. Source: snapshot specification, 5.5.
+Every answer is one REPEATABLE READ look, so it is one version in full however often the day is replaced meanwhile. Its tag names
+date, version, content and question; a reader who shows it is answered before a row is read. Pages are continued on the version
+they began with, or not at all. Source: snapshot specification, 5.5.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Stamp:
 
 @frozen
 class Shown:
-    """An answer: its tag (None: it changes with the time), its JSON text (None: the reader holds it), whether its day is settled."""
+    """An answer: its tag (None: it changes with the time), its JSON text (None: the reader holds it), is its day settled."""
 
     tag: str | None
     body: str | None

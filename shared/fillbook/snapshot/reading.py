@@ -25,6 +25,12 @@ VALUE_MAX: Final = 80
 PATH_MAX: Final = 300
 WARNINGS_MAX: Final = 100
 ORDER_MAX: Final = 9_999
+NAME_MAX: Final = 100
+SYMBOL_MAX: Final = 32
+NAMED_MAX: Final = 1_000
+"""KPIs that may have a series or extremes: five times as many as may have a row."""
+IDS: Final = ("trade_id", "tradeId", "id")
+CONTRACTS: Final = ("contract_name", "contractName", "contract")
 INTEGER_BITS_SHOWN: Final = 256
 
 _ID: Final = re.compile(r"[0-9]+")
@@ -109,9 +115,36 @@ def first(raw: Mapping[str, Any], names: Sequence[str]) -> str | None:
     """The first name that is present, not null and not blank."""
     for name in names:
         value = raw.get(name)
-        if value is not None and (type(value) is not str or clean(value)):
+        if value is not None and (type(value) is not str or "!" <= value[:1] <= "~" or clean(value)):
             return name
     return None
+
+
+class TooMany(Exception):
+    """A part holds more items than a day may have; nothing further is read."""
+
+    def __init__(self, part: str, most: int) -> None:
+        super().__init__(part)
+        self.problem = Problem(path=part, code="too_many", message=f"more than {most}")
+
+
+def named(raw: Mapping[str, Any], path: str, findings: Findings) -> list[tuple[str, str, Any]]:
+    """The entries of an object by KPI as (name, path, value); an entry without a value is none."""
+    if len(raw) > NAMED_MAX:
+        raise TooMany(path, NAMED_MAX)
+    made = []
+    for key, value in raw.items():
+        at = f'{path}["{printable(key)}"]'
+        name = clean(key)
+        if not name:
+            findings.wrong(at, "blank_name", "a KPI has a name", key)
+        elif not is_storable(name):
+            findings.wrong(at, "bad_text", "holds a NUL, a control character or half a character", key)
+        elif len(name) > NAME_MAX:
+            findings.wrong(at, "too_long", f"more than {NAME_MAX} characters", key)
+        elif value is not None:
+            made.append((name, at, value))
+    return made
 
 
 # --- values -----------------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """A day comes in: it is read, compared with what stands there, and put in its place, in one transaction or not at all.
 
 The same content again changes nothing. Older content is refused, and so is a late repeat of a version that was replaced since; an
-empty day never takes the place of a good one by accident. When a day that was final changes, every figure that differs is kept with
-its cause and told. Source: snapshot specification, 5.1 (rows 7 to 10) and 5.4.
+empty day never takes the place of a good one by accident. When a day that was final changes, every figure that differs is kept
+with its cause and told. Source: snapshot specification, 5.1 (rows 7 to 10) and 5.4.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def receive(db: Database, delivery: Delivery, now: datetime) -> dict[str, Any]:
     coming = _Coming(
         taken=taken,
         counts=document.counts(taken.snapshot),
-        document=document.encoded(taken.snapshot, known_sha256=taken.content_sha256).decode(),
+        document=document.encoded(taken.snapshot, sha256=taken.content_sha256).decode(),
         delivery=delivery,
     )
     answer = db.run(lambda tx: _put(tx, coming, now))
@@ -99,7 +99,9 @@ def _put(tx: Tx, coming: _Coming, now: datetime) -> dict[str, Any]:
     if standing is not None and OLDER not in coming.delivery.forced:
         _check_newer(standing, snapshot, content_sha256)
     if coming.counts == Counts() and EMPTY not in coming.delivery.forced:
-        raise BadSnapshot([Problem(path="", code="empty_snapshot", message="no row and no overlay item")], reason="empty_snapshot")
+        raise BadSnapshot(
+            [Problem(path="", code="empty_snapshot", message="no row and no overlay item")], reason="empty_snapshot"
+        )
     if standing is not None and standing.content_sha256 == content_sha256:
         store.received_again(tx, snapshot.date, now)
         return _answer(coming, standing.version, standing.updated_at, restated=0, is_unchanged=True)
@@ -196,9 +198,7 @@ def _difference(change: Change) -> Decimal | None:
     return None if change.old_num is None or change.new_num is None else change.new_num - change.old_num
 
 
-def _answer(
-    coming: _Coming, version: int, updated_at: datetime, *, restated: int, is_unchanged: bool = False
-) -> dict[str, Any]:
+def _answer(coming: _Coming, version: int, updated_at: datetime, *, restated: int, is_unchanged: bool = False) -> dict[str, Any]:
     dropped = coming.taken.dropped
     return {
         "ok": True,

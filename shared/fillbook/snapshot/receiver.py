@@ -224,14 +224,17 @@ class HttpReceiver:
                     allow_redirects=False,
                 ) as response:
                     came = outgoing.read_bounded(response, seconds=seconds, bytes_max=bytes_max)
-                    status, told = response.status_code, dict(response.headers)
+                    status, told = response.status_code, response.headers
+            except requests.TooManyRedirects as redirected:  # the session follows none, and says so by raising
+                status, came = (302 if redirected.response is None else redirected.response.status_code), b""
+                told = requests.structures.CaseInsensitiveDict()
             except (Unavailable, requests.RequestException, HTTPError, OSError, ValueError) as error:
                 if not CALL.is_sending:
                     raise _NotSent(type(error).__name__) from None
                 raise _Lost(type(error).__name__) from None
         if watchdog.has_bitten:
             raise _Lost("Timeout")
-        return status, came, requests.structures.CaseInsensitiveDict(told)
+        return status, came, told
 
 
 def signature(secret: SecretStr, body: bytes) -> str:

@@ -93,7 +93,11 @@ def test_every_other_spelling_has_the_hash_of_the_plain_one() -> None:
     ("part", "overlay", "most"),
     [
         ("overlay.seriesByKpi", lambda count: {"seriesByKpi": {"a": [{}] * (count - 5), "b": [{}] * 5}}, POINTS_MAX),
-        ("overlay.extremes.byKpi", lambda count: {"extremes": {"byKpi": {"a": {"hi": [{}] * (count - 1), "lo": [{}]}}}}, EXTREMES_MAX),
+        (
+            "overlay.extremes.byKpi",
+            lambda count: {"extremes": {"byKpi": {"a": {"hi": [{}] * (count - 1), "lo": [{}]}}}},
+            EXTREMES_MAX,
+        ),
         ("overlay.assets", lambda count: {"assets": [{}] * count}, ASSETS_MAX),
         ("overlay.series", lambda count: {"series": {f"{name}": [] for name in range(count)}}, 1_000),
     ],
@@ -184,4 +188,7 @@ def test_json_at_its_limits_is_read_exactly() -> None:
 def test_numbers_longer_than_any_that_fits_cost_nothing_and_fit_nowhere() -> None:
     raw = b'{"date":"2026-02-11","rows":[{"kpi":"a","value":%b},{"kpi":"b","value":1.%b}],"note":%b}' % ((b"9" * 100_000,) * 3)
     refusal = refused(normalizer.parsed(raw))
-    assert [(one.path, one.code) for one in refusal.problems] == [("rows[0].value", "number_range"), ("rows[1].value", "number_range")]
+    assert [(one.path, one.code) for one in refusal.problems] == [
+        ("rows[0].value", "number_range"),
+        ("rows[1].value", "number_range"),
+    ]
