@@ -8387,7 +8387,7 @@ comment on materialized view metrics.day_moves is 'Openings and closings of the 
 
 -- The actions of each window.
 create materialized view metrics.day_actions as
-    select d.report_date, a.book_id, a.position_id, a.action_type, a.recorded_at,
+    select d.report_date, a.book_id, a.position_id, a.action_type, a.executed_at, a.recorded_at,
            metrics.minute_of(a.executed_at, d.session_open) as minute, abs(a.value) as value, a.fees,
            b.is_counted and a.currency = b.base_currency as is_counted
       from metrics.work_days d
@@ -8875,7 +8875,10 @@ create materialized view utils_statistics.trades_source_watermark_mv as
                                    where a.report_date = d.report_date and not a.is_counted), 0),
                'open_positions', nullif((select count(*) from metrics.day_positions p
                                           where p.report_date = d.report_date and not p.is_counted and p.closed_at is null), 0),
-               'books', nullif((select count(*) from metrics.counted_books b where not b.is_counted), 0))) as excluded
+               'books', nullif((select count(*) from metrics.counted_books b where not b.is_counted), 0))) as excluded,
+           (select count(*) from metrics.day_actions a
+             where a.report_date = d.report_date and a.is_counted and a.executed_at > d.session_close) as after_close,
+           t.start_cash
       from metrics.work_days d
       join metrics.day_totals t on t.report_date = d.report_date
       left join lateral (
@@ -9125,8 +9128,8 @@ end
 $$;
 comment on function metrics.open_day(jsonb) is '{date, content_sha256} -> what stands under the date, or null; locked until the end.';
 
--- Put a day in the place of what stood there: {version, received_at, request_id, counts, forced, late_actions, document, changes}, where
--- `document` is the whole published document and `changes` are rows of restatements. The day is locked by open_day.
+-- Put a day in the place of what stood there: {version, received_at, request_id, counts, forced, document, changes}, where `document` is
+-- the whole published document and `changes` are rows of restatements. The day is locked by open_day.
 create function metrics.replace_day(given jsonb) returns jsonb
 language plpgsql volatile as $$
 declare
@@ -9140,7 +9143,8 @@ begin
                                            document, request_id, recorded_at)
     values (the_day, the_version, (said->>'updated_at')::timestamptz, said->>'stage', (said->>'kpi_version')::integer,
             said->>'content_sha256', given->'counts',
-            array(select jsonb_array_elements_text(given->'forced')), given->'late_actions',
+            array(select jsonb_array_elements_text(given->'forced')),
+            case when jsonb_typeof(said->'provenance'->'late_actions') = 'array' then said->'provenance'->'late_actions' else '[]' end,
             said, given->>'request_id', the_time);
 
     insert into metrics.metrics_daily as d (date, updated_at, headline, summary, rows_json, overlay_json, stage, source, schema_version,

@@ -16,14 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 
 from fillbook.runtime.sql import statement
-from fillbook.snapshot import checks, document
-from fillbook.snapshot.model import Snapshot, Status
+from fillbook.snapshot import document
+from fillbook.snapshot.model import Status
 from fillbook.snapshot.sources import FallbackKind
 from infra.database.migrate import migrate
 from infra.local.postgres import PostgresServer
@@ -31,13 +30,13 @@ from tests.bench.booking import DURABLE
 from tests.bench.processor import spent_seconds
 from tests.bench.report import RESULTS, Stage, percentile, publish
 from tests.bench.snapshot_classic import Copies, Job, Store, daily_of
+from tests.bench.snapshot_gates import check_equal, check_whole, versions
 from tests.bench.snapshot_growth import exponent
 from tests.bench.snapshot_history import backfill, readers
 from tests.bench.snapshot_ledger import refresh
 from tests.bench.snapshot_place import (
     ROOT,
     Place,
-    as_read,
     opened,
     place,
     posted,
@@ -49,9 +48,12 @@ from tests.bench.snapshot_place import (
     touch,
 )
 from tests.support.proxy import Proxy
-from tests.support.snapshot_shapes import DAY, Shape, snapshot
+from tests.support.snapshot_shapes import DAY, Shape
 
 SHAPES = {"6,625": Shape(), "8,000": Shape(series=25, minutes=295)}
+DAYS = {"8,000": date(2026, 2, 10)}
+"""Shapes that are published under another day than the last one."""
+GROWN_DAY = date(2025, 2, 5)
 RUNS, WARM_UPS, COLD_RUNS = 12, 3, 5
 TRADES, SESSIONS = 100_000, 250
 DELAY_SECONDS = 0.002
@@ -67,8 +69,6 @@ STORED_SERIES = (25, 50, 100, 200)
 """10,000 to 80,000 points: more than a day may have, so only the database's part of storing it can grow so far."""
 PARTS = ("store", "warm", "cold", "fallback", "growth", "refresh", "backfill")
 JOB = "import sys; sys.argv[0] = 'job'; import main; main.work_off()"
-STORED_DAY, GROWN_DAY = date(2024, 1, 3), date(2025, 2, 5)
-"""What is stored without being published, and what grows, have days of their own."""
 Work = Callable[[], float]
 
 
@@ -135,21 +135,23 @@ def new_database(postgres: PostgresServer, name: str) -> str:
 def measure(stage: Stage, where: Place, shapes: dict[str, Shape], *, runs: int, parts: Sequence[str] = PARTS) -> None:
     """Everything that needs no ledger and no history."""
     for name, shape in shapes.items():
+        day = DAYS.get(name, DAY)
         with publisher(where) as ground:
-            put(ground.db, shape)
-            check_equal(where)
+            put(ground.db, shape, day)
+        check_equal(where, day)
+        check_whole(where, shape)
         if "store" in parts:
             store_through_api(stage, where, name, shape, runs)
             store_alone(stage, where.url, f"{name}: ", shape, runs)
         if "warm" in parts:
-            warm(stage, where, where.url, f"{name}: ", name, runs)
+            warm(stage, where, where.url, f"{name}: ", day, runs, name=name)
         if "fallback" in parts:
             fallback(stage, where, name, shape, runs)
     if "cold" in parts:
         cold(stage, where, min(runs, COLD_RUNS))
     if "warm" in parts:
         with Proxy("127.0.0.1", urlsplit(where.url).port or 0, delay_seconds=DELAY_SECONDS) as proxy:
-            warm(stage, where, proxy.url(where.url), "publisher behind 2 ms: ", None, runs)
+            warm(stage, where, proxy.url(where.url), "publisher behind 2 ms: ", DAY, runs)
     if "growth" in parts:
         growth(stage, where, runs=min(runs, 5))
 
@@ -177,41 +179,7 @@ def timed(work: Callable[[], object]) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def check_equal(where: Place) -> None:
-    """Gate: what we publish of the day says what the row path reads, value by value."""
-    with publisher(where) as ground:
-        found = as_read(ground.db)
-        made, _, problems = document.built(found, headline="", summary="", provenance={})
-        problems = (*problems, *checks.validated(made, found))
-        ours = json.loads(document.encoded(made))
-    job = Job(where.url, where.classic_url)
-    theirs = job.document(DAY.isoformat())
-    job.close()
-    if problems or told(ours) != told(theirs):
-        raise AssertionError(f"the documents differ, or are wrong: {problems[:3]}")
-
-
-def told(found: dict[str, Any]) -> list[object]:
-    """What both documents say, in one form."""
-    overlay = found["overlay"]
-    rows = [(row["kpi"], row["value"], row["sort_order"]) for row in found["rows"]]
-    items = {
-        (kpi, side, item["rank"]): {name: value for name, value in item.items() if name not in ("kpi", "side")}
-        for kpi, sides in overlay["extremes"]["byKpi"].items()
-        for side, listed in sides.items()
-        for item in listed
-    }
-    return [rows, overlay["seriesByKpi"], items, overlay["portfolioAssets"]]
-
-
 # --- store ----------------------------------------------------------------------------------------------------------------
-
-
-def versions(shape: Shape) -> Iterator[tuple[Snapshot, bytes]]:
-    """One content after the other, all their points different."""
-    for seed in range(1, 1_000_000):
-        made = snapshot(shape, day=STORED_DAY, seed=seed)
-        yield made, document.encoded(made)
 
 
 def store_through_api(stage: Stage, where: Place, name: str, shape: Shape, runs: int) -> None:
@@ -266,24 +234,24 @@ def store_alone(stage: Stage, url: str, head: str, shape: Shape, runs: int) -> N
 # --- publish --------------------------------------------------------------------------------------------------------------
 
 
-def warm(stage: Stage, where: Place, url: str, head: str, name: str | None, runs: int) -> None:
+def warm(stage: Stage, where: Place, url: str, head: str, day: date, runs: int, *, name: str | None = None) -> None:
     """A publisher that is awake: BEGIN to the proven end, and the same content again; against the classic job."""
     spent: list[float] = []
     job = Job(url, where.classic_url)
     with publisher(where, url=url) as ground, opened(where.url) as db:
 
         def ours() -> float:
-            touch(db)
+            touch(db, day)
             before = time.process_time()
-            taken = timed(lambda: published(ground, Status.PUBLISHED))
+            taken = timed(lambda: published(ground, Status.PUBLISHED, day))
             spent.append((time.process_time() - before) * 1000)
             return taken
 
         def again() -> float:
-            return timed(lambda: published(ground, Status.UNCHANGED))
+            return timed(lambda: published(ground, Status.UNCHANGED, day))
 
         def theirs() -> float:
-            return timed(lambda: job.run(DAY.isoformat()))
+            return timed(lambda: job.run(day.isoformat()))
 
         mine, same, classic = turns(runs, ours, again, theirs)
     job.close()

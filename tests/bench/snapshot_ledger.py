@@ -10,6 +10,7 @@ from decimal import Decimal
 from fillbook.runtime.sql import statement
 from fillbook.snapshot import days, source
 from fillbook.snapshot.source import ViewNames
+from tests.bench.processor import spent_seconds
 from tests.bench.report import Stage
 from tests.bench.snapshot_place import opened
 from tests.support.ledger import StoredWorld, make_book, make_fill
@@ -30,8 +31,8 @@ select 'live', 'N' || n, b, p, p - 1, p + 1, b + interval '4 minutes', b + inter
 """
 
 
-def refresh(stage: Stage, url: str, *, trades: int, runs: int, positions: int = POSITIONS) -> None:
-    """Make the ledger in the migrated database at ``url`` and refresh its views, a few times."""
+def refresh(stage: Stage, url: str, *, trades: int, runs: int, positions: int = POSITIONS, server: int | None = None) -> None:
+    """Make the ledger in the migrated database at ``url`` and refresh its views, a few times; ``server``: its process id."""
     with opened(url) as db:
         world = StoredWorld(db, make_book(start_cash=Decimal(100_000)))
         if trades:
@@ -71,13 +72,16 @@ def refresh(stage: Stage, url: str, *, trades: int, runs: int, positions: int = 
             for table in ("fills", "execution_actions", "positions", "lots", "closings", "marks"):
                 tx.execute(statement(f"analyze ledger.{table}"))
         source.put_days(db, days.standing(NOW))
-        taken = []
+        taken, spent = [], []
         for _ in range(runs + 1):
-            began = time.perf_counter()
+            before, began = spent_seconds({"server": server or 0})["server"], time.perf_counter()
             source.refresh(db)
             taken.append(time.perf_counter() - began)
+            spent.append(spent_seconds({"server": server or 0})["server"] - before)
         found = source.read(db, ViewNames(), days.plan(OPEN.date(), NOW))
         if found.watermark is None or found.watermark.actions != len(fills):
             raise AssertionError(f"the views do not hold the day: {found.watermark}")
     stage.add(f"refresh of all six views over {trades:,} older trades, the first", taken[:1], "s")
     stage.at_most(f"refresh of all six views over {trades:,} older trades", taken[1:], REFRESH_SECONDS, "s")
+    if server is not None:
+        stage.add("refresh: processor time of the server", spent[1:], "s")

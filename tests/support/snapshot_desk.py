@@ -23,7 +23,7 @@ from fillbook.snapshot.model import Source, WorkDay
 from fillbook.snapshot.source import ViewNames
 from tests.support.ledger import StoredWorld, make_book, make_fill
 
-CASES = Path(__file__).parents[1] / "cases" / "snapshot"
+CASES = Path(__file__).parents[1] / "cases" / "snapshot" / "figures"
 
 
 def ny(text: str) -> datetime:
@@ -36,9 +36,9 @@ def number(text: Any) -> Decimal | None:
     return None if text is None else Decimal(text)
 
 
-def fill_of(row: Mapping[str, Any], position: int) -> Fill:
+def fill_of(row: Mapping[str, Any], position: int, **changes: Any) -> Fill:
     """A fill of a case: at, side, instrument, quantity, price and whatever else ``make_fill`` takes."""
-    options = {name: value for name, value in row.items() if name not in ("at", "side", "quantity", "price")}
+    options = {name: value for name, value in row.items() if name not in ("at", "side", "quantity", "price")} | changes
     at = ny(row["at"])
     options.setdefault("fees", "0")
     options.setdefault("source", "ibkr")
@@ -109,7 +109,7 @@ class SnapshotDesk:
         return source.read(self.db, ViewNames(), planned)
 
     def case(self, name: str, told: Mapping[str, Any]) -> Source:
-        """Book a case of ``tests/cases/snapshot`` and return its figures."""
+        """Book a case of ``tests/cases/snapshot/figures`` and return its figures."""
         world = self.open(name, start_cash=Decimal(told.get("start_cash", "100000")), **told.get("book", {}))
         for position, row in enumerate(told.get("fills", [])):
             world.deliver([fill_of(row, position)], ny(row["at"]))

@@ -332,7 +332,7 @@ comment on materialized view metrics.day_moves is 'Openings and closings of the 
 
 -- The actions of each window.
 create materialized view metrics.day_actions as
-    select d.report_date, a.book_id, a.position_id, a.action_type, a.recorded_at,
+    select d.report_date, a.book_id, a.position_id, a.action_type, a.executed_at, a.recorded_at,
            metrics.minute_of(a.executed_at, d.session_open) as minute, abs(a.value) as value, a.fees,
            b.is_counted and a.currency = b.base_currency as is_counted
       from metrics.work_days d
@@ -820,7 +820,10 @@ create materialized view utils_statistics.trades_source_watermark_mv as
                                    where a.report_date = d.report_date and not a.is_counted), 0),
                'open_positions', nullif((select count(*) from metrics.day_positions p
                                           where p.report_date = d.report_date and not p.is_counted and p.closed_at is null), 0),
-               'books', nullif((select count(*) from metrics.counted_books b where not b.is_counted), 0))) as excluded
+               'books', nullif((select count(*) from metrics.counted_books b where not b.is_counted), 0))) as excluded,
+           (select count(*) from metrics.day_actions a
+             where a.report_date = d.report_date and a.is_counted and a.executed_at > d.session_close) as after_close,
+           t.start_cash
       from metrics.work_days d
       join metrics.day_totals t on t.report_date = d.report_date
       left join lateral (

@@ -179,8 +179,8 @@ end
 $$;
 comment on function metrics.open_day(jsonb) is '{date, content_sha256} -> what stands under the date, or null; locked until the end.';
 
--- Put a day in the place of what stood there: {version, received_at, request_id, counts, forced, late_actions, document, changes}, where
--- `document` is the whole published document and `changes` are rows of restatements. The day is locked by open_day.
+-- Put a day in the place of what stood there: {version, received_at, request_id, counts, forced, document, changes}, where `document` is
+-- the whole published document and `changes` are rows of restatements. The day is locked by open_day.
 create function metrics.replace_day(given jsonb) returns jsonb
 language plpgsql volatile as $$
 declare
@@ -194,7 +194,8 @@ begin
                                            document, request_id, recorded_at)
     values (the_day, the_version, (said->>'updated_at')::timestamptz, said->>'stage', (said->>'kpi_version')::integer,
             said->>'content_sha256', given->'counts',
-            array(select jsonb_array_elements_text(given->'forced')), given->'late_actions',
+            array(select jsonb_array_elements_text(given->'forced')),
+            case when jsonb_typeof(said->'provenance'->'late_actions') = 'array' then said->'provenance'->'late_actions' else '[]' end,
             said, given->>'request_id', the_time);
 
     insert into metrics.metrics_daily as d (date, updated_at, headline, summary, rows_json, overlay_json, stage, source, schema_version,

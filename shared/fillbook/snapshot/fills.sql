@@ -54,8 +54,9 @@ valued as (
            case when o.sign > 0 then (m.bid + m.ask) / 2 - m.bid else m.ask - (m.bid + m.ask) / 2 end * o.held * o.multiplier as drag
       from lots o
       left join lateral (select v.price, v.bid, v.ask from ledger.v_marks v
-                          where v.book_id = o.book_id and v.instrument_id = o.instrument_id and v.as_of <= :valuation_at
-                          order by v.as_of desc limit 1) m on true
+                          where v.book_id = o.book_id and v.instrument_id = o.instrument_id and v.bucket_at < :valuation_at
+                            and v.as_of < :valuation_at
+                          order by v.bucket_at desc limit 1) m on true
      where o.held > 0),
 behind as (
     select v.book_id, v.action_id,

@@ -122,14 +122,12 @@ def _check_newer(standing: Standing, snapshot: Snapshot, content_sha256: str) ->
 
 
 def _replacement(coming: _Coming, version: int, changes: tuple[Change, ...], now: datetime) -> Replacement:
-    late = (coming.snapshot.provenance or {}).get("late_actions", ())
     return Replacement(
         version=version,
         received_at=now,
         request_id=coming.delivery.request_id,
         counts=coming.counts,
         forced=tuple(sorted(coming.delivery.forced)),
-        late_actions=late if isinstance(late, list | tuple) else (),
         changes=changes,
         document=coming.document,
     )
@@ -161,6 +159,8 @@ def _changes(standing: Standing, coming: _Coming) -> tuple[Change, ...]:
 def _restated(coming: _Coming, standing: Standing, replacement: Replacement, now: datetime) -> Event:
     """The event that tells a restatement: the figures before and after, and the late actions that are its cause."""
     day = coming.snapshot.date.isoformat()
+    late = (coming.snapshot.provenance or {}).get("late_actions")
+    late = late if isinstance(late, list | tuple) else ()
     figures = [change for change in replacement.changes if change.subject == "kpi"]
     return Event(
         event_id=event_id(None, "snapshot_restated", day, replacement.version),
@@ -182,8 +182,8 @@ def _restated(coming: _Coming, standing: Standing, replacement: Replacement, now
             ],
             "counts": store.counts_document(coming.counts),
             "previous_counts": store.counts_document(standing.counts),
-            "late_actions": [_named(action) for action in replacement.late_actions[:TOLD_MAX]],
-            "late_action_count": len(replacement.late_actions),
+            "late_actions": [_named(action) for action in late[:TOLD_MAX]],
+            "late_action_count": len(late),
         },
     )
 

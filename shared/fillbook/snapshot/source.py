@@ -65,9 +65,10 @@ COMPANIONS: Final = (
         "utils_statistics.trades_source_watermark_mv",
         {
             **dict.fromkeys(("as_of", "valuation_at", "last_recorded_at", "last_mark_at", "refreshed_at"), _TIME),
-            **dict.fromkeys(("actions", "closings", "open_positions"), _ID),
+            **dict.fromkeys(("actions", "closings", "open_positions", "after_close"), _ID),
             **dict.fromkeys(("ledger_seq", "excluded"), frozenset({"jsonb"})),
             "stage": _TEXT,
+            "start_cash": _NUMBER,
             "report_date": _DAY,
         },
     ),
@@ -213,6 +214,7 @@ def read(db: Database, names: ViewNames, day: WorkDay) -> Source:
         parts = [tuple(tx.query(names.put_into(QUERIES[f"read_{what}"]), day=day.report_date)) for what in PARTS]
         values = tx.query(QUERIES["read_values"], day=day.report_date) if names.is_ours else None
         marks = tx.query(QUERIES["read_watermark"], day=day.report_date) if names.is_ours else []
+    start_cash = marks[0].pop("start_cash") if marks else None
     watermark = Watermark(**marks[0]) if marks else None
     if watermark is not None:
         day = replace(day, as_of=watermark.as_of, valuation_at=watermark.valuation_at)
@@ -224,4 +226,5 @@ def read(db: Database, names: ViewNames, day: WorkDay) -> Source:
         portfolio=parts[3],
         values=None if values is None else {row["kpi_name"]: row for row in values},
         watermark=watermark,
+        start_cash=start_cash,
     )

@@ -87,6 +87,6 @@ select v.kpi_name, v.value_num, v.value_kind, v.unit, v.missing_reason, v.kpi_ve
 -- name: read_watermark
 -- What a day's figures were computed from.
 select w.as_of, w.valuation_at, w.last_recorded_at, w.last_mark_at, w.actions, w.closings, w.open_positions, w.ledger_seq,
-       w.refreshed_at, w.excluded
+       w.refreshed_at, w.excluded, w.after_close, w.start_cash
   from utils_statistics.trades_source_watermark_mv w
  where w.report_date = :day::date

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -59,7 +59,6 @@ class Replacement:
     request_id: str
     counts: Counts
     forced: tuple[str, ...]
-    late_actions: Sequence[Any]
     changes: tuple[Change, ...]
     document: str
 
@@ -92,7 +91,6 @@ def replace_day(tx: Tx, replacement: Replacement) -> None:
         "request_id": replacement.request_id,
         "counts": counts_document(replacement.counts),
         "forced": list(replacement.forced),
-        "late_actions": list(replacement.late_actions),
         "changes": [change_row(change) for change in replacement.changes],
     }
     tx.query(QUERIES["replace_day"], document=framed(head, document=replacement.document))

@@ -29,7 +29,8 @@ def test_every_part_of_the_bench_runs_and_its_gates_hold(
         assert any(part in name for name in names), part
     for part in ("read back", "growth of publishing", "growth of storing", "backfill of 3 sessions", "reader: not modified"):
         assert any(part in name for name in names), part
-    assert all(figure.value > 0 for figure in stage.figures if figure.unit in ("ms", "s", "sessions"))
+    walls = [figure for figure in stage.figures if figure.unit in ("ms", "s", "sessions") and "processor" not in figure.name]
+    assert all(figure.value > 0 for figure in walls)
 
 
 def history(stage: Stage, where: Place) -> None:

@@ -167,8 +167,8 @@ JSON = st.recursive(
             TEXTS
             | st.sampled_from(
                 "date updated_at rows kpis kpi name value value_num kind unit sort_order overlay seriesByKpi series t v src "
-                "extremes byKpi hi lo items side rank trade_id contract_name qty mid_ts portfolioAssets assets id stage watermark "
-                "content_sha256".split()
+                "extremes byKpi hi lo items side rank trade_id contract_name qty mid_ts portfolioAssets assets id stage "
+                "watermark content_sha256".split()
             ),
             inner,
             max_size=4,

@@ -168,6 +168,8 @@ def test_no_part_is_larger_than_both_targets_can_hold() -> None:
     assert checked(foreign(kpis=rows, series=())) == [("rows", "too_many")]
     held = tuple(asset_row(number) for number in range(1, 5_002))
     assert checked(foreign(portfolio=held)) == [("portfolio", "too_many")]
+    named = tuple(extreme_row(f"K{number}", "hi", 1, 1, "A") for number in range(1_001))
+    assert checked(foreign(extremes=named)) == [("extremes.kpi", "too_many")]
 
 
 def test_a_document_of_more_than_1900000_bytes_is_not_sent() -> None:
@@ -197,8 +199,9 @@ def test_what_stands_around_the_figures_is_checked_too() -> None:
 
 
 def test_equity_less_total_is_the_cash_of_the_start() -> None:
-    assert checked(w1(start_cash=Decimal("100000.004"))) == []
-    assert checked(w1(start_cash=Decimal(100_001))) == [("rows", "mismatch")]
+    assert checked(w1(start_cash=Decimal("100000.01"))) == [], "100.005 and 99.995 are both rounded to 100.00"
+    assert checked(w1(start_cash=Decimal("100000.011"))) == [("rows", "mismatch")]
+    assert checked(w1(start_cash=Decimal("99999.98"))) == [("rows", "mismatch")]
     assert checked(w1(start_cash=None)) == []
 
 
