@@ -70,10 +70,19 @@ class Database:
 
     @contextmanager
     def transaction(
-        self, *, read_only: bool = False, isolation: Isolation = "read committed", tenant_id: str | None = None
+        self,
+        *,
+        read_only: bool = False,
+        isolation: Isolation = "read committed",
+        tenant_id: str | None = None,
+        turn: int | None = None,
     ) -> Iterator[Tx]:
-        """Open one transaction; committed on leaving, rolled back on any exception. Never call out while it is open."""
-        tx = Tx(self._pool, begin_texts(read_only, isolation, tenant_id), read_only=read_only)
+        """Open one transaction; committed on leaving, rolled back on any exception. Never call out while it is open.
+
+        ``turn`` is an advisory lock that the session waits for before the transaction begins, as long as a statement may take,
+        and holds until it is over: its snapshot is younger than all that the holder before committed.
+        """
+        tx = Tx(self._pool, begin_texts(read_only, isolation, tenant_id), read_only=read_only, turn=turn)
         try:
             yield tx
             tx.commit()
@@ -98,6 +107,7 @@ class Database:
         read_only: bool = False,
         isolation: Isolation = "read committed",
         tenant_id: str | None = None,
+        turn: int | None = None,
     ) -> T:
         """Run ``work`` in a transaction, again when the server says that it lost a race; then ``Unavailable``.
 
@@ -107,7 +117,7 @@ class Database:
         deadline = clock.monotonic() + budget_seconds
         for attempt in range(1, tries + 1):
             try:
-                with self.transaction(read_only=read_only, isolation=isolation, tenant_id=tenant_id) as tx:
+                with self.transaction(read_only=read_only, isolation=isolation, tenant_id=tenant_id, turn=turn) as tx:
                     return work(tx)
             except Contended as error:
                 lost_race: Exception = error

@@ -32,9 +32,9 @@ class Call:
 class Tx:
     """One transaction on one connection, used by the thread that opened it. Made by ``Database.transaction`` only."""
 
-    __slots__ = ("_begin", "_begun", "_finished", "_owner", "_pool", "_queue", "_read_only", "_reused", "_wire")
+    __slots__ = ("_begin", "_begun", "_finished", "_owner", "_pool", "_queue", "_read_only", "_reused", "_turn", "_wire")
 
-    def __init__(self, pool: Pool, begin: tuple[str, ...], *, read_only: bool) -> None:
+    def __init__(self, pool: Pool, begin: tuple[str, ...], *, read_only: bool, turn: int | None = None) -> None:
         self._pool: Pool | None = pool
         self._begin = begin
         self._begun = False
@@ -44,6 +44,7 @@ class Tx:
         self._reused = False
         self._owner = get_ident()
         self._read_only = read_only
+        self._turn = turn
 
     def call(self, *calls: Call) -> tuple[Any, ...]:
         """Run queued sends and ``calls`` in one round trip; return the decoded document of each call.
@@ -105,7 +106,19 @@ class Tx:
         pool = self._check()
         if self._wire is None:
             self._wire, self._reused = pool.borrow()
+            if self._turn is not None:
+                self._wait_for_turn(self._wire, self._turn)
         return self._wire
+
+    def _wait_for_turn(self, wire: Wire, turn: int) -> None:
+        """Take the session's advisory lock in a message of its own: the transaction's snapshot is younger than that."""
+        self._reused = False  # a connection in this one's place would not hold the lock
+        try:
+            wire.exchange(query_message(f"set local lock_timeout = 0; select pg_advisory_lock({turn})"), 1)
+        except ServerError as error:
+            raise in_our_words(error) from error
+        except WireBroken as broken:
+            raise connection_lost(broken) from broken
 
     def _simple(self, texts: list[str]) -> list[Result]:
         """Send begin when due, the queue and ``texts`` as one message; return the results of all its statements."""
@@ -170,6 +183,8 @@ class Tx:
         try:
             if wire.in_step and wire.status != IDLE:
                 wire.exchange(query_message("rollback"))
+            if wire.in_step and self._turn is not None:
+                wire.exchange(query_message(f"select pg_advisory_unlock({self._turn})"))
         except (ServerError, WireBroken):
             wire.in_step = False
         finally:

@@ -1,5 +1,6 @@
 """What a room may rely on: documents in, documents out, few round trips, all or nothing."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -7,8 +8,11 @@ from uuid import UUID
 import pytest
 
 from fillbook.runtime.db import Call, ConstraintViolated, DatabaseFailed
-from fillbook.runtime.errors import Rejected
+from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.sql import encode, statement
+from tests.support.waiting import wait_until
+
+ALL_KEPT = statement("select id from room.kept")
 
 
 def kept(query):
@@ -234,3 +238,35 @@ def test_a_copy_whose_rows_break_midway_throws_the_connection_away(through, prox
     assert through.call(Call("room.echo", [1])) == ([1],)
     assert proxy.connections == 2
     assert kept(query) == []
+
+
+def test_a_turn_is_waited_for_before_the_snapshot_is_taken_and_given_up_with_the_transaction(room, query):
+    with room.transaction(isolation="repeatable read", turn=7) as first:
+        first.call(Call("room.keep", {"id": 1}))
+        with ThreadPoolExecutor(1) as pool:
+            seen = pool.submit(lambda: room.run(lambda tx: tx.query(ALL_KEPT), isolation="repeatable read", turn=7))
+            wait_until(lambda: query("select 1 from pg_locks where locktype = 'advisory' and not granted") != [])
+            first.commit()
+            first.end()
+            assert [row["id"] for row in seen.result(timeout=20)] == [1]
+    assert query("select 1 from pg_locks where locktype = 'advisory'") == []
+
+
+def test_a_turn_is_given_up_also_when_the_transaction_fails_or_its_connection_is_lost(through, proxy, query):
+    def fail():
+        with through.transaction(turn=7) as tx:
+            tx.call(Call("room.echo", {}))
+            raise RuntimeError("core")
+
+    def lose():
+        with through.transaction(turn=7) as tx:
+            tx.call(Call("room.echo", {}))
+            proxy.kill()
+            tx.call(Call("room.echo", {}))
+
+    with pytest.raises(RuntimeError, match="core"):
+        fail()
+    assert query("select 1 from pg_locks where locktype = 'advisory'") == []
+    with pytest.raises(Unavailable):
+        lose()
+    wait_until(lambda: query("select 1 from pg_locks where locktype = 'advisory'") == [])
