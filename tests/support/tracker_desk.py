@@ -77,9 +77,9 @@ def published(query: Any, day: str, *, version: int = 1, status: str = "publishe
         version=version,
     )
     query(
-        "insert into metrics.publications (run_id, report_date, trigger, started_at, finished_at, status, target, verified, actor)"
-        " values (gen_random_uuid(), :day::date, 'cron', :day::date + time '21:30', :day::date + time '21:30', :status, 'api',"
-        " true, 'schedule') returning run_id",
+        "insert into metrics.publications (run_id, report_date, trigger, started_at, finished_at, status, target, verified,"
+        " actor) values (gen_random_uuid(), :day::date, 'cron', :day::date + time '21:30', :day::date + time '21:30', :status,"
+        " 'api', true, 'schedule') returning run_id",
         day=day,
         status=status,
     )
