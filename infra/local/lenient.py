@@ -190,7 +190,8 @@ READERS: Final[dict[str, Reader]] = {
         "rank", ("kpi", "side"), 10, 50, "items",
     ),
     "/v1/metrics/portfolio-assets": (
-        "metrics_portfolio_assets", "trade_id, symbol, contract_name", "trade_id, contract_name", ("symbol",), 200, 2_000, "items",
+        "metrics_portfolio_assets", "trade_id, symbol, contract_name", "trade_id, contract_name", ("symbol",), 200, 2_000,
+        "items",
     ),
 }  # fmt: skip
 

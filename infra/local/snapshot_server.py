@@ -86,9 +86,9 @@ class Served(ABC):
     def failed(self, status: int) -> Reply:
         """The fake's own words for a failure: with 200, an answer that says it has failed."""
 
+    @abstractmethod
     def noted(self, asked: Asked) -> dict[str, Any]:
         """What ``/_calls`` tells of a call beyond method, path, query, size, status and fault; never a credential."""
-        return {}
 
     # -- life ---------------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ TARGETS: Final = (D1, LENIENT)
 D1_BASE: Final = "/client/v4"
 D1_ACCOUNT: Final = "0123456789abcdef0123456789abcdef"
 D1_DATABASE: Final = "5a4d8f0e-0c1b-4b8e-9a55-1d1f0f4c2b7a"
+REAL_D1_BASE: Final = "https://api.cloudflare.com/client/v4"
+OWN_D1: Final = ("CF_ACCOUNT_ID", "CF_D1_DATABASE_ID", "CLOUDFLARE_API_TOKEN")
 STATE_FILE: Final = "d1.sqlite"
 
 
@@ -32,10 +34,15 @@ def commands(home: Path, ports: Mapping[str, int], secrets: Mapping[str, str]) -
 def settings(d1_url: str, secrets: Mapping[str, str]) -> dict[str, str]:
     """What a publisher is told of the fake D1; empty where it does not run."""
     if not d1_url:
-        return dict.fromkeys(("D1_API_BASE", "CF_ACCOUNT_ID", "CF_D1_DATABASE_ID", "CLOUDFLARE_API_TOKEN"), "")
+        return dict.fromkeys(("D1_API_BASE", *OWN_D1), "")
     return {
         "D1_API_BASE": f"{d1_url}{D1_BASE}",
         "CF_ACCOUNT_ID": D1_ACCOUNT,
         "CF_D1_DATABASE_ID": D1_DATABASE,
         "CLOUDFLARE_API_TOKEN": secrets["d1_token"],
     }
+
+
+def real_d1(found: Mapping[str, str]) -> dict[str, str]:
+    """What a person's own D1 brings with it: the real address, and nothing of the fake's where part of it is missing."""
+    return {"D1_API_BASE": REAL_D1_BASE, **dict.fromkeys(OWN_D1, "")} if any(name in found for name in OWN_D1) else {}

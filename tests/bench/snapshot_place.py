@@ -277,7 +277,6 @@ def stored(db: Database, day: date, text: str, content_sha256: str, counts: Coun
             request_id="bench",
             counts=counts,
             forced=(),
-            late_actions=(),
             changes=(),
             document=text,
         )

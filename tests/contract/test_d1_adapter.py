@@ -77,7 +77,7 @@ def test_names_and_texts_of_any_alphabet_are_the_same_afterwards(d1: D1Fake) -> 
 def test_a_table_of_more_than_a_part_is_split_within_the_same_batch(d1: D1Fake) -> None:
     day = snapshot(replace(SMALL, kpis=7, series=7, minutes=3600))
     assert len(document.overlay_json(day)) > PART_BYTES_MAX
-    assert write(d1, day) == STORED
+    assert write(d1, day, seconds=60, call_seconds=30.0) == STORED
     assert d1.store.counts()["metrics_series_points"] == 25_200
     sizes = [one["params"][2] for one in d1.calls()[0]["statements"] if "insert into metrics_series_points" in one["sql"]]
     assert len(sizes) == 2

@@ -77,7 +77,7 @@ def torn() -> dict[str, Any]:
     }
 
 
-def large() -> dict[str, Any]:
+def large(count: int = 400) -> dict[str, Any]:
     item = {"symbol": "A", "contract_name": "A1", "metric_raw": 1.5, "mid_ts": "2026-02-11T20:59:00.000Z"}
     sides = {side: [{"trade_id": rank, **item} for rank in range(10)] for side in ("hi", "lo")}
     return {
@@ -85,7 +85,7 @@ def large() -> dict[str, Any]:
         "updated_at": "2026-02-11T21:30:00.000Z",
         "rows": [{"kpi": f"KPI {number:02}", "value": "1"} for number in range(25)],
         "overlay": {
-            "seriesByKpi": {f"KPI {one:02}": [{"t": at, "v": 1.25, "src": "live"} for at in minutes(400)] for one in range(15)},
+            "seriesByKpi": {f"KPI {one:02}": [{"t": at, "v": 1.25, "src": "live"} for at in minutes(count)] for one in range(15)},
             "extremes": {"byKpi": {f"KPI {number:02}": sides for number in range(20)}},
             "portfolioAssets": [{"trade_id": number, "symbol": "A", "contract_name": "A1"} for number in range(200)],
         },
@@ -193,10 +193,10 @@ def test_the_public_reader_shows_the_archive_and_tells_the_same_for_a_while_unle
 
 
 def test_the_keyed_readers_give_the_rows_of_each_table(receiver: LenientReceiver) -> None:
-    post(receiver, large())
+    post(receiver, large(30))
     paths = {
         "/v1/metrics/kpis?date=2026-02-11": ("items", 25),
-        "/v1/metrics/series?kpi=KPI%2003&date=2026-02-11&limit=2000": ("points", 400),
+        "/v1/metrics/series?kpi=KPI%2003&date=2026-02-11&limit=2000": ("points", 30),
         "/v1/metrics/extremes?kpi=KPI%2003&side=lo&date=2026-02-11&limit=50": ("items", 10),
         "/v1/metrics/portfolio-assets?date=2026-02-11&limit=2000": ("items", 200),
     }

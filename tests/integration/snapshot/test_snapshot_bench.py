@@ -25,7 +25,13 @@ def test_every_part_of_the_bench_runs_and_its_gates_hold(
         snapshot.measure(stage, where, {"small": SMALL}, runs=1)
         history(stage, where)
     names = [figure.name for figure in stage.figures]
-    for part in ("stored through the API", "store / four COPYs", "publish / classic job", "unchanged day", "cold: ours / classic"):
+    for part in (
+        "stored through the API",
+        "store / four COPYs",
+        "publish / classic job",
+        "unchanged day",
+        "cold: ours / classic",
+    ):
         assert any(part in name for name in names), part
     for part in ("read back", "growth of publishing", "growth of storing", "backfill of 3 sessions", "reader: not modified"):
         assert any(part in name for name in names), part

@@ -158,6 +158,14 @@ def test_symbols_and_contracts_can_be_stored_anywhere() -> None:
     assert checked(w1(portfolio=(asset_row(1, None, "C" * 100),))) == []
 
 
+@pytest.mark.parametrize("identity", [None, 0, 2**53])
+def test_ids_are_checked_again_whoever_built_the_day(identity: int | None) -> None:
+    def spoilt(snapshot: Snapshot) -> Snapshot:
+        return dataclasses.replace(snapshot, extremes=(dataclasses.replace(snapshot.extremes[0], trade_id=identity),))
+
+    assert checked(w1(), spoilt) == [("extremes[0].trade_id", "id_range")]
+
+
 def test_a_position_stands_once_in_the_portfolio() -> None:
     twice = {**counted(2), "portfolio": (asset_row(1), asset_row(1)), "watermark": watermark(open_positions=2)}
     assert checked(w1(**twice)) == [("portfolio", "not_unique")]
