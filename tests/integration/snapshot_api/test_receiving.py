@@ -8,12 +8,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
+from threading import get_ident
+from time import sleep
 from typing import Any
 
 import pytest
 
 from fillbook.runtime.db import Database
-from fillbook.snapshot import document, normalizer
+from fillbook.runtime.errors import Unavailable
+from fillbook.snapshot import document, normalizer, receive
 from tests.support.snapshot_api import DAY, NOW, TOKEN, Api, day_document, put
 from tests.support.snapshot_recorded import DATA, body_of, outcomes, recorded
 
@@ -278,3 +281,22 @@ def test_nobody_alters_or_takes_away_a_version(receiver: Database, query: Query)
         " and privilege_type not in ('SELECT', 'INSERT') and grantee <> 'postgres'"
     )
     assert granted == []
+
+
+def test_one_body_is_read_at_a_time_whoever_else_sends(receiver: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, most, parse = set[int](), [], normalizer.parsed
+
+    def parsed(raw: bytes) -> Any:
+        reading.add(get_ident())
+        most.append(len(reading))
+        sleep(0.02)
+        reading.discard(get_ident())
+        return parse(raw)
+
+    monkeypatch.setattr(normalizer, "parsed", parsed)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda day: put(receiver, day_document(f"2026-02-0{day}")), range(2, 5)))
+    assert most == [1, 1, 1]
+    monkeypatch.setattr(receive, "READ_WAIT_SECONDS", 0)
+    with receive._reading, pytest.raises(Unavailable, match="busy"):
+        put(receiver, day_document())
