@@ -20,7 +20,8 @@ PATH = ROOT / "infra" / "functions.yaml"
 
 T = TypeVar("T")
 
-CALLERS = ("ingest_token", "desk_key", "oidc", "admin", "none")  # admin: a desk key of that scope, or an identity token
+# admin: a desk key of that scope, or an identity token
+CALLERS = ("ingest_token", "desk_key", "internal_token", "metrics_key", "oidc", "admin", "none")
 TRIGGERS = ("http", "pubsub", "schedule")
 OPERATOR = "operator"  # in `called_by`: the identity of a person's verbs
 

@@ -26,6 +26,7 @@ from infra.local.home import ROOT, AlreadyRunning
 from infra.local.plan import DISCORD_WEBHOOKS
 from infra.local.postgres import PostgresError
 from infra.local.readiness import StartFailed
+from infra.local.snapshot_targets import real_d1
 from infra.manifest import DATABASE_ENV, LOCAL_ENV, OIDC_ENV, Manifest, load
 
 PAGE = "trade_tracker"
@@ -56,7 +57,7 @@ def run(argv: list[str]) -> int:
 
 
 def from_outside(manifest: Manifest, environ: Mapping[str, str]) -> dict[str, str]:
-    """The manifest's settings that the caller's environment gives; a real webhook brings the real Discord with it."""
+    """The manifest's settings that the caller's environment gives; a real webhook brings the real Discord, a real D1 its API."""
     names = {name for function in manifest.functions.values() for name in function.settings} - NOT_FROM_OUTSIDE
     found = {name: environ[name] for name in sorted(names) if environ.get(name)}
     webhooks = {name: found[name] for name in DISCORD_WEBHOOKS if name in found}
@@ -65,7 +66,7 @@ def from_outside(manifest: Manifest, environ: Mapping[str, str]) -> dict[str, st
         first = webhooks.get("DISCORD_EXECUTIONS_WEBHOOK") or next(iter(webhooks.values()))
         found = {"DISCORD_API_BASE": _real_discord(manifest), **dict.fromkeys(DISCORD_WEBHOOKS, first), **found}
         found.setdefault("DISCORD_READ_TOKEN", "")
-    return found
+    return {**real_d1(found), **found}
 
 
 def _real_discord(manifest: Manifest) -> str:
@@ -129,6 +130,8 @@ def links(cloud: LocalCloud) -> dict[str, str]:
     found |= {"Discord inbox": place.discord_url + "/"}
     if "signal_ingest" in place.urls:
         found |= {"webhook": f"{place.urls['signal_ingest']}/timed/ingest/{cloud.secrets['ingest_token']}"}
+    if "snapshot_api" in place.urls:
+        found |= {"published day": f"{place.urls['snapshot_api']}/v1/trades/latest", "metrics key": cloud.secrets["metrics_key"]}
     return found | {"desk key": cloud.secrets["desk_key"], "control panel": place.control_url + "/_control"}
 
 

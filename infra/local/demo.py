@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import aiohttp
 
@@ -34,6 +34,8 @@ from infra.local.summary import Operator, Summary
 TICKERS = 30
 AFTER_THE_DAY_MINUTES_MAX = 240
 KEEPER_AT = time_of_day(17, 45, 30)  # New York; the keeper's schedule is due half a minute before
+PUBLISHED_AT = time_of_day(16, 30, 5)  # New York; the schedule that publishes the day is due five seconds before
+PUBLISHED_LOOKS_MAX = 600
 KEEPER_LOOKS_MAX = 300
 KEEPER_LOOK_SECONDS = 0.1
 BROKER_SCHEDULES = ("ibkr-positions", "ibkr-trades", "ibkr-positions", "ibkr-statement")
@@ -129,8 +131,8 @@ def play(
     keeper_at: datetime | None = None,
 ) -> Summary:
     """Send ``minutes`` (``total`` receipts) on their own time, let the desk settle, and read back what came of it from ``since``
-    (default: the first bar) on. With ``keeper_at`` the day ends with a sync of the MT5 accounts, then the desk clock goes on to
-    that instant and the evening's audit is awaited.
+    (default: the first bar) on. With ``keeper_at`` the day ends with its publication and a sync of the MT5 accounts, then the
+    desk clock goes on to that instant and the evening's audit is awaited.
     """
     started = time.monotonic()
     operator = Operator(environment)
@@ -149,6 +151,7 @@ def play(
             repeats=sent.repeats,
             syncs_mt5=keeper_at is not None,
             **operator.figures(since, until),
+            snapshot=operator.snapshot(calendar().trading_day(since)) if keeper_at is not None else {},
             **operator.audit(),
             seconds=round(time.monotonic() - started, 1),
         )
@@ -183,6 +186,8 @@ async def _send_and_settle(
     async with aiohttp.ClientSession() as session:
         control = Control(session, desk)
         at = await _settle(control, operator, at)
+        if keeper_at is not None and operator.has_publisher:
+            at = await _await_the_publication(control, operator, at, keeper_at.astimezone(NEW_YORK).date())
         if operator.has_broker:
             at = await _settle(control, operator, await _sync_the_broker(control, operator, at))
         if keeper_at is not None and mt5_desk.has_fleet(operator.environment):
@@ -193,6 +198,17 @@ async def _send_and_settle(
             await _await_the_keeper(operator, since=last_close[0])
             at = await _settle(control, operator, at)  # the clock's jump let the broker's schedules run too
     return sent, at
+
+
+async def _await_the_publication(control: Control, operator: Operator, at: datetime, day: date) -> datetime:
+    """Go on to the slot after the close, whose schedule publishes the day, and wait, bounded, until it has an end."""
+    at = max(at, datetime.combine(day, PUBLISHED_AT, NEW_YORK).astimezone(UTC))
+    await control.set_clock(at)
+    for _ in range(PUBLISHED_LOOKS_MAX):
+        if await asyncio.to_thread(operator.is_published, day):
+            break
+        await asyncio.sleep(KEEPER_LOOK_SECONDS)
+    return await _settle(control, operator, at)  # its message goes to Discord too
 
 
 async def _sync_the_broker(control: Control, operator: Operator, at: datetime) -> datetime:
@@ -255,12 +271,21 @@ def told(summary: Summary, pages: Mapping[str, str]) -> str:
         f"  messages    {summary.messages} on Discord",
         *(f"  broker      {book}: {one['executions']} executions, {one['told']} told" for book, one in summary.broker.items()),
         f"  MT5         {told_of_fleet(summary.mt5)}",
+        *([f"  snapshot    {told_of_snapshot(summary.snapshot)}"] if summary.snapshot else []),
         f"  P&L         {money or 'nothing realized'}; {marks or 'nothing open'}",
         f"  audit       {verdict}",
         f"  took        {summary.seconds} s; the desk clock was {summary.clock}",
         *(f"  {name:<11} {url}" for name, url in pages.items()),
     ]
     return "\n".join(lines)
+
+
+def told_of_snapshot(snapshot: Mapping[str, Any]) -> str:
+    """What became of the day's publication."""
+    if snapshot["stage"] is None:
+        return f"{snapshot['date']} is not published"
+    stands = f"{snapshot['stage']}, version {snapshot['version']}, {snapshot['rows']:,} rows, {snapshot['content_sha256'][:16]}"
+    return f"{snapshot['date']} {snapshot['status']}: {stands}"
 
 
 def told_of_fleet(fleet: Mapping[str, int]) -> str:

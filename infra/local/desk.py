@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from fillbook.runtime.config import DatabaseConfig
 from fillbook.runtime.db import Database
-from infra.local import plan
+from infra.local import plan, snapshot_targets
 from infra.local.control import ClockControl, Control
 from infra.local.database import LocalDatabase
 from infra.local.deskclock import DeskClockFile
@@ -27,6 +27,7 @@ from infra.local.home import ROOT, Home
 from infra.local.prepared import prepare, sources_digest
 from infra.local.processes import Keeper, Program
 from infra.local.readiness import wait_until_ready
+from infra.local.snapshot_targets import D1, TARGETS
 from infra.local.wiring import RETRY_FLOOR_SECONDS, CloudJob
 from infra.manifest import Manifest, load
 
@@ -38,6 +39,8 @@ BROKER = "execution_sync"
 MT5 = "mt5"
 MT5_SPEAKERS = frozenset({"account_sync", "account_sync_shard"})
 """The functions that speak to the fake MT5 service; without any of them it is not started."""
+PUBLISHER = "snapshot_publisher"
+"""The function that publishes days; without it the fake D1 and the lenient receiver are not started."""
 STOP_GRACE_SECONDS = 5.0
 READY_SECONDS = 60.0
 HOST = "127.0.0.1"
@@ -165,6 +168,7 @@ class LocalCloud:
             tws_port=self._ports.get(TWS, 0),
             flex_url=f"http://{HOST}:{self._ports[FLEX]}{FLEX_SEND_PATH}" if FLEX in self._ports else "",
             mt5_url=f"http://{HOST}:{self._ports[MT5]}" if MT5 in self._ports else "",
+            d1_url=f"http://{HOST}:{self._ports[D1]}" if D1 in self._ports else "",
             overrides=self._overrides,
             function_overrides=self._function_overrides,
         )
@@ -189,17 +193,24 @@ class LocalCloud:
         wiring.write(self.home.path / "wiring.json")
 
     def _probe(self, name: str) -> str:
-        own = {PUBSUB: "/_control", DISCORD: "/", TWS: "/_control/knobs", MT5: "/_fake/clock"}
+        own = {
+            PUBSUB: "/_control",
+            DISCORD: "/",
+            TWS: "/_control/knobs",
+            MT5: "/_fake/clock",
+            **dict.fromkeys(TARGETS, "/_fault"),
+        }
         path = own.get(name, "/favicon.ico")  # not our functions' code
         return f"http://{HOST}:{self._ports[TWS_CONTROL if name == TWS else name]}{path}"
 
     def _broker(self) -> tuple[str, ...]:
         mt5 = () if MT5_SPEAKERS.isdisjoint(self.functions) else (MT5,)
-        return ((TWS, FLEX) if BROKER in self.functions else ()) + mt5
+        targets = TARGETS if PUBLISHER in self.functions else ()
+        return ((TWS, FLEX) if BROKER in self.functions else ()) + mt5 + targets
 
     def _broker_ports(self) -> tuple[str, ...]:
-        ports = {TWS: (TWS, TWS_CONTROL), FLEX: (FLEX, FLEX_STATEMENTS), MT5: (MT5,)}
-        return tuple(port for name in self._broker() for port in ports[name])
+        ports = {TWS: (TWS, TWS_CONTROL), FLEX: (FLEX, FLEX_STATEMENTS)}
+        return tuple(port for name in self._broker() for port in ports.get(name, (name,)))
 
     def _start_broker(self, keeper: Keeper) -> None:
         """Start the fake gateway and the fake web service, each with an account of its own; the fake MT5 service with many."""
@@ -207,6 +218,9 @@ class LocalCloud:
         if MT5 in self._ports:
             command = [sys.executable, "infra.local.mt5", "--port", str(self._ports[MT5]), *clock]
             keeper.start(self._program(MT5, command, {"MT5_SERVICE_API_KEY": self.secrets["mt5_key"]}))
+        if D1 in self._ports:
+            for name, command, secrets in snapshot_targets.commands(self.home.path, self._ports, self.secrets):
+                keeper.start(self._program(name, command, secrets))
         if BROKER not in self.functions:
             return
         ports = {name: str(self._ports[name]) for name in self._broker_ports()}

@@ -18,6 +18,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_FILE, SECRETS_FILE, LOCK_FILE = "run.json", "secrets.json", "run.lock"
+SECRETS = (
+    *("ingest_token", "desk_key", "flex_token", "mt5_key"),
+    *("internal_token", "signing_secret", "metrics_key", "d1_token", "lenient_token", "lenient_key"),
+)
 TOKEN_BYTES = 24
 USUAL_PORTS = {"trade_tracker": 8080, "mt5": 8000}
 """What the work tree's own desk listens on while it is free."""
@@ -76,10 +80,10 @@ class Home:
             self._lock = None
 
     def secrets(self) -> dict[str, str]:
-        """``ingest_token``, ``desk_key``, ``flex_token`` and ``mt5_key``, made on first use."""
+        """One of each of ``SECRETS``, made on first use."""
         path = self.path / SECRETS_FILE
         found: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        missing = [name for name in ("ingest_token", "desk_key", "flex_token", "mt5_key") if name not in found]
+        missing = [name for name in SECRETS if name not in found]
         if missing:
             found |= {name: secrets.token_urlsafe(TOKEN_BYTES) for name in missing}
             write_private(path, found)
@@ -140,6 +144,12 @@ def desk_keys(key: str) -> str:
         "tenant_id": "desk",
         "books": ["live", "replay:*", "ibkr:*", "mt5:*"],
     }
+    return json.dumps([entry])
+
+
+def metrics_keys(key: str) -> str:
+    """``METRICS_KEYS`` with the hash of one local key."""
+    entry = {"id": "local", "sha256": hashlib.sha256(key.encode()).hexdigest(), "scopes": ["metrics:read"]}
     return json.dumps([entry])
 
 

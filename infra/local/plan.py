@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from infra.local.home import desk_keys
+from infra.local import snapshot_targets
+from infra.local.home import desk_keys, metrics_keys
 from infra.local.wiring import CloudJob, Job, Subscription, Wiring
 from infra.manifest import DATABASE_ENV, Function, Manifest
 
 THREADS_MAX = 8
 THREADS_MAX_WITHOUT_DATABASE = 16
-OPERATOR_SPEAKS_TO = ("trade_tracker", "execution_sync", "account_sync", "replay_worker")
+OPERATOR_SPEAKS_TO = ("trade_tracker", "execution_sync", "account_sync", "replay_worker", "snapshot_publisher")
 """Functions that an operator's verbs call over HTTP."""
 DISCORD_WEBHOOKS = {
     "DISCORD_EXECUTIONS_WEBHOOK": "executions",
@@ -47,6 +48,7 @@ class Place:
     tws_port: int = 0
     flex_url: str = ""
     mt5_url: str = ""
+    d1_url: str = ""
     overrides: Mapping[str, str] = field(default_factory=dict)
     function_overrides: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -145,9 +147,13 @@ def _secrets(place: Place) -> dict[str, str]:
     return {
         "INGEST_TOKENS": place.secrets["ingest_token"],
         "DESK_KEYS": desk_keys(place.secrets["desk_key"]),
+        "INTERNAL_TOKEN": place.secrets.get("internal_token", ""),
+        "SIGNING_SECRET": place.secrets.get("signing_secret", ""),
+        "METRICS_KEYS": metrics_keys(place.secrets["metrics_key"]) if "metrics_key" in place.secrets else "",
         "DISCORD_READ_TOKEN": place.discord_read_token,
         "IBKR_FLEX_TOKEN": place.secrets.get("flex_token", ""),
         "MT5_SERVICE_API_KEY": place.secrets.get("mt5_key", ""),
+        **snapshot_targets.settings(place.d1_url, place.secrets),
         **{name: place.discord_webhooks[channel] for name, channel in DISCORD_WEBHOOKS.items()},
     }
 

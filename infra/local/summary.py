@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from fillbook.runtime.config import DatabaseConfig
@@ -90,6 +90,19 @@ FLEET = statement(
     " select from notify.v_messages m where m.book_id = a.book_id and m.action_id = a.action_id and m.state = 'posted')) as told"
     " from ledger.v_actions a where a.book_id like 'mt5:%' and a.origin = 'live'",
 )
+SNAPSHOT = statement(
+    "snapshot",
+    "the published day as readers see it, and how its newest publication ended",
+    "select d.stage, d.version, d.content_sha256, d.counts, p.status from metrics.v_daily d left join lateral ("
+    " select status from metrics.v_publications where report_date = d.date and target <> 'none' order by seq desc limit 1) p"
+    " on true where d.date = :day",
+)
+PUBLISHED = statement(
+    "published",
+    "publications of a day that were due after its close and came to an end",
+    "select count(*) as count from metrics.v_publications where report_date = :day and slot = 'postmarket'"
+    " and finished_at is not null",
+)
 LANES = statement(
     "lanes",
     "tickers by lane",
@@ -104,6 +117,7 @@ class Summary:
     ``broker``: for each book of the broker, its executions that are no history, and how many of them are told.
     ``mt5``: linked accounts, how many of them are synced, their deals and trades, executions that are no history, told ones.
     ``syncs_mt5``: whether a sync of them was part of the span; where the clock went back behind their own, none can succeed.
+    ``snapshot``: the published day, its status, stage, version, rows and hash; empty where the desk publishes none.
     """
 
     since: str
@@ -124,18 +138,22 @@ class Summary:
     broker: Mapping[str, Mapping[str, int]]
     mt5: Mapping[str, int]
     syncs_mt5: bool
+    snapshot: Mapping[str, Any]
     audit_exit: int
     audit_findings: int
     seconds: float
 
     @property
     def is_proven(self) -> bool:
-        """The audit is clean, all that was accepted is stored and decided, and each execution has exactly one posted message."""
+        """The audit is clean, all that was accepted is stored and decided, each execution has exactly one posted message, and the
+        day is published as final where the desk publishes.
+        """
         stored = sum(self.receipts.values()) if set(self.receipts) <= {"decided"} else 0
         told = self.messages == self.executions and set(self.messages_by_state) <= {"posted"}
         told = told and all(one["executions"] == one["told"] for one in (*self.broker.values(), self.mt5))
         synced = not self.syncs_mt5 or self.mt5["synced"] == self.mt5["accounts"]
-        return self.audit_exit == 0 and told and synced and stored >= self.accepted > 0
+        is_published = not self.snapshot or self.snapshot["stage"] == "final"
+        return self.audit_exit == 0 and told and synced and is_published and stored >= self.accepted > 0
 
     def document(self) -> dict[str, Any]:
         """The summary as JSON, verdict included."""
@@ -159,6 +177,34 @@ class Operator:
     def has_broker(self) -> bool:
         """Whether the desk runs the function that speaks with the broker."""
         return "EXECUTION_SYNC_URL" in self._environment
+
+    @property
+    def has_publisher(self) -> bool:
+        """Whether the desk runs the function that publishes days, and the one that takes them."""
+        return "SNAPSHOT_PUBLISHER_URL" in self._environment
+
+    def is_published(self, day: date) -> bool:
+        """Whether the publication that is due after the close has come to an end."""
+        with self._database.transaction(read_only=True) as tx:
+            return bool(tx.query(PUBLISHED, day=day)[0]["count"])
+
+    def snapshot(self, day: date) -> dict[str, Any]:
+        """The published day; empty where the desk publishes none, ``stage`` None where this day is not published."""
+        if not self.has_publisher:
+            return {}
+        with self._database.transaction(read_only=True) as tx:
+            found = tx.query(SNAPSHOT, day=day)
+        if not found:
+            return {"date": day.isoformat(), "status": None, "stage": None, "version": None, "rows": 0, "content_sha256": None}
+        row = found[0]
+        return {
+            "date": day.isoformat(),
+            "status": row["status"],
+            "stage": row["stage"],
+            "version": row["version"],
+            "rows": sum(row["counts"].values()),
+            "content_sha256": row["content_sha256"],
+        }
 
     def untold(self) -> int:
         """Executions of the live book, of the broker's and of MT5 accounts that have no posted message yet."""

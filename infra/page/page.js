@@ -1,4 +1,4 @@
-// The first Trade Tracker: six requests, every ten seconds, shown as they come. The server's decimal texts are never turned
+// The first Trade Tracker: seven requests, every ten seconds, shown as they come. The server's decimal texts are never turned
 // into floating point numbers: they are cut for display, and their sign is read from the text.
 
 const REFRESH_MS = 10_000;
@@ -232,6 +232,24 @@ function showSync(sync, linked) {
   at("sync-rows").replaceChildren(...rows);
 }
 
+// display texts as they were published; the exact number is in the title, the reason where there is none
+function showSnapshot({ snapshot, as_of_ts }) {
+  at("snapshot").hidden = snapshot === null;
+  if (snapshot === null) return;
+  const end = snapshot.publication;
+  const proof = end === null ? "published elsewhere" : end.status.replaceAll("_", " ") + (end.verified === false ? ", not verified" : "");
+  const rows = Object.values(snapshot.counts).reduce((total, count) => total + count, 0);
+  at("snapshot-line").textContent = `· ${snapshot.date} · ${snapshot.stage ?? "no stage"} · version ${snapshot.version}`;
+  at("snapshot-proof").textContent = `${proof} ${age(snapshot.received_ts, as_of_ts)} · data of ${clock(snapshot.updated_ts, true)} · ${amount(String(rows), 0)} rows · SHA-256 ${snapshot.content_sha256.slice(0, 16)}…`;
+  at("snapshot-proof").title = snapshot.content_sha256;
+  at("snapshot-kpis").replaceChildren(...snapshot.kpis.map((one) => {
+    const box = fact(one.kpi, one.value);
+    box.title = one.value_num ?? (one.missing_reason ?? "not known").replaceAll("_", " ");
+    if (one.value_num === null) box.lastChild.className = "faint";
+    return box;
+  }));
+}
+
 function show(trades, lanes, health) {
   const open = trades.trades.filter((trade) => trade.status === "OPEN");
   at("positions").replaceChildren(...open.map(card));
@@ -254,16 +272,18 @@ async function refresh() {
     try {
       const health = await get("/timed/health");
       const since = health.activity.day_start_ts;
-      const [open, day, lanes, sync, linked] = await Promise.all([
+      const [open, day, lanes, sync, linked, published] = await Promise.all([
         get("/timed/trades?status=open&include=lots,actions&limit=1000"),
         get(`/timed/trades?since=${since}&include=actions&limit=1000`),
         get("/timed/lanes"),
         get("/api/v1/sync/health"),
         get("/api/v1/accounts?platform=mt5&limit=500"),
+        get("/api/v1/snapshot"),
       ]);
       const byId = new Map([...day.trades, ...open.trades].map((trade) => [trade.position_id, trade]));
       show({ ...open, trades: [...byId.values()] }, lanes, health);
       showSync(sync, linked);
+      showSnapshot(published);
       wait = REFRESH_MS;
     } catch (error) {
       if (error.isKey) return logOut(error.message);

@@ -15,6 +15,7 @@ STAGES = {
     "accounts": "MT5 accounts in five minutes: shards and inline runs, against batches of ten; what one costs; dispatch",
     "rebuild": "a book from its journal again, against beancount and RP2 booking the same history",
     "replay": "a stored day decided again, against nautilus_trader and backtesting.py on the same bars",
+    "snapshot": "a published day: read, sent, stored, proven; past the API; against a job of the classic kind",
     "ibkr_flex": "a statement of 50,000 rows parsed: processor time and memory, against expat alone",
     "e2e": "webhook to Discord: latency at a constant rate, against the same chain with empty handlers",
     "coldstart": "cold start of each function against a bare hello world",
@@ -32,7 +33,9 @@ def run(argv: list[str]) -> int:
         sys.stdout.write(
             "bench [STAGE …] [--runs N]; e2e also [--rate N[,N]] [--seconds N], rebuild also [--fills N],\n"
             "ibkr also [--executions N[,N]], accounts also [--accounts N[,N]] [--latency MS] [--only PART[,PART]],\n"
-            "replay also [--tickers N]\n" + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
+            "replay also [--tickers N],\n"
+            "snapshot also [--rows N[,N]] [--sessions N] [--trades N] [--only PART[,PART]]\n"
+            + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
         )
         return 2 if unknown else 0
     options = [word for word in argv if word not in STAGES]

@@ -45,7 +45,7 @@ def test_every_deploy_line_carries_the_functions_own_limits() -> None:
 def test_only_functions_with_their_own_credential_are_open_to_the_internet() -> None:
     text = (ROOT / "cloudbuild.yaml").read_text("utf-8")
     public = set(re.findall(r"^ *(\w+)\) name=.* --allow-unauthenticated", text, re.MULTILINE))
-    assert public == {"signal_ingest", "replay_worker", "trade_tracker"}
+    assert public == {"signal_ingest", "replay_worker", "snapshot_api", "trade_tracker"}
 
 
 def test_a_setting_in_a_deploy_line_needs_no_quoting() -> None:

@@ -23,12 +23,14 @@ NEEDS: dict[str, dict[str, str]] = {
     "outbox_relay": {"outbox": "publishes"},
     "discord_notifier": {"notify": "tells", "outbox": "inbox and quarantine", "signal": "words of the reasons"},
     "desk_keeper": {"ledger": "audits", "signal": "retention", "outbox": "publishes what the audit announced"},
+    "snapshot_publisher": {"snapshot": "reads, builds and sends", "outbox": "publishes its own events"},
     "replay_worker": {
         "replay": "runs days again",
         "signal": "decides",
         "ledger": "books",
         "outbox": "events of a live book that is caught up",
     },
+    "snapshot_api": {"snapshot": "receives and shows", "outbox": "events of restated days"},
     "trade_tracker": {
         "tracker": "answers",
         "ledger": "reads its own history for another moment",
@@ -59,6 +61,8 @@ MODULES_MAX = {
     "discord_notifier": 86,
     "desk_keeper": 76,
     "replay_worker": 150,
+    "snapshot_publisher": 80,
+    "snapshot_api": 70,
     "trade_tracker": 70,
 }
 DEVELOPMENT = {"pytest", "hypothesis", "yaml", "alembic", "sqlalchemy", "aiohttp", "cronsim", "infra", "tests", "uv", "mypy"}

@@ -20,6 +20,7 @@ from fillbook.outbox.model import EVENT_TYPES
 from fillbook.replay import api
 from fillbook.replay import jobs as replay_jobs
 from fillbook.replay.settings import ReplayWorkerConfig
+from fillbook.snapshot import publish, publisher
 from infra.manifest import DATABASE_ENV, Function, ManifestError, load, parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,8 +103,9 @@ def test_the_pools_together_leave_a_fifth_of_the_connections_free() -> None:
     assert wanted <= MANIFEST.max_connections * 8 // 10
 
 
-def test_a_shell_opens_one_pool_of_the_size_that_is_counted(function: Function, imported: dict[str, Any]) -> None:
-    assert imported["pools"] == ([function.pool_size] if function.database_roles else [])
+def test_the_pools_that_a_shell_opens_are_of_the_size_that_is_counted(function: Function, imported: dict[str, Any]) -> None:
+    assert sum(imported["pools"]) == function.pool_size
+    assert len(imported["pools"]) == bool(function.database_roles) or function.name == publisher.NAME  # refreshes have their own
 
 
 def test_a_pool_is_four_to_eight_connections_or_one_of_a_function_that_does_one_thing_at_a_time(function: Function) -> None:
@@ -186,7 +188,7 @@ def test_schedules_are_valid_and_fit_their_functions() -> None:
     for entry in MANIFEST.schedules:
         ZoneInfo(entry.time_zone)
         CronSim(entry.cron, datetime(2026, 2, 3, tzinfo=UTC))
-        assert entry.retries in (1, 3)
+        assert entry.retries in (1, 2, 3)
         assert MANIFEST.functions[entry.function].timeout_seconds <= entry.deadline_seconds <= 1800
 
 
@@ -209,6 +211,31 @@ def test_callers_of_account_sync_are_told_apart_by_the_accounts_of_the_manifest(
     assert MANIFEST.functions[worker.SYNC].service_account == worker.IDENTITY
     assert worker.SHARD in MANIFEST.functions
     assert set(MANIFEST.callers(worker.SYNC)) == {worker.SCHEDULER, worker.OPERATOR, worker.TRACKER}
+
+
+SLOTS = {"premarket": "09:00", "midday": "12:30", "postmarket": "16:30", "watch": "17:00"}
+WEEKS = [date(2026, 2, 9), date(2026, 3, 9), date(2026, 7, 6), date(2026, 11, 2)]
+
+
+@pytest.mark.parametrize("monday", WEEKS)
+@pytest.mark.parametrize("slot", SLOTS)
+def test_a_snapshot_slot_is_at_its_new_york_time_on_each_weekday_in_winter_summer_and_after_both_changes(
+    slot: str, monday: date
+) -> None:
+    (entry,) = [one for one in MANIFEST.schedules if one.function == publisher.NAME and one.body == {"slot": slot}]
+    zone = ZoneInfo(entry.time_zone)
+    found = [moment for moment, _ in zip(CronSim(entry.cron, datetime.combine(monday, time(), zone)), range(5), strict=False)]
+    assert [moment.date() for moment in found] == [monday + timedelta(days=number) for number in range(5)]
+    assert {f"{moment.astimezone(zone):%H:%M}" for moment in found} == {SLOTS[slot]}
+    assert (entry.time_zone, entry.retries, entry.retry_min_seconds) == ("America/New_York", 2, 30)
+
+
+def test_the_publisher_is_called_by_its_schedule_and_by_people_and_its_calls_end_in_time() -> None:
+    entry = MANIFEST.functions[publisher.NAME]
+    assert MANIFEST.schedule_identity == publisher.SCHEDULER
+    assert set(MANIFEST.callers(publisher.NAME)) == {publisher.SCHEDULER, MANIFEST.operator_identity}
+    assert entry.timeout_seconds > publish.CALL_SECONDS
+    assert entry.concurrency == publisher.CONCURRENCY
 
 
 def test_the_outbox_knows_the_same_events_as_the_manifest() -> None:

@@ -28,6 +28,8 @@ SIGNER = Signer()
 CALLER = "cloud-scheduler@desk.example"
 INGEST_TOKEN = "ingest-token-of-these-tests"
 DESK_KEY = "desk-key-of-these-tests"
+INTERNAL_TOKEN = "internal-token-of-these-tests"
+METRICS_KEY = "metrics-key-of-these-tests"
 NOW = instant(R_TS + 61_000)
 WEBHOOK = "https://discord.com/api/webhooks/12345678901234567{number}/{token}"
 NOBODYS_ID = "00000000-0000-4000-8000-000000000000"
@@ -90,6 +92,12 @@ def desk_keys() -> str:
     )
 
 
+def metrics_keys() -> str:
+    """``METRICS_KEYS`` with one reader."""
+    digest = hashlib.sha256(METRICS_KEY.encode()).hexdigest()
+    return json.dumps([{"id": "reader", "sha256": digest, "scopes": ["metrics:read"]}])
+
+
 def known(database_url: str, topics: Topics, folder: Path) -> dict[str, str]:
     """Every setting any function may ask for, by name."""
     clock = folder / "clock.json"
@@ -104,6 +112,9 @@ def known(database_url: str, topics: Topics, folder: Path) -> dict[str, str]:
         "INGEST_TOKENS": INGEST_TOKEN,
         "PUBLISH_BUDGET_SECONDS": "1",
         "DESK_KEYS": desk_keys(),
+        "INTERNAL_TOKEN": INTERNAL_TOKEN,
+        "METRICS_KEYS": metrics_keys(),
+        "SNAPSHOT_API_URL": "http://127.0.0.1:1",
         "IBKR_ACCOUNTS": '[{"id": 1, "code": "U1234567"}]',
         "IBKR_TWS_TARGETS": '[{"host": "127.0.0.1", "port": 1}]',
         "MT5_SERVICE_URL": "http://127.0.0.1:1",
@@ -149,6 +160,10 @@ def right_headers(door: Door) -> dict[str, str]:
             return {"Authorization": f"Bearer {INGEST_TOKEN}"}
         case "desk_key":
             return {"Authorization": f"Bearer {DESK_KEY}"}
+        case "internal_token":
+            return {"X-Internal-Token": INTERNAL_TOKEN}
+        case "metrics_key":
+            return {"Authorization": f"Bearer {METRICS_KEY}"}
         case _:
             return {}
 

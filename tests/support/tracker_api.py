@@ -150,11 +150,27 @@ DAY = _whole(
         "run_id": NULLABLE_TEXT,
     }
 )
+SNAPSHOT: dict[str, Any] = {
+    "type": ["object", "null"],
+    "required": ["date", "stage", "version", "content_sha256", "counts", "updated_at", "received_at", "publication", "kpis"],
+    "properties": {
+        "date": {"type": "string", "format": "date"},
+        "stage": {"enum": ["premarket", "intraday", "final", None]},
+        "version": {"type": "integer", "minimum": 1},
+        "content_sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        "publication": {"type": ["object", "null"], "required": ["status", "target", "verified", "finished_at"]},
+        "kpis": {
+            "type": "array",
+            "items": {"type": "object", "required": ["kpi", "value", "value_num", "kind", "missing_reason"]},
+        },
+    },
+}
 # answers whose parts are described whole
 DESCRIBED: dict[str, dict[str, Any]] = {
     "/api/v1/accounts": {"items": {"type": "array", "items": ACCOUNT}, "next": NULLABLE_TEXT},
     "/api/v1/accounts/{account}": {"account": ACCOUNT},
     "/api/v1/sync/health": {"mt5": MT5_HEALTH},
+    "/api/v1/snapshot": {"snapshot": SNAPSHOT},
     "/api/v1/sync/coverage": {"days": {"type": "array", "items": DAY}, "has_more": {"type": "boolean"}},
 }
 BROKERS = {
@@ -189,6 +205,7 @@ IN_PATH: dict[str, dict[str, Any]] = {
     "account": {"type": "string", "examples": ["1", LINKED_ID]},
 }
 PATHS = {**LISTS, "/timed/lanes": ("lanes", LANE_PARAMETERS), "/timed/health": ("status", frozenset[str]()), **BROKERS}
+PATHS["/api/v1/snapshot"] = ("snapshot", frozenset[str]())
 
 
 def tracker_document() -> dict[str, Any]:

@@ -64,3 +64,28 @@ def get(client: FlaskClient, path: str, key: str | None = KEY) -> tuple[int, Any
     """Status and decoded answer of a question with a key (None: without one)."""
     answer = client.get(path, headers={} if key is None else {"Authorization": f"Bearer {key}"})
     return answer.status_code, answer.get_json()
+
+
+def published(query: Any, day: str, *, version: int = 1, status: str = "published") -> None:
+    """A published day of two KPIs, and the end of its publication."""
+    query(
+        "insert into metrics.metrics_daily (date, updated_at, headline, summary, rows_json, overlay_json, stage, version,"
+        " content_sha256, counts, provenance, received_at) values (:day::date, :day::date + time '21:00', 'Figures', '', '[]',"
+        " '{}', 'final', :version::integer, repeat('ab', 32), '{\"kpis\": 2, \"series\": 390}', '{\"books\": [\"live\"]}',"
+        " :day::date + time '21:30') returning date",
+        day=day,
+        version=version,
+    )
+    query(
+        "insert into metrics.publications (run_id, report_date, trigger, started_at, finished_at, status, target, verified,"
+        " actor) values (gen_random_uuid(), :day::date, 'cron', :day::date + time '21:30', :day::date + time '21:30', :status,"
+        " 'api', true, 'schedule') returning run_id",
+        day=day,
+        status=status,
+    )
+    query(
+        "insert into metrics.metrics_kpi_values (date, kpi, value_text, value_num, value_kind, unit, sort_order, missing_reason)"
+        " values (:day::date, 'Equity', '$100,200.50', 100200.50, 'currency', 'USD', 50, null),"
+        " (:day::date, 'Win rate', '—', null, 'percent', '%', 70, 'none_closed') returning kpi",
+        day=day,
+    )

@@ -24,11 +24,23 @@ class FillbookError(Exception):
 
 
 class Rejected(FillbookError):
-    """The input is wrong and stays wrong; ``status`` is the HTTP answer (400 unless a contract says otherwise)."""
+    """The input is wrong and stays wrong; ``status`` is the HTTP answer (400 unless a contract says otherwise).
 
-    def __init__(self, reason: str, detail: str = "", *, field: str | None = None, status: int = 400) -> None:
+    ``retry_after_seconds``: when the same may be asked again, where only its number was wrong (429).
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        detail: str = "",
+        *,
+        field: str | None = None,
+        status: int = 400,
+        retry_after_seconds: int | None = None,
+    ) -> None:
         super().__init__(reason, detail, field=field)
         self.status = status
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Conflict(FillbookError):

@@ -85,12 +85,16 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 
 @frozen
 class Refusal:
-    """What an error answer may say; ``reason`` is a slug, ``request_id`` finds the log line."""
+    """What an error answer may say; ``reason`` is a slug, ``request_id`` finds the log line.
+
+    ``error`` is what was raised, for contracts that list what is wrong with a document; None for a bug, which nobody is told of.
+    """
 
     status: int
     reason: str
     request_id: str
     field: str | None = None
+    error: FillbookError | None = None
 
 
 @frozen
@@ -139,11 +143,13 @@ def http_edge(
     *,
     refuse: Callable[[Refusal], object] = flat_refusal,
     others: Mapping[str, Handler] | None = None,
+    dress: Callable[[Request, Response], object] | None = None,
 ) -> Callable[[Request], Response]:
     """Return the function's edge for ``routes``: ``"GET /v1/books/{book_id}"`` -> handler(request, book_id=…).
 
     ``{name}`` matches one path segment; literal paths win, then templates in the order given. GET routes answer HEAD.
     ``refuse`` shapes the error body where a contract asks for another one; ``others``: by method, who takes every other path.
+    ``dress`` sets headers that every answer has, refusals among them; it must not raise.
     """
     table = _Table(routes, others or {})
     log = logs.get(name)
@@ -157,6 +163,8 @@ def http_edge(
             response = handler(request, **parameters)
         except Exception as error:  # noqa: BLE001 -- the framework would send the text of what escapes to the caller
             response = _refused(error, request_id, log, refuse)
+        if dress is not None:
+            dress(request, response)
         for header, value in SECURITY_HEADERS.items():
             response.headers.setdefault(header, value)
         response.headers["X-Request-Id"] = request_id
@@ -312,6 +320,8 @@ def _refused(error: Exception, request_id: str, log: logs.Logger, refuse: Callab
             headers["Allow"] = error.allowed
         elif status == 401:
             headers["WWW-Authenticate"] = "Bearer"
+        if error.retry_after_seconds is not None:
+            headers["Retry-After"] = str(error.retry_after_seconds)
         log.warning("request_rejected", reason=reason, status=status, detail=error.detail, field=field, request_id=request_id)
     elif isinstance(error, Conflict):
         status, reason = 409, error.reason
@@ -326,4 +336,5 @@ def _refused(error: Exception, request_id: str, log: logs.Logger, refuse: Callab
     else:
         status, reason = 500, "internal"
         log.failed("request_failed", error, request_id=request_id)
-    return answer(status, refuse(Refusal(status=status, reason=reason, request_id=request_id, field=field)), headers)
+    told = error if isinstance(error, FillbookError) else None
+    return answer(status, refuse(Refusal(status=status, reason=reason, request_id=request_id, field=field, error=told)), headers)

@@ -22,6 +22,7 @@ from fillbook.tracker import (
     lanes,
     linked_trades,
     page,
+    published,
     stamps,
     syncing,
     trades,
@@ -115,6 +116,7 @@ def routes(desk: Callable[[], Desk], static: Path) -> Mapping[str, Handler]:
         "GET /timed/ledger/trades": read(lambda here, key, given, now: trades.flat_trades(here.db, key, trade_query(given), now)),
         "GET /timed/lanes": read(lambda here, key, given, now: lanes.lanes(here.db, key, given, now)),
         "GET /timed/health": read(condition),
+        "GET /api/v1/snapshot": read(of_database(published.snapshot)),
         **{f"GET {path}": conditional(path, use_case) for path, use_case in BROKER_ROUTES.items()},
     }
 

@@ -268,3 +268,20 @@ select break_id, book_id, kind, instrument, ticker, direction::text as direction
  where book_id = any(:books::text[]) and resolved_at is null
  order by first_seen_at, book_id, break_id
  limit :limit;
+
+-- name: published_day
+-- The newest published day with the books it was made of, and how its newest publication ended.
+select d.date, d.stage, d.version, d.content_sha256, d.headline, d.counts, d.updated_at, d.received_at,
+       coalesce(d.provenance->'books', '[]'::jsonb) as books, p.status, p.target, p.verified, p.finished_at
+  from metrics.v_daily d
+  left join lateral (
+        select v.status, v.target, v.verified, v.finished_at
+          from metrics.v_publications v
+         where v.report_date = d.date and v.finished_at is not null and v.status <> 'watched'
+         order by v.seq desc limit 1) p on true
+ order by d.date desc
+ limit 1;
+
+-- name: published_kpis
+-- The figures of a published day, in its order.
+select kpi, value_text, value_num, value_kind, missing_reason from metrics.v_kpis where date = :date order by sort_order;

@@ -85,7 +85,7 @@ def test_check_25_a_hostile_body_is_refused_by_name_on_every_route(every: Desk, 
         if 400 <= answer.status_code < 500:
             told = answer.get_json()
             assert str(slug_of(told)).replace("_", "").isalnum(), told
-            assert set(told) <= {"ok", "reason", "field"} or set(told) == {"success", "error"}, "a word, not a text"
+            assert set(told) <= {"ok", "reason", "field"} or set(told) <= {"success", "error"}, "a word, not a text"
     assert booked(query) == [{"n": 0}]
 
 
@@ -164,5 +164,5 @@ def test_check_26_a_gzip_bomb_is_never_unpacked(every: Desk, published: Topics) 
         answer = every.call(door, headers={**right_headers(door), "Content-Encoding": "gzip"}, data=bomb)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert answer.status_code in expected(door), (str(door), answer.status_code)
+        assert answer.status_code in expected(door) | {415}, (str(door), answer.status_code)
         assert peak < 4 * 1024 * 1024, f"{door} unpacked {peak} bytes"

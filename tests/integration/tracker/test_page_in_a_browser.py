@@ -29,7 +29,7 @@ from infra.local.mt5_demo import furnish
 from tests.support import mt5_runs
 from tests.support.mt5_linked import NOW, LinkedDesk, Query, closed, info, trade
 from tests.support.mt5_runs import Fleet
-from tests.support.tracker_desk import KEY, entry
+from tests.support.tracker_desk import KEY, entry, published
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,6 +58,7 @@ def address(
     desk.sync(bad, NOW - timedelta(hours=3), money=info("50", currency="EUR"))
     desk.fail(bad, NOW - timedelta(minutes=2), 4)
     desk.fail(barred, NOW - timedelta(minutes=2), 3, needs_login=True)
+    published(query, "2026-03-03", version=2)
     query("update mt5.trading_accounts set last_connection_error = :words where id = :id", words=f"refused {SCRIPT}", id=barred)
     with served(database_url, function_app, tmp_path, NOW) as address:
         yield address
@@ -263,3 +264,19 @@ def luminance(parts: list[int]) -> float:
     """How bright a colour is to the eye, 0 to 1."""
     red, green, blue = (part / 3294.6 if part <= 10 else ((part / 255 + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_the_published_snapshot_stands_with_stage_version_hash_and_its_figures(browser: Browser, address: str) -> None:
+    page, wrong = opened_page(browser, address, 1440)
+    page.wait_for_selector("#snapshot-kpis div")
+    assert page.inner_text("#snapshot-title") == "Published snapshot · 2026-03-03 · final · version 2"
+    proof = page.inner_text("#snapshot-proof")
+    assert proof.startswith("published ")
+    assert "392 rows · SHA-256 abababababababab…" in proof
+    assert page.get_attribute("#snapshot-proof", "title") == "ab" * 32
+    read = "boxes => boxes.map(box => [...box.children].map(one => one.innerText).concat(box.title))"
+    assert page.eval_on_selector_all("#snapshot-kpis div", read) == [
+        ["Equity", "$100,200.50", "100200.5"],
+        ["Win rate", "—", "none closed"],
+    ]
+    assert wrong == []

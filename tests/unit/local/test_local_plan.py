@@ -117,6 +117,18 @@ def test_a_real_webhook_from_outside_brings_the_real_discord_and_serves_every_ch
     assert "127.0.0.1:8200" not in json.dumps(given)
 
 
+def test_a_d1_of_ones_own_brings_its_address_and_takes_nothing_from_the_fake() -> None:
+    function = MANIFEST.functions["snapshot_publisher"]
+    place = replace(PLACE, d1_url="http://127.0.0.1:8300", secrets={**PLACE.secrets, "d1_token": "d1-secret"})
+    names = ("D1_API_BASE", "CF_ACCOUNT_ID", "CF_D1_DATABASE_ID", "CLOUDFLARE_API_TOKEN")
+    given = plan.settings(MANIFEST, function, place)
+    assert (given["D1_API_BASE"], given["CLOUDFLARE_API_TOKEN"]) == ("http://127.0.0.1:8300/client/v4", "d1-secret")
+    found = from_outside(MANIFEST, {"CLOUDFLARE_API_TOKEN": "mine", "CF_ACCOUNT_ID": "a1"})
+    given = plan.settings(MANIFEST, function, replace(place, overrides=found))
+    assert [given[name] for name in names] == ["https://api.cloudflare.com/client/v4", "a1", "", "mine"]
+    assert not set(names) & set(from_outside(MANIFEST, {"SNAPSHOT_API_URL": "https://receiver.example"}))
+
+
 def test_what_the_desk_decides_itself_cannot_be_set_from_outside() -> None:
     outside = {"FILLBOOK_ENV": "cloud", "FILLBOOK_OIDC_CALLERS": "eve@x", "FILLBOOK_DATABASE_URL": "postgresql://x@y/z"}
     assert from_outside(MANIFEST, outside) == {}
