@@ -1,4 +1,4 @@
-"""The routes that show published days as an OpenAPI document, parameters taken from the code that reads them; for contract tests."""
+"""The routes that show published days as an OpenAPI document, their parameters taken from the code that reads them."""
 
 from __future__ import annotations
 
