@@ -130,6 +130,8 @@ def links(cloud: LocalCloud) -> dict[str, str]:
     found |= {"Discord inbox": place.discord_url + "/"}
     if "signal_ingest" in place.urls:
         found |= {"webhook": f"{place.urls['signal_ingest']}/timed/ingest/{cloud.secrets['ingest_token']}"}
+    if "snapshot_api" in place.urls:
+        found |= {"published day": f"{place.urls['snapshot_api']}/v1/trades/latest", "metrics key": cloud.secrets["metrics_key"]}
     return found | {"desk key": cloud.secrets["desk_key"], "control panel": place.control_url + "/_control"}
 
 

@@ -124,8 +124,8 @@ def play(
     keeper_at: datetime | None = None,
 ) -> Summary:
     """Send ``minutes`` (``total`` receipts) on their own time, let the desk settle, and read back what came of it from ``since``
-    (default: the first bar) on. With ``keeper_at`` the day ends with its publication and a sync of the MT5 accounts, then the desk
-    clock goes on to that instant and the evening's audit is awaited.
+    (default: the first bar) on. With ``keeper_at`` the day ends with its publication and a sync of the MT5 accounts, then the
+    desk clock goes on to that instant and the evening's audit is awaited.
     """
     started = time.monotonic()
     operator = Operator(environment)

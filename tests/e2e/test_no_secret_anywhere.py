@@ -26,6 +26,7 @@ from tests.e2e.test_one_signal import CLOSE
 from tests.support import broker_days, leases
 from tests.support.local_desk import descendants
 from tests.support.receipts import body, encoded, text_of
+from tests.support.snapshot_api import PATH, day_document, signature
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 
@@ -40,6 +41,7 @@ FLEX_TROUBLES: tuple[tuple[str, dict[str, object]], ...] = (
     ("reset", {"step": "any"}),
 )
 GATEWAY_TROUBLES: tuple[dict[str, object], ...] = ({"has_end": False}, {"drop_after": 1, "has_end": True}, {"is_silent": True})
+INTERNAL, SIGNING, METRICS = "canary-internal-token-Hc6n", "canary-signing-secret-Wd8s", "canary-metrics-key-Lf3g"
 MT5_SAID = {"detail": f"{MT5_WORDS}: {MT5_KEY} is no key, {MT5_OTHER_KEY} neither"}
 MT5_TROUBLES: tuple[dict[str, object], ...] = (
     {"code": 200, "body": f"<p>{MT5_WORDS} {MT5_KEY}</p>"},
@@ -51,7 +53,7 @@ FAULTS = ("server_error.500", "server_error.502", "network.reset_after_accept", 
 PRIVATE = {"run.json", "secrets.json", "wiring.json"}
 DISCORDS_OWN = re.compile(r"discord\.sqlite(-wal|-shm|-journal)?$")
 EVERY_TABLE = """
-select format('select t::text as row from %I.%I t', schemaname, tablename) as question from pg_tables
+select format('select whole_row::text as row from %I.%I whole_row', schemaname, tablename) as question from pg_tables
 where schemaname not in ('pg_catalog', 'information_schema')
 union all
 select 'select query as row from pg_stat_activity where query is not null'
@@ -85,6 +87,7 @@ class Heard:
 def desk(new_desk: NewDesk, tmp_path: Path) -> LocalCloud:
     (tmp_path / "desk").mkdir()
     known = {"ingest_token": INGEST, "desk_key": DESK_KEY, "flex_token": FLEX_TOKEN, "mt5_key": MT5_KEY}
+    known |= {"internal_token": INTERNAL, "signing_secret": SIGNING, "metrics_key": METRICS}
     write_private(tmp_path / "desk" / "secrets.json", known)
     tokens = {"signal_ingest": {"INGEST_TOKENS": f"{INGEST},{INGEST_NEXT}"}} | broker_days.DEADLINE
     tokens |= {name: {"MT5_SERVICE_API_KEYS": json.dumps({"elsewhere": MT5_OTHER_KEY})} for name in MT5_SPEAKERS}
@@ -96,6 +99,7 @@ def desk(new_desk: NewDesk, tmp_path: Path) -> LocalCloud:
 def canaries(desk: LocalCloud) -> dict[str, str]:
     """Every secret of the desk by name, as it would be found: whole, or as the part that opens something."""
     found = {"ingest token": INGEST, "next ingest token": INGEST_NEXT, "desk key": DESK_KEY, "flex token": FLEX_TOKEN}
+    found |= {"internal token": INTERNAL, "signing secret": SIGNING, "metrics key": METRICS}
     found |= {"mt5 key": MT5_KEY, "other mt5 key": MT5_OTHER_KEY, "words of the MT5 service": MT5_WORDS}
     found |= {f"webhook {name}": url.rpartition("/")[2] for name, url in desk.place.discord_webhooks.items()}
     found["read token"] = desk.place.discord_read_token
@@ -133,18 +137,38 @@ def ask_in_every_way(desk: LocalCloud, heard: Heard) -> None:
             heard.call(f"{desk.url(name)}/", b"{}", Authorization=header)
 
 
+def publish_in_every_way(desk: LocalCloud, heard: Heard) -> None:
+    """Days come in signed and unsigned, whole and broken, and are asked for with keys in every place."""
+    url, raw = desk.url("snapshot_api"), json.dumps(day_document("2026-02-03")).encode()
+    for data in (raw, raw[:200], b"[]", b"{}"):
+        for token in (INTERNAL, f"{INTERNAL}x", METRICS):
+            for signed in (signature(data, SIGNING), SIGNING):
+                heard.call(url + PATH, data, X_Internal_Token=token, X_Signature=signed)
+    for path in (
+        "/v1/trades/latest",
+        "/v1/metrics/kpis/fills?kpi=Daily%20PnL",
+        f"/v1/metrics/daily?key={METRICS}",
+        f"/v1/{INTERNAL}",
+    ):
+        for header in (f"Bearer {METRICS}", METRICS, f"Bearer {INTERNAL}"):
+            heard.call(url + path, Authorization=header, Origin=f"https://{METRICS}.example")
+    heard.call(f"{url}{PATH}?date={INTERNAL}", X_Internal_Token=INTERNAL)
+
+
 def disturb(desk: LocalCloud, heard: Heard) -> None:
     """Discord fails in every way it can, everything is killed once, the database is away for a while."""
     faults = f"{desk.place.discord_url}/_control/faults"
     for knob in FAULTS:
         heard.call(faults, json.dumps({"fault": knob, "route": "create", "count": 1}).encode())
     post_in_every_way(desk, heard)
+    publish_in_every_way(desk, heard)
     for victim in ("signal_worker", "discord_notifier", "pubsub", "signal_ingest"):
         desk.kill(victim)
     desk.wait_until_up("signal_worker", "discord_notifier", "pubsub", "signal_ingest")
     desk.kill("postgres", stay_down=True)
     ask_in_every_way(desk, heard)
     post_in_every_way(desk, heard)
+    publish_in_every_way(desk, heard)
     answers = {job.name: called_by_the_scheduler(desk, heard, job) for job in desk.manifest.schedules}
     # a tick says 500 whatever failed; what answers people too says why, and when to come again
     assert answers == {job.name: 503 if job.path in ANSWERING else 500 for job in desk.manifest.schedules}

@@ -188,19 +188,24 @@ class PublishDesk:
             self.trade([fill])
         self.mark(w1_marks(day))
 
-    def foreign_views(self) -> None:
-        """From now on the views are somebody else's: tables that hold what ours show, free to be spoilt."""
+    def make_foreign_views(self) -> None:
+        """Tables that hold what our views show of W1, its series once an hour: somebody else's views, free to be spoilt."""
         self.query("create schema reports")
         self.query(f"grant usage on schema reports to {ROLE}")
-        ours = self.ground.names
         for name in ("kpi", "series", "extremes", "portfolio"):
-            self.query(f"create table reports.{name} as select * from {getattr(ours, name)} where report_date = '{DAY}'")
+            few = "and extract(minute from ts) = 0" if name == "series" else ""
+            self.query(
+                f"create table reports.{name} as select * from {getattr(ViewNames(), name)} where report_date = '{DAY}' {few}"
+            )
             self.query(f"grant select on reports.{name} to {ROLE}")
+
+    def read_foreign_views(self) -> None:
+        """From now on those are published."""
         theirs = ViewNames(kpi="reports.kpi", series="reports.series", extremes="reports.extremes", portfolio="reports.portfolio")
         self.ground = replace(self.ground, names=theirs, refreshing=None)
 
     def again_on(self, days: Sequence[date]) -> None:
-        """Somebody else's views show the same on these days, one point an hour."""
+        """Somebody else's views show the same on these days."""
         for name in ("kpi", "series", "extremes", "portfolio"):
             found = self.query(
                 "select column_name from information_schema.columns where table_schema = 'reports' and table_name = :name"
@@ -209,9 +214,8 @@ class PublishDesk:
             )
             moved = {"report_date": "d", "ts": f"ts - (date '{DAY}' - d) * interval '1 day'"}
             columns = ", ".join(moved.get(row["column_name"], row["column_name"]) for row in found)
-            few = "where extract(minute from ts) = 0" if name == "series" else ""
             self.query(
-                f"insert into reports.{name} select {columns} from reports.{name} cross join unnest(:days::date[]) as d {few}"
+                f"insert into reports.{name} select {columns} from reports.{name} cross join unnest(:days::date[]) as d"
                 " returning 1",
                 days=list(days),
             )

@@ -69,15 +69,18 @@ def get(client: FlaskClient, path: str, key: str | None = KEY) -> tuple[int, Any
 def published(query: Any, day: str, *, version: int = 1, status: str = "published") -> None:
     """A published day of two KPIs, and the end of its publication."""
     query(
-        "with made as (insert into metrics.metrics_daily (date, updated_at, headline, summary, rows_json, overlay_json, stage, version,"
-        " content_sha256, counts, provenance, received_at) values (:day::date, :day::date + time '21:00', 'Figures', '', '[]', '{}',"
-        " 'final', :version::integer, repeat('ab', 32), '{\"kpis\": 2, \"series\": 390}', '{\"books\": [\"live\"]}',"
-        " :day::date + time '21:30') returning date)"
-        " insert into metrics.publications (run_id, report_date, trigger, started_at, finished_at, status, target, verified, actor)"
-        " select gen_random_uuid(), date, 'cron', date + time '21:30', date + time '21:30', :status, 'api', true, 'schedule'"
-        " from made returning run_id",
+        "insert into metrics.metrics_daily (date, updated_at, headline, summary, rows_json, overlay_json, stage, version,"
+        " content_sha256, counts, provenance, received_at) values (:day::date, :day::date + time '21:00', 'Figures', '', '[]',"
+        " '{}', 'final', :version::integer, repeat('ab', 32), '{\"kpis\": 2, \"series\": 390}', '{\"books\": [\"live\"]}',"
+        " :day::date + time '21:30') returning date",
         day=day,
         version=version,
+    )
+    query(
+        "insert into metrics.publications (run_id, report_date, trigger, started_at, finished_at, status, target, verified,"
+        " actor) values (gen_random_uuid(), :day::date, 'cron', :day::date + time '21:30', :day::date + time '21:30', :status,"
+        " 'api', true, 'schedule') returning run_id",
+        day=day,
         status=status,
     )
     query(

@@ -48,8 +48,8 @@ SHOWN_MAX: Final = 64
 ORDER_MAX: Final = 9_999
 DECIMALS_MAX: Final = 10
 DOCUMENT_BYTES_MAX: Final = 1_900_000
-EQUITY, TOTAL, OPEN = "Equity", "Total PnL", "Open positions"
 CENT: Final = Decimal("0.01")
+EQUITY, TOTAL, OPEN = "Equity", "Total PnL", "Open positions"
 
 Check = Callable[[Snapshot, Source], Iterator[Problem]]
 
@@ -230,10 +230,11 @@ def agreement(snapshot: Snapshot, source: Source) -> Iterator[Problem]:
 
 
 def _cash(rows: Mapping[str, Kpi], start_cash: Decimal | None) -> Iterator[Problem]:
+    """Both figures were rounded by themselves, half a cent each way, so that a cent between them proves nothing."""
     equity, total = (rows[name].value_num if name in rows else None for name in (EQUITY, TOTAL))
     if start_cash is not None and equity is not None and total is not None:
         began = CONTEXT.subtract(equity, total)
-        if abs(CONTEXT.subtract(began, start_cash)) > CENT:  # each was rounded by itself, which may part them by as much
+        if CONTEXT.subtract(began, start_cash).copy_abs() > CENT:
             yield _problem("rows", "mismatch", f"Equity less Total PnL is not the cash of the start ({start_cash})", began)
 
 

@@ -1,9 +1,10 @@
 """From a published figure down to the ledger actions it was made of, a page at a time.
 
 ``BASES`` says for each of our KPIs which actions are behind it and what each gives to it. Where a figure is a sum over actions,
-the contributions of all of them add up to it (``total``; for Equity: what it is above the start cash); a rate, a mean or an age is
-no such sum and has actions without contributions. The ledger is read as it stands now: what was recorded after the day was
-published is shown with ``is_late`` and left out of the total. Somebody else's KPI is shown the day's actions. Source: snapshot specification, 2.3; ledger views.
+the contributions of all of them add up to it (``total``; for Equity: to what it is above the start cash). A rate, a mean or an
+age is no such sum and has actions without contributions. The ledger is read as it stands now: what was recorded after the day was
+published is shown with ``is_late`` and left out of the total. Somebody else's KPI is shown the day's actions. Source: snapshot
+specification, 2.3; ledger views.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a reader of published days may ask, understood whole before anything is read; nothing malformed is guessed at.
 
 Every route has its row in ``ROUTES``: the parameters it knows, those it needs, and how much it shows. A parameter that is
-unknown, repeated or malformed is ``Rejected('bad_parameter')`` naming it: a malformed date is never "the latest". Source: snapshot
-specification, 5.5.
+unknown, repeated or malformed is ``Rejected('bad_parameter')`` naming it: a malformed date is never "the latest". Source:
+snapshot specification, 5.5.
 """
 
 from __future__ import annotations

@@ -103,150 +103,150 @@ def test_a_document_says_where_it_comes_from(desk: PublishDesk) -> None:
     assert body["watermark"]["actions"] == 5
 
 
-def test_scenario_12_the_same_data_twice_is_sent_once(desk: PublishDesk) -> None:
-    first = desk.publish(**STILL)
-    second = desk.publish(**STILL)
+def test_scenario_12_the_same_data_twice_is_sent_once(small: PublishDesk) -> None:
+    first = small.publish(**STILL)
+    second = small.publish(**STILL)
     assert (second.status, second.version, second.content_sha256) == (Status.UNCHANGED, 1, first.content_sha256)
-    assert (len(desk.shelf.sent), desk.shelf.looked) == (1, [])
-    assert desk.statuses() == ["published", "unchanged"]
-    assert [event for event, _ in desk.events()] == ["snapshot_published"]
+    assert (len(small.shelf.sent), small.shelf.looked) == (1, [])
+    assert small.statuses() == ["published", "unchanged"]
+    assert [event for event, _ in small.events()] == ["snapshot_published"]
 
 
-def test_an_unchanged_day_is_read_back_where_that_is_asked_for_and_sent_where_it_is_gone(desk: PublishDesk) -> None:
-    desk.publish(**STILL)
-    assert desk.publish(verify=True, **STILL).verified is True
-    desk.shelf.shows = [Stored(kind=StoredKind.UNREADABLE), Stored(kind=StoredKind.OTHER)]
-    unreadable = desk.publish(verify=True, **STILL)
+def test_an_unchanged_day_is_read_back_where_that_is_asked_for_and_sent_where_it_is_gone(small: PublishDesk) -> None:
+    small.publish(**STILL)
+    assert small.publish(verify=True, **STILL).verified is True
+    small.shelf.shows = [Stored(kind=StoredKind.UNREADABLE), Stored(kind=StoredKind.OTHER)]
+    unreadable = small.publish(verify=True, **STILL)
     assert (unreadable.status, unreadable.verified) == (Status.UNCHANGED, False)
-    assert desk.publish(verify=True, **STILL).status is Status.PUBLISHED
-    assert len(desk.shelf.sent) == 2
+    assert small.publish(verify=True, **STILL).status is Status.PUBLISHED
+    assert len(small.shelf.sent) == 2
 
 
-def test_a_day_that_was_not_verified_is_sent_again(desk: PublishDesk) -> None:
-    desk.shelf.says = [ReceiverEnd(kind=SentKind.STORED, attempts=1, http_status=200)]
-    first = desk.publish(**STILL)
-    assert (first.status, first.verified, len(desk.kept())) == (Status.PUBLISHED_UNVERIFIED, False, 1)
-    assert desk.publish(**STILL).status is Status.PUBLISHED
+def test_a_day_that_was_not_verified_is_sent_again(small: PublishDesk) -> None:
+    small.shelf.says = [ReceiverEnd(kind=SentKind.STORED, attempts=1, http_status=200)]
+    first = small.publish(**STILL)
+    assert (first.status, first.verified, len(small.kept())) == (Status.PUBLISHED_UNVERIFIED, False, 1)
+    assert small.publish(**STILL).status is Status.PUBLISHED
 
 
-def test_a_dry_run_builds_and_checks_and_leaves_no_trace(desk: PublishDesk) -> None:
-    result = desk.publish(dry_run=True, **STILL)
+def test_a_dry_run_builds_and_checks_and_leaves_no_trace(small: PublishDesk) -> None:
+    result = small.publish(dry_run=True, **STILL)
     assert (result.status, result.counts is None, result.target) == (Status.DRY_RUN, False, Target.NONE)
-    assert (desk.rows(), desk.events(), desk.shelf.sent, desk.leases()) == ([], [], [], 0)
+    assert (small.rows(), small.events(), small.shelf.sent, small.leases()) == ([], [], [], 0)
 
 
-def test_bytes_that_were_never_verified_go_after_seven_days(desk: PublishDesk) -> None:
-    desk.shelf.says = [UNREACHED]
-    desk.publish(**STILL)
-    desk.query("update metrics.publication_documents set recorded_at = recorded_at - interval '7 days 1 second' returning 1")
-    desk.publish(**STILL)
-    assert desk.kept() == []
+def test_bytes_that_were_never_verified_go_after_seven_days(small: PublishDesk) -> None:
+    small.shelf.says = [UNREACHED]
+    small.publish(**STILL)
+    small.query("update metrics.publication_documents set recorded_at = recorded_at - interval '7 days 1 second' returning 1")
+    small.publish(**STILL)
+    assert small.kept() == []
 
 
 # --- refused, kept, written past -----------------------------------------------------------------------------------------
 
 
-def test_scenario_20_what_the_receiver_refuses_is_final_and_told(desk: PublishDesk) -> None:
-    desk.with_fallback()
-    desk.shelf.says = [REFUSED, CONFLICT]
-    refused, conflict = desk.publish(**STILL), desk.publish(**STILL)
+def test_scenario_20_what_the_receiver_refuses_is_final_and_told(small: PublishDesk) -> None:
+    small.with_fallback()
+    small.shelf.says = [REFUSED, CONFLICT]
+    refused, conflict = small.publish(**STILL), small.publish(**STILL)
     assert (refused.status, conflict.status) == (Status.REFUSED_RECEIVER, Status.CONFLICT)
-    assert (desk.cellar.written, refused.http_status) == ([], 422)
-    assert [(event, told["status"]) for event, told in desk.events()] == [
+    assert (small.cellar.written, refused.http_status) == ([], 422)
+    assert [(event, told["status"]) for event, told in small.events()] == [
         ("snapshot_refused", "refused_receiver"),
         ("snapshot_refused", "conflict"),
     ]
 
 
-def test_scenario_21_a_day_written_past_the_api_is_sent_to_it_again(desk: PublishDesk) -> None:
-    desk.with_fallback()
-    desk.shelf.says = [UNREACHED]
-    first = desk.publish(**STILL)
+def test_scenario_21_a_day_written_past_the_api_is_sent_to_it_again(small: PublishDesk) -> None:
+    small.with_fallback()
+    small.shelf.says = [UNREACHED]
+    first = small.publish(**STILL)
     assert (first.status, first.target, first.verified) == (Status.PUBLISHED_FALLBACK, Target.D1, True)
-    assert desk.cellar.written == [desk.shelf.sent[0].body]
-    ((event, told),) = desk.events()
+    assert small.cellar.written == [small.shelf.sent[0].body]
+    ((event, told),) = small.events()
     assert (event, told["target"]) == ("snapshot_published", "d1")
-    assert datetime.fromisoformat(told["readers_stale_until"]) == desk.clock.now() + timedelta(minutes=5)
-    second = desk.publish(**STILL)
-    assert (second.status, second.target, len(desk.cellar.written)) == (Status.PUBLISHED, Target.API, 1)
+    assert datetime.fromisoformat(told["readers_stale_until"]) == small.clock.now() + timedelta(minutes=5)
+    second = small.publish(**STILL)
+    assert (second.status, second.target, len(small.cellar.written)) == (Status.PUBLISHED, Target.API, 1)
 
 
-def test_scenario_22_what_nobody_takes_is_kept_and_goes_with_the_next_slot(desk: PublishDesk) -> None:
-    desk.with_fallback()
-    desk.shelf.says = [UNREACHED]
-    desk.cellar.says = [FallbackEnd(kind=FallbackKind.FAILED, attempts=3, detail="differs")]
-    outcome = desk.call(**STILL)
+def test_scenario_22_what_nobody_takes_is_kept_and_goes_with_the_next_slot(small: PublishDesk) -> None:
+    small.with_fallback()
+    small.shelf.says = [UNREACHED]
+    small.cellar.says = [FallbackEnd(kind=FallbackKind.FAILED, attempts=3, detail="differs")]
+    outcome = small.call(**STILL)
     assert (outcome.status, outcome.exit, outcome.http_status(is_cron=True)) == (Status.KEPT, 6, 500)
-    assert desk.kept() == [desk.shelf.sent[0].body]
-    ((event, told),) = desk.events()
+    assert small.kept() == [small.shelf.sent[0].body]
+    ((event, told),) = small.events()
     assert (event, told["reason"]) == ("snapshot_publish_failed", "ambiguous: Timeout; fallback failed: differs")
-    assert desk.publish(**STILL).status is Status.PUBLISHED
-    assert desk.statuses() == ["kept", "published"]
+    assert small.publish(**STILL).status is Status.PUBLISHED
+    assert small.statuses() == ["kept", "published"]
 
 
-def test_without_a_fallback_an_unreachable_api_keeps_the_day(desk: PublishDesk) -> None:
-    desk.shelf.says = [UNREACHED]
-    assert desk.publish(**STILL).status is Status.KEPT
+def test_without_a_fallback_an_unreachable_api_keeps_the_day(small: PublishDesk) -> None:
+    small.shelf.says = [UNREACHED]
+    assert small.publish(**STILL).status is Status.KEPT
 
 
 @pytest.mark.parametrize(("kind", "status"), [(FallbackKind.CONFLICT, Status.CONFLICT), (FallbackKind.REFUSED, Status.KEPT)])
 def test_scenario_23_a_fallback_that_holds_a_newer_day_or_is_locked(
-    desk: PublishDesk, kind: FallbackKind, status: Status
+    small: PublishDesk, kind: FallbackKind, status: Status
 ) -> None:
-    desk.with_fallback()
-    desk.shelf.says = [UNREACHED]
-    desk.cellar.says = [FallbackEnd(kind=kind, attempts=1)]
-    assert desk.publish(**STILL).status is status
+    small.with_fallback()
+    small.shelf.says = [UNREACHED]
+    small.cellar.says = [FallbackEnd(kind=kind, attempts=1)]
+    assert small.publish(**STILL).status is status
 
 
-def test_the_fallback_has_time_when_the_api_was_silent_for_long(desk: PublishDesk) -> None:
+def test_the_fallback_has_time_when_the_api_was_silent_for_long(small: PublishDesk) -> None:
     assert publish.DAY_SECONDS - FALLBACK_SECONDS >= 4 * (30 + 10) + 1.5 * (1 + 2 + 4)
 
 
 # --- slots ----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_second_delivery_of_a_scheduled_call_that_ended_well_does_nothing(desk: PublishDesk) -> None:
-    due = desk.clock.now()
-    assert desk.call(cron=due, slot="postmarket", **STILL).status is Status.PUBLISHED
-    again = desk.call(cron=due, slot="postmarket", **STILL)
-    assert (again.status, again.exit, desk.leases()) == (Status.DUPLICATE, 0, 0)
-    assert desk.call(cron=due, slot="midday", **STILL).status is Status.UNCHANGED
-    (row, _) = desk.rows()
+def test_a_second_delivery_of_a_scheduled_call_that_ended_well_does_nothing(small: PublishDesk) -> None:
+    due = small.clock.now()
+    assert small.call(cron=due, slot="postmarket", **STILL).status is Status.PUBLISHED
+    again = small.call(cron=due, slot="postmarket", **STILL)
+    assert (again.status, again.exit, small.leases()) == (Status.DUPLICATE, 0, 0)
+    assert small.call(cron=due, slot="midday", **STILL).status is Status.UNCHANGED
+    (row, _) = small.rows()
     assert (row["slot"], row["trigger"], row["scheduled_at"]) == ("postmarket", "cron", due)
 
 
-def test_a_scheduled_call_that_failed_is_done_when_it_comes_again(desk: PublishDesk) -> None:
-    due = desk.clock.now()
-    desk.shelf.says = [UNREACHED]
-    assert desk.call(cron=due, slot="postmarket", **STILL).http_status(is_cron=True) == 500
-    assert desk.call(cron=due, slot="postmarket", **STILL).status is Status.PUBLISHED
+def test_a_scheduled_call_that_failed_is_done_when_it_comes_again(small: PublishDesk) -> None:
+    due = small.clock.now()
+    small.shelf.says = [UNREACHED]
+    assert small.call(cron=due, slot="postmarket", **STILL).http_status(is_cron=True) == 500
+    assert small.call(cron=due, slot="postmarket", **STILL).status is Status.PUBLISHED
 
 
-def test_the_watch_tells_once_of_a_day_without_final_figures_and_not_before_they_are_due(desk: PublishDesk) -> None:
-    desk.at("16:44")
-    assert desk.call(slot="watch").status is Status.WATCHED
-    assert desk.events() == []
-    first, again = desk.slot("watch"), desk.slot("watch")
+def test_the_watch_tells_once_of_a_day_without_final_figures_and_not_before_they_are_due(small: PublishDesk) -> None:
+    small.at("16:44")
+    assert small.call(slot="watch").status is Status.WATCHED
+    assert small.events() == []
+    first, again = small.slot("watch"), small.slot("watch")
     assert (first.status, again.status) == (Status.WATCHED, Status.DUPLICATE)
-    ((event, told),) = desk.events()
+    ((event, told),) = small.events()
     assert (event, told["run_id"], told["date"]) == ("snapshot_overdue", first.run_id, "2026-02-11")
     assert datetime.fromisoformat(told["due_at"]) == new_york("16:45")
 
 
-def test_the_watch_is_silent_about_a_day_that_is_final(desk: PublishDesk) -> None:
-    desk.publish(**STILL)
-    desk.slot("watch")
-    assert [event for event, _ in desk.events()] == ["snapshot_published"]
-    assert desk.statuses() == ["published", "watched"]
+def test_the_watch_is_silent_about_a_day_that_is_final(small: PublishDesk) -> None:
+    small.publish(**STILL)
+    small.slot("watch")
+    assert [event for event, _ in small.events()] == ["snapshot_published"]
+    assert small.statuses() == ["published", "watched"]
 
 
 @pytest.mark.parametrize("day", [date(2026, 2, 14), date(2026, 2, 16)])
-def test_scenario_4_a_day_without_session_is_closed_and_nothing_is_read_or_written(desk: PublishDesk, day: date) -> None:
-    desk.at("16:30", day)
-    outcome = desk.call(cron=desk.clock.now(), slot="postmarket")
+def test_scenario_4_a_day_without_session_is_closed_and_nothing_is_read_or_written(small: PublishDesk, day: date) -> None:
+    small.at("16:30", day)
+    outcome = small.call(cron=small.clock.now(), slot="postmarket")
     assert (outcome.status, outcome.http_status(is_cron=True), len(outcome.results)) == (Status.CLOSED, 200, 1)
-    assert (desk.rows(day), desk.events(), desk.leases()) == ([], [], 0)
+    assert (small.rows(day), small.events(), small.leases()) == ([], [], 0)
 
 
 def test_scenario_13_a_late_fill_of_yesterday_is_published_before_the_open_with_its_cause(desk: PublishDesk) -> None:
@@ -282,70 +282,70 @@ def test_scenario_13_a_late_fill_of_yesterday_is_published_before_the_open_with_
 # --- the lease ------------------------------------------------------------------------------------------------------------
 
 
-def test_scenario_24_of_three_calls_at_once_one_publishes(desk: PublishDesk) -> None:
+def test_scenario_24_of_three_calls_at_once_one_publishes(small: PublishDesk) -> None:
     def cron() -> Status:
-        return desk.call(cron=desk.clock.now(), slot="postmarket", **STILL).results[0].status
+        return small.call(cron=small.clock.now(), slot="postmarket", **STILL).results[0].status
 
     def manual() -> Status:
-        return desk.publish(**STILL).status
+        return small.publish(**STILL).status
 
     def backfill() -> Status:
-        return desk.call(**{"from": DAY.isoformat(), "to": DAY.isoformat()}, **STILL).results[0].status
+        return small.call(**{"from": DAY.isoformat(), "to": DAY.isoformat()}, **STILL).results[0].status
 
     waiting: list[Any] = []
     with ThreadPoolExecutor(3) as pool:
-        desk.shelf.during = lambda: waiting.extend([future.result() for future in [pool.submit(manual), pool.submit(backfill)]])
+        small.shelf.during = lambda: waiting.extend([future.result() for future in [pool.submit(manual), pool.submit(backfill)]])
         assert pool.submit(cron).result() is Status.PUBLISHED
     assert waiting == [Status.BUSY, Status.BUSY]
-    assert (desk.statuses(), desk.shelf.days[DAY][1]) == (["published"], 1)
+    assert (small.statuses(), small.shelf.days[DAY][1]) == (["published"], 1)
 
 
-def test_a_run_that_lost_its_lease_sends_nothing_more(desk: PublishDesk) -> None:
+def test_a_run_that_lost_its_lease_sends_nothing_more(small: PublishDesk) -> None:
     def taken_over() -> None:
-        desk.query("update metrics.publication_leases set token = gen_random_uuid() returning 1")
+        small.query("update metrics.publication_leases set token = gen_random_uuid() returning 1")
 
-    desk.shelf.during = taken_over
-    desk.with_fallback()
-    desk.shelf.says = [UNREACHED]
-    result = desk.publish(**STILL)
-    assert (result.status, desk.cellar.written) == (Status.BUSY, [])
-    assert desk.statuses() == ["busy"]
-    assert desk.leases() == 1
+    small.shelf.during = taken_over
+    small.with_fallback()
+    small.shelf.says = [UNREACHED]
+    result = small.publish(**STILL)
+    assert (result.status, small.cellar.written) == (Status.BUSY, [])
+    assert small.statuses() == ["busy"]
+    assert small.leases() == 1
 
 
-def test_a_lease_that_is_over_is_taken_by_the_next_run(desk: PublishDesk) -> None:
-    desk.query(
+def test_a_lease_that_is_over_is_taken_by_the_next_run(small: PublishDesk) -> None:
+    small.query(
         "insert into metrics.publication_leases values (:day, gen_random_uuid(), gen_random_uuid(),"
         " clock_timestamp() + interval '180 seconds') returning 1",
         day=DAY,
     )
-    assert desk.publish(**STILL).status is Status.BUSY
-    desk.end_leases()
-    assert desk.publish(**STILL).status is Status.PUBLISHED
+    assert small.publish(**STILL).status is Status.BUSY
+    small.end_leases()
+    assert small.publish(**STILL).status is Status.PUBLISHED
 
 
 # --- time and trouble -----------------------------------------------------------------------------------------------------
 
 
-def test_days_that_a_call_has_no_time_for_are_not_started(desk: PublishDesk) -> None:
-    outcome = desk.call(seconds=0, **{"from": "2026-02-10", "to": "2026-02-11"}, **STILL)
+def test_days_that_a_call_has_no_time_for_are_not_started(small: PublishDesk) -> None:
+    outcome = small.call(seconds=0, **{"from": "2026-02-10", "to": "2026-02-11"}, **STILL)
     assert [result.status for result in outcome.results] == [Status.NOT_STARTED] * 2
     assert outcome.exit == 9
 
 
-def test_a_database_that_is_away_is_no_end_that_is_recorded(desk: PublishDesk) -> None:
+def test_a_database_that_is_away_is_no_end_that_is_recorded(small: PublishDesk) -> None:
     def away() -> None:
         raise Unavailable("database_unavailable", "gone")
 
-    desk.shelf.during = away
-    outcome = desk.call(**STILL)
+    small.shelf.during = away
+    outcome = small.call(**STILL)
     assert (outcome.status, outcome.exit, outcome.http_status(is_cron=True)) == (Status.SOURCE_UNAVAILABLE, 9, 500)
-    assert (desk.statuses(), desk.leases()) == (["sending"], 0)
-    desk.shelf.during = lambda: None
-    assert desk.publish(**STILL).status is Status.PUBLISHED
+    assert (small.statuses(), small.leases()) == (["sending"], 0)
+    small.shelf.during = lambda: None
+    assert small.publish(**STILL).status is Status.PUBLISHED
 
 
-def test_a_future_day_is_refused_before_anything_is_done(desk: PublishDesk) -> None:
+def test_a_future_day_is_refused_before_anything_is_done(small: PublishDesk) -> None:
     with pytest.raises(Rejected, match="date_in_future"):
-        desk.call(date="2026-02-12")
-    assert desk.rows() == []
+        small.call(date="2026-02-12")
+    assert small.rows() == []

@@ -349,6 +349,21 @@ def test_a_blank_headline_is_the_default_one() -> None:
     assert (snapshot.headline, snapshot.summary) == ("Fillbook metrics for 2026-02-11", "s")
 
 
+def test_provenance_is_written_as_a_reader_gets_it() -> None:
+    late = [{"action_id": "a", "recorded_at": CLOSE_AT, "quantity": Decimal("1.50")}]
+    snapshot, _, _ = document.built(w1(), headline="h", summary="", provenance={"late_actions": tuple(late), "books": ("live",)})
+    assert snapshot.provenance is not None
+    assert snapshot.provenance["late_actions"] == [
+        {"action_id": "a", "recorded_at": "2026-02-11T21:00:00.000Z", "quantity": Decimal("1.5")}
+    ]
+    assert normalizer.normalized(normalizer.parsed(document.encoded(snapshot)), now=NOW).snapshot == snapshot
+
+
+def test_whole_numbers_of_a_view_are_decimals_of_the_day() -> None:
+    snapshot = snapshot_of(w1(series=({**point_row("Entries opened", CLOSE_AT, "0"), "value": 2},)))
+    assert (type(snapshot.points[0].v), snapshot.points[0].v) == (Decimal, 2)
+
+
 def test_a_full_day_is_counted_as_it_was_read() -> None:
     snapshot = snapshot_of(large())
     assert document.counts(snapshot) == Counts(kpis=25, series=6_000, extremes=400, assets=200)

@@ -98,6 +98,11 @@ def test_every_other_spelling_has_the_hash_of_the_plain_one() -> None:
             lambda count: {"extremes": {"byKpi": {"a": {"hi": [{}] * (count - 1), "lo": [{}]}}}},
             EXTREMES_MAX,
         ),
+        (
+            'overlay.extremes.byKpi["a"].items',
+            lambda count: {"extremes": {"byKpi": {"a": {"items": [{}] * count}}}},
+            EXTREMES_MAX,
+        ),
         ("overlay.assets", lambda count: {"assets": [{}] * count}, ASSETS_MAX),
         ("overlay.series", lambda count: {"series": {f"{name}": [] for name in range(count)}}, 1_000),
     ],
@@ -192,3 +197,11 @@ def test_numbers_longer_than_any_that_fits_cost_nothing_and_fit_nowhere() -> Non
         ("rows[0].value", "number_range"),
         ("rows[1].value", "number_range"),
     ]
+
+
+def test_a_float_of_somebody_elses_parser_is_no_number_and_is_not_kept() -> None:
+    rows = [{"kpi": "a", "value": 1.5}]
+    trade = {"contract": "A", "qty": 1.5, "note": 0.1}
+    overlay = {"series": {"a": [{"t": 1770822000, "v": 1.5}]}, "extremes": {"byKpi": {"a": {"hi": [trade]}}}}
+    codes = [(one.path.rpartition(".")[2], one.code) for one in refused(BASE | {"rows": rows, "overlay": overlay}).problems]
+    assert codes == [("value", "bad_type"), ("v", "bad_number"), ("qty", "bad_number"), ("note", "bad_type")]
