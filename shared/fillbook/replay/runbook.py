@@ -18,6 +18,7 @@ from fillbook.ledger.intake import check_fill
 from fillbook.ledger.model import Action, ActionType, Direction, Fill, Position, PositionStatus, Totals
 from fillbook.ledger.state import LedgerState, Tail
 from fillbook.money import CONTEXT, ZERO, plain
+from fillbook.replay.cursors import instant_of
 from fillbook.runtime.errors import Rejected
 from fillbook.signal import intents
 from fillbook.signal.admission import admit
@@ -34,7 +35,7 @@ class RunBook:
     """One book as of the last receipt; ``fills`` and ``actions`` are those the ledger has not been told yet,
     ``booked`` all actions of this page. ``sectors``: of positions whose plans are closed by now, where a ticker is run alone.
 
-    ``received_at`` is that of the receipt in hand.
+    ``received`` is when the receipt in hand came, as the database writes it.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class RunBook:
         self.booked: list[Action] = []
         self.opened = 0
         self.recorded: Mapping[str, Facts] = {}
-        self.received_at: datetime | None = None
+        self.received: str | None = None
         self.sectors: dict[str, str | None] = {}
         self.late: Late | None = None
         self.profile = profile
@@ -86,7 +87,7 @@ class RunBook:
         facts = self.facts(receipt) if asks else None
         admissions = [admit(intent, facts, self.profile) for intent in decision.intents]
         day = session_date(receipt.ts, self.profile.trading)
-        received_at = self.received_at or intents.executed_at(receipt)
+        received_at = intents.executed_at(receipt) if self.received is None else instant_of(self.received)
         fills = intents.fills_of(decision, admissions, receipt, day=day, received_at=received_at, origin=self._origin)
         return admissions, intents.booked_actions(decision, admissions, self.take(fills))
 

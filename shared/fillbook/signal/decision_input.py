@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
 from fillbook.money import plain
@@ -111,7 +112,9 @@ def receipt_from_decision_input(text: str, *, receipt_id: str, payload_hash: str
     )
 
 
-def _flags(bits: Any) -> frozenset[str] | None:
+@lru_cache(maxsize=4096)
+def _flags(bits: int | None) -> frozenset[str] | None:
+    """The set of flags of a row; the same few bits come again and again, and one set then serves them all."""
     return None if bits is None else frozenset(name for name, bit in _FLAG_BITS.items() if bits & bit)
 
 

@@ -176,14 +176,13 @@ def _unconfirmed(receipt: Receipt, state: TickerState, jump: Check, config: Prof
 def _wished(draft: Draft) -> Decision:
     """The decision as it will be if everything is granted and booked; its state is still the old one."""
     verdict, state = draft.verdict, draft.state
-    return _decision(draft, verdict, verdict.lane, state, None, verdict.checks, None, ())._replace(context=draft)
+    return _decision(draft, verdict, verdict.lane, state, None, verdict.checks, None, (), draft)
 
 
 def _finished(draft: Draft, verdict: Verdict, admissions: Sequence[Admission], booked: Sequence[Booked]) -> Decision:
     """Next state, stop move and shown lane after what was booked."""
     receipt, state, config = draft.receipt, draft.state, draft.config
-    by_ordinal = {intent.ordinal: intent for intent in draft.verdict.intents}
-    done = [(by_ordinal[item.ordinal], item) for item in sorted(booked, key=_ordinal)]
+    done = _done(draft.verdict.intents, booked) if booked else []
     desk = state.desk
     if desk.pending_exits or verdict.pending:
         desk = desk._replace(pending_exits=verdict.pending)
@@ -209,14 +208,20 @@ def _finished(draft: Draft, verdict: Verdict, admissions: Sequence[Admission], b
         desk,
         position,
     )
-    checks = verdict.checks
+    checks, account = verdict.checks, None
     for admission in admissions:
         checks += admission.checks
+        account = account or admission.facts
     if move is not None:
         checks += stop_checks
-    account = next((admission.facts for admission in admissions if admission.facts is not None), None)
     lane = shown.lane or verdict.lane
     return _decision(draft, verdict, lane, after, move, checks, account, tuple([item.action_id for _, item in done]))
+
+
+def _done(intents: Sequence[Intent], booked: Sequence[Booked]) -> list[tuple[Intent, Booked]]:
+    """What was booked beside what was wished, in the order of the ordinals."""
+    by_ordinal = {intent.ordinal: intent for intent in intents}
+    return [(by_ordinal[item.ordinal], item) for item in sorted(booked, key=_ordinal)]
 
 
 def _plan_of(draft: Draft, intent: Intent) -> Plan:
@@ -259,6 +264,7 @@ def _decision(
     checks: tuple[Check, ...],
     account: Facts | None,
     action_ids: tuple[str, ...],
+    context: Draft | None = None,
 ) -> Decision:
     receipt, reading, config = draft.receipt, draft.reading, draft.config
     # While something is held the board names the held side, whatever side this receipt speaks for.
@@ -290,4 +296,5 @@ def _decision(
         config.version,
         config.digest,
         state,
+        context,
     )
