@@ -178,8 +178,13 @@ class RunBook:
     def _in_sector(self, sector: str | None) -> int:
         if sector is None:
             return 0
-        planned = self.sectors | {plan.position_id: plan.sector for plan in self._plans.values()}
-        return sum(planned.get(held.position_id) == sector for positions in self.positions.values() for held in positions)
+        return sum(self._sector_of(name, held) == sector for name, positions in self.positions.items() for held in positions)
+
+    def _sector_of(self, instrument: str, held: Position) -> str | None:
+        plan = self._plans.get(instrument)
+        if plan is not None and plan.position_id == held.position_id:
+            return plan.sector
+        return self.sectors.get(held.position_id)
 
     def _totals(self, day: date) -> Totals:
         return Totals(

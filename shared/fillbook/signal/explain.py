@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from decimal import Decimal
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any, Final
 
@@ -32,16 +33,17 @@ def trace_of(decision: Decision) -> dict[str, Any]:
 
 def trace_text(decision: Decision) -> str:
     """``trace_of`` as JSON text. Written at once: a replayed day stores 60,000 of them, and values in between cost most of it."""
-    text = value_text
-    inputs = ",".join([f'"{name}":{text(value)}' for name, value in decision.inputs.items()])
+    texts = _TEXTS
+    inputs = ",".join([f'"{name}":{texts[type(value)](value)}' for name, value in decision.inputs.items()])
     compared = ",".join(
         [
-            f'["{rule}",{text(value)},"{op}",{text(limit)},{"true" if holds else "false"}]'
+            f'["{rule}",{texts[type(value)](value)},"{op}",{texts[type(limit)](limit)},{"true" if holds else "false"}]'
             for rule, value, op, limit, holds in decision.compared
         ]
     )
+    path, side = value_text(decision.path), value_text(decision.side)
     return (
-        f'{{"rule":"{decision.rule}","path":{text(decision.path)},"side":{text(decision.side)},"inputs":{{{inputs}}},'
+        f'{{"rule":"{decision.rule}","path":{path},"side":{side},"inputs":{{{inputs}}},'
         f'"compared":[{compared}],"account":{account_text(decision.account)}}}'
     )
 
@@ -56,14 +58,12 @@ def blocks_text(blocks: tuple[Block, ...]) -> str:
     """``blocks_of`` as canonical JSON text, keys in order: what is stored and what a run's hash is made of."""
     if not blocks:
         return "[]"
-    text = value_text
-    return (
-        "["
-        + ",".join(
-            [f'{{"limit":{text(limit)},"rule":"{rule}","value":{text(value)},"why":"{why}"}}' for rule, why, value, limit in blocks]
-        )
-        + "]"
-    )
+    texts = _TEXTS
+    written = [
+        f'{{"limit":{texts[type(limit)](limit)},"rule":"{rule}","value":{texts[type(value)](value)},"why":"{why}"}}'
+        for rule, why, value, limit in blocks
+    ]
+    return f"[{','.join(written)}]"
 
 
 def account_of(facts: Facts | None) -> dict[str, Any] | None:
@@ -137,8 +137,14 @@ def _tuple_text(value: tuple[Any, ...]) -> str:
     return "[" + ",".join([_TEXTS[type(item)](item) for item in value]) + "]"
 
 
+@lru_cache(maxsize=16_384)
+def _decimal_text(value: Decimal) -> str:
+    """A number as text: a limit is compared with every receipt, a value stands in a block and in the trace."""
+    return f'"{plain(value)}"'
+
+
 _TEXTS: Final[dict[type, Callable[[Any], str]]] = {
-    Decimal: lambda value: f'"{plain(value)}"',
+    Decimal: _decimal_text,
     str: encode_basestring,
     int: int.__repr__,
     bool: lambda value: "true" if value else "false",

@@ -254,6 +254,12 @@ def _instant_text(ts: int) -> str:
     return instant_text(instant(ts))
 
 
+@lru_cache(maxsize=16)
+def _now_text(now: datetime) -> str:
+    """The time of recording; a page has one."""
+    return instant_text(now)
+
+
 def decision_row(book_id: str, final: Decision, blocks: str, admissions: Sequence[Admission], now: datetime) -> Json:
     """One decision with everything that was compared, as the JSON text of its row; ``blocks`` is ``blocks_text`` of it.
 
@@ -268,7 +274,7 @@ def decision_row(book_id: str, final: Decision, blocks: str, admissions: Sequenc
         f'"badges":{value_text(final.badges)},"side":{value_text(final.side)},"score":{score},"blocks":{blocks},'
         f'"intents":{intents},"account":{account_text(final.account)},"trace":{trace_text(final)},'
         f'"profile":{quote(final.profile)},"config_digest":"{final.config_digest}","action_ids":{value_text(final.action_ids)},'
-        f'"recorded_at":"{instant_text(now)}"}}'
+        f'"recorded_at":"{_now_text(now)}"}}'
     )
 
 
