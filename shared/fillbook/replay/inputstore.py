@@ -98,9 +98,10 @@ def arrivals(tx: Tx, wanted: Window, after: Cursor, rows_max: int, *, body_bytes
 
 
 def _after(wanted: Window, after: Cursor) -> dict[str, Any]:
-    """A window from a place on, as the statements name it."""
+    """A window from a place on, as the statements name it; it begins at the place's bucket, and so does the look into the index."""
     return {
         **wanted.params(),
+        "since": instant(max(wanted.since, bucket_of(after.ts))),
         "bucket": instant(bucket_of(after.ts)),
         "ts": instant(after.ts),
         "ticker_after": after.ticker,

@@ -12,6 +12,7 @@ from dataclasses import fields
 from decimal import Decimal
 from functools import lru_cache
 from json.encoder import encode_basestring
+from operator import attrgetter
 from typing import Any, Final
 
 from fillbook.money import plain
@@ -23,16 +24,20 @@ from fillbook.signal.sessions import MINUTE_MS
 _FAILED_KINDS: Final = "EGALS"
 _HELD_KINDS: Final = "S"
 _FACTS: Final = tuple(field.name for field in fields(Facts))
+_facts_values = attrgetter(*_FACTS)
 
 
 def trace_of(decision: Decision) -> dict[str, Any]:
     """``{rule, path, side, inputs, compared: [[rule, value, op, limit, holds], …], account}``, at most 4 kB as JSON."""
-    found: dict[str, Any] = json.loads(trace_text(decision))
+    found: dict[str, Any] = json.loads(trace_text(decision, account_text(decision.account)))
     return found
 
 
-def trace_text(decision: Decision) -> str:
-    """``trace_of`` as JSON text. Written at once: a replayed day stores 60,000 of them, and values in between cost most of it."""
+def trace_text(decision: Decision, account: str) -> str:
+    """``trace_of`` as JSON text, with the text of its account.
+
+    Written at once: a replayed day stores 60,000 of them, and values in between cost most of it.
+    """
     texts = _TEXTS
     inputs = ",".join([f'"{name}":{texts[type(value)](value)}' for name, value in decision.inputs.items()])
     compared = ",".join(
@@ -44,7 +49,7 @@ def trace_text(decision: Decision) -> str:
     path, side = value_text(decision.path), value_text(decision.side)
     return (
         f'{{"rule":"{decision.rule}","path":{path},"side":{side},"inputs":{{{inputs}}},'
-        f'"compared":[{compared}],"account":{account_text(decision.account)}}}'
+        f'"compared":[{compared}],"account":{account}}}'
     )
 
 
@@ -76,7 +81,9 @@ def account_text(facts: Facts | None) -> str:
     """``account_of`` as JSON text."""
     if facts is None:
         return "null"
-    return "{" + ",".join([f'"{name}":{value_text(getattr(facts, name))}' for name in _FACTS]) + "}"
+    texts = _TEXTS
+    members = [f'"{name}":{texts[type(value)](value)}' for name, value in zip(_FACTS, _facts_values(facts), strict=True)]
+    return f"{{{','.join(members)}}}"
 
 
 def facts_from(document: Mapping[str, Any]) -> Facts:

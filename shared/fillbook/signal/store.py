@@ -267,13 +267,15 @@ def decision_row(book_id: str, final: Decision, blocks: str, admissions: Sequenc
     """
     intents = encode(intents_of(final.intents, admissions)) if final.intents else "[]"
     score = "null" if final.score is None else f'"{final.score:f}"'
+    badges, action_ids = (value_text(names) if names else "[]" for names in (final.badges, final.action_ids))
+    account = account_text(final.account)
     return Json(
         f'{{"book_id":{quote(book_id)},"ticker":{quote(final.ticker)},"ts":"{_instant_text(final.ts)}",'
         f'"receipt_id":"{final.receipt_id}","version":{final.version},"lane":"{final.lane}",'
         f'"computed_lane":"{final.computed_lane}","rule":"{final.rule}","reason":{quote(final.reason)},'
-        f'"badges":{value_text(final.badges)},"side":{value_text(final.side)},"score":{score},"blocks":{blocks},'
-        f'"intents":{intents},"account":{account_text(final.account)},"trace":{trace_text(final)},'
-        f'"profile":{quote(final.profile)},"config_digest":"{final.config_digest}","action_ids":{value_text(final.action_ids)},'
+        f'"badges":{badges},"side":{value_text(final.side)},"score":{score},"blocks":{blocks},'
+        f'"intents":{intents},"account":{account},"trace":{trace_text(final, account)},'
+        f'"profile":{quote(final.profile)},"config_digest":"{final.config_digest}","action_ids":{action_ids},'
         f'"recorded_at":"{_now_text(now)}"}}'
     )
 
