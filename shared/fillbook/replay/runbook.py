@@ -55,12 +55,14 @@ class RunBook:
         self.sectors: dict[str, str | None] = {}
         self.late: Late | None = None
         self.profile = profile
+        self._known: dict[tuple[object, ...], Facts] = {}  # by what was asked, as long as nothing is booked
         self._plans = plans
         self._vix = vix
         self._origin = origin
         self._take_totals(state.totals, day)
 
     def _take_totals(self, totals: Totals, day: date) -> None:
+        self._known.clear()
         self._start_cash = totals.start_cash
         self._realized = totals.realized.get(intents.CURRENCY) or ZERO
         self._basis = totals.cost_basis_open.get(intents.CURRENCY) or ZERO
@@ -78,9 +80,13 @@ class RunBook:
         if recorded is not None:
             return recorded
         vix, vix_ts = self._vix()
-        around = Surroundings(open_in_sector=self._in_sector(receipt.sector), vix=vix, vix_ts=vix_ts)
         day = session_date(receipt.ts, self.profile.trading)
-        return intents.facts_of(self._totals(day), around, book_executions=True)
+        asked = (receipt.sector, day, vix, vix_ts)
+        known = self._known.get(asked)
+        if known is None:
+            around = Surroundings(open_in_sector=self._in_sector(receipt.sector), vix=vix, vix_ts=vix_ts)
+            known = self._known[asked] = intents.facts_of(self._totals(day), around, book_executions=True)
+        return known
 
     def book(self, receipt: Receipt, decision: Decision, *, asks: bool) -> tuple[list[Admission], list[Booked]]:
         """Admit and book; nobody else writes in this book, so what was looked at is what is true."""
@@ -116,6 +122,7 @@ class RunBook:
         return held, self._realized, self._basis, dict(self._open), dict(self._entries), self.opened
 
     def _restore(self, saved: tuple[Any, ...]) -> None:
+        self._known.clear()
         held, self._realized, self._basis, self._open, self._entries, self.opened = saved
         for name, (positions, tail) in held.items():
             self.tails[name] = tail
@@ -125,6 +132,7 @@ class RunBook:
 
     def apply(self, fill: Fill) -> list[Action]:
         """Book one fill in memory only."""
+        self._known.clear()
         named = fill.instrument
         start = InstrumentState(self.head.book.netting, self.head.book.base_currency, self.positions.get(named, ()))
         booked = book(start, fill, self.head.book.lot_method)
