@@ -2,9 +2,9 @@
 
 Everything before the first changed bucket is kept. What follows is decided in memory from the checkpoint before it; as soon as a
 bucket ends in the same states as before and no later receipts changed, the rest is kept too, and only the counts that run through
-it are moved on. Where the stretch reaches the end of the run instead, it takes the place of everything from its beginning on. Where
-neither happens within ``STRETCH_ROWS`` the run is taken back and walked on page by page. Either way the end is that of a full run.
-One transaction. Source: replay.md 5.
+it are moved on. Where the stretch reaches the end of the run instead, it takes the place of everything from its beginning on.
+Where neither happens within ``STRETCH_ROWS`` the run is taken back and walked on page by page. Either way the end is that of a
+full run. One transaction. Source: replay.md 5.
 """
 
 from __future__ import annotations

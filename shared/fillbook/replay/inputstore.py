@@ -98,7 +98,7 @@ def arrivals(tx: Tx, wanted: Window, after: Cursor, rows_max: int, *, body_bytes
 
 
 def _after(wanted: Window, after: Cursor) -> dict[str, Any]:
-    """A window from a place on, as the statements name it; it begins at the place's bucket, and so does the look into the index."""
+    """A window from a place on, as the statements name it; it begins at the place's bucket, where the index is entered."""
     return {
         **wanted.params(),
         "since": instant(max(wanted.since, bucket_of(after.ts))),

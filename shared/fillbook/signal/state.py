@@ -82,11 +82,11 @@ def memory_text(state: TickerState) -> str:
     seen = _members({name: getattr(market, name) for name in _BEFORE_RECENT})
     since = _members({name: getattr(market, name) for name in _AFTER_RECENT})
     board = _members({name: getattr(shown, name) for name in _SHOWN})
+    last_ts = "null" if state.last_ts is None else state.last_ts
+    observed = f'{{"buckets":[{buckets}],{seen}"recent":[{recent}],{since}'
     return (
-        f'{{"badges":[{badges}],"desk":{_desk_text(state.desk)},"last_price":{_quoted(state.last_price)},'
-        f'"last_ts":{"null" if state.last_ts is None else state.last_ts},"market":{{"buckets":[{buckets}],{seen}"recent":[{recent}]'
-        f'{"," if since else ""}{since[:-1]}}},"price_pending":{_quoted(state.price_pending)},"schema":{SCHEMA},'
-        f'"shown":{{{board[:-1]}}}}}'
+        f'{{"badges":[{badges}],"desk":{_desk_text(state.desk)},"last_price":{_quoted(state.last_price)},"last_ts":{last_ts},'
+        f'"market":{observed[:-1]}}},"price_pending":{_quoted(state.price_pending)},"schema":{SCHEMA},"shown":{{{board[:-1]}}}}}'
     )
 
 
@@ -111,11 +111,7 @@ def _desk_text(desk: Desk) -> str:
 def _members(values: Mapping[str, Any]) -> str:
     """Those that are known, each with a comma behind it."""
     return "".join(
-        [
-            f'"{name}":{quote(value) if type(value) is str else value},'
-            for name, value in values.items()
-            if value is not None
-        ]
+        [f'"{name}":{quote(value) if type(value) is str else value},' for name, value in values.items() if value is not None]
     )
 
 
