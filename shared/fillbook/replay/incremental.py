@@ -162,7 +162,8 @@ class _Stretch:
             book.recorded = inputstore.recorded_facts(self._tx, [arrival.receipt for arrival in arrivals])
         tally = Tally(Progress(bucket=bucket))
         for arrival in arrivals:
-            self._walk.take(arrival, self._page, tally, self._now)
+            self._walk.take(arrival, self._page, tally)
+        self._walk.write_out(self._page, tally, self._now)
         progress = tally.progress
         self._met.bucket, self._met.last = bucket, arrivals[-1].place
         self._met.result_hash = progress.closes(self._met.result_hash)

@@ -40,8 +40,10 @@ def work_pass(
         assert book is not None
         if run.pins.facts is FactsFrom.RECORDED:
             book.recorded = inputstore.recorded_facts(tx, [arrival.receipt for arrival in arrivals])
+        unused_tally = Tally(Progress(bucket=bucket_of(arrivals[0].receipt.ts)))
         for arrival in arrivals:
-            walk.take(arrival, page, Tally(Progress(bucket=bucket_of(arrival.receipt.ts))), now)
+            walk.take(arrival, page, unused_tally)
+        walk.write_out(page, unused_tally, now)
         opened = sum(action.action_type is ActionType.ENTRY for action in book.booked)
         service.write_page(tx, walk, page, now)
         run = replace(run, rows=run.rows + page.decided, trades_created=run.trades_created + opened)

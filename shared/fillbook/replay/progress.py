@@ -59,17 +59,19 @@ class Tally:
         self.hash = progress.hash
         self._ids = bytearray(progress.ids)
 
-    def decided(self, ids: bytes, lines: Sequence[str], actions: int) -> None:
-        """One receipt more, with its lines of results."""
+    def met(self, ids: bytes) -> None:
+        """One receipt more, whatever becomes of it."""
+        self._ids += ids
+
+    def decided(self, lines: Sequence[str], actions: int) -> None:
+        """It was decided, with these lines of results."""
         self.rows += 1
         self.actions += actions
         self.hash = chained(self.hash, lines)
-        self._ids += ids
 
-    def set_aside(self, ids: bytes) -> None:
-        """One receipt more that was not decided."""
+    def set_aside(self) -> None:
+        """It was not."""
         self.conflicts += 1
-        self._ids += ids
 
     @property
     def progress(self) -> Progress:

@@ -138,8 +138,7 @@ def work_page(
                 break
             steps.take(arrival)
             done += 1
-    if next_place is None or steps.tally is None or bucket_of(next_place.ts) != steps.tally.bucket:
-        steps.close()
+        steps.end(None if next_place is None else bucket_of(next_place.ts))
     write_page(tx, walk, page, now)
     last = arrivals[done - 1].place if done else None
     held = replace(
@@ -187,11 +186,19 @@ class _Steps:
             self.close()
         if self.tally is None:
             self.tally = Tally(Progress(bucket=bucket))
-        self._walk.take(arrival, self._page, self.tally, self._now)
+        self._walk.take(arrival, self._page, self.tally)
+
+    def end(self, next_bucket: int | None) -> None:
+        """The page ends; its last bucket does where the next receipt is of another one."""
+        if self.tally is not None:
+            self._walk.write_out(self._page, self.tally, self._now)
+            if self.tally.bucket != next_bucket:
+                self.close()
 
     def close(self) -> None:
         """The bucket is behind the run: its hash joins the chain, its checkpoint is kept."""
         if self.tally is not None:
+            self._walk.write_out(self._page, self.tally, self._now)
             progress = self.tally.progress
             self.result_hash = progress.closes(self.result_hash)
             self._page.checkpoints.append(self._walk.checkpoint(self._run_id, progress, self.result_hash, self._now))

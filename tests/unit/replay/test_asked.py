@@ -67,11 +67,14 @@ def test_a_cursor_travels_unharmed_and_a_foreign_one_is_refused() -> None:
 
 def test_a_bucket_is_told_in_parts_and_its_hash_does_not_know_them() -> None:
     tally = Tally(Progress(bucket=300_000))
-    tally.decided(b"a", ["one"], 0)
+    tally.met(b"a")
+    tally.decided(["one"], 0)
     half = Tally(progress_of(tally.progress.document()))
     for one in (tally, half):
-        one.decided(b"b", ["two"], 1)
-        one.set_aside(b"c")
+        one.met(b"b")
+        one.decided(["two"], 1)
+        one.met(b"c")
+        one.set_aside()
     whole = half.progress
     assert whole == tally.progress
     assert (whole.rows, whole.conflicts, whole.actions) == (2, 1, 1)
