@@ -143,9 +143,10 @@ def move_status(
     long: bool, price: Decimal, anchor: Decimal | None, stop: Decimal | None, tp_max: Decimal | None, breach_pct: Decimal
 ) -> str:
     """State of the sender's move without an entry of ours: COMPLETED before INVALIDATED before ACTIVE."""
-    if tp_max is not None and is_through(long, price, tp_max):
+    # is_through and is_beyond_stop, written out: this is asked of every receipt
+    if tp_max is not None and (price >= tp_max if long else price <= tp_max):
         return COMPLETED
-    if stop is not None and is_beyond_stop(long, price, stop):
+    if stop is not None and (price <= stop if long else price >= stop):
         return INVALIDATED
     if anchor is not None and adverse_pct(long, anchor, price) >= breach_pct:
         return INVALIDATED

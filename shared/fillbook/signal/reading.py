@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from fillbook.signal import definitions as define
-from fillbook.signal.model import LONG, Market, Plan, Receipt
+from fillbook.signal.model import LONG, STATES, Market, Plan, Receipt
 from fillbook.signal.profile import Profile
 from fillbook.signal.scoring import score_of
 from fillbook.signal.sessions import HOUR_MS, MINUTE_MS
@@ -19,6 +19,12 @@ from fillbook.signal.sessions import HOUR_MS, MINUTE_MS
 RECENT_MAX: Final = 6
 BUCKET_MS: Final = 5 * MINUTE_MS
 BUCKETS_SPAN_MS: Final = 4 * HOUR_MS
+
+
+# What a state says: its side, whether that is LONG, and whether it is a momentum (else a setup).
+_MEANING: Final = {
+    state: (define.side_of(state), define.side_of(state) == LONG, not state.endswith("PULLBACK")) for state in STATES
+}
 
 
 class Reading(NamedTuple):
@@ -56,9 +62,7 @@ def read(receipt: Receipt, market: Market, plan: Plan | None, config: Profile) -
     assert state is not None
     assert htf is not None
     assert ltf is not None
-    side = define.side_of(state)
-    long = side == LONG
-    momentum = not state.endswith("PULLBACK")
+    side, long, momentum = _MEANING[state]
     flags = receipt.flags or ()
     corridor = define.in_corridor(long, htf, ltf, config.corridor)
     tp_max = receipt.target_high if long else receipt.target_low

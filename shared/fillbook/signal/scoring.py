@@ -100,6 +100,7 @@ def _missing(receipt: Receipt) -> int:
     )
 
 
+@lru_cache(maxsize=4096)
 def _trigger_points(triggers: tuple[int, int, int], long: bool) -> int:
     bull, bear, neutral = triggers
     with_side, against = (bull, bear) if long else (bear, bull)
