@@ -48,6 +48,8 @@ class Settled:
 def settle(receipt: Receipt, state: TickerState, profile: Profile, ground: Ground) -> Settled:
     """Decide one receipt and book what is granted; raises what the ledger refuses of a decision."""
     decision = decide(receipt, state, profile)
+    if not decision.intents:
+        return Settled(final=decision, admissions=(), booked=(), blocks=blocks_text(decision.blocks))
     asks = any(intent.asks for intent in decision.intents)
     facts = ground.facts(receipt) if asks else None
     admissions = [admit(intent, facts, profile) for intent in decision.intents]

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from fillbook.money import plain
-from fillbook.signal.model import FLAG_NAMES, STATES, ZONES, Receipt
+from fillbook.signal.model import FLAG_NAMES, STATES, ZONES, Receipt, new
 
 SCHEMA_VERSION: Final = 1
 
@@ -76,40 +76,43 @@ def receipt_from_decision_input(text: str, *, receipt_id: str, payload_hash: str
         ichimoku_d, ichimoku_w, stack_sum, stack_count, divergence, td_boost,
     ) = row  # fmt: skip
     # By position, in the order of the fields: thirty names cost as much as ten numbers, and a replayed day has 60,000 rows.
-    return Receipt(
-        receipt_id,
-        payload_hash,
-        ticker,
-        ts,
-        time_close,
-        script_version,
-        sector,
-        Decimal(price),
-        _number(htf),
-        _number(ltf),
-        None if state is None else STATES[state],
-        _number(completion),
-        _number(phase),
-        None if zone is None else ZONES[zone],
-        trigger_ts,
-        _number(trigger_price),
-        trigger_reason,
-        trigger_dir,
-        (bull, bear, neutral),
-        _number(sl),
-        _number(high),
-        _number(low),
-        levels or None,
-        _flags(flags),
-        cloud,
-        _number(cloud_upper),
-        _number(cloud_lower),
-        ichimoku_d,
-        ichimoku_w,
-        stack_sum,
-        stack_count,
-        divergence,
-        _number(td_boost),
+    return new(
+        Receipt,
+        (
+            receipt_id,
+            payload_hash,
+            ticker,
+            ts,
+            time_close,
+            script_version,
+            sector,
+            Decimal(price),
+            _number(htf),
+            _number(ltf),
+            None if state is None else STATES[state],
+            _number(completion),
+            _number(phase),
+            None if zone is None else ZONES[zone],
+            trigger_ts,
+            _number(trigger_price),
+            trigger_reason,
+            trigger_dir,
+            (bull, bear, neutral),
+            _number(sl),
+            _number(high),
+            _number(low),
+            levels or None,
+            _flags(flags),
+            cloud,
+            _number(cloud_upper),
+            _number(cloud_lower),
+            ichimoku_d,
+            ichimoku_w,
+            stack_sum,
+            stack_count,
+            divergence,
+            _number(td_boost),
+        ),
     )
 
 

@@ -37,6 +37,7 @@ from fillbook.signal.model import (
     Receipt,
     StopMove,
     TickerState,
+    new,
 )
 from fillbook.signal.plan import TRAILING_RULES, in_todays_units, make_plan, tighten
 from fillbook.signal.profile import Profile
@@ -69,14 +70,14 @@ def decide(receipt: Receipt, state: TickerState, config: Profile) -> Decision:
         if is_complete(receipt):
             reading = read(receipt, state.market, None if held is None else held.plan, config)
             path, checks = find_path(reading, receipt, config)
-            entry = Entry(path, checks, evaluate(reading, receipt, state.desk, config))
+            entry = new(Entry, (path, checks, evaluate(reading, receipt, state.desk, config)))
         case = None
         if held is None:
             verdict = discover(receipt, reading, entry, state.desk, config)
         else:
             case = case_of(receipt, reading, entry, held, state.desk, config)
             verdict = manage(case)
-        draft = Draft(receipt, state, reading, entry, case, verdict, config)
+        draft = new(Draft, (receipt, state, reading, entry, case, verdict, config))
         return _finished(draft, verdict, (), ()) if not verdict.intents else _wished(draft)
 
 
@@ -197,16 +198,19 @@ def _finished(draft: Draft, verdict: Verdict, admissions: Sequence[Admission], b
         move, stop_checks = tighten(receipt, position, draft.case.progress, desk.last_stop_ts, config)
         position, desk = _moved(position, desk, move)
     shown = show(state.shown, verdict.lane, verdict.reason, receipt.ts, position is not None, config.hysteresis.receipts)
-    after = TickerState(
-        state.version + 1,
-        receipt.ts,
-        receipt.price,
-        None,
-        verdict.badges,
-        shown,
-        state.market if draft.reading is None else draft.reading.market,
-        desk,
-        position,
+    after = new(
+        TickerState,
+        (
+            state.version + 1,
+            receipt.ts,
+            receipt.price,
+            None,
+            verdict.badges,
+            shown,
+            state.market if draft.reading is None else draft.reading.market,
+            desk,
+            position,
+        ),
     )
     checks, account = verdict.checks, None
     for admission in admissions:
@@ -270,31 +274,34 @@ def _decision(
     # While something is held the board names the held side, whatever side this receipt speaks for.
     position = state.position or (draft.state.position if reading is None else None)
     side = position.side if position is not None else None if reading is None else reading.side
-    return Decision(
-        receipt.receipt_id,
-        receipt.ticker,
-        receipt.ts,
-        state.version,
-        lane,
-        verdict.lane,
-        draft.state.shown.lane,
-        verdict.rule,
-        verdict.reason,
-        verdict.badges,
-        side,
-        None if reading is None else reading.score,
-        verdict.path,
-        verdict.blocks,
-        # What was wished stays on record also when it was refused: then all that was compared is worth keeping.
-        draft.verdict.intents,
-        move,
-        inputs_of(receipt, reading, draft.case),
-        kept(checks, verdict.check, verdict.blocks, whole=bool(draft.verdict.intents)),
-        account,
-        action_ids,
-        receipt.price,
-        config.version,
-        config.digest,
-        state,
-        context,
+    return new(
+        Decision,
+        (
+            receipt.receipt_id,
+            receipt.ticker,
+            receipt.ts,
+            state.version,
+            lane,
+            verdict.lane,
+            draft.state.shown.lane,
+            verdict.rule,
+            verdict.reason,
+            verdict.badges,
+            side,
+            None if reading is None else reading.score,
+            verdict.path,
+            verdict.blocks,
+            # What was wished stays on record also when it was refused: then all that was compared is worth keeping.
+            draft.verdict.intents,
+            move,
+            inputs_of(receipt, reading, draft.case),
+            kept(checks, verdict.check, verdict.blocks, whole=bool(draft.verdict.intents)),
+            account,
+            action_ids,
+            receipt.price,
+            config.version,
+            config.digest,
+            state,
+            context,
+        ),
     )

@@ -267,7 +267,8 @@ def decision_row(book_id: str, final: Decision, blocks: str, admissions: Sequenc
     """
     intents = encode(intents_of(final.intents, admissions)) if final.intents else "[]"
     score = "null" if final.score is None else f'"{final.score:f}"'
-    badges, action_ids = (value_text(names) if names else "[]" for names in (final.badges, final.action_ids))
+    badges = value_text(final.badges) if final.badges else "[]"
+    action_ids = value_text(final.action_ids) if final.action_ids else "[]"
     account = account_text(final.account)
     return Json(
         f'{{"book_id":{quote(book_id)},"ticker":{quote(final.ticker)},"ts":"{_instant_text(final.ts)}",'

@@ -228,6 +228,7 @@ def _leaves(value: Any) -> Iterator[Any]:
         for item in value.values():
             yield from _leaves(item)
     elif isinstance(value, tuple | list | frozenset):
+        assert len(value) == len(getattr(value, "_fields", value)), "a value has all its fields, however it was made"
         for item in value:
             yield from _leaves(item)
     else:
