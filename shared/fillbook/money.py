@@ -77,7 +77,9 @@ def plain(value: Decimal) -> str:
     """Write a Decimal without exponent and without trailing zeros: ``100.40`` is ``100.4``, ``-0`` is ``0``."""
     if not value:
         return "0"
-    text = format(value, "f")
+    text = str(value)  # half as long as format(value, "f"), and the same unless it needs an exponent
+    if "E" in text:
+        text = format(value, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

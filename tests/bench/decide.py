@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from fillbook.signal.admission import admit
 from fillbook.signal.decode import receipt_of
-from fillbook.signal.explain import blocks_of, trace_of
+from fillbook.signal.explain import account_text, blocks_text, trace_text
 from fillbook.signal.lanes import conclude, decide
 from fillbook.signal.model import EMPTY_STATE, Decision, Facts, Receipt, TickerState
 from fillbook.signal.profile import load
@@ -43,7 +43,7 @@ def run(argv: list[str]) -> int:
     stage.at_least(f"the same / the {MUST:,} it must reach", [rate / MUST for rate in engine], 1.0)
     stage.at_least(f"the same / the {GOAL:,} it should reach", [rate / GOAL for rate in engine], 1.0)
     stage.add(
-        "with trace and blocks as JSON values",
+        "with trace and blocks as JSON text",
         [session_rate(session, is_told=True) for _ in range(rounds)],
         "receipts/s a core",
     )
@@ -67,7 +67,7 @@ def _one(receipt: Receipt) -> float:
 
 
 def session_rate(receipts: list[Receipt], *, is_told: bool = False) -> float:
-    """Receipts a second of processor time, decided in order on one full book; ``is_told``: with trace and blocks as values."""
+    """Receipts a second of processor time, decided in order on one full book; ``is_told``: with trace and blocks as text."""
     config = load("tt-2026-02")
     states: dict[str, TickerState] = {}
     began = time.process_time()
@@ -77,5 +77,5 @@ def session_rate(receipts: list[Receipt], *, is_told: bool = False) -> float:
             decision = conclude(decision, [admit(intent, FULL, config) for intent in decision.intents], [])
         states[receipt.ticker] = decision.state
         if is_told:
-            trace_of(decision), blocks_of(decision)
+            trace_text(decision, account_text(decision.account)), blocks_text(decision.blocks)
     return len(receipts) / (time.process_time() - began)

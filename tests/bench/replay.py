@@ -1,7 +1,7 @@
 """Replay: a stored day of 158 tickers decided again, bookings, lane history and checkpoints committed, against backtesters.
 
-Ours runs in a process of its own on a durable server and does what a task of the job does: pages from one place to the next,
-each one transaction. Peers read the same prices and place about as many orders; they keep everything in memory and store
+Ours runs in a process of its own on a durable server and is a task of the job that claims the run and walks it: pages of 2,000
+rows, each one transaction. Peers read the same prices and place about as many orders; they keep everything in memory and store
 nothing. Ratios are of processor time, because other work on the machine is none of their business; the share of the database
 is told beside them. Two runs must have one hash, and so must one that was killed half way and went on.
 """
@@ -22,6 +22,7 @@ from itertools import product
 from typing import Any
 
 from fillbook.replay import calls, jobs
+from fillbook.replay import store as store_of_runs
 from fillbook.replay.asked import asked
 from fillbook.replay.buckets import replay_day
 from fillbook.replay.model import SessionKind
@@ -51,7 +52,7 @@ DAYS = {"whole": date(2026, 2, 3), "half": date(2026, 2, 4), "double": date(2026
 SHARES = {"whole": Decimal(1), "half": Decimal("0.5"), "double": Decimal(2)}
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ROLE = "replay_writer"
-MUST_SECONDS = {"bucket": 1.5, "calls": 120.0, "pages": 40.0, "ticker": 4.0}
+MUST_SECONDS = {"bucket": 1.5, "calls": 120.0, "day": 40.0, "ticker": 4.0}
 WORKER: dict[str, Any] = {
     "fillbook_env": "local",
     "fillbook_database_url": "postgresql://nowhere/nothing",
@@ -76,7 +77,7 @@ def measured(url: str, what: str, **options: Any) -> dict[str, Any]:
     db = Database.open(database_config(f"{url}?role={ROLE}"), application_name="bench", pool_size=1, statement_timeout_seconds=60)
     desk = Desk(db=db, code_version="bench")
     works: dict[str, Callable[..., tuple[list[float], int, str]]] = {
-        "pages": _pages,
+        "job": _job,
         "calls": _calls,
         "ticker": _ticker,
         "task": _task,
@@ -95,9 +96,32 @@ def measured(url: str, what: str, **options: Any) -> dict[str, Any]:
     return result
 
 
-def _pages(desk: Desk, *, day: str, run: str, die_after: int | None = None) -> tuple[list[float], int, str]:
-    """The day from one place to the next, 2,000 rows a page: what a task of the job does."""
-    return _until_done(desk, {"date": day, "run": run, "limit": 2_000}, lambda _: {}, die_after)
+class _Mortal(FixedClock):
+    """A clock that is asked once for each page; the process does not live to see the answer to one question too many."""
+
+    def __init__(self, now: datetime, questions: int) -> None:
+        super().__init__(now)
+        self._left = questions
+
+    def now(self) -> datetime:
+        self._left -= 1
+        if self._left < 0:
+            os._exit(9)
+        return super().now()
+
+
+def _job(desk: Desk, *, day: str, run: str, die_after: int | None = None) -> tuple[list[float], int, str]:
+    """The day as a job of one task; ``die_after`` pages the process is gone, and its lease is over soon."""
+    clock: FixedClock = FixedClock(NOW) if die_after is None else _Mortal(NOW, 1 + die_after)
+    if not desk.db.run(lambda tx: store_of_runs.find(tx, None, run), read_only=True):
+        jobs.start(desk, {"date": day, "name": run}, ReplayWorkerConfig(**WORKER), created_by="bench", now=NOW)
+    began = time.perf_counter()
+    jobs.work_off(jobs.Task(desk=desk, clock=clock, limits=Limits(), lease_seconds=90 if die_after is None else 1))
+    seconds = time.perf_counter() - began
+    shown = jobs.shown(desk, run)
+    if shown["status"] != "done":
+        raise RuntimeError(f"{run} ended {shown['status']}")
+    return [seconds], shown["rows"], shown["resultHash"]
 
 
 def _calls(desk: Desk, *, day: str, run: str) -> tuple[list[float], int, str]:
@@ -107,7 +131,7 @@ def _calls(desk: Desk, *, day: str, run: str) -> tuple[list[float], int, str]:
         return {"bucket": answer.next_bucket, "after": ""}
 
     first = replay_day(date.fromisoformat(day), SessionKind.REGULAR, NOW).first
-    return _until_done(desk, {"date": day, "run": run, "limit": 2_000, "bucket": first}, following, None)
+    return _until_done(desk, {"date": day, "run": run, "limit": 2_000, "bucket": first}, following)
 
 
 def _ticker(desk: Desk, *, day: str, run: str, ticker: str) -> tuple[list[float], int, str]:
@@ -119,7 +143,7 @@ def _ticker(desk: Desk, *, day: str, run: str, ticker: str) -> tuple[list[float]
         rows += answer.rows
         return {"offset": rows}
 
-    return _until_done(desk, {"date": day, "run": run, "ticker": ticker, "limit": 50}, following, None)
+    return _until_done(desk, {"date": day, "run": run, "ticker": ticker, "limit": 50}, following)
 
 
 def _task(desk: Desk) -> tuple[list[float], int, str]:
@@ -127,9 +151,7 @@ def _task(desk: Desk) -> tuple[list[float], int, str]:
     return [], jobs.work_off(jobs.Task(desk=desk, clock=FixedClock(NOW), limits=Limits())), ""
 
 
-def _until_done(
-    desk: Desk, given: dict[str, Any], following: Callable[[Any], dict[str, Any]], die_after: int | None
-) -> tuple[list[float], int, str]:
+def _until_done(desk: Desk, given: dict[str, Any], following: Callable[[Any], dict[str, Any]]) -> tuple[list[float], int, str]:
     parts: list[float] = []
     rows, answer = 0, None
     while answer is None or answer.has_more:
@@ -141,8 +163,6 @@ def _until_done(
         )
         parts.append(time.perf_counter() - began)
         rows += answer.rows
-        if die_after is not None and len(parts) == die_after:
-            os._exit(9)
     return parts, rows, answer.result_hash
 
 
@@ -155,7 +175,7 @@ def run(argv: list[str]) -> int:
         others = replay_peers(bars)
         ours, found = [], {name: [] for name, peer in others.items() if peer is not None}
         for number in range(rounds):
-            ours.append(_counted(server, url, "pages", day=DAYS["whole"].isoformat(), run=f"whole-{number}"))
+            ours.append(_counted(server, url, "job", day=DAYS["whole"].isoformat(), run=f"whole-{number}"))
             for name in found:
                 found[name].append(others[name].run())
         _one_hash(ours)
@@ -242,8 +262,8 @@ def _tell(stage: Stage, ours: Sequence[dict[str, Any]], found: dict[str, list[di
     rows = ours[0]["rows"]
     if rows != tickers * MINUTES:
         raise RuntimeError(f"{rows} rows were decided")
-    must = MUST_SECONDS["pages"] * rows / (TICKERS * MINUTES)
-    stage.at_most(f"day of {rows:,} receipts, page after page", [one["seconds"] for one in ours], must, "s")
+    must = MUST_SECONDS["day"] * rows / (TICKERS * MINUTES)
+    stage.at_most(f"day of {rows:,} receipts as a job of one task", [one["parts"][0] for one in ours], must, "s")
     stage.add("the same, our process alone", [one["cpu"] for one in ours], "s of processor")
     stage.add("the same, the server", [one["server"] for one in ours], "s of processor")
     stage.add("share of the database in both", [one["server"] / (one["server"] + one["cpu"]) for one in ours], "×")
@@ -268,17 +288,18 @@ def _limits(stage: Stage, rows: int) -> None:
     decided, told = 1 / session_rate(receipts), 1 / session_rate(receipts, is_told=True)
     stage.add("limit: reading decision rows", [read * rows], "s of processor")
     stage.add("limit: deciding them, no book and no database", [decided * rows], "s of processor")
-    stage.add("limit: their traces and blocks as JSON values", [(told - decided) * rows], "s of processor")
+    stage.add("limit: their traces and blocks as JSON text", [(told - decided) * rows], "s of processor")
 
 
 def _resumed(stage: Stage, url: str, undisturbed: dict[str, Any]) -> None:
     """Killed half way and taken up by another process."""
     options = {"day": DAYS["whole"].isoformat(), "run": "killed"}
     died = subprocess.run(
-        [sys.executable, "-c", OURS, url, "pages", json.dumps({**options, "die_after": len(undisturbed["parts"]) // 2})],
+        [sys.executable, "-c", OURS, url, "job", json.dumps({**options, "die_after": undisturbed["rows"] // 4_000})],
         check=False,
     )
-    went_on = _ours(url, "pages", **options)
+    time.sleep(1)  # the lease of the dead
+    went_on = _ours(url, "job", **options)
     if died.returncode != 9 or went_on["hash"] != undisturbed["hash"]:
         raise RuntimeError("a run that was killed and went on came to another hash")
     stage.note("two runs have one hash, and so has a run that was killed half way and taken up by another process")
@@ -288,7 +309,7 @@ def _requests(stage: Stage, server: PostgresServer, url: str, undisturbed: str) 
     """What a client's calls cost: the day bucket by bucket, and one ticker by offset."""
     by_bucket = _counted(server, url, "calls", day=DAYS["whole"].isoformat(), run="calls")
     if by_bucket["hash"] != undisturbed:
-        raise RuntimeError("the bucket path came to another hash than the pages")
+        raise RuntimeError("the bucket path came to another hash than the job")
     stage.at_most("call of one bucket", by_bucket["parts"], MUST_SECONDS["bucket"], "s")
     stage.at_most(f"day by {len(by_bucket['parts'])} calls", [by_bucket["seconds"]], MUST_SECONDS["calls"], "s")
     ticker = next(iter(invented_day(datetime(2026, 2, 3, 14, 30, tzinfo=UTC), 1, tickers=1)))[0]["ticker"]
@@ -340,7 +361,7 @@ def _desk(url: str) -> Iterator[Desk]:
 
 
 def _growth(stage: Stage, server: PostgresServer, url: str, ours: Sequence[dict[str, Any]]) -> None:
-    small, large = (_counted(server, url, "pages", day=DAYS[name].isoformat(), run=name) for name in ("half", "double"))
+    small, large = (_counted(server, url, "job", day=DAYS[name].isoformat(), run=name) for name in ("half", "double"))
     for name, figure in (("our process", "cpu"), ("the server", "server")):
         exponent = math.log(large[figure] / small[figure]) / math.log(large["rows"] / small["rows"])
         stage.at_most(f"growth of {name}, half to double (1 is linear)", [exponent], 1.05, "exponent")
@@ -349,10 +370,10 @@ def _growth(stage: Stage, server: PostgresServer, url: str, ours: Sequence[dict[
 
 def _from_bodies(stage: Stage, server: PostgresServer, url: str, whole: int, found: dict[str, list[dict[str, Any]]]) -> None:
     """The half day again with decision rows of another schema version: every body is decoded."""
-    rows = _counted(server, url, "pages", day=DAYS["half"].isoformat(), run="half-rows")
+    rows = _counted(server, url, "job", day=DAYS["half"].isoformat(), run="half-rows")
     text = "update signal.receipts set decision_input = '[0]' where ts >= '2026-02-04' and ts < '2026-02-05'"
     server.run("psql", "-q", "-d", "bench", "-c", text)
-    bodies = _counted(server, url, "pages", day=DAYS["half"].isoformat(), run="half-bodies")
+    bodies = _counted(server, url, "job", day=DAYS["half"].isoformat(), run="half-bodies")
     if bodies["hash"] != rows["hash"]:
         raise RuntimeError("bodies and decision rows came to two hashes")
     stage.add("from raw bodies / from decision rows, our process", [bodies["cpu"] / rows["cpu"]], "×")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -51,7 +52,7 @@ def rows() -> dict[str, dict[str, Any]]:
         "seen": store.seen_row("live", parsed.receipt),
         "snapshots": store.snapshot_row("live", "ZZTA", date(2026, 2, 3), EMPTY_STATE, None),
         "states": store.state_row("live", final, loaded_version=0, day_change=None, now=NOW),
-        "decisions": store.decision_row("live", final, [], NOW),
+        "decisions": json.loads(store.decision_row("live", final, "[]", [], NOW)),
         "moves": store.move_row("live", final, Decimal(1)),
         "plans_closed": store.closed_plan_row("live", position.position_id, R_TS, "flip"),
         "plans_changed": store.changed_plan_row("live", position),

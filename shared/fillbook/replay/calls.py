@@ -22,7 +22,7 @@ from fillbook.replay.model import BucketAnswer, Run, RunKind, RunStatus, Session
 from fillbook.replay.runs import Desk
 from fillbook.replay.service import Limits, Turn
 from fillbook.replay.store import Held
-from fillbook.replay.walk import Page
+from fillbook.replay.walk import Arrival, Page
 from fillbook.runtime.clock import monotonic
 from fillbook.runtime.db import Tx
 from fillbook.runtime.errors import Conflict, Rejected
@@ -110,8 +110,7 @@ class _Call:
             return self._pass(self.held.pass_ticker, started)
         cursor = self._cursor()
         skipped, room = self._window(cursor)
-        upcoming = inputstore.places(self.tx, self._scope(), cursor, room + 1)
-        chosen, following = self._chosen(upcoming, room)
+        chosen, following = self._chosen(cursor, room)
         turn = self._turn(chosen, following, deadline)
         self._put(turn, seconds=monotonic() - started)
         return self._answer(turn, skipped)
@@ -122,10 +121,9 @@ class _Call:
             raise Explained("pass_open", f"run {self.run.run_id} runs one ticker again", ticker=ticker)
         stands, passed = cursor_of(self.run.cursor or ""), cursor_of(self.held.pass_cursor or "")
         wanted = replace(self._scope(), ticker=ticker, until=max(self.day.start, bucket_of(stands.ts) + BUCKET_MS))
-        upcoming = inputstore.places(self.tx, wanted, passed, self.asked.limit + 1)
-        upcoming = [place for place in upcoming if place.key <= stands.key]
+        upcoming = [one for one in self._arrivals(wanted, passed, self.asked.limit + 1) if one.place.key <= stands.key]
         chosen, rest = upcoming[: self.asked.limit], upcoming[self.asked.limit :]
-        following = rest[0] if rest else None
+        following = rest[0].place if rest else None
         turn = passes.work_pass(self.tx, self.held, chosen, following, self.day.date, self.now, self.limits)
         self.held = turn.held
         is_over = following is None and not inputstore.places(self.tx, self._scope(), stands, 1)
@@ -147,9 +145,9 @@ class _Call:
 
     def _check_days_before(self) -> None:
         """A run of several days goes day after day."""
-        _, left, _ = service.next_places(self.tx, self.run, self.now, 1)
-        if left and left[0].ts < self.day.start:
-            raise _skipped(left[0])
+        _, left, _ = service.upcoming(self.tx, self.run, self.now, 1, self.limits)
+        if left and left[0].receipt.ts < self.day.start:
+            raise _skipped(left[0].place)
 
     def _window(self, cursor: Cursor) -> tuple[int, int]:
         """How many of the rows that the client names are behind the run, and how many may be worked."""
@@ -177,21 +175,30 @@ class _Call:
         done: int = sum(row["rows"] + row["conflicts"] for row in rows if first <= row["bucket"] < end)
         return done + (progress.handled if progress is not None and first <= progress.bucket < end else 0)
 
-    def _chosen(self, upcoming: Sequence[Cursor], room: int) -> tuple[list[Cursor], Cursor | None]:
-        """The places to work now, and the one after them."""
-        bucket = self.asked.bucket
-        if bucket is not None and upcoming and bucket_of(upcoming[0].ts) < bucket:
-            raise _skipped(upcoming[0])
-        chosen = [place for place in upcoming[:room] if bucket is None or bucket_of(place.ts) == bucket]
-        return chosen, upcoming[len(chosen)] if len(upcoming) > len(chosen) else None
+    def _arrivals(self, wanted: Window, after: Cursor, rows_max: int) -> list[Arrival]:
+        return inputstore.arrivals(self.tx, wanted, after, rows_max, body_bytes_max=self.limits.body_bytes_max)
 
-    def _turn(self, chosen: Sequence[Cursor], following: Cursor | None, deadline: float | None) -> Turn:
+    def _chosen(self, cursor: Cursor, room: int) -> tuple[list[Arrival], Cursor | None]:
+        """The receipts to work now, and the place after them; of a bucket no more is read than it holds."""
+        bucket, scope = self.asked.bucket, self._scope()
+        wanted = scope if bucket is None else replace(scope, until=min(scope.until, bucket + BUCKET_MS))
+        upcoming = self._arrivals(wanted, cursor, room + 1)
+        if bucket is not None and upcoming and bucket_of(upcoming[0].receipt.ts) < bucket:
+            raise _skipped(upcoming[0].place)
+        if len(upcoming) > room:
+            return upcoming[:room], upcoming[room].place
+        if bucket is None:
+            return upcoming, None
+        left = inputstore.places(self.tx, scope, upcoming[-1].place if upcoming else cursor, 1)
+        return upcoming, left[0] if left else None
+
+    def _turn(self, chosen: Sequence[Arrival], following: Cursor | None, deadline: float | None) -> Turn:
         if not chosen:
             return Turn(held=self.held, page=Page(), last=None, next_place=following)
         profile = runs.profile_of(self.run)
-        tickers = sorted({place.ticker for place in chosen})
+        tickers = sorted({arrival.receipt.ticker for arrival in chosen})
         walk = service.load_walk(self.tx, self.held, profile, tickers, self.day.date, self.limits)
-        return service.work_page(self.tx, self.held, walk, chosen, following, self.now, limits=self.limits, deadline=deadline)
+        return service.work_page(self.tx, self.held, walk, chosen, following, self.now, deadline=deadline)
 
     def _put(self, turn: Turn, *, seconds: float, is_over: bool | None = None) -> None:
         """Write where the run stands now; a run whose last day is behind it is finished."""

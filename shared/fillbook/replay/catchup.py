@@ -175,12 +175,13 @@ class _Catching:
         if held is None:
             raise busy(self._run.run_id)
         cursor = before(self._day.start) if held.run.cursor is None else cursor_of(held.run.cursor)
-        places = inputstore.places(tx, _scope(self._asked, self._day), cursor, PAGE_ROWS + 1)
-        chosen, following = places[:PAGE_ROWS], places[PAGE_ROWS] if len(places) > PAGE_ROWS else None
-        tickers = {one.ticker for one in chosen}
-        walk = service.load_walk(tx, held, runs.profile_of(held.run), tickers, self._day.date, self._limits)
+        scope, limits = _scope(self._asked, self._day), self._limits
+        found = inputstore.arrivals(tx, scope, cursor, PAGE_ROWS + 1, body_bytes_max=limits.body_bytes_max)
+        chosen, following = found[:PAGE_ROWS], found[PAGE_ROWS].place if len(found) > PAGE_ROWS else None
+        tickers = {one.receipt.ticker for one in chosen}
+        walk = service.load_walk(tx, held, runs.profile_of(held.run), tickers, self._day.date, limits)
         created = held.run.trades_created
-        turn = service.work_page(tx, held, walk, chosen, following, now, limits=self._limits, deadline=deadline)
+        turn = service.work_page(tx, held, walk, chosen, following, now, deadline=deadline)
         held = turn.held
         if turn.next_place is None:
             state_hash = bookstore.book_state_hash(tx, LIVE_BOOK)

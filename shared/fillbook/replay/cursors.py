@@ -45,6 +45,11 @@ class Cursor:
         return (self.ts, self.ticker, self.received_at, self.receipt_id)
 
 
+def instant_of(text: str) -> datetime:
+    """An instant as the database writes it in a session of ours."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
 def before(ts: int) -> Cursor:
     """The place before every receipt of ``ts``."""
     return Cursor(ts=ts, ticker="", received_at=EPOCH, receipt_id=FIRST_ID)

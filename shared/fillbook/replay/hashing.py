@@ -12,12 +12,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
-from uuid import UUID
 
 from fillbook.ledger.model import Action, Position
 from fillbook.money import plain
 from fillbook.runtime.errors import Rejected
-from fillbook.signal.explain import blocks_of
 from fillbook.signal.model import Decision
 from fillbook.values import frozen
 
@@ -27,14 +25,10 @@ STATES_BYTES_MAX: Final = 2_097_152
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
-def result_lines(final: Decision, actions: Sequence[Action]) -> list[str]:
-    """The lines of one decided receipt: one per action, or one without any."""
-    head = f"{final.ts}|{final.ticker}|{final.receipt_id}|{final.computed_lane}|{final.lane}|{final.reason}|{_blocks(final)}"
+def result_lines(final: Decision, blocks: str, actions: Sequence[Action]) -> list[str]:
+    """The lines of one decided receipt: one per action, or one without any; ``blocks`` as they are stored."""
+    head = f"{final.ts}|{final.ticker}|{final.receipt_id}|{final.computed_lane}|{final.lane}|{final.reason}|{blocks}"
     return [f"{head}|{_action(action)}" for action in actions] or [f"{head}||||"]
-
-
-def _blocks(final: Decision) -> str:
-    return _compact(blocks_of(final)) if final.blocks else "[]"
 
 
 def _action(action: Action) -> str:
@@ -66,7 +60,7 @@ def run_input_digest(digests: Iterable[tuple[int, str]]) -> str:
 
 def id_bytes(receipt_id: str) -> bytes:
     """A receipt id as the 16 bytes that a digest is made of."""
-    return UUID(receipt_id).bytes
+    return bytes.fromhex(receipt_id.replace("-", ""))
 
 
 # --- states -----------------------------------------------------------------------------------------------------------
@@ -83,7 +77,12 @@ class Remembered:
 
 def memory_text(state: Mapping[str, Any], plan: Mapping[str, Any] | None) -> str:
     """State and plan of a ticker as one canonical text; the count of decisions is no part of what it remembers."""
-    return _compact([{name: value for name, value in state.items() if name != "version"}, plan])
+    return joined(_compact({name: value for name, value in state.items() if name != "version"}), plan)
+
+
+def joined(state: str, plan: Mapping[str, Any] | None) -> str:
+    """As ``memory_text``, from the state's own text of what it remembers."""
+    return f"[{state},{'null' if plan is None else _compact(plan)}]"
 
 
 def state_digest(memories: Mapping[str, str], positions: Iterable[Position], totals: Sequence[Any]) -> str:

@@ -2,8 +2,9 @@
 
 Everything before the first changed bucket is kept. What follows is decided in memory from the checkpoint before it; as soon as a
 bucket ends in the same states as before and no later receipts changed, the rest is kept too, and only the counts that run through
-it are moved on. Where the states do not meet within ``STRETCH_ROWS`` the run is taken back and walked on page by page. Either
-way the end is that of a full run. One transaction. Source: replay.md 5.
+it are moved on. Where the stretch reaches the end of the run instead, it takes the place of everything from its beginning on.
+Where neither happens within ``STRETCH_ROWS`` the run is taken back and walked on page by page. Either way the end is that of a
+full run. One transaction. Source: replay.md 5.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from typing import Any, Final
 from fillbook.calendar import calendar
 from fillbook.ledger import service as ledger
 from fillbook.ledger.state import LedgerState
-from fillbook.replay import inputstore, opening, rewinding, runs, store
-from fillbook.replay.buckets import BUCKET_MS, ReplayDay, replay_day
+from fillbook.replay import inputstore, opening, rewinding, runs, service, store
+from fillbook.replay.buckets import BUCKET_MS, ReplayDay, bucket_of, replay_day
 from fillbook.replay.cursors import Cursor, before
 from fillbook.replay.hashing import NOTHING, Remembered, chained, memory_text, packed, unpacked
 from fillbook.replay.model import Checkpoint, FactsFrom, Run, RunStatus
-from fillbook.replay.progress import Progress
+from fillbook.replay.progress import Progress, Tally
 from fillbook.replay.runbook import RunBook, unused
 from fillbook.replay.runs import Desk
 from fillbook.replay.service import Limits
 from fillbook.replay.store import QUERIES, Held
-from fillbook.replay.walk import Page, Walk
+from fillbook.replay.walk import Arrival, Page, Walk
 from fillbook.runtime.db import Call, Tx
 from fillbook.signal import intents
 from fillbook.signal import store as signal_store
@@ -52,8 +53,11 @@ def decide_again(tx: Tx, desk: Desk, held: Held, now: datetime, limits: Limits) 
     if not changed:
         return held
     stretch = _Stretch(tx, held, min(changed), max(changed), now, limits)
-    if stretch.decide():
+    stretch.decide()
+    if stretch.has_met:
         return _kept(tx, stretch.replaced(), now)
+    if stretch.is_at_end:
+        return _kept(tx, stretch.appended(), now)
     held, _ = rewinding.cut(tx, held, min(changed), now)
     return _kept(tx, held, now)
 
@@ -75,9 +79,10 @@ def _scope(run: Run, day: ReplayDay) -> inputstore.Window:
 
 @dataclass(slots=True)
 class _Met:
-    """Where the states met: the last bucket that was decided again, and the run's hash after it."""
+    """How far it went: the last bucket that was decided again, its last receipt, and the run's hash after it."""
 
     bucket: int = -1
+    last: Cursor | None = None
     result_hash: str = NOTHING
     page: Page = field(default_factory=Page)
 
@@ -95,6 +100,12 @@ class _Stretch:
         self._memories: Mapping[str, Remembered] = memories
         self._met.result_hash = NOTHING if checkpoint is None else checkpoint.result_hash
         self._walk = self._walk_from(memories)
+        self.has_met = False
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether everything the run had decided from the first change on is decided again."""
+        return self._held.progress is None and self._met.bucket == max(self._stored)
 
     def _walk_from(self, memories: Mapping[str, Remembered]) -> Walk:
         """The run as it stood before the stretch: memories of the checkpoint, the book folded from the fills that stay."""
@@ -116,42 +127,74 @@ class _Stretch:
     def _unused_book(self) -> LedgerState:
         return unused(ledger.read_state(self._tx.call(ledger.load_call(self._run.book_id, []))[0]))
 
-    def decide(self) -> bool:
-        """Decide until the states meet; False when they do not within the rows that a transaction should hold."""
+    def decide(self) -> None:
+        """Decide until the states meet, the run's end is reached, or a transaction should hold no more rows."""
         cursor = before(self._first)
         for day in _days(self._run, self._now):
             if day.settled <= self._first:
                 continue
-            while places := inputstore.places(self._tx, _scope(self._run, day), cursor, 1):
-                bucket = places[0].ts - places[0].ts % BUCKET_MS
-                places = inputstore.places(
-                    self._tx, replace(_scope(self._run, day), until=bucket + BUCKET_MS), cursor, STRETCH_ROWS
+            scope = _scope(self._run, day)
+            while places := inputstore.places(self._tx, scope, cursor, 1):
+                bucket = bucket_of(places[0].ts)
+                arrivals = inputstore.arrivals(
+                    self._tx,
+                    replace(scope, until=bucket + BUCKET_MS),
+                    cursor,
+                    STRETCH_ROWS,
+                    body_bytes_max=self._limits.body_bytes_max,
                 )
-                if self._page.decided + len(places) > STRETCH_ROWS:
-                    return False
-                if self._bucket(bucket, places):
-                    return True
-                cursor = places[-1]
-        return False
+                if self._page.decided + len(arrivals) > STRETCH_ROWS:
+                    return
+                self._bucket(bucket, arrivals)
+                if self.has_met or self.is_at_end:
+                    return
+                cursor = arrivals[-1].place
 
     @property
     def _page(self) -> Page:
         return self._met.page
 
-    def _bucket(self, bucket: int, places: list[Cursor]) -> bool:
-        """Decide one bucket; True when it ends where it ended before and nothing after it changed."""
+    def _bucket(self, bucket: int, arrivals: list[Arrival]) -> None:
+        """Decide one bucket; the states have met when it ends where it ended before and nothing after it changed."""
         book = self._walk.book
         assert book is not None
         if self._run.pins.facts is FactsFrom.RECORDED:
-            book.recorded = inputstore.recorded_facts(self._tx, places)
-        progress = Progress(bucket=bucket)
-        for arrival in inputstore.arrivals(self._tx, places, body_bytes_max=self._limits.body_bytes_max):
-            progress = self._walk.take(arrival, self._page, progress, self._now)
-        self._met.bucket, self._met.result_hash = bucket, progress.closes(self._met.result_hash)
+            book.recorded = inputstore.recorded_facts(self._tx, [arrival.receipt for arrival in arrivals])
+        tally = Tally(Progress(bucket=bucket))
+        for arrival in arrivals:
+            self._walk.take(arrival, self._page, tally)
+        self._walk.write_out(self._page, tally, self._now)
+        progress = tally.progress
+        self._met.bucket, self._met.last = bucket, arrivals[-1].place
+        self._met.result_hash = progress.closes(self._met.result_hash)
         checkpoint = self._walk.checkpoint(self._run.run_id, progress, self._met.result_hash, self._now)
         self._page.checkpoints.append(checkpoint)
         stored = self._stored.get(bucket)
-        return bucket >= self._last_changed and stored is not None and stored["state_digest"] == checkpoint.state_digest
+        is_same = stored is not None and stored["state_digest"] == checkpoint.state_digest
+        self.has_met = is_same and bucket >= self._last_changed
+
+    def appended(self) -> Held:
+        """Nothing follows the stretch: the run is taken back to where it begins, and the stretch is its next page."""
+        tx, page, book = self._tx, self._page, self._walk.book
+        assert book is not None
+        assert self._met.last is not None
+        held, _ = rewinding.cut(tx, self._held, self._first, self._now)
+        new = page.finals.keys() - self._memories.keys()
+        if new:
+            tx.call(signal_store.page_call(self._run.book_id, new))
+        service.write_page(tx, self._walk, page, self._now)
+        run = held.run
+        return replace(
+            held,
+            run=replace(
+                run,
+                cursor=self._met.last.text,
+                rows=run.rows + page.decided,
+                conflicts=run.conflicts + page.conflicts,
+                trades_created=run.trades_created + book.opened,
+                result_hash=self._met.result_hash,
+            ),
+        )
 
     def replaced(self) -> Held:
         """Write the stretch in the place of what was there; what follows it stays and counts on."""
@@ -169,7 +212,7 @@ class _Stretch:
         opening.restore(tx, run, self._memories, from_ts=self._first, snapshots_from=None, until=end)
         rewinding.rebook(tx, run, [*self._before, *book.fills, *after], self._now)
         ledger.mark(tx, run.book_id, [*marks, *page.marks], self._now)
-        rows = page.document(run.book_id, {}, self._now)
+        rows = page.document(self._walk, self._now)
         del rows["states"]
         tx.send(signal_store.apply_call(rows))
         self._count_on(shifts, standing, end)
@@ -180,9 +223,7 @@ class _Stretch:
         """By how many decisions each ticker's stretch grew."""
         span = {"since": instant(self._first), "until": instant(end)}
         had = {row["ticker"]: row["n"] for row in self._tx.query(QUERIES["decisions_in"], book_id=self._run.book_id, **span)}
-        has: dict[str, int] = {}
-        for row in self._page.rows.get("decisions", ()):
-            has[row["ticker"]] = has.get(row["ticker"], 0) + 1
+        has = self._page.counts
         grown = {ticker: has.get(ticker, 0) - had.get(ticker, 0) for ticker in has.keys() | had.keys()}
         return {ticker: shift for ticker, shift in grown.items() if shift}
 

@@ -1,7 +1,7 @@
-"""Stored receipts as a replay reads them: first their places, then what the rules read of each, bodies only where they must.
+"""Stored receipts as a replay reads them: what the rules read of each, in the order of a run, bodies only where they must.
 
-Two phases, so that a page never holds more than it uses: places without content, then decision inputs by id in bounded batches.
-A row that another schema version wrote is decoded from its body, a few at a time. Source: replay.md 3.
+One statement reads place and decision input of a page, straight down the index that has the run's order. A row that another
+schema version wrote is decoded from its body, a few at a time. Source: replay.md 3, decision 0036.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from fillbook.replay.buckets import bucket_of
-from fillbook.replay.cursors import Cursor
+from fillbook.replay.cursors import Cursor, instant_of
 from fillbook.replay.model import Inputs, Scope
 from fillbook.replay.store import QUERIES
 from fillbook.replay.walk import Arrival
@@ -26,7 +27,6 @@ from fillbook.signal.profile import Profile, ProfileError, load
 from fillbook.signal.receipt import from_canonical, instant, milliseconds
 from fillbook.values import frozen
 
-BATCH_ROWS: Final = 500
 BODY_BYTES_MAX: Final = 131_072  # receipts_payload_size
 UNDECIDED: Final = "undecided"  # stale ones that live never decided: what a catch-up takes
 
@@ -59,16 +59,7 @@ def window(scope: Scope, inputs: Inputs | str, since: int, until: int) -> Window
 
 def places(tx: Tx, wanted: Window, after: Cursor, rows_max: int) -> list[Cursor]:
     """The next places after a cursor, in the order of a run."""
-    rows = tx.query(
-        QUERIES["input_keys"],
-        **wanted.params(),
-        bucket=instant(bucket_of(after.ts)),
-        ts=instant(after.ts),
-        ticker_after=after.ticker,
-        received_at=after.received_at,
-        receipt_id=after.receipt_id,
-        rows_max=rows_max,
-    )
+    rows = tx.query(QUERIES["input_keys"], **_after(wanted, after), rows_max=rows_max)
     return [
         Cursor(
             ts=milliseconds(row["ts"]),
@@ -80,23 +71,49 @@ def places(tx: Tx, wanted: Window, after: Cursor, rows_max: int) -> list[Cursor]
     ]
 
 
-def arrivals(tx: Tx, wanted: Sequence[Cursor], *, body_bytes_max: int) -> list[Arrival]:
-    """What the rules read of the receipts at these places, in their order."""
-    found: dict[str, Arrival] = {}
-    for batch in _batches(wanted, BATCH_ROWS):
-        bodies: list[Cursor] = []
-        for row in tx.query(QUERIES["input_rows"], **_named(batch)):
-            receipt = _decoded(row)
-            if receipt is None:
-                bodies.append(next(place for place in batch if place.receipt_id == str(row["receipt_id"])))
-            else:
-                found[receipt.receipt_id] = Arrival(receipt, row["received_at"])
-        for few in _batches(bodies, max(1, body_bytes_max // BODY_BYTES_MAX)):
-            received = {place.receipt_id: place.received_at for place in few}
-            for row in tx.query(QUERIES["input_bodies"], **_named(few)):
-                receipt = from_canonical(row["payload"].encode())
-                found[receipt.receipt_id] = Arrival(receipt, received[receipt.receipt_id])
-    return [found[place.receipt_id] for place in wanted]
+def arrivals(tx: Tx, wanted: Window, after: Cursor, rows_max: int, *, body_bytes_max: int) -> list[Arrival]:
+    """What the rules read of the next receipts after a cursor, in the order of a run.
+
+    Place and decision input stand in one row and are read together; bodies only of rows that another schema version wrote.
+    """
+    found: list[Arrival | None] = []
+    bodies: dict[str, tuple[int, str, int]] = {}
+    rows = tx.texts(QUERIES["inputs_next"], **_after(wanted, after), rows_max=rows_max)
+    for receipt_id, ticker, ts_text, received, payload_hash, decision_input in cast("list[list[str]]", rows):
+        ts = _milliseconds(ts_text)
+        try:
+            receipt = receipt_from_decision_input(
+                decision_input, receipt_id=receipt_id, payload_hash=payload_hash, ticker=ticker, ts=ts
+            )
+            found.append(Arrival(receipt, received))
+        except OtherVersion:
+            bodies[receipt_id] = (len(found), received, ts)
+            found.append(None)
+    for few in _batches(bodies, max(1, body_bytes_max // BODY_BYTES_MAX)):
+        stamps = [bodies[receipt_id][2] for receipt_id in few]
+        for row in tx.query(QUERIES["input_bodies"], ids=few, since=instant(min(stamps)), until=instant(max(stamps))):
+            place, received, _ = bodies[str(row["receipt_id"])]
+            found[place] = Arrival(from_canonical(row["payload"].encode()), received)
+    return [arrival for arrival in found if arrival is not None]
+
+
+def _after(wanted: Window, after: Cursor) -> dict[str, Any]:
+    """A window from a place on, as the statements name it; it begins at the place's bucket, where the index is entered."""
+    return {
+        **wanted.params(),
+        "since": instant(max(wanted.since, bucket_of(after.ts))),
+        "bucket": instant(bucket_of(after.ts)),
+        "ts": instant(after.ts),
+        "ticker_after": after.ticker,
+        "received_at": after.received_at,
+        "receipt_id": after.receipt_id,
+    }
+
+
+@lru_cache(maxsize=4096)
+def _milliseconds(text: str) -> int:
+    """A ``ts`` as the database writes it; hundreds of tickers share each minute."""
+    return milliseconds(instant_of(text))
 
 
 def buckets(tx: Tx, wanted: Window) -> dict[int, tuple[int, str]]:
@@ -104,13 +121,13 @@ def buckets(tx: Tx, wanted: Window) -> dict[int, tuple[int, str]]:
     return {row["bucket"]: (row["rows"], row["digest"]) for row in tx.query(QUERIES["input_buckets"], **wanted.params())}
 
 
-def recorded_facts(tx: Tx, wanted: Sequence[Cursor]) -> dict[str, Facts]:
+def recorded_facts(tx: Tx, wanted: Sequence[Receipt]) -> dict[str, Facts]:
     """What live's limits saw on these receipts, as far as they asked."""
     rows = tx.query(QUERIES["recorded_facts"], **_named(wanted)) if wanted else []
     return {str(row["receipt_id"]): facts_from(json.loads(row["account"], parse_float=Decimal)) for row in rows}
 
 
-def recorded_profiles(tx: Tx, wanted: Sequence[Cursor]) -> dict[str, Profile]:
+def recorded_profiles(tx: Tx, wanted: Sequence[Receipt]) -> dict[str, Profile]:
     """The profile live decided each of these receipts under, as far as the shipped one of that name is still the same."""
     rows = tx.query(QUERIES["recorded_profiles"], **_named(wanted)) if wanted else []
     found = {(row["profile"], row["config_digest"]): _shipped(row["profile"], row["config_digest"]) for row in rows}
@@ -188,28 +205,14 @@ def entries_of(tx: Tx, book_id: str, fill_ids: Sequence[str]) -> int:
     return int(tx.query(QUERIES["entries_of"], book_id=book_id, ids=list(fill_ids))[0]["n"])
 
 
-def _decoded(row: Mapping[str, Any]) -> Receipt | None:
-    """The receipt of a row; ``None`` when its body must be decoded instead."""
-    try:
-        return receipt_from_decision_input(
-            row["decision_input"],
-            receipt_id=str(row["receipt_id"]),
-            payload_hash=row["payload_hash"],
-            ticker=row["ticker"],
-            ts=milliseconds(row["ts"]),
-        )
-    except OtherVersion:
-        return None
-
-
-def _named(batch: Sequence[Cursor]) -> dict[str, Any]:
+def _named(wanted: Sequence[Receipt]) -> dict[str, Any]:
     """Ids with the stretch they lie in, so that only the partitions concerned are looked at."""
-    stamps = [place.ts for place in batch]
-    ids = [place.receipt_id for place in batch]
+    stamps = [receipt.ts for receipt in wanted]
+    ids = [receipt.receipt_id for receipt in wanted]
     return {"ids": ids, "since": instant(min(stamps)), "until": instant(max(stamps))}
 
 
-def _batches(rows: Iterable[Cursor], size: int) -> Iterable[list[Cursor]]:
+def _batches(rows: Iterable[str], size: int) -> Iterable[list[str]]:
     left = iter(rows)
     while batch := list(islice(left, size)):
         yield batch

@@ -280,14 +280,14 @@ class _Walker:
 
     def _page(self, tx: Tx, held: Held) -> bool:
         begun, now = monotonic(), self._task.clock.now()
-        day, places, following = service.next_places(tx, held.run, now, self._task.page_rows)
+        day, arrivals, following = service.upcoming(tx, held.run, now, self._task.page_rows, self._task.limits)
         if day is not None:
-            tickers = {place.ticker for place in places}
+            tickers = {arrival.receipt.ticker for arrival in arrivals}
             if self._walk is None:
                 profile = runs.profile_of(held.run)
                 self._walk = service.load_walk(tx, held, profile, tickers, day.date, self._task.limits)
             service.meet(tx, self._walk, tickers)
-            turn = service.work_page(tx, held, self._walk, places, following, now, limits=self._task.limits)
+            turn = service.work_page(tx, held, self._walk, arrivals, following, now)
             self._put(tx, turn.held, now, monotonic() - begun)
             return True
         last = replay_day(last_session(held.run), held.run.scope.session, now)

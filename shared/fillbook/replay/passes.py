@@ -17,11 +17,11 @@ from fillbook.replay import inputstore, rewinding, runs, service
 from fillbook.replay.buckets import bucket_of
 from fillbook.replay.cursors import Cursor
 from fillbook.replay.model import FactsFrom, Run
-from fillbook.replay.progress import Progress
+from fillbook.replay.progress import Progress, Tally
 from fillbook.replay.runbook import RunBook, unused
 from fillbook.replay.service import Limits, Turn
 from fillbook.replay.store import Held
-from fillbook.replay.walk import Page, Walk
+from fillbook.replay.walk import Arrival, Page, Walk
 from fillbook.runtime.db import Tx
 from fillbook.signal import intents
 from fillbook.signal import store as signal_store
@@ -30,25 +30,27 @@ from fillbook.signal.state import state_from_json
 
 
 def work_pass(
-    tx: Tx, held: Held, places: Sequence[Cursor], following: Cursor | None, day: date, now: datetime, limits: Limits
+    tx: Tx, held: Held, arrivals: Sequence[Arrival], following: Cursor | None, day: date, now: datetime, limits: Limits
 ) -> Turn:
-    """Settle the ticker's receipts at ``places``; where nothing follows the pass is over."""
+    """Settle the ticker's receipts; where nothing follows the pass is over."""
     page, run = Page(), held.run
-    if places:
-        walk = _walk(tx, run, places[0].ticker, day, limits)
+    if arrivals:
+        walk = _walk(tx, run, arrivals[0].receipt.ticker, day, limits)
         book = walk.book
         assert book is not None
         if run.pins.facts is FactsFrom.RECORDED:
-            book.recorded = inputstore.recorded_facts(tx, places)
-        for arrival in inputstore.arrivals(tx, places, body_bytes_max=limits.body_bytes_max):
-            walk.take(arrival, page, Progress(bucket=bucket_of(arrival.receipt.ts)), now)
+            book.recorded = inputstore.recorded_facts(tx, [arrival.receipt for arrival in arrivals])
+        unused_tally = Tally(Progress(bucket=bucket_of(arrivals[0].receipt.ts)))
+        for arrival in arrivals:
+            walk.take(arrival, page, unused_tally)
+        walk.write_out(page, unused_tally, now)
         opened = sum(action.action_type is ActionType.ENTRY for action in book.booked)
         service.write_page(tx, walk, page, now)
         run = replace(run, rows=run.rows + page.decided, trades_created=run.trades_created + opened)
-        held = replace(held, run=run, pass_cursor=places[-1].text)
+        held = replace(held, run=run, pass_cursor=arrivals[-1].place.text)
     if following is None:
         held = replace(held, pass_ticker=None, pass_cursor=None)
-    return Turn(held=held, page=page, last=places[-1] if places else None, next_place=following)
+    return Turn(held=held, page=page, last=arrivals[-1].place if arrivals else None, next_place=following)
 
 
 def _walk(tx: Tx, run: Run, ticker: str, day: date, limits: Limits) -> Walk:

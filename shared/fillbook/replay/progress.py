@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fillbook.replay.hashing import NOTHING, chained, input_digest
@@ -31,17 +30,6 @@ class Progress:
         """The digest of what was handled."""
         return input_digest(self.ids)
 
-    def plus(self, ids: bytes, *, lines: Iterable[str], rows: int, conflicts: int, actions: int) -> Progress:
-        """After more of the bucket."""
-        return replace(
-            self,
-            rows=self.rows + rows,
-            conflicts=self.conflicts + conflicts,
-            actions=self.actions + actions,
-            hash=chained(self.hash, lines),
-            ids=self.ids + ids,
-        )
-
     def closes(self, result_hash: str) -> str:
         """The run's hash with this bucket behind it."""
         return chained(result_hash, [f"bucket|{self.bucket}|{self.hash}"])
@@ -56,6 +44,46 @@ class Progress:
             "hash": self.hash,
             "ids": self.ids.hex(),
         }
+
+
+class Tally:
+    """A bucket while it is worked: its progress, moved on in place, because a value for each receipt costs more than its hash."""
+
+    __slots__ = ("_ids", "actions", "bucket", "conflicts", "hash", "rows")
+
+    def __init__(self, progress: Progress) -> None:
+        self.bucket = progress.bucket
+        self.rows = progress.rows
+        self.conflicts = progress.conflicts
+        self.actions = progress.actions
+        self.hash = progress.hash
+        self._ids = bytearray(progress.ids)
+
+    def met(self, ids: bytes) -> None:
+        """One receipt more, whatever becomes of it."""
+        self._ids += ids
+
+    def decided(self, lines: Sequence[str], actions: int) -> None:
+        """It was decided, with these lines of results."""
+        self.rows += 1
+        self.actions += actions
+        self.hash = chained(self.hash, lines)
+
+    def set_aside(self) -> None:
+        """It was not."""
+        self.conflicts += 1
+
+    @property
+    def progress(self) -> Progress:
+        """As it stands."""
+        return Progress(
+            bucket=self.bucket,
+            rows=self.rows,
+            conflicts=self.conflicts,
+            actions=self.actions,
+            hash=self.hash,
+            ids=bytes(self._ids),
+        )
 
 
 def progress_of(document: Mapping[str, Any]) -> Progress:

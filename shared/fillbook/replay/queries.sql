@@ -161,11 +161,22 @@ select i.receipt_id, i.ticker, i.ts, i.received_at
  order by i.bucket_5m, i.ts, i.ticker, i.received_at, i.receipt_id
  limit :rows_max::integer;
 
--- name: input_rows
--- What the rules read of named receipts.
+-- name: inputs_next
+-- The scope's next receipts in the order of a run, with what the rules read of each, as texts.
 select i.receipt_id, i.ticker, i.ts, i.received_at, i.payload_hash, i.decision_input
   from signal.v_inputs i
- where i.receipt_id = any (:ids::uuid[]) and i.ts >= :since and i.ts <= :until;
+ where i.bucket_5m >= :since and i.bucket_5m < :until and i.ts >= :since and i.ts < :until
+   and (i.bucket_5m, i.ts, i.ticker, i.received_at, i.receipt_id)
+     > (:bucket::timestamptz, :ts::timestamptz, :ticker_after::text, :received_at::timestamptz, :receipt_id::uuid)
+   and (:ticker::text is null or i.ticker = :ticker) and (:script_version = '*' or i.script_version = :script_version)
+   and (:inputs = 'all'
+        or (:inputs = 'as_decided' and exists (select from signal.v_decisions d
+                                                where d.book_id = 'live' and d.ticker = i.ticker and d.ts = i.ts
+                                                  and d.receipt_id = i.receipt_id))
+        or (:inputs = 'undecided' and i.result = 'stale'
+            and not exists (select from signal.v_decisions d where d.book_id = 'live' and d.ticker = i.ticker and d.ts >= i.ts)))
+ order by i.bucket_5m, i.ts, i.ticker, i.received_at, i.receipt_id
+ limit :rows_max::integer;
 
 -- name: input_bodies
 -- Bodies of named receipts: their decision inputs are of another schema version.

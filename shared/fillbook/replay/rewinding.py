@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
+from fillbook.calendar import calendar
 from fillbook.ledger import bookstore
 from fillbook.ledger import service as ledger
 from fillbook.ledger.model import Fill, FillVersion, Mark
@@ -27,6 +28,7 @@ from fillbook.runtime.db import Tx
 from fillbook.signal.intents import SOURCE
 from fillbook.signal.receipt import instant
 
+ONE_DAY: Final = timedelta(days=1)
 END_OF_TIME: Final = 253_402_300_799_000  # 9999-12-31
 
 
@@ -101,7 +103,8 @@ def cut(tx: Tx, held: Held, start: int, now: datetime, *, day: ReplayDay | None 
     count = inputstore.entries_of(tx, run.book_id, [fill.fill_id for fill in gone]) if gone else 0
     rows = store.checkpoints(tx, run.run_id)
     marks = kept_marks(tx, run, start, END_OF_TIME)
-    opening.restore(tx, run, memories, from_ts=start, snapshots_from=None if day is None else day.date)
+    snapshots_from = calendar().trading_day(instant(start)) + ONE_DAY if day is None else day.date
+    opening.restore(tx, run, memories, from_ts=start, snapshots_from=snapshots_from)
     rebook(tx, run, stays, now)
     ledger.mark(tx, run.book_id, marks, now)
     store.cut_checkpoints(tx, run.run_id, start)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal, localcontext
 from typing import Any
 
@@ -18,6 +18,7 @@ from fillbook.ledger.intake import check_fill
 from fillbook.ledger.model import Action, ActionType, Direction, Fill, Position, PositionStatus, Totals
 from fillbook.ledger.state import LedgerState, Tail
 from fillbook.money import CONTEXT, ZERO, plain
+from fillbook.replay.cursors import instant_of
 from fillbook.runtime.errors import Rejected
 from fillbook.signal import intents
 from fillbook.signal.admission import admit
@@ -34,7 +35,7 @@ class RunBook:
     """One book as of the last receipt; ``fills`` and ``actions`` are those the ledger has not been told yet,
     ``booked`` all actions of this page. ``sectors``: of positions whose plans are closed by now, where a ticker is run alone.
 
-    ``received_at`` is that of the receipt in hand.
+    ``received`` is when the receipt in hand came, as the database writes it.
     """
 
     def __init__(
@@ -50,16 +51,18 @@ class RunBook:
         self.booked: list[Action] = []
         self.opened = 0
         self.recorded: Mapping[str, Facts] = {}
-        self.received_at: datetime | None = None
+        self.received: str | None = None
         self.sectors: dict[str, str | None] = {}
         self.late: Late | None = None
         self.profile = profile
+        self._known: dict[tuple[object, ...], Facts] = {}  # by what was asked, as long as nothing is booked
         self._plans = plans
         self._vix = vix
         self._origin = origin
         self._take_totals(state.totals, day)
 
     def _take_totals(self, totals: Totals, day: date) -> None:
+        self._known.clear()
         self._start_cash = totals.start_cash
         self._realized = totals.realized.get(intents.CURRENCY) or ZERO
         self._basis = totals.cost_basis_open.get(intents.CURRENCY) or ZERO
@@ -77,16 +80,20 @@ class RunBook:
         if recorded is not None:
             return recorded
         vix, vix_ts = self._vix()
-        around = Surroundings(open_in_sector=self._in_sector(receipt.sector), vix=vix, vix_ts=vix_ts)
         day = session_date(receipt.ts, self.profile.trading)
-        return intents.facts_of(self._totals(day), around, book_executions=True)
+        asked = (receipt.sector, day, vix, vix_ts)
+        known = self._known.get(asked)
+        if known is None:
+            around = Surroundings(open_in_sector=self._in_sector(receipt.sector), vix=vix, vix_ts=vix_ts)
+            known = self._known[asked] = intents.facts_of(self._totals(day), around, book_executions=True)
+        return known
 
     def book(self, receipt: Receipt, decision: Decision, *, asks: bool) -> tuple[list[Admission], list[Booked]]:
         """Admit and book; nobody else writes in this book, so what was looked at is what is true."""
         facts = self.facts(receipt) if asks else None
         admissions = [admit(intent, facts, self.profile) for intent in decision.intents]
         day = session_date(receipt.ts, self.profile.trading)
-        received_at = self.received_at or intents.executed_at(receipt)
+        received_at = intents.executed_at(receipt) if self.received is None else instant_of(self.received)
         fills = intents.fills_of(decision, admissions, receipt, day=day, received_at=received_at, origin=self._origin)
         return admissions, intents.booked_actions(decision, admissions, self.take(fills))
 
@@ -115,6 +122,7 @@ class RunBook:
         return held, self._realized, self._basis, dict(self._open), dict(self._entries), self.opened
 
     def _restore(self, saved: tuple[Any, ...]) -> None:
+        self._known.clear()
         held, self._realized, self._basis, self._open, self._entries, self.opened = saved
         for name, (positions, tail) in held.items():
             self.tails[name] = tail
@@ -124,6 +132,7 @@ class RunBook:
 
     def apply(self, fill: Fill) -> list[Action]:
         """Book one fill in memory only."""
+        self._known.clear()
         named = fill.instrument
         start = InstrumentState(self.head.book.netting, self.head.book.base_currency, self.positions.get(named, ()))
         booked = book(start, fill, self.head.book.lot_method)
@@ -177,8 +186,13 @@ class RunBook:
     def _in_sector(self, sector: str | None) -> int:
         if sector is None:
             return 0
-        planned = self.sectors | {plan.position_id: plan.sector for plan in self._plans.values()}
-        return sum(planned.get(held.position_id) == sector for positions in self.positions.values() for held in positions)
+        return sum(self._sector_of(name, held) == sector for name, positions in self.positions.items() for held in positions)
+
+    def _sector_of(self, instrument: str, held: Position) -> str | None:
+        plan = self._plans.get(instrument)
+        if plan is not None and plan.position_id == held.position_id:
+            return plan.sector
+        return self.sectors.get(held.position_id)
 
     def _totals(self, day: date) -> Totals:
         return Totals(

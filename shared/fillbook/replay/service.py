@@ -7,7 +7,9 @@ ended at, or nothing of it. Nothing is told to anybody. Source: replay.md 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Final
@@ -22,7 +24,7 @@ from fillbook.replay.buckets import ReplayDay, bucket_of, replay_day
 from fillbook.replay.cursors import Cursor, before, cursor_of
 from fillbook.replay.hashing import NOTHING, end_hash, run_input_digest
 from fillbook.replay.model import FactsFrom, Run, RunKind, RunStatus
-from fillbook.replay.progress import Progress
+from fillbook.replay.progress import Progress, Tally
 from fillbook.replay.runbook import RunBook
 from fillbook.replay.store import Held
 from fillbook.replay.walk import Arrival, Page, Walk
@@ -84,8 +86,10 @@ def meet(tx: Tx, walk: Walk, tickers: Iterable[str]) -> None:
                 walk.remember(one.ticker, one.version, state_from_json(one.state))
 
 
-def next_places(tx: Tx, run: Run, now: datetime, rows_max: int) -> tuple[ReplayDay | None, list[Cursor], Cursor | None]:
-    """The day that has receipts left, up to ``rows_max`` of their places, and the place after them; no day: nothing is left."""
+def upcoming(
+    tx: Tx, run: Run, now: datetime, rows_max: int, limits: Limits
+) -> tuple[ReplayDay | None, list[Arrival], Cursor | None]:
+    """The day that has receipts left, up to ``rows_max`` of them, and the place after them; no day: nothing is left."""
     for session in calendar().sessions(run.scope.date_from, run.scope.date_to):
         day = replay_day(session.date, run.scope.session, now)
         cursor = before(day.start) if run.cursor is None else cursor_of(run.cursor)
@@ -94,9 +98,9 @@ def next_places(tx: Tx, run: Run, now: datetime, rows_max: int) -> tuple[ReplayD
         if cursor.ts < day.start:
             cursor = before(day.start)
         wanted = inputstore.window(run.scope, run.pins.inputs, day.start, day.settled)
-        places = inputstore.places(tx, wanted, cursor, rows_max + 1)
-        if places:
-            return day, places[:rows_max], places[rows_max] if len(places) > rows_max else None
+        found = inputstore.arrivals(tx, wanted, cursor, rows_max + 1, body_bytes_max=limits.body_bytes_max)
+        if found:
+            return day, found[:rows_max], found[rows_max].place if len(found) > rows_max else None
     return None, [], None
 
 
@@ -104,43 +108,42 @@ def work_page(
     tx: Tx,
     held: Held,
     walk: Walk,
-    places: Sequence[Cursor],
+    arrivals: Sequence[Arrival],
     next_place: Cursor | None,
     now: datetime,
     *,
-    limits: Limits,
     deadline: float | None = None,
 ) -> Turn:
-    """Settle the receipts at ``places`` and write what came of them.
+    """Settle receipts and write what came of them.
 
     ``deadline``: monotonic seconds at which a page ends before its end. Raises ``Rejected`` (``too_many_tickers``,
     ``checkpoint_too_large``); nothing is stored then.
     """
     assert walk.book is not None
     run = held.run
-    arrivals = inputstore.arrivals(tx, places, body_bytes_max=limits.body_bytes_max)
+    receipts = [arrival.receipt for arrival in arrivals]
     if run.pins.facts is FactsFrom.RECORDED:
-        walk.book.recorded = inputstore.recorded_facts(tx, places)
+        walk.book.recorded = inputstore.recorded_facts(tx, receipts)
     if run.kind is RunKind.PARITY:
-        walk.profiles = inputstore.recorded_profiles(tx, places)
+        walk.profiles = inputstore.recorded_profiles(tx, receipts)
     walk.book.late = late_bookings(tx, walk, now)
     opened = walk.book.opened
     page = Page()
     steps = _Steps(held, walk, page, now)
     done = 0
-    for arrival in arrivals:
-        if deadline is not None and done and done % TIME_CHECK_ROWS == 0 and clock.monotonic() > deadline:
-            next_place = places[done]
-            break
-        steps.take(arrival)
-        done += 1
-    if next_place is None or steps.progress is None or bucket_of(next_place.ts) != steps.progress.bucket:
-        steps.close()
+    with _uncollected():
+        for arrival in arrivals:
+            if deadline is not None and done and done % TIME_CHECK_ROWS == 0 and clock.monotonic() > deadline:
+                next_place = arrival.place
+                break
+            steps.take(arrival)
+            done += 1
+        steps.end(None if next_place is None else bucket_of(next_place.ts))
     write_page(tx, walk, page, now)
-    last = places[done - 1] if done else None
+    last = arrivals[done - 1].place if done else None
     held = replace(
         held,
-        progress=steps.progress,
+        progress=None if steps.tally is None else steps.tally.progress,
         run=replace(
             run,
             status=RunStatus.PAUSED if run.status is RunStatus.PLANNED else run.status,
@@ -154,11 +157,23 @@ def work_page(
     return Turn(held=held, page=page, last=last, next_place=next_place)
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """A page makes a million values and no cycle among them: the collector would look through all of them for nothing."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 class _Steps:
     """The receipts of a page, bucket after bucket."""
 
     def __init__(self, held: Held, walk: Walk, page: Page, now: datetime) -> None:
-        self.progress = held.progress
+        self.tally = None if held.progress is None else Tally(held.progress)
         self.result_hash = held.run.result_hash or NOTHING
         self._run_id = held.run.run_id
         self._walk = walk
@@ -167,17 +182,27 @@ class _Steps:
 
     def take(self, arrival: Arrival) -> None:
         bucket = bucket_of(arrival.receipt.ts)
-        if self.progress is not None and self.progress.bucket != bucket:
+        if self.tally is not None and self.tally.bucket != bucket:
             self.close()
-        progress = self.progress or Progress(bucket=bucket)
-        self.progress = self._walk.take(arrival, self._page, progress, self._now)
+        if self.tally is None:
+            self.tally = Tally(Progress(bucket=bucket))
+        self._walk.take(arrival, self._page, self.tally)
+
+    def end(self, next_bucket: int | None) -> None:
+        """The page ends; its last bucket does where the next receipt is of another one."""
+        if self.tally is not None:
+            self._walk.write_out(self._page, self.tally, self._now)
+            if self.tally.bucket != next_bucket:
+                self.close()
 
     def close(self) -> None:
         """The bucket is behind the run: its hash joins the chain, its checkpoint is kept."""
-        if self.progress is not None:
-            self.result_hash = self.progress.closes(self.result_hash)
-            self._page.checkpoints.append(self._walk.checkpoint(self._run_id, self.progress, self.result_hash, self._now))
-            self.progress = None
+        if self.tally is not None:
+            self._walk.write_out(self._page, self.tally, self._now)
+            progress = self.tally.progress
+            self.result_hash = progress.closes(self.result_hash)
+            self._page.checkpoints.append(self._walk.checkpoint(self._run_id, progress, self.result_hash, self._now))
+            self.tally = None
 
 
 def write_page(tx: Tx, walk: Walk, page: Page, now: datetime) -> None:
@@ -186,7 +211,7 @@ def write_page(tx: Tx, walk: Walk, page: Page, now: datetime) -> None:
     tell_ledger(tx, walk, now)
     if page.marks:
         ledger.mark(tx, walk.book_id, page.marks, now)
-    rows = page.document(walk.book_id, walk.stored, now)
+    rows = page.document(walk, now)
     decisions = rows.pop("decisions", [])
     for start in range(0, len(decisions), DECISIONS_MAX):
         tx.send(signal_store.apply_call({"decisions": decisions[start : start + DECISIONS_MAX]}))

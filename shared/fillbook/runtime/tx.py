@@ -68,6 +68,10 @@ class Tx:
         result = self._extended(statement, params)
         return rows.convert(result.names, result.oids, result.rows)
 
+    def texts(self, statement: Statement, **params: object) -> list[list[str | None]]:
+        """As ``query``, each row as the list of the server's own texts: for thousands of rows that are read by position."""
+        return self._extended(statement, params).rows
+
     def execute(self, statement: Statement, **params: object) -> int:
         """Run one parametrised statement and return the number of rows it touched."""
         count = self._extended(statement, params).tag.rpartition(" ")[2]

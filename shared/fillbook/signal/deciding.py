@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from fillbook.ledger.model import Mark
 from fillbook.signal import intents, store
 from fillbook.signal.admission import admit
+from fillbook.signal.explain import blocks_text
 from fillbook.signal.lanes import conclude, decide
 from fillbook.signal.model import Admission, Booked, Decision, Facts, PositionFacts, Receipt, TickerState
 from fillbook.signal.profile import Profile
@@ -36,23 +37,27 @@ class Ground(Protocol):
 
 @frozen
 class Settled:
-    """A concluded decision, the answers to its intents and what was booked of them."""
+    """A concluded decision, the answers to its intents and what was booked of them; ``blocks`` as they are stored."""
 
     final: Decision
     admissions: Sequence[Admission]
     booked: Sequence[Booked]
+    blocks: str
 
 
 def settle(receipt: Receipt, state: TickerState, profile: Profile, ground: Ground) -> Settled:
     """Decide one receipt and book what is granted; raises what the ledger refuses of a decision."""
     decision = decide(receipt, state, profile)
+    if not decision.intents:
+        return Settled(final=decision, admissions=(), booked=(), blocks=blocks_text(decision.blocks))
     asks = any(intent.asks for intent in decision.intents)
     facts = ground.facts(receipt) if asks else None
     admissions = [admit(intent, facts, profile) for intent in decision.intents]
     booked: list[Booked] = []
     if any(admission.granted for admission in admissions):
         admissions, booked = ground.book(receipt, decision, asks=asks)
-    return Settled(final=conclude(decision, admissions, booked), admissions=admissions, booked=booked)
+    final = conclude(decision, admissions, booked)
+    return Settled(final=final, admissions=admissions, booked=booked, blocks=blocks_text(final.blocks))
 
 
 def mark_of(receipt: Receipt, before: TickerState, final: Decision) -> Mark | None:
@@ -64,10 +69,10 @@ def mark_of(receipt: Receipt, before: TickerState, final: Decision) -> Mark | No
 
 def rows_of(
     book_id: str, receipt: Receipt, before: TickerState, plan: PlanRow | None, settled: Settled, profile: Profile, now: datetime
-) -> dict[str, list[Row]]:
+) -> dict[str, list[Any]]:
     """What ``signal.apply`` stores of a settled receipt beside receipt and state; ``before`` and ``plan`` as they were loaded."""
     final, day = settled.final, session_date(receipt.ts, profile.trading)
-    rows: dict[str, list[Row]] = {"decisions": [store.decision_row(book_id, final, settled.admissions, now)]}
+    rows: dict[str, list[Any]] = {"decisions": [store.decision_row(book_id, final, settled.blocks, settled.admissions, now)]}
     if _begins_day(before, day, profile):
         rows["snapshots"] = [store.snapshot_row(book_id, receipt.ticker, day, before, plan)]
     if final.lane != final.previous_lane:

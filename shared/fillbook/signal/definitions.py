@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from fillbook.signal.model import LONG, SHORT, Receipt
@@ -92,11 +93,16 @@ def trigger_age_ms(receipt: Receipt, side: str) -> int | None:
     """Age of a named trigger of this side (it may be negative); ``None`` when it is unnamed, undated or of the other side."""
     if receipt.trigger_ts is None or receipt.trigger_reason is None:
         return None
-    if not any(name in receipt.trigger_reason for name in NAMED_TRIGGERS):
+    if not _is_named(receipt.trigger_reason):
         return None
     if receipt.trigger_dir is not None and receipt.trigger_dir != ("BULL" if side == LONG else "BEAR"):
         return None
     return receipt.ts - receipt.trigger_ts
+
+
+@lru_cache(maxsize=256)
+def _is_named(reason: str) -> bool:
+    return any(name in reason for name in NAMED_TRIGGERS)
 
 
 def cycle_key(receipt: Receipt, side: str, corridor_since: int | None, config: Profile) -> str:
@@ -137,9 +143,10 @@ def move_status(
     long: bool, price: Decimal, anchor: Decimal | None, stop: Decimal | None, tp_max: Decimal | None, breach_pct: Decimal
 ) -> str:
     """State of the sender's move without an entry of ours: COMPLETED before INVALIDATED before ACTIVE."""
-    if tp_max is not None and is_through(long, price, tp_max):
+    # is_through and is_beyond_stop, written out: this is asked of every receipt
+    if tp_max is not None and (price >= tp_max if long else price <= tp_max):
         return COMPLETED
-    if stop is not None and is_beyond_stop(long, price, stop):
+    if stop is not None and (price <= stop if long else price >= stop):
         return INVALIDATED
     if anchor is not None and adverse_pct(long, anchor, price) >= breach_pct:
         return INVALIDATED

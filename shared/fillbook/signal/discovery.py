@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from fillbook.signal.model import Block, Check, Desk, Receipt
+from fillbook.signal.model import Block, Check, Desk, Receipt, new
 from fillbook.signal.profile import Profile
 from fillbook.signal.reading import Reading
 from fillbook.signal.rules import CLOSED_PREFIX
@@ -42,16 +42,8 @@ def discover(
     else:
         raise AssertionError("D8 always matches")
     blocks = () if verdict.intents else (*failed(entry.gate, "gate"), *refusals)
-    return Verdict(
-        verdict.rule,
-        verdict.lane,
-        verdict.reason,
-        verdict.check,
-        entry.path,
-        verdict.intents,
-        blocks,
-        checks=(*entry.paths, *entry.gate, verdict.check),
-    )
+    rule_id, lane, reason, check, _, intents, *_ = verdict
+    return new(Verdict, (rule_id, lane, reason, check, entry.path, intents, blocks, (), (*entry.paths, *entry.gate, check), ()))
 
 
 def _late(seen: _Seen) -> Verdict | None:

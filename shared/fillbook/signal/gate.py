@@ -7,13 +7,14 @@ kept: "why no trade?" must be answered for receipts that never came near one. Un
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 
 from fillbook.signal.definitions import ACTIVE, cycle_key, is_beyond_stop, is_through
-from fillbook.signal.model import Check, Desk, Receipt
+from fillbook.signal.model import Check, Desk, Receipt, new
 from fillbook.signal.profile import Columns, Profile, RewardRisk
 from fillbook.signal.reading import Reading
 from fillbook.signal.sessions import MINUTE_MS, phase
@@ -21,6 +22,9 @@ from fillbook.signal.sessions import MINUTE_MS, phase
 COOLDOWN_RULE: Final = "G15"
 # G01..G14 belong to a scale-in as well (A1); the cooldown and the cycle key of an add are A6 and A3.
 ADD_RULES: Final = 14
+_COLUMN_OF: Final[dict[str, Callable[[Columns | RewardRisk], Decimal]]] = {
+    name: attrgetter(name) for name in ("base", "boosted", "elite")
+}
 _MONTHS: Final = "FGHJKMNQUVXZ"
 _CONTINUOUS: Final = re.compile(r"\d!$")
 
@@ -44,9 +48,9 @@ def _momentum_paths(reading: Reading, receipt: Receipt, config: Profile) -> Iter
     assert receipt.ltf_score is not None
     htf, ltf, strong = abs(receipt.htf_score), abs(receipt.ltf_score), paths.strong
     if htf < strong.htf:
-        yield Check("E3", htf, ">=", strong.htf, False)
+        yield new(Check, ("E3", htf, ">=", strong.htf, False))
     elif ltf < strong.ltf:
-        yield Check("E3", ltf, ">=", strong.ltf, False)
+        yield new(Check, ("E3", ltf, ">=", strong.ltf, False))
     else:
         yield _score("E3", reading, strong.score)
     for rule, fact, holds, limit in (
@@ -67,30 +71,32 @@ def _setup_paths(reading: Reading, config: Profile) -> Iterator[Check]:
 
 
 def _lacks(rule: str, fact: str, holds: bool) -> Check | None:
-    return None if holds else Check(rule, False, fact, True, False)
+    return None if holds else new(Check, (rule, False, fact, True, False))
 
 
 def _score(rule: str, reading: Reading, limit: Decimal) -> Check:
-    return Check(rule, reading.score, ">=", limit, reading.score >= limit)
+    return new(Check, (rule, reading.score, ">=", limit, reading.score >= limit))
 
 
 def evaluate(reading: Reading, receipt: Receipt, desk: Desk, config: Profile) -> tuple[Check, ...]:
     """All sixteen comparisons, in order."""
-    entry, column = config.entry, reading.column
-    score, rr = _column(entry.score, column), _column(entry.rr, column)
-    completion, phase_pct = _column(entry.completion, column), _column(entry.phase, column)
+    entry, column = config.entry, _COLUMN_OF[reading.column]
+    score, rr, completion, phase_pct = column(entry.score), column(entry.rr), column(entry.completion), column(entry.phase)
     late = reading.late and not reading.elite
     return (
         *_safety(reading, receipt, config),
         _timing("G06", _started(reading, receipt, config), config),
         _timing("G07", _fresh(reading, receipt, config), config),
-        Check("G08", reading.status, "==", ACTIVE, reading.status == ACTIVE),
-        Check("G09", reading.regime_ok, "==", True, reading.regime_ok),
-        Check("G10", late, "==", False, not late),
-        Check("G11", reading.score, ">=", score, reading.score >= score),
-        Check("G12", reading.rr, ">=", rr, reading.rr is not None and reading.rr >= rr),
-        Check("G13", reading.completion, "<=", completion, reading.completion is not None and reading.completion <= completion),
-        Check("G14", receipt.phase_pct, "<=", phase_pct, receipt.phase_pct is not None and receipt.phase_pct <= phase_pct),
+        new(Check, ("G08", reading.status, "==", ACTIVE, reading.status == ACTIVE)),
+        new(Check, ("G09", reading.regime_ok, "==", True, reading.regime_ok)),
+        new(Check, ("G10", late, "==", False, not late)),
+        new(Check, ("G11", reading.score, ">=", score, reading.score >= score)),
+        new(Check, ("G12", reading.rr, ">=", rr, reading.rr is not None and reading.rr >= rr)),
+        new(
+            Check,
+            ("G13", reading.completion, "<=", completion, reading.completion is not None and reading.completion <= completion),
+        ),
+        new(Check, ("G14", receipt.phase_pct, "<=", phase_pct, receipt.phase_pct is not None and receipt.phase_pct <= phase_pct)),
         _cooldown(receipt.ts, desk, config),
         _unused_cycle(reading, receipt, desk, config),
     )
@@ -110,12 +116,19 @@ def _safety(reading: Reading, receipt: Receipt, config: Profile) -> tuple[Check,
     session = phase(receipt.ts, config.trading)
     open_now = session == "regular" or config.session.entries == "any"
     return (
-        Check("G01", receipt.ticker, "tradable", True, tradable),
-        Check("G02", session, "==", config.session.entries, open_now),
-        Check("G03", known, "==", "both", known == "both"),
-        Check("G04", ",".join(wrong), "==", "", not wrong),
-        Check(
-            "G05", receipt.ltf_score, "corridor", tuple(config.corridor.long if long else config.corridor.short), reading.corridor
+        new(Check, ("G01", receipt.ticker, "tradable", True, tradable)),
+        new(Check, ("G02", session, "==", config.session.entries, open_now)),
+        new(Check, ("G03", known, "==", "both", known == "both")),
+        new(Check, ("G04", ",".join(wrong), "==", "", not wrong)),
+        new(
+            Check,
+            (
+                "G05",
+                receipt.ltf_score,
+                "corridor",
+                tuple(config.corridor.long if long else config.corridor.short),
+                reading.corridor,
+            ),
         ),
     )
 
@@ -123,7 +136,7 @@ def _safety(reading: Reading, receipt: Receipt, config: Profile) -> tuple[Check,
 def _timing(rule: str, found: str | None, config: Profile) -> Check:
     """G06, G07: one of several reasons; the value is the one found, the limit names the minutes that decide."""
     entry = config.entry
-    return Check(rule, found, "any", (entry.fresh_min, entry.max_trigger_age_min, entry.from_setup_min), found is not None)
+    return new(Check, (rule, found, "any", (entry.fresh_min, entry.max_trigger_age_min, entry.from_setup_min), found is not None))
 
 
 def _started(reading: Reading, receipt: Receipt, config: Profile) -> str | None:
@@ -162,18 +175,14 @@ def _cooldown(ts: int, desk: Desk, config: Profile) -> Check:
         (desk.last_entry_ts, entry.cooldown_after_entry_min),
     ):
         if since is not None and ts - since < minutes * MINUTE_MS:
-            return Check(COOLDOWN_RULE, (ts - since) // MINUTE_MS, ">=", minutes, False)
+            return new(Check, (COOLDOWN_RULE, (ts - since) // MINUTE_MS, ">=", minutes, False))
     waited = None if desk.last_execution_ts is None else (ts - desk.last_execution_ts) // MINUTE_MS
-    return Check(COOLDOWN_RULE, waited, ">=", entry.cooldown_min, True)
+    return new(Check, (COOLDOWN_RULE, waited, ">=", entry.cooldown_min, True))
 
 
 def _unused_cycle(reading: Reading, receipt: Receipt, desk: Desk, config: Profile) -> Check:
     key = cycle_key(receipt, reading.side, reading.market.corridor_since, config)
-    return Check("G16", key, "unused", True, key not in desk.cycle_keys)
-
-
-def _column(limits: Columns | RewardRisk, column: str) -> Decimal:
-    return limits.elite if column == "elite" else limits.boosted if column == "boosted" else limits.base
+    return new(Check, ("G16", key, "unused", True, key not in desk.cycle_keys))
 
 
 @lru_cache(maxsize=4096)

@@ -37,6 +37,7 @@ from fillbook.signal.model import (
     Receipt,
     StopMove,
     TickerState,
+    new,
 )
 from fillbook.signal.plan import TRAILING_RULES, in_todays_units, make_plan, tighten
 from fillbook.signal.profile import Profile
@@ -69,14 +70,14 @@ def decide(receipt: Receipt, state: TickerState, config: Profile) -> Decision:
         if is_complete(receipt):
             reading = read(receipt, state.market, None if held is None else held.plan, config)
             path, checks = find_path(reading, receipt, config)
-            entry = Entry(path, checks, evaluate(reading, receipt, state.desk, config))
+            entry = new(Entry, (path, checks, evaluate(reading, receipt, state.desk, config)))
         case = None
         if held is None:
             verdict = discover(receipt, reading, entry, state.desk, config)
         else:
             case = case_of(receipt, reading, entry, held, state.desk, config)
             verdict = manage(case)
-        draft = Draft(receipt, state, reading, entry, case, verdict, config)
+        draft = new(Draft, (receipt, state, reading, entry, case, verdict, config))
         return _finished(draft, verdict, (), ()) if not verdict.intents else _wished(draft)
 
 
@@ -176,14 +177,13 @@ def _unconfirmed(receipt: Receipt, state: TickerState, jump: Check, config: Prof
 def _wished(draft: Draft) -> Decision:
     """The decision as it will be if everything is granted and booked; its state is still the old one."""
     verdict, state = draft.verdict, draft.state
-    return _decision(draft, verdict, verdict.lane, state, None, verdict.checks, None, ())._replace(context=draft)
+    return _decision(draft, verdict, verdict.lane, state, None, verdict.checks, None, (), draft)
 
 
 def _finished(draft: Draft, verdict: Verdict, admissions: Sequence[Admission], booked: Sequence[Booked]) -> Decision:
     """Next state, stop move and shown lane after what was booked."""
     receipt, state, config = draft.receipt, draft.state, draft.config
-    by_ordinal = {intent.ordinal: intent for intent in draft.verdict.intents}
-    done = [(by_ordinal[item.ordinal], item) for item in sorted(booked, key=_ordinal)]
+    done = _done(draft.verdict.intents, booked) if booked else []
     desk = state.desk
     if desk.pending_exits or verdict.pending:
         desk = desk._replace(pending_exits=verdict.pending)
@@ -198,25 +198,34 @@ def _finished(draft: Draft, verdict: Verdict, admissions: Sequence[Admission], b
         move, stop_checks = tighten(receipt, position, draft.case.progress, desk.last_stop_ts, config)
         position, desk = _moved(position, desk, move)
     shown = show(state.shown, verdict.lane, verdict.reason, receipt.ts, position is not None, config.hysteresis.receipts)
-    after = TickerState(
-        state.version + 1,
-        receipt.ts,
-        receipt.price,
-        None,
-        verdict.badges,
-        shown,
-        state.market if draft.reading is None else draft.reading.market,
-        desk,
-        position,
+    after = new(
+        TickerState,
+        (
+            state.version + 1,
+            receipt.ts,
+            receipt.price,
+            None,
+            verdict.badges,
+            shown,
+            state.market if draft.reading is None else draft.reading.market,
+            desk,
+            position,
+        ),
     )
-    checks = verdict.checks
+    checks, account = verdict.checks, None
     for admission in admissions:
         checks += admission.checks
+        account = account or admission.facts
     if move is not None:
         checks += stop_checks
-    account = next((admission.facts for admission in admissions if admission.facts is not None), None)
     lane = shown.lane or verdict.lane
     return _decision(draft, verdict, lane, after, move, checks, account, tuple([item.action_id for _, item in done]))
+
+
+def _done(intents: Sequence[Intent], booked: Sequence[Booked]) -> list[tuple[Intent, Booked]]:
+    """What was booked beside what was wished, in the order of the ordinals."""
+    by_ordinal = {intent.ordinal: intent for intent in intents}
+    return [(by_ordinal[item.ordinal], item) for item in sorted(booked, key=_ordinal)]
 
 
 def _plan_of(draft: Draft, intent: Intent) -> Plan:
@@ -259,35 +268,40 @@ def _decision(
     checks: tuple[Check, ...],
     account: Facts | None,
     action_ids: tuple[str, ...],
+    context: Draft | None = None,
 ) -> Decision:
     receipt, reading, config = draft.receipt, draft.reading, draft.config
     # While something is held the board names the held side, whatever side this receipt speaks for.
     position = state.position or (draft.state.position if reading is None else None)
     side = position.side if position is not None else None if reading is None else reading.side
-    return Decision(
-        receipt.receipt_id,
-        receipt.ticker,
-        receipt.ts,
-        state.version,
-        lane,
-        verdict.lane,
-        draft.state.shown.lane,
-        verdict.rule,
-        verdict.reason,
-        verdict.badges,
-        side,
-        None if reading is None else reading.score,
-        verdict.path,
-        verdict.blocks,
-        # What was wished stays on record also when it was refused: then all that was compared is worth keeping.
-        draft.verdict.intents,
-        move,
-        inputs_of(receipt, reading, draft.case),
-        kept(checks, verdict.check, verdict.blocks, whole=bool(draft.verdict.intents)),
-        account,
-        action_ids,
-        receipt.price,
-        config.version,
-        config.digest,
-        state,
+    return new(
+        Decision,
+        (
+            receipt.receipt_id,
+            receipt.ticker,
+            receipt.ts,
+            state.version,
+            lane,
+            verdict.lane,
+            draft.state.shown.lane,
+            verdict.rule,
+            verdict.reason,
+            verdict.badges,
+            side,
+            None if reading is None else reading.score,
+            verdict.path,
+            verdict.blocks,
+            # What was wished stays on record also when it was refused: then all that was compared is worth keeping.
+            draft.verdict.intents,
+            move,
+            inputs_of(receipt, reading, draft.case),
+            kept(checks, verdict.check, verdict.blocks, whole=bool(draft.verdict.intents)),
+            account,
+            action_ids,
+            receipt.price,
+            config.version,
+            config.digest,
+            state,
+            context,
+        ),
     )

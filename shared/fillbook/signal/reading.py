@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from fillbook.signal import definitions as define
-from fillbook.signal.model import LONG, Market, Plan, Receipt
+from fillbook.signal.model import LONG, STATES, Market, Plan, Receipt, new
 from fillbook.signal.profile import Profile
 from fillbook.signal.scoring import score_of
 from fillbook.signal.sessions import HOUR_MS, MINUTE_MS
@@ -19,6 +19,12 @@ from fillbook.signal.sessions import HOUR_MS, MINUTE_MS
 RECENT_MAX: Final = 6
 BUCKET_MS: Final = 5 * MINUTE_MS
 BUCKETS_SPAN_MS: Final = 4 * HOUR_MS
+
+
+# What a state says: its side, whether that is LONG, and whether it is a momentum (else a setup).
+_MEANING: Final = {
+    state: (define.side_of(state), define.side_of(state) == LONG, not state.endswith("PULLBACK")) for state in STATES
+}
 
 
 class Reading(NamedTuple):
@@ -56,9 +62,7 @@ def read(receipt: Receipt, market: Market, plan: Plan | None, config: Profile) -
     assert state is not None
     assert htf is not None
     assert ltf is not None
-    side = define.side_of(state)
-    long = side == LONG
-    momentum = not state.endswith("PULLBACK")
+    side, long, momentum = _MEANING[state]
     flags = receipt.flags or ()
     corridor = define.in_corridor(long, htf, ltf, config.corridor)
     tp_max = receipt.target_high if long else receipt.target_low
@@ -72,26 +76,29 @@ def read(receipt: Receipt, market: Market, plan: Plan | None, config: Profile) -
     status = define.move_status(long, receipt.price, receipt.trigger_price, receipt.sl, tp_max, config.exit.anchor_breach_pct)
     age = define.trigger_age_ms(receipt, side)
     elite, released = "momentum_elite" in flags, "sq30_release" in flags
-    return Reading(
-        side,
-        long,
-        momentum,
-        elite,
-        corridor,
-        tp_max,
-        rr,
-        completion,
-        define.is_late(receipt, config.late),
-        not (define.daily_regime_against(long, receipt) or define.ichimoku_against(long, receipt)),
-        age,
-        age is not None and 0 <= age <= config.entry.max_trigger_age_min * MINUTE_MS,
-        points,
-        flip_watch,
-        status,
-        score_of(receipt, long=long, rr=rr, completion=completion, status=status),
-        "elite" if elite else "boosted" if flip_watch or released else "base",
-        released,
-        after,
+    return new(
+        Reading,
+        (
+            side,
+            long,
+            momentum,
+            elite,
+            corridor,
+            tp_max,
+            rr,
+            completion,
+            define.is_late(receipt, config.late),
+            not (define.daily_regime_against(long, receipt) or define.ichimoku_against(long, receipt)),
+            age,
+            age is not None and 0 <= age <= config.entry.max_trigger_age_min * MINUTE_MS,
+            points,
+            flip_watch,
+            status,
+            score_of(receipt, long=long, rr=rr, completion=completion, status=status),
+            "elite" if elite else "boosted" if flip_watch or released else "base",
+            released,
+            after,
+        ),
     )
 
 
@@ -139,15 +146,18 @@ def _observe(
         assert receipt.htf_score is not None
         buckets = (*kept, (ts, receipt.htf_score))
     setup = not momentum
-    return Market(
-        receipt.state,
-        momentum_since,
-        corridor,
-        corridor_since,
-        ts if setup and long else market.setup_long,
-        ts if setup and not long else market.setup_short,
-        recent,
-        buckets,
-        flip_long,
-        flip_short,
+    return new(
+        Market,
+        (
+            receipt.state,
+            momentum_since,
+            corridor,
+            corridor_since,
+            ts if setup and long else market.setup_long,
+            ts if setup and not long else market.setup_short,
+            recent,
+            buckets,
+            flip_long,
+            flip_short,
+        ),
     )

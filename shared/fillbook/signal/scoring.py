@@ -7,6 +7,7 @@ be a function of one ticker. A missing input gives 0 points and is counted in th
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from fillbook.money import CONTEXT
@@ -48,11 +49,8 @@ _ALIGNMENT: Final = _alignment_table()
 
 def score_of(receipt: Receipt, *, long: bool, rr: Decimal | None, completion: Decimal | None, status: str) -> Decimal:
     """Score of a complete receipt with its derived rr, completion and move status; 2 decimals."""
-    flags = receipt.flags or ()
     points = 30 + (4 if receipt.state is not None and receipt.state.endswith("PULLBACK") else 12)
-    points += 15 * ("momentum_elite" in flags) + 5 * ("ema_cross_1h_13_48" in flags) + 7 * ("buyable_dip_1h_13_48" in flags)
-    points += 12 if "sq30_release" in flags else 4 if "sq30_on" in flags else 0
-    points += 2 * ("phase_zone_change" in flags) + _STATUS.get(status, 0) + _DATA[_missing(receipt)]
+    points += _flag_points(receipt.flags) + _STATUS.get(status, 0) + _DATA[_missing(receipt)]
     if rr is not None:
         for floor, value in _RR:
             if rr >= floor:
@@ -80,6 +78,14 @@ def score_of(receipt: Receipt, *, long: bool, rr: Decimal | None, completion: De
     return max(ZERO, min(_HUNDRED, total)).quantize(TWO_PLACES)
 
 
+@lru_cache(maxsize=4096)
+def _flag_points(flags: frozenset[str] | None) -> int:
+    """Points of the flags; few sets of them ever occur."""
+    flags = flags or frozenset()
+    points = 15 * ("momentum_elite" in flags) + 5 * ("ema_cross_1h_13_48" in flags) + 7 * ("buyable_dip_1h_13_48" in flags)
+    return points + 2 * ("phase_zone_change" in flags) + (12 if "sq30_release" in flags else 4 if "sq30_on" in flags else 0)
+
+
 def _missing(receipt: Receipt) -> int:
     """How many of the 12 fields of the data part are absent; price, state, htf and ltf are there in a complete receipt."""
     return (
@@ -94,6 +100,7 @@ def _missing(receipt: Receipt) -> int:
     )
 
 
+@lru_cache(maxsize=4096)
 def _trigger_points(triggers: tuple[int, int, int], long: bool) -> int:
     bull, bear, neutral = triggers
     with_side, against = (bull, bear) if long else (bear, bull)

@@ -6,9 +6,12 @@ text, what is empty is left out.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields
 from decimal import Decimal
+from functools import lru_cache
+from json.encoder import encode_basestring as quote
 from typing import Any, Final
 
 from fillbook.money import plain
@@ -27,6 +30,11 @@ _PLAIN_MARKET: Final = (
     "flip_short_until",
 )
 _PLAIN_DESK: Final = tuple(name for name in Desk._fields if name not in ("pending_exits", "cycle_keys", "split_factor"))
+# Canonical order of the members around ``recent``, and of the shown lane.
+_BEFORE_RECENT: Final = ("corridor", "corridor_since", "flip_long_until", "flip_short_until", "momentum_since")
+_AFTER_RECENT: Final = ("setup_long", "setup_short", "state")
+_SHOWN: Final = ("lane", "pending_count", "pending_lane", "reason", "since")
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 _TIER_FIELDS: Final = tuple(field.name for field in fields(Tier))
 _PLAN_NUMBERS: Final = frozenset({"entry", "stop", "anchor", "tp_max", "atr", "score", "rr", "confidence"})
 
@@ -54,6 +62,61 @@ def state_to_json(state: TickerState) -> dict[str, Any]:
             "split_factor": plain(desk.split_factor),
         },
     }
+
+
+def state_text(state: TickerState, memory: str | None = None) -> str:
+    """``state_to_json`` as canonical text; ``memory`` is its ``memory_text`` where that is known already."""
+    return f'{(memory or memory_text(state))[:-1]},"version":{state.version}}}'
+
+
+def memory_text(state: TickerState) -> str:
+    """What a state remembers, as canonical JSON text: all of it but the count of decisions.
+
+    Written at once, keys in order: a replay keeps every ticker of a run at each bucket, and most of a state are the blends of
+    four hours.
+    """
+    market, shown = state.market, state.shown
+    badges = ",".join([f'"{badge}"' for badge in state.badges])
+    buckets = ",".join([_bucket_text(item) for item in market.buckets])
+    recent = ",".join([f'[{ts},"{plain(htf)}","{plain(ltf)}"]' for ts, htf, ltf in market.recent])
+    seen = _members({name: getattr(market, name) for name in _BEFORE_RECENT})
+    since = _members({name: getattr(market, name) for name in _AFTER_RECENT})
+    board = _members({name: getattr(shown, name) for name in _SHOWN})
+    last_ts = "null" if state.last_ts is None else state.last_ts
+    observed = f'{{"buckets":[{buckets}],{seen}"recent":[{recent}],{since}'
+    return (
+        f'{{"badges":[{badges}],"desk":{_desk_text(state.desk)},"last_price":{_quoted(state.last_price)},"last_ts":{last_ts},'
+        f'"market":{observed[:-1]}}},"price_pending":{_quoted(state.price_pending)},"schema":{SCHEMA},"shown":{{{board[:-1]}}}}}'
+    )
+
+
+@lru_cache(maxsize=16_384)
+def _bucket_text(item: tuple[int, Decimal]) -> str:
+    """One blend of the market's memory: it stays in it for four hours."""
+    return f'[{item[0]},"{plain(item[1])}"]'
+
+
+@lru_cache(maxsize=4_096)
+def _desk_text(desk: Desk) -> str:
+    """What the desk did with a ticker: it changes with a booking or a waiting exit, that is hardly ever."""
+    values = {name: getattr(desk, name) for name in _PLAIN_DESK}
+    values |= {
+        "pending_exits": [list(item) for item in desk.pending_exits],
+        "cycle_keys": list(desk.cycle_keys),
+        "split_factor": plain(desk.split_factor),
+    }
+    return _compact(_known(values))
+
+
+def _members(values: Mapping[str, Any]) -> str:
+    """Those that are known, each with a comma behind it."""
+    return "".join(
+        [f'"{name}":{quote(value) if type(value) is str else value},' for name, value in values.items() if value is not None]
+    )
+
+
+def _quoted(number: Decimal | None) -> str:
+    return "null" if number is None else f'"{plain(number)}"'
 
 
 def state_from_json(document: Mapping[str, Any] | None, position: PositionFacts | None = None) -> TickerState:

@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
+from json.encoder import encode_basestring as quote
 from typing import Any, Final
 
 from fillbook.money import plain
 from fillbook.runtime.db import Call
+from fillbook.runtime.sql import Json, encode, instant_text
 from fillbook.signal.decision_input import decision_input
-from fillbook.signal.explain import account_of, blocks_of, trace_of
+from fillbook.signal.explain import account_text, blocks_text, trace_text, value_text
 from fillbook.signal.model import Admission, Decision, Intent, Plan, PositionFacts, Receipt, StopMove, TickerState
 from fillbook.signal.profile import Profile, RiskSize
 from fillbook.signal.receipt import ParsedReceipt, instant, milliseconds
-from fillbook.signal.state import plan_from_json, plan_to_json, state_to_json
+from fillbook.signal.state import plan_from_json, plan_to_json, state_text
 from fillbook.values import frozen
 
 Row = dict[str, Any]
@@ -184,8 +187,19 @@ def seen_row(book_id: str, receipt: Receipt) -> Row:
     return {"book_id": book_id, "ticker": receipt.ticker, "newest_ts": instant(receipt.ts)}
 
 
-def state_row(book_id: str, final: Decision, *, loaded_version: int, day_change: Decimal | None, now: datetime) -> Row:
-    """Where the ticker stands after a decision; written only over the version it was computed from."""
+def state_row(
+    book_id: str,
+    final: Decision,
+    *,
+    loaded_version: int,
+    day_change: Decimal | None,
+    now: datetime,
+    memory: str | None = None,
+) -> Row:
+    """Where the ticker stands after a decision; written only over the version it was computed from.
+
+    ``memory`` is the state's ``memory_text`` where it is known already.
+    """
     state = final.state
     return {
         "book_id": book_id,
@@ -195,7 +209,7 @@ def state_row(book_id: str, final: Decision, *, loaded_version: int, day_change:
         "rule": final.rule,
         "reason": final.reason,
         "badges": list(final.badges),
-        "blocks": blocks_of(final),
+        "blocks": Json(blocks_text(final.blocks)),
         "lane_since": None if state.shown.since is None else instant(state.shown.since),
         "side": final.side,
         "score": final.score,
@@ -203,7 +217,7 @@ def state_row(book_id: str, final: Decision, *, loaded_version: int, day_change:
         "day_change_percent": day_change,
         "last_ts": instant(final.ts),
         "last_receipt_id": final.receipt_id,
-        "state": state_to_json(state),
+        "state": Json(state_text(state, memory)),
         "updated_at": now,
         "loaded_version": loaded_version,
     }
@@ -211,7 +225,7 @@ def state_row(book_id: str, final: Decision, *, loaded_version: int, day_change:
 
 def snapshot_row(book_id: str, ticker: str, day: date, before: TickerState, plan: PlanRow | None) -> Row:
     """State and open plan as they were before the first decided receipt of a session date; null what there was none of."""
-    state = None if before.last_ts is None else state_to_json(before)
+    state = None if before.last_ts is None else Json(state_text(before))
     return {
         "book_id": book_id,
         "session_date": day,
@@ -234,30 +248,37 @@ def plan_document(plan: PlanRow) -> Row:
     }
 
 
-def decision_row(book_id: str, final: Decision, admissions: Sequence[Admission], now: datetime) -> Row:
-    """One decision with everything that was compared."""
-    return {
-        "book_id": book_id,
-        "ticker": final.ticker,
-        "ts": instant(final.ts),
-        "receipt_id": final.receipt_id,
-        "version": final.version,
-        "lane": final.lane,
-        "computed_lane": final.computed_lane,
-        "rule": final.rule,
-        "reason": final.reason,
-        "badges": list(final.badges),
-        "side": final.side,
-        "score": final.score,
-        "blocks": blocks_of(final),
-        "intents": intents_of(final.intents, admissions),
-        "account": account_of(final.account),
-        "trace": trace_of(final),
-        "profile": final.profile,
-        "config_digest": final.config_digest,
-        "action_ids": list(final.action_ids),
-        "recorded_at": now,
-    }
+@lru_cache(maxsize=4096)
+def _instant_text(ts: int) -> str:
+    """A receipt's ``ts`` as documents write instants; hundreds of tickers share each minute."""
+    return instant_text(instant(ts))
+
+
+@lru_cache(maxsize=16)
+def _now_text(now: datetime) -> str:
+    """The time of recording; a page has one."""
+    return instant_text(now)
+
+
+def decision_row(book_id: str, final: Decision, blocks: str, admissions: Sequence[Admission], now: datetime) -> Json:
+    """One decision with everything that was compared, as the JSON text of its row; ``blocks`` is ``blocks_text`` of it.
+
+    Written at once: a replayed day stores 60,000 of them, and a dict of twenty values costs as much as deciding half a receipt.
+    """
+    intents = encode(intents_of(final.intents, admissions)) if final.intents else "[]"
+    score = "null" if final.score is None else f'"{final.score:f}"'
+    badges = value_text(final.badges) if final.badges else "[]"
+    action_ids = value_text(final.action_ids) if final.action_ids else "[]"
+    account = account_text(final.account)
+    return Json(
+        f'{{"book_id":{quote(book_id)},"ticker":{quote(final.ticker)},"ts":"{_instant_text(final.ts)}",'
+        f'"receipt_id":"{final.receipt_id}","version":{final.version},"lane":"{final.lane}",'
+        f'"computed_lane":"{final.computed_lane}","rule":"{final.rule}","reason":{quote(final.reason)},'
+        f'"badges":{badges},"side":{value_text(final.side)},"score":{score},"blocks":{blocks},'
+        f'"intents":{intents},"account":{account},"trace":{trace_text(final, account)},'
+        f'"profile":{quote(final.profile)},"config_digest":"{final.config_digest}","action_ids":{action_ids},'
+        f'"recorded_at":"{_now_text(now)}"}}'
+    )
 
 
 def move_row(book_id: str, final: Decision, price: Decimal) -> Row:
@@ -270,7 +291,7 @@ def move_row(book_id: str, final: Decision, price: Decimal) -> Row:
         "rule": final.rule,
         "reason": final.reason,
         "badges": list(final.badges),
-        "blocks": blocks_of(final),
+        "blocks": Json(blocks_text(final.blocks)),
         "price": price,
         "score": final.score,
         "entered_at": instant(final.ts),

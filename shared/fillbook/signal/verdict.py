@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from fillbook.signal.admission import confidence_of
-from fillbook.signal.model import ADD, ENTER, EXIT, LONG, TRIM, Block, Check, Freed, Intent, PositionFacts, Receipt
+from fillbook.signal.model import ADD, ENTER, EXIT, LONG, TRIM, Block, Check, Freed, Intent, PositionFacts, Receipt, new
 from fillbook.signal.profile import Profile
 from fillbook.signal.reading import Reading
 from fillbook.signal.rules import slug_of
@@ -60,7 +60,7 @@ class Verdict(NamedTuple):
 
 def failed(checks: tuple[Check, ...], why: str) -> tuple[Block, ...]:
     """The comparisons that do not hold, as blocks."""
-    return tuple([Block(check.rule, why, check.value, check.limit) for check in checks if not check.holds])
+    return tuple([new(Block, (rule, why, value, limit)) for rule, value, _, limit, holds in checks if not holds])
 
 
 def enter(receipt: Receipt, reading: Reading, entry: Entry, *, ordinal: int = 1, freed: Freed | None = None) -> Intent:

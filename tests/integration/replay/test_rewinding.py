@@ -129,6 +129,22 @@ def test_an_incremental_run_whose_states_never_meet_is_a_full_one_from_there(des
     assert desk.rows(first) == desk.rows(full)
 
 
+def test_an_incremental_run_of_two_days_leaves_the_later_snapshots_of_a_full_one(desk: ReplayDesk) -> None:
+    both = {"from": "2026-02-02", "to": "2026-02-03"}
+    first = walk(9, TICKERS[:2], range(10))
+    late = first.pop(3)
+    desk.keep(first + walk(10, TICKERS[:2], range(3), start=OPENS + 1440 * MINUTE_MS))
+    desk.start(name="kept", **both)
+    desk.work_off()
+    desk.keep([late], result="late")
+    desk.start(name="kept", mode="incremental", **both)
+    desk.start(name="full", **both)
+    desk.work_off()
+    kept, full = desk.shown("kept"), desk.shown("full")
+    assert kept["resultHash"] == full["resultHash"]
+    assert desk.rows(kept["book"]) == desk.rows(full["book"])
+
+
 def test_an_incremental_run_without_change_changes_nothing(desk: ReplayDesk) -> None:
     desk.keep(walk(9, TICKERS, range(10)))
     first = desk.day(run="kept", after="", limit=500)[-1]

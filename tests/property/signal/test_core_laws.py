@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fillbook.signal.explain import blocks_of, trace_of
+from fillbook.signal.explain import blocks_of, blocks_text, trace_of
 from fillbook.signal.lanes import decide, might_ask
-from fillbook.signal.model import ACTING_LANES, EMPTY_STATE, LANES, LONG, POSITION_LANES, Decision, Receipt
+from fillbook.signal.model import ACTING_LANES, EMPTY_STATE, LANES, LONG, POSITION_LANES, Block, Check, Decision, Receipt
 from fillbook.signal.profile import load
 from fillbook.signal.rules import REASONS, RULES, WHYS, reason_words
-from fillbook.signal.state import STATE_BYTES_MAX, state_from_json, state_to_json
+from fillbook.signal.state import STATE_BYTES_MAX, state_from_json, state_text, state_to_json
+from fillbook.signal.store import decision_row
 from fillbook.values import frozen
 from tests.support.signal_desk import Desk
 from tests.support.signal_histories import history
@@ -28,6 +30,7 @@ SHARED = st.integers(min_value=0, max_value=settings().max_examples - 1)
 PROFILES = st.sampled_from(["tt-2026-02", "tt-2026-02-12"])
 NAMED = {"enter_now": {"ENTRY", "ADD_ENTRY"}, "trim": {"TRIM"}, "exit": {"EXIT"}}
 TRACE_BYTES_MAX = 4096
+NOW = datetime(2026, 2, 3, tzinfo=UTC)
 
 
 @frozen
@@ -151,6 +154,30 @@ def test_no_number_is_ever_a_float_and_a_trace_stays_small(seed: int, profile: s
         assert len(json.dumps(trace_of(decision)).encode()) <= TRACE_BYTES_MAX
 
 
+@given(SHARED, PROFILES)
+def test_what_is_written_as_text_says_what_its_values_say(seed: int, profile: str) -> None:
+    compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+    for decision in (step.decision for step in steps(seed, profile)):
+        assert state_text(decision.state) == compact(state_to_json(decision.state))
+        assert blocks_text(decision.blocks) == compact([_values(block) for block in decision.blocks])
+        compared = [list(_values(check).values()) for check in decision.compared]
+        assert trace_of(decision)["compared"] == compared
+        row = json.loads(decision_row("live", decision, blocks_text(decision.blocks), [], NOW))
+        assert (row["trace"], row["blocks"]) == (trace_of(decision), blocks_of(decision))
+        assert (row["lane"], row["score"]) == (decision.lane, None if decision.score is None else str(decision.score))
+
+
+def _values(compared: Check | Block) -> dict[str, Any]:
+    """The fields of a comparison or a block as JSON values, numbers as plain text."""
+    return {name: _value(value) for name, value in compared._asdict().items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_value(item) for item in value]
+    return f"{value.normalize():f}" if isinstance(value, Decimal) else value
+
+
 @given(SEEDS, PROFILES)
 def test_a_receipt_that_asks_the_book_could_be_known_from_itself_alone(seed: int, profile: str) -> None:
     config = load(profile)
@@ -201,6 +228,7 @@ def _leaves(value: Any) -> Iterator[Any]:
         for item in value.values():
             yield from _leaves(item)
     elif isinstance(value, tuple | list | frozenset):
+        assert len(value) == len(getattr(value, "_fields", value)), "a value has all its fields, however it was made"
         for item in value:
             yield from _leaves(item)
     else:

@@ -12,7 +12,7 @@ import pytest
 from fillbook.replay.asked import asked
 from fillbook.replay.cursors import Cursor, before, cursor_from, cursor_of
 from fillbook.replay.hashing import NOTHING, chained, end_hash, input_digest, memory_text, packed, unpacked
-from fillbook.replay.progress import Progress, progress_of
+from fillbook.replay.progress import Progress, Tally, progress_of
 from fillbook.runtime.errors import Rejected
 
 NOW = datetime(2026, 2, 3, 2, 0, tzinfo=UTC)  # still the 2nd in New York
@@ -66,11 +66,20 @@ def test_a_cursor_travels_unharmed_and_a_foreign_one_is_refused() -> None:
 
 
 def test_a_bucket_is_told_in_parts_and_its_hash_does_not_know_them() -> None:
-    whole = Progress(bucket=300_000).plus(b"ab", lines=["one", "two"], rows=2, conflicts=1, actions=0)
-    half = progress_of(Progress(bucket=300_000).plus(b"a", lines=["one"], rows=1, conflicts=0, actions=0).document())
-    assert half.plus(b"b", lines=["two"], rows=1, conflicts=1, actions=0) == whole
+    tally = Tally(Progress(bucket=300_000))
+    tally.met(b"a")
+    tally.decided(["one"], 0)
+    half = Tally(progress_of(tally.progress.document()))
+    for one in (tally, half):
+        one.met(b"b")
+        one.decided(["two"], 1)
+        one.met(b"c")
+        one.set_aside()
+    whole = half.progress
+    assert whole == tally.progress
+    assert (whole.rows, whole.conflicts, whole.actions) == (2, 1, 1)
     assert whole.handled == 3
-    assert whole.digest == input_digest(b"ab")
+    assert whole.digest == input_digest(b"abc")
     assert whole.closes(NOTHING) != chained(NOTHING, ["one", "two"])
     assert end_hash(NOTHING, "x") != end_hash(NOTHING, "y")
 

@@ -9,7 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from fillbook.runtime.sql import Statement, call_text, copy_line, encode, load_queries, parameter, parse_queries, statement
+from fillbook.runtime.errors import Rejected
+from fillbook.runtime.sql import Json, Statement, call_text, copy_line, encode, load_queries, parameter, parse_queries, statement
 
 
 class Side(StrEnum):
@@ -61,6 +62,12 @@ def test_types_nobody_declared_are_refused(value):
 def test_a_decimal_that_is_no_number_is_refused(value):
     with pytest.raises(ValueError, match="not finite"):
         encode(Decimal(value))
+
+
+def test_a_text_that_is_json_already_goes_in_as_it_stands_and_is_checked_like_any_other():
+    assert encode({"rows": [Json('{"a":"it\'s"}'), "text"]}) == '{"rows":[{"a":"it\'s"},"text"]}'
+    with pytest.raises(Rejected, match="text_invalid"):
+        encode([Json('"\\u0000"')])
 
 
 def test_an_empty_document_is_a_document():
