@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from threading import Lock
 from typing import Any, Final
 
 from fillbook.outbox import service as outbox
 from fillbook.outbox.model import Event, event_id
 from fillbook.runtime import logs
 from fillbook.runtime.db import Database, Tx
-from fillbook.runtime.errors import Conflict
+from fillbook.runtime.errors import Conflict, Unavailable
 from fillbook.snapshot import document, normalizer, store
 from fillbook.snapshot.model import BadSnapshot, Counts, Problem, Snapshot, Stage
 from fillbook.snapshot.normalizer import Normalized
@@ -30,8 +31,11 @@ FORCES: Final = frozenset({OLDER, EMPTY})
 TOLD_MAX: Final = 20
 """Figures and late actions that an event names, so that it fits whatever they are called; the rest stands in the tables."""
 NAME_LENGTH_MAX: Final = 64
+READ_WAIT_SECONDS: Final = 20
 
 _log = logs.get("snapshot_api")
+_reading = Lock()
+"""One body is read at a time: reading keeps a processor busy anyway, and eight million bytes of nothings become 300 MB."""
 
 
 class OlderSnapshot(Conflict):
@@ -71,7 +75,7 @@ def receive(db: Database, delivery: Delivery, now: datetime) -> dict[str, Any]:
     Raises ``Rejected('not_json')`` 400, ``BadSnapshot`` (422 ``bad_snapshot``, 422 ``empty_snapshot``, 413 ``too_many``),
     ``OlderSnapshot``, ``Unavailable``.
     """
-    taken = normalizer.normalized(normalizer.parsed(delivery.raw), now=now)
+    taken = _taken(delivery.raw, now)
     coming = _Coming(
         taken=taken,
         counts=document.counts(taken.snapshot),
@@ -91,6 +95,15 @@ def receive(db: Database, delivery: Delivery, now: datetime) -> dict[str, Any]:
         **answer["counts"]["stored"],
     )
     return answer
+
+
+def _taken(raw: bytes, now: datetime) -> Normalized:
+    if not _reading.acquire(timeout=READ_WAIT_SECONDS):
+        raise Unavailable("busy", "other bodies are being read")
+    try:
+        return normalizer.normalized(normalizer.parsed(raw), now=now)
+    finally:
+        _reading.release()
 
 
 def _put(tx: Tx, coming: _Coming, now: datetime) -> dict[str, Any]:

@@ -140,3 +140,10 @@ def test_a_backfill_passes_the_rate_of_publishers_and_a_flood_does_not(api: Api)
     statuses = [api.post(b"x").status_code for _ in range(110)]
     assert statuses[:100] == [400] * 100
     assert 429 in statuses[100:]
+
+
+def test_while_the_database_is_away_everybody_is_told_to_come_back(new_api: NewApi) -> None:
+    api = new_api(FILLBOOK_DATABASE_URL="postgresql://snapshot_api@127.0.0.1:1/desk")
+    for answer in (api.post(BODY), api.get("/v1/trades/latest"), api.get("/v1/metrics/freshness")):
+        assert code(answer) == (503, "database_unavailable")
+        assert int(answer.headers["Retry-After"]) >= 1

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
+from threading import get_ident
+from time import sleep
 from typing import Any
 
 import pytest
 
 from fillbook.runtime.db import Database
-from fillbook.snapshot import document, normalizer
+from fillbook.runtime.errors import Unavailable
+from fillbook.snapshot import document, normalizer, receive
 from tests.support.snapshot_api import DAY, NOW, TOKEN, Api, day_document, put
 from tests.support.snapshot_recorded import DATA, body_of, outcomes, recorded
 
@@ -85,28 +88,33 @@ def test_an_empty_day_takes_the_place_of_a_good_one_only_by_name(api: Api, query
     assert query("select count(*) as n from metrics.metrics_series_points") == [{"n": 0}]
 
 
-@pytest.mark.parametrize("name", recorded() or [pytest.param("none", marks=pytest.mark.skip("the recorded cases are not there"))])
-def test_a_recorded_request_is_answered_as_is_written_down(api: Api, query: Query, name: str) -> None:
-    case, expected = recorded()[name], outcomes()[name]
-    request = case["request"]
-    if case.get("preceded_by"):
-        assert api.post(DATA.with_name("previous_day.json").read_bytes()).status_code == 200
-    before = held(query)
-    headers = {} if request["token"] is None else {"X-Internal-Token": KNOWN.sub(TOKEN, request["token"])}
-    kind = "text/plain" if name.startswith("content-type") else "application/json"
-    answer = api.client.open(request["path"], method=request["method"], data=body_of(request), headers=headers, content_type=kind)
-    assert answer.status_code == expected["status"], answer.get_data(as_text=True)[:400]
-    told = answer.get_json()
-    if answer.status_code != 200:
-        assert told["error"]["code"] == expected.get("code", told["error"]["code"])
-        assert held(query) == before
-        return
-    assert list(told["counts"]["stored"].values()) == expected["counts"]
-    assert list(told["counts"]["dropped"].values()) == expected["dropped"]
-    stored = [
-        query(f"select count(*) as n from metrics.{table} where date = :date", date=told["date"])[0]["n"] for table in TABLES[1:]
-    ]
-    assert stored == expected["counts"]
+@pytest.mark.skipif(not recorded(), reason="the recorded cases are not there")
+def test_every_recorded_request_is_answered_as_is_written_down(api: Api, query: Query) -> None:
+    for name, case in recorded().items():
+        query("truncate metrics.metrics_daily, metrics.snapshot_versions cascade")
+        if case.get("preceded_by"):
+            assert api.post(DATA.with_name("previous_day.json").read_bytes()).status_code == 200
+        before = held(query)
+        request, expected = case["request"], outcomes()[name]
+        answer = api.client.open(
+            request["path"],
+            method=request["method"],
+            data=body_of(request),
+            headers={} if request["token"] is None else {"X-Internal-Token": KNOWN.sub(TOKEN, request["token"])},
+            content_type="text/plain" if name.startswith("content-type") else "application/json",
+        )
+        told = answer.get_json()
+        assert answer.status_code == expected["status"], (name, told)
+        if answer.status_code != 200:
+            assert told["error"]["code"] == expected.get("code", told["error"]["code"]), name
+            assert held(query) == before, name
+            continue
+        assert [list(told["counts"][kind].values()) for kind in ("stored", "dropped")] == [
+            expected["counts"],
+            expected["dropped"],
+        ], name
+        stored = [query(f"select count(*) as n from metrics.{table}")[0]["n"] for table in TABLES[1:]]
+        assert stored == expected["counts"], name
 
 
 def test_scenario_31_and_32_other_spellings_say_the_same(api: Api) -> None:
@@ -278,3 +286,22 @@ def test_nobody_alters_or_takes_away_a_version(receiver: Database, query: Query)
         " and privilege_type not in ('SELECT', 'INSERT') and grantee <> 'postgres'"
     )
     assert granted == []
+
+
+def test_one_body_is_read_at_a_time_whoever_else_sends(receiver: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, most, parse = set[int](), [], normalizer.parsed
+
+    def parsed(raw: bytes) -> Any:
+        reading.add(get_ident())
+        most.append(len(reading))
+        sleep(0.02)
+        reading.discard(get_ident())
+        return parse(raw)
+
+    monkeypatch.setattr(normalizer, "parsed", parsed)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda day: put(receiver, day_document(f"2026-02-0{day}")), range(2, 5)))
+    assert most == [1, 1, 1]
+    monkeypatch.setattr(receive, "READ_WAIT_SECONDS", 0)
+    with receive._reading, pytest.raises(Unavailable, match="busy"):
+        put(receiver, day_document())
