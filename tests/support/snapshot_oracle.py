@@ -6,6 +6,7 @@ instant is looked at by walking all of them. Slow and simple on purpose.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -101,13 +102,15 @@ class Oracle:
         self.start_cash = Fraction(start_cash)
         self.trades = trades(actions, "USD")
         self.marks = sorted(marks, key=lambda seen: seen.at)
+        self._marks = {name: [seen for seen in self.marks if seen.instrument == name] for name in {m.instrument for m in marks}}
         self.last_at = min(day.as_of, day.window_end - timedelta(microseconds=1))
 
     def mark(self, instrument: str, before: datetime, *, ended: bool = False) -> Seen | None:
         """The last mark before an instant; ``ended``: of a five-minute bucket that has ended by then."""
         edge = datetime.fromtimestamp(before.timestamp() // 300 * 300, before.tzinfo) if ended else before
-        found = [seen for seen in self.marks if seen.instrument == instrument and seen.at < edge]
-        return found[-1] if found else None
+        known = self._marks.get(instrument, [])
+        place = bisect_left(known, edge, key=lambda seen: seen.at)
+        return known[place - 1] if place else None
 
     def open(self, at: datetime, valued: datetime, *, ended: bool = False) -> list[tuple[Trade, Fraction, Amount, Seen | None]]:
         """What was held at an instant, with the marks it is valued with."""

@@ -48,8 +48,8 @@ def test_every_figure_of_generated_books_equals_a_second_computation(desk: Snaps
             _points_agree(read, oracle, rng)
             _trades_add_up(desk, read)
             _last_points_are_the_figures(read, oracle)
-            snapshot, dropped, problems = built(read, headline="", summary="", provenance={})
-            assert (dropped, problems, validated(snapshot, read)) == (Dropped(), (), ())
+        snapshot, dropped, problems = built(read, headline="", summary="", provenance={})
+        assert (dropped, problems, validated(snapshot, read)) == (Dropped(), (), ())
 
 
 def _told(desk: SnapshotDesk, name: str, rng: Random) -> tuple[StoredWorld, list[Seen]]:
@@ -76,12 +76,14 @@ def _figures_agree(read: Source, oracle: Oracle) -> None:
 
 
 def _points_agree(read: Source, oracle: Oracle, rng: Random) -> None:
-    """A few minutes of all series but drawdown: value, source, and no point where nothing is known."""
+    """Some minutes of all series but drawdown, also where a mark gets stale: value, source, no point where nothing is known."""
     assert read.values is not None
-    minutes = (oracle.day.valuation_at - oracle.day.session_open) // timedelta(minutes=1)
+    minutes = max(0, (oracle.day.valuation_at - oracle.day.session_open) // timedelta(minutes=1))
     points = {(row["kpi_name"], row["ts"]): (row["value"], row["source"]) for row in read.series}
     assert len(points) == len(read.series)
-    for minute in rng.sample(range(1, minutes + 1), 3) if minutes >= 3 else ():
+    session = range(1, minutes + 1)
+    stale = [minute for minute in sorted(_stale_from(oracle)) if minute in session]
+    for minute in {*rng.sample(session, min(2, minutes)), *rng.sample(stale, min(2, len(stale)))}:
         ts = oracle.day.session_open + timedelta(minutes=minute)
         wanted = oracle.figures(ts, ts, ended=True)
         marked = oracle.is_stale(ts)
@@ -90,6 +92,19 @@ def _points_agree(read: Source, oracle: Oracle, rng: Random) -> None:
             expected = None if value is None else (value, marked if kpi in MARKED else "ledger")
             assert points.get((kpi, ts)) == expected, (kpi, ts)
     _drawdown_agrees(points, minutes, oracle.day)
+
+
+def _stale_from(oracle: Oracle) -> set[int]:
+    """Where marks that no other one follows soon turn fifteen minutes old, and the minutes after, counted from the open."""
+    found = set()
+    for instrument in {mark.instrument for mark in oracle.marks}:
+        at = [mark.at for mark in oracle.marks if mark.instrument == instrument]
+        lonely = [
+            one for one, then in zip(at, [*at[1:], None], strict=True) if then is None or then - one > timedelta(minutes=21)
+        ]
+        minutes = [(one - oracle.day.session_open) // timedelta(minutes=1) + 15 for one in lonely]
+        found |= {*minutes, *(minute + 1 for minute in minutes)}
+    return found
 
 
 SERIES = ("Daily PnL", "Realized PnL", "Unrealized PnL", "Total PnL", "Equity", "Daily return", "Win rate", "Profit factor")
