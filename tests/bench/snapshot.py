@@ -83,9 +83,8 @@ def run(argv: list[str]) -> int:
     with server() as (postgres, where):
         measure(stage, where, shapes, runs=runs, parts=parts)
         if "refresh" in parts:
-            refresh(
-                stage, new_database(postgres, "snapshot_ledger"), trades=int(given.get("--trades", 100_000)), runs=min(runs, 5)
-            )
+            url, trades = new_database(postgres, "snapshot_ledger"), int(given.get("--trades", TRADES))
+            refresh(stage, url, trades=trades, runs=min(runs, 5), server=postgres.pid)
         if "backfill" in parts:
             with publisher(where) as ground:
                 put(ground.db, SHAPES["6,625"])
@@ -98,9 +97,7 @@ def run(argv: list[str]) -> int:
 
 def notes(stage: Stage) -> None:
     """What a reader of the figures must know."""
-    stage.note(
-        "days are read from tables of the views' columns, so that they have exactly so many rows; no refresh in these figures"
-    )
+    stage.note("days are read from tables of the views' columns, so that they have exactly so many rows; a refresh stands alone")
     stage.note("the classic job reads, maps and posts; its receiver stores by prepared statements, 200 rows to a commit")
     stage.note("a day may have 50,000 points and 1.9 MB: beyond that only the database's part of storing it is measured")
 

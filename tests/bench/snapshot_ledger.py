@@ -36,7 +36,7 @@ def refresh(stage: Stage, url: str, *, trades: int, runs: int, positions: int = 
     with opened(url) as db:
         world = StoredWorld(db, make_book(start_cash=Decimal(100_000)))
         if trades:
-            crowd(db, "live", trades // 3, left_open=0)
+            crowd(db, "live", trades, left_open=0)
             with db.transaction() as tx:
                 tx.execute(
                     statement(

@@ -213,20 +213,20 @@ EXTREMES: Final = ("rank", "trade_id", "symbol", "contract_name", *EXTREME_NUMBE
 
 
 def spread(db: Database, days: list[date]) -> None:
-    """Put what stands under ``DAY`` under these days as well."""
+    """Put what stands under ``DAY`` under these days as well, in the place of what they had."""
+    others = [day for day in days if day != DAY]
     with db.transaction() as tx:
         for table, columns in COLUMNS.items():
             names = [column.split()[0] for column in columns.split(", ")[:-1]]
-            moved = [f"v.{name} + (d - v.report_date)" if name == "ts" else f"v.{name}" for name in names]
-            moved = [one.replace("(d - v.report_date)", "(d - v.report_date) * interval '1 day'") for one in moved]
+            moved = ["v.ts + (d - v.report_date) * interval '1 day'" if name == "ts" else f"v.{name}" for name in names]
+            tx.execute(statement(f"delete from bench.{table} where report_date = any(:days::date[])"), days=others)
             tx.execute(
                 statement(
-                    f"insert into bench.{table} select {', '.join(moved)}, d from bench.{table} v,"
-                    f" unnest(:days::date[]) as d where v.report_date = '{DAY}'"
+                    f"insert into bench.{table} ({', '.join(names)}, report_date) select {', '.join(moved)}, d"
+                    f" from bench.{table} v, unnest(:days::date[]) as d where v.report_date = '{DAY}'"
                 ),
-                days=[day for day in days if day != DAY],
+                days=others,
             )
-        for table in COLUMNS:
             tx.execute(statement(f"analyze bench.{table}"))
 
 
