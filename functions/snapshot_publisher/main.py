@@ -6,6 +6,8 @@ import sys
 import functions_framework
 from flask import Request, Response
 
+from fillbook.runtime.auth import OidcVerifier, verifier_for
+from fillbook.runtime.config import OidcConfig
 from fillbook.runtime.db import Database
 from fillbook.runtime.http import http_edge
 from fillbook.snapshot.publisher import CONCURRENCY, NAME, STATEMENT_SECONDS, Worker, routes, work_job, worker_for
@@ -22,7 +24,13 @@ def worker() -> Worker:
     return worker_for(config, db, refreshing)
 
 
-edge = http_edge(NAME, routes(worker))
+@functools.cache
+def verifier() -> OidcVerifier:
+    """Only the identities of schedules and operators may call, also where nothing else is configured."""
+    return verifier_for(OidcConfig.from_environment())
+
+
+edge = http_edge(NAME, routes(worker, lambda request: verifier().check(request)))
 
 
 @functions_framework.http

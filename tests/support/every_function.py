@@ -114,7 +114,7 @@ def known(database_url: str, topics: Topics, folder: Path) -> dict[str, str]:
         "DESK_KEYS": desk_keys(),
         "INTERNAL_TOKEN": INTERNAL_TOKEN,
         "METRICS_KEYS": metrics_keys(),
-        "SNAPSHOT_API_URL": topics.url,
+        "SNAPSHOT_API_URL": topics.url,  # which knows no such path: a day is refused at once
         "IBKR_ACCOUNTS": '[{"id": 1, "code": "U1234567"}]',
         "IBKR_TWS_TARGETS": '[{"host": "127.0.0.1", "port": 1}]',
         "MT5_SERVICE_URL": "http://127.0.0.1:1",

@@ -16,7 +16,6 @@ from flask import Request, Response
 
 from fillbook.outbox.service import relay_own
 from fillbook.runtime import logs
-from fillbook.runtime.auth import OidcVerifier, verifier_for
 from fillbook.runtime.bodies import parse_json_object
 from fillbook.runtime.clock import clock_for
 from fillbook.runtime.config import ConfigError
@@ -52,7 +51,6 @@ class Worker:
     """What a process needs; nothing is connected yet."""
 
     ground: Ground
-    verifier: OidcVerifier
 
 
 def worker_for(config: SnapshotPublisherConfig, db: Database, refreshing: Database) -> Worker:
@@ -67,7 +65,7 @@ def worker_for(config: SnapshotPublisherConfig, db: Database, refreshing: Databa
         fallback=fallback_for(config),
         relay=lambda partitions: relay_own(db, publish_events, partitions, now_from=clock),
     )
-    return Worker(ground=ground, verifier=verifier_for(config))
+    return Worker(ground=ground)
 
 
 def receiver_for(config: SnapshotPublisherConfig, now: Callable[[], datetime]) -> Receiver:
@@ -102,26 +100,26 @@ def fallback_for(config: SnapshotPublisherConfig) -> Fallback | None:
 # --- the function -----------------------------------------------------------------------------------------------------
 
 
-def routes(worker: Callable[[], Worker]) -> Mapping[str, Callable[[Request], Response]]:
-    """Method and path -> handler."""
+def routes(worker: Callable[[], Worker], check: Callable[[Request], str]) -> Mapping[str, Callable[[Request], Response]]:
+    """Method and path -> handler; ``check`` returns the caller's e-mail or refuses, whatever else is configured."""
 
     def post(request: Request) -> Response:
         run_id = str(uuid.uuid4())
         is_cron = SCHEDULED_HEADER in request.headers
         try:
-            here = worker()
-            caller = here.verifier.check(request)
+            caller = check(request)
             is_cron = is_cron or caller.partition("@")[0] == SCHEDULER
-            outcome = _called(here.ground, request, caller, run_id, is_cron=is_cron)
+            outcome = _called(worker().ground, request, caller, run_id, is_cron=is_cron)
         except ConfigError as error:
             _log.error("not_configured", run_id=run_id, problems=dict(error.problems))
-            return _refused(run_id, Status.CONFIGURATION, Problem(path="", code="configuration", message="see the log"))
+            wrong = [Problem(path=name, code="configuration", message=words) for name, words in error.problems.items()]
+            return _refused(run_id, Status.CONFIGURATION, wrong)
         except Rejected as refused:
             if refused.status != 400:
                 raise
             _log.warning("snapshot_call_refused", run_id=run_id, reason=refused.reason, field=refused.field)
             problem = Problem(path=refused.field or "", code=refused.reason, message="the call cannot be done as it stands")
-            return _refused(run_id, Status.BAD_REQUEST, problem)
+            return _refused(run_id, Status.BAD_REQUEST, [problem])
         return answer(outcome.http_status(is_cron=is_cron), outcome.document())
 
     return {"POST /": post}
@@ -147,8 +145,8 @@ def _scheduled_at(request: Request) -> datetime | None:
     return instant.astimezone(UTC)
 
 
-def _refused(run_id: str, status: Status, problem: Problem) -> Response:
-    return answer(ENDINGS[status].manual, refusal(run_id, status, [problem]))
+def _refused(run_id: str, status: Status, problems: Sequence[Problem]) -> Response:
+    return answer(ENDINGS[status].manual, refusal(run_id, status, problems))
 
 
 # --- the job ----------------------------------------------------------------------------------------------------------

@@ -152,15 +152,18 @@ def test_nobody_else_publishes(published: Publisher, api: OurApi) -> None:
     assert api.calls() == []
 
 
-def test_a_function_that_is_not_configured_says_so_and_names_nothing(
+def test_a_function_that_is_not_configured_tells_its_callers_which_settings_are_wrong(
     function_app: FunctionApps, database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    there = Publisher(function_app, database_url, tmp_path, "http://127.0.0.1:1", CF_ACCOUNT_ID="canary-account")
-    status, answer = there.call()
-    assert (status, answer["status"], answer["problems"][0]["message"]) == (500, "configuration", "see the log")
-    logged = capsys.readouterr().out
-    assert "CLOUDFLARE_API_TOKEN" in logged
-    assert "canary" not in logged + json.dumps(answer)
+    with topics() as kept:
+        kept.certificates = SIGNER.certificates()
+        changes = {"CF_ACCOUNT_ID": "canary-account", "INTERNAL_TOKEN": "", "FILLBOOK_LOCAL_URL": kept.url}
+        there = Publisher(function_app, database_url, tmp_path, "http://127.0.0.1:1", **changes)
+        assert there.call(email=None)[0] == 401
+        status, answer = there.call()
+    assert (status, answer["status"]) == (500, "configuration")
+    assert [one["path"] for one in answer["problems"]] == ["CLOUDFLARE_API_TOKEN", "INTERNAL_TOKEN"]
+    assert "canary" not in capsys.readouterr().out + json.dumps(answer)
 
 
 def test_no_secret_is_in_an_answer_a_log_line_or_a_row(
