@@ -132,6 +132,8 @@ def test_scenario_12_of_eight_calls_at_once_one_writes(desk: ReplayDesk) -> None
 
 KILLS = int(os.environ.get("FILLBOOK_REPLAY_KILLS", "3"))  # scenario 19 asks for 50
 MINUTES = 390 if KILLS > 3 else 30
+BEGINNING = 10  # messages of a task before its first page is behind it
+FREE = "update replay.run_records set lease_until = clock_timestamp(), attempts = 0 where name = 'killed' returning rows"
 
 
 def test_scenario_19_killed_at_random_points_and_resumed_a_day_ends_as_undisturbed(
@@ -142,14 +144,15 @@ def test_scenario_19_killed_at_random_points_and_resumed_a_day_ends_as_undisturb
     messages = sent_by(monkeypatch, lambda: desk.work_off(PAGE_ROWS))
     random = chance(7)
     desk.start(name="killed", date="2026-02-02")
+    rows, places = 3 * MINUTES, [0]
     with tasks_that_die(database_url) as die_at:
-        for number in range(KILLS):
-            at = random.randint(1, messages // KILLS)  # together fewer than the day takes: the last one dies on its way too
-            assert die_at(at, random.choice(("BEFORE", "AFTER"))) == -signal.SIGKILL, number
-            query("update replay.run_records set lease_until = clock_timestamp(), attempts = 0 where name = 'killed'")
-    left = desk.shown("killed")
-    assert (left["status"], left["rows"] > 0) == ("running", True), "they died on their way"
-    tell(f"{KILLS} kills; {left['rows']} of {3 * MINUTES} rows behind the run after the last one")
+        for kills_left in range(KILLS, 0, -1):
+            left = messages * (rows - places[-1]) // rows  # spread over the day, and the last one dies on its way too
+            at = random.randint(1, min(left, 2 * left // kills_left + BEGINNING))
+            assert die_at(at, random.choice(("BEFORE", "AFTER"))) == -signal.SIGKILL
+            places += [row["rows"] for row in query(FREE)]
+    tell(f"{KILLS} kills in a run of {rows} rows, at rows {places[1:]}")
+    assert (desk.shown("killed")["status"], places[-1] > 0) == ("running", True), "they died on their way"
     desk.work_off(PAGE_ROWS)
     record, undisturbed = desk.shown("killed"), desk.shown("undisturbed")
     assert (record["status"], record["resultHash"]) == ("done", undisturbed["resultHash"])
