@@ -2,7 +2,7 @@
 
 Nothing is raised for what the outside does, no redirect is followed, and the token stands in a header alone: no text of an
 exception and no word of an answer but its codes leaves this module. A batch is not trusted to be a transaction; what counts is
-what a look at the tables shows. Source: snapshot specification, 4.7; decision 0038.
+what a look at the tables shows. Source: snapshot specification, 4.7; decision 0040.
 """
 
 from __future__ import annotations

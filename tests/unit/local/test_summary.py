@@ -27,6 +27,7 @@ PROVEN: dict[str, Any] = {
     "broker": {"ibkr:U1": {"executions": 3, "told": 3}},
     "mt5": {"accounts": 2, "synced": 2, "deals": 5, "trades": 2, "executions": 4, "told": 4},
     "syncs_mt5": True,
+    "snapshot": {"stage": "final"},
     "audit_exit": 0,
     "audit_findings": 0,
     "seconds": 1.0,
@@ -45,12 +46,17 @@ UNSYNCED = {**PROVEN["mt5"], "synced": 1}
         {"broker": {"ibkr:U1": {"executions": 3, "told": 2}}},
         {"mt5": {**PROVEN["mt5"], "told": 3}},
         {"mt5": UNSYNCED},
+        {"snapshot": {"stage": "intraday"}},
         {"audit_exit": 22},
     ],
 )
 def test_one_thing_that_does_not_hold_and_the_span_is_not_proven(change: dict[str, Any]) -> None:
     assert Summary(**PROVEN).is_proven
     assert not Summary(**PROVEN | change).is_proven
+
+
+def test_a_desk_that_publishes_no_days_may_be_proven() -> None:
+    assert Summary(**PROVEN | {"snapshot": {}}).is_proven
 
 
 def test_points_of_a_day_before_the_accounts_own_time_ask_for_no_sync_of_them() -> None:
