@@ -47,7 +47,8 @@ WHEN = {
     "symbols": "fetched_at",
     "trading_accounts": "info_at,positions_at,last_sync_at,last_successful_sync_at,updated_at",
     # what was read at which second decides which deals an answer held, and so its digest
-    "account_sync_state": "next_due_at,lease_run_id,lease_token,lease_until,history_until_msc,history_floor_msc,state_digest",
+    "account_sync_state": "next_due_at,lease_run_id,lease_token,lease_until,history_until_msc,history_floor_msc,sums_floor_msc,"
+    "state_digest",
     "sync_hours": "hour,duration_ms_max,duration_ms_sum",
     # accounts are put off, and taken up by a continuation, as often as somebody dies at the wrong moment
     "sync_runs": "started_at,heartbeat_at,finished_at,duration_ms,shards_total,shards_done,deferred_count",
