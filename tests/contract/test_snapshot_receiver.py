@@ -26,8 +26,9 @@ from infra.local.home import is_free
 from infra.local.lenient import LATEST, POST_PATH, LenientReceiver
 from infra.local.snapshot_server import Served, told
 from tests.support import snapshot_shapes
+from tests.support.campaigns import small_or_full
 from tests.support.snapshot_receivers import OurApi
-from tests.support.snapshot_shapes import SMALL, Shape
+from tests.support.snapshot_shapes import SMALL, USUAL, Shape
 
 NOW = datetime(2026, 2, 11, 22, tzinfo=UTC)
 RUN = "3b0f3f3e-7b1c-4f6e-9d6a-0e7f1c1d2e3f"
@@ -211,7 +212,12 @@ def other(lenient: LenientReceiver, *, with_key: bool = True) -> Desk:
     return Desk(lenient, read_key=SecretStr(lenient.read_key) if with_key else None)
 
 
-@pytest.mark.parametrize("shape", [SMALL, Shape(kpis=25, series=15, minutes=210, sided=13, ranks=5, assets=40)])
+HALF_DAY = Shape(kpis=25, series=15, minutes=210, sided=13, ranks=5, assets=40)
+LARGE = [USUAL, Shape(kpis=25, series=15, minutes=492, sided=20, assets=195)]
+"""6,625 and 8,000 rows."""
+
+
+@pytest.mark.parametrize("shape", [SMALL, *small_or_full([HALF_DAY], [HALF_DAY, *LARGE])])
 def test_scenario_27_a_lenient_receiver_stores_every_row_of_a_day(lenient: LenientReceiver, shape: Shape) -> None:
     day = snapshot_shapes.snapshot(shape)
     end = other(lenient).send(day)

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from fillbook.snapshot import source
+from fillbook.snapshot.days import sessions
 from fillbook.snapshot.model import Stage, Status
+from tests.support.campaigns import small_or_full
 from tests.support.ledger import make_fill
 from tests.support.snapshot_publishing import DAY, PublishDesk, kpis, new_york, w1_fills, w1_marks
 
@@ -130,13 +132,13 @@ class TestOnW1:
         assert codes(small, **forced) == {"id_range"}
 
     def test_scenario_28_a_backfill_publishes_its_days_in_order_and_a_bad_one_stops_none(self, small: PublishDesk) -> None:
-        days = [date(2026, 2, day) for day in (4, 5, 6, 9, 10, 11)]
+        days = list(sessions(DAY - timedelta(days=60), DAY))[-small_or_full(6, 30) :]
         small.again_on(days[:-1])
         small.query("update reports.kpi set sort_order = 10 where report_date = :day returning 1", day=days[2])
-        span = {"from": "2026-02-04", "to": "2026-02-11"}
+        span = {"from": days[0].isoformat(), "to": days[-1].isoformat()}
         outcome = small.call(**span)
         assert [result.date for result in outcome.results] == days
-        wanted = [Status.PUBLISHED] * 6
+        wanted = [Status.PUBLISHED] * len(days)
         wanted[2] = Status.REFUSED_VALIDATION
         assert [result.status for result in outcome.results] == wanted
         assert (outcome.status, outcome.exit, outcome.http_status(is_cron=False)) == (Status.PARTIAL, 10, 200)
