@@ -91,7 +91,7 @@ def test_readers_see_views_and_no_table(stored: StoredWorld, open_database: Open
     stored.deliver([make_fill("a", "BUY", 10, 100)])
     reader = open_database("ledger_reader")
     views = [row["viewname"] for row in query("select viewname from pg_views where schemaname = 'ledger'")]
-    assert len(views) == 20
+    assert len(views) == 21
     for view in views:
         with reader.transaction() as tx:
             tx.query(statement(f"select * from ledger.{view}"))

@@ -32,6 +32,7 @@ PROVEN = Summary(
     unrealized_pnl={},
     broker={},
     mt5={"accounts": 0, "synced": 0, "deals": 0, "trades": 0, "executions": 0, "told": 0},
+    syncs_mt5=True,
     snapshot={},
     audit_exit=0,
     audit_findings=0,
