@@ -46,9 +46,9 @@ WHEN = {
     "history_gaps": "opened_at,closed_at,from_msc,to_msc",
     "symbols": "fetched_at",
     "trading_accounts": "info_at,positions_at,last_sync_at,last_successful_sync_at,updated_at",
-    # what was read at which second decides which deals an answer held, and so its digest
-    "account_sync_state": "next_due_at,lease_run_id,lease_token,lease_until,history_until_msc,history_floor_msc,sums_floor_msc,"
-    "state_digest",
+    # what was read at which second decides which deals an answer held, and so its digest, and how far sums are kept
+    "account_sync_state": "next_due_at,lease_run_id,lease_token,lease_until,history_until_msc,history_floor_msc,state_digest,"
+    "sums_floor_msc,sums_until_msc,sums_amount,sums_bonus,sums_credit",
     "sync_hours": "hour,duration_ms_max,duration_ms_sum",
     # accounts are put off, and taken up by a continuation, as often as somebody dies at the wrong moment
     "sync_runs": "started_at,heartbeat_at,finished_at,duration_ms,shards_total,shards_done,deferred_count",
@@ -64,6 +64,20 @@ STATE = {
                   where event_type <> 'mt5_sync_requested' group by 1, 2, 3 order by 1, 2, 3""",
     **{name: text for name, text in BOOK.items() if name in ("actions", "closings", "lots", "positions")},
 }
+WRONG_SUMS = """
+select count(*) from mt5.account_sync_state s
+ where s.sums_until_msc is not null
+   and (s.sums_amount, s.sums_bonus, s.sums_credit) is distinct from
+       (select (coalesce(sum(c.amount) filter (where c.deal_type not in (3, 6)), 0),
+                coalesce(sum(c.amount) filter (where c.deal_type = 6), 0),
+                coalesce(sum(c.amount) filter (where c.deal_type = 3), 0))
+          from (select distinct on (d.deal_ticket) d.deal_type, d.withdrawn, d.profit + d.commission + d.swap + d.fee as amount
+                  from mt5.deals d
+                 where d.account_id = s.account_id and d.time_server_msc between s.sums_floor_msc and s.sums_until_msc
+                 order by d.deal_ticket, d.revision desc) c
+         where not c.withdrawn)
+"""
+"""Accounts whose kept sums are not those of their deals."""
 
 
 @pytest.fixture
@@ -183,6 +197,8 @@ def test_two_hundred_kills_of_functions_and_database_leave_the_state_of_none(fle
     assert {name: different(rows, found[name]) for name, rows in expected.items() if found[name] != rows} == {}
     assert len(expected["sync_logs"]) == number * ACCOUNTS
     assert len(expected["deals"]) > ACCOUNTS
+    assert killed.number("select count(*) from mt5.account_sync_state where sums_until_msc is not null") > 0
+    assert killed.number(WRONG_SUMS) == 0
     assert killed.untrue() == []
     assert killed.differences() == 0
     assert killed.number("select count(*) from mt5.account_sync_state where lease_until > clock_timestamp()") == 0
