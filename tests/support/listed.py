@@ -10,15 +10,18 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _HEADING: Final = re.compile(r"^## ([\w ]+) · ", re.MULTILINE)
-_TEST: Final = re.compile(r"^- `(tests/[\w/]+\.py)::(test_\w+)`$", re.MULTILINE)
+_TEST: Final = re.compile(r"^- `(tests/[\w/]+\.py)::((?:Test\w+::)?test_\w+)`$", re.MULTILINE)
 Named = tuple[str, str]
 
 
 @cache
 def names_in(path: str) -> frozenset[str]:
-    """Names of the test functions of a file, by its syntax."""
+    """Names of the test functions of a file, by its syntax; one of a class as ``TestClass::test_name``."""
     tree = ast.parse((ROOT / path).read_text("utf-8"))
-    return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"))
+    named = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    for group in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        named |= {f"{group.name}::{node.name}": node for node in group.body if isinstance(node, ast.FunctionDef)}
+    return frozenset(name for name, node in named.items() if node.name.startswith("test_"))
 
 
 def listed(document: Path) -> dict[str, list[Named]]:

@@ -205,7 +205,7 @@ class PublishDesk:
         self.ground = replace(self.ground, names=theirs, refreshing=None)
 
     def again_on(self, days: Sequence[date]) -> None:
-        """Somebody else's views show the same on these days."""
+        """Somebody else's views show on these days what they show of W1's."""
         for name in ("kpi", "series", "extremes", "portfolio"):
             found = self.query(
                 "select column_name from information_schema.columns where table_schema = 'reports' and table_name = :name"
@@ -216,7 +216,7 @@ class PublishDesk:
             columns = ", ".join(moved.get(row["column_name"], row["column_name"]) for row in found)
             self.query(
                 f"insert into reports.{name} select {columns} from reports.{name} cross join unnest(:days::date[]) as d"
-                " returning 1",
+                f" where report_date = '{DAY}' returning 1",
                 days=list(days),
             )
 
