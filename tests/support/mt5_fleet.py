@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -221,18 +222,23 @@ def post(url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
     begun = time.monotonic()
     request = urllib.request.Request(url, body, dict(headers))
     try:
-        with urllib.request.urlopen(request, timeout=CALL_SECONDS) as answer:
-            status, told = answer.status, answer.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            status, told = error.code, error.read()
-    except OSError:
+        status, told = _answered(request)
+    except (OSError, HTTPException):  # also one that broke between head and body
         status, told = 0, b""
     try:
         document = json.loads(told or b"{}")
     except ValueError:
         document = {}
     return Reply(status=status, document=document if isinstance(document, dict) else {}, seconds=time.monotonic() - begun)
+
+
+def _answered(request: urllib.request.Request) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(request, timeout=CALL_SECONDS) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
 
 
 def _free_port() -> int:
