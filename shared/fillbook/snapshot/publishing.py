@@ -117,10 +117,9 @@ class _Run:
                 return self.ended(Status.DRY_RUN if is_sound else self._result.status)
             if not is_sound:
                 return self._finish()
-            sending = self._sending(snapshot)
-            if self._is_unchanged(sending, before):
+            if self._is_unchanged(snapshot, before):
                 return self._finish()
-            return self._send(sending)
+            return self._send(self._sending(snapshot))
         except LeaseLost:
             self._result = replace(self._result, status=Status.BUSY, detail="the lease was lost")
             return self._finish() if self._is_recorded else self.ended(Status.BUSY)
@@ -191,25 +190,28 @@ class _Run:
     def _sending(self, snapshot: Snapshot) -> Sending:
         return Sending(
             run_id=self._errand.run_id,
-            body=document.encoded(snapshot),
+            body=document.encoded(snapshot, sha256=self._result.content_sha256),
             snapshot=snapshot,
             content_sha256=self._result.content_sha256 or "",
             forced=self._errand.asked.force,
         )
 
-    def _is_unchanged(self, sending: Sending, before: Standing) -> bool:
+    def _is_unchanged(self, snapshot: Snapshot, before: Standing) -> bool:
         """Step 6: the API has this content, proven by the last sending, and by reading back where that is asked for."""
         sent = before.sent
-        if sent is None or not sent.is_proven or sent.content_sha256 != sending.content_sha256:
+        if sent is None or not sent.is_proven or sent.content_sha256 != self._result.content_sha256:
             return False
         self._result = replace(self._result, status=Status.UNCHANGED, version=sent.version)
-        if self._errand.asked.verify:
-            with self._phase("verify"):
-                self._renew()
-                shown = self._ground.receiver.stored(sending, deadline=self._errand.deadline)
-            if shown.kind is StoredKind.OTHER:
-                return False
-            self._result = replace(self._result, verified=shown.kind is StoredKind.SAME, detail=shown.detail)
+        return not self._errand.asked.verify or self._is_shown(self._sending(snapshot))
+
+    def _is_shown(self, sending: Sending) -> bool:
+        """Read back; only other content is a reason to send again."""
+        with self._phase("verify"):
+            self._renew()
+            shown = self._ground.receiver.stored(sending, deadline=self._errand.deadline)
+        if shown.kind is StoredKind.OTHER:
+            return False
+        self._result = replace(self._result, verified=shown.kind is StoredKind.SAME, detail=shown.detail)
         return True
 
     def _send(self, sending: Sending) -> DayResult:
