@@ -23,7 +23,7 @@ from tests.support.snapshot_desk import SnapshotDesk, ny
 from tests.support.snapshot_histories import history
 from tests.support.snapshot_oracle import DIGITS, Oracle, Seen, rounded
 
-BOOKS = small_or_full(12, 1_000)
+BOOKS = small_or_full(8, 1_000)
 ROUNDS = small_or_full(1, 100)
 MONDAY, TUESDAY = date(2026, 2, 2), date(2026, 2, 3)
 ADDITIVE = ("Daily PnL", "Realized PnL", "Unrealized PnL", "Total PnL", "Gross exposure", "Net exposure", "Traded value")
