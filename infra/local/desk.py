@@ -41,7 +41,7 @@ MT5_SPEAKERS = frozenset({"account_sync", "account_sync_shard"})
 """The functions that speak to the fake MT5 service; without any of them it is not started."""
 PUBLISHER = "snapshot_publisher"
 """The function that publishes days; without it the fake D1 and the lenient receiver are not started."""
-STOP_GRACE_SECONDS = 5.0
+STOP_GRACE_SECONDS = 10.0
 READY_SECONDS = 60.0
 HOST = "127.0.0.1"
 
