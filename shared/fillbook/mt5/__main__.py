@@ -10,6 +10,8 @@ python3 infra/dev.py op mt5 symbol SERVER SYMBOL --size N --currency CCY [--digi
                                  enter what the service does not know of a symbol; its fills are then handed over again
 python3 infra/dev.py op mt5 clock SERVER --zone NAME [--shift MINUTES] [--bonus balance|credit] [--yes]
                                  confirm the clock rule of a server: UTC = its wall time minus MINUTES, read in NAME
+python3 infra/dev.py op mt5 rebuild (ACCOUNT | --server SERVER [--symbol SYMBOL]) [--yes]
+                                 make trades, cash and book again from the stored deals: a clock was corrected, or to be sure
 python3 infra/dev.py op mt5 sync [ACCOUNT] [--force] [--no-wait] [--json]    sync all active accounts, or one
 python3 infra/dev.py op mt5 health [ACCOUNT] [--json]            one line per account: how fresh, how whole, what failed last
 
@@ -29,7 +31,7 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from fillbook.mt5 import deskstore
+from fillbook.mt5 import deskstore, printed
 from fillbook.mt5.calls import AccountSyncFunction, OperatorConfig
 from fillbook.mt5.grounds import QUERIES
 from fillbook.mt5.model import SymbolFacts
@@ -43,35 +45,8 @@ from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.sql import encode
 
 REFUSED, USAGE, AWAY = 1, 2, 3
-SHOWN_MAX: Final = 120
 SHIFT_MAX: Final = 24 * 60
-_HEALTH: Final = (
-    ("server", "server"),
-    ("login_number", "login"),
-    ("account_name", "name"),
-    ("is_active", "active"),
-    ("connection_status", "state"),
-    ("balance", "balance"),
-    ("equity", "equity"),
-    ("currency", "ccy"),
-    ("lag_seconds", "lag s"),
-    ("successes_24h", "ok 24h"),
-    ("failures_24h", "failed"),
-    ("cash_state", "cash"),
-    ("backfill_pct", "past %"),
-    ("last_error_code", "last error"),
-    ("account_id", "account"),
-)
-_RESULTS: Final = (
-    ("server", "server"),
-    ("login_number", "login"),
-    ("account_name", "name"),
-    ("status", "status"),
-    ("error_code", "code"),
-    ("duration_ms", "ms"),
-    ("account_id", "account"),
-    ("error_message", "error"),
-)
+_SUMS: Final = {True: "were wrong", False: "right"}
 
 
 class Room:
@@ -148,6 +123,10 @@ def _parser() -> argparse.ArgumentParser:
     clock.add_argument("--zone", required=True, type=_zone, metavar="NAME")
     clock.add_argument("--shift", type=int, default=0, metavar="MINUTES")
     clock.add_argument("--bonus", type=CashBucket, choices=list(CashBucket), metavar="balance|credit")
+    again = _verb(verbs, "rebuild", _rebuild, "make trades, cash and book again from the stored deals", is_change=True)
+    again.add_argument("account", nargs="?", type=UUID)
+    again.add_argument("--server", metavar="SERVER", help="every account of this server")
+    again.add_argument("--symbol", metavar="SYMBOL", help="of these only what was traded in it")
     sync = _verb(verbs, "sync", _sync, "sync all active accounts, or one")
     sync.add_argument("account", nargs="?", type=UUID)
     sync.add_argument("--force", action="store_true", help="also where the login was refused before")
@@ -271,6 +250,33 @@ def _clock(room: Room, asked: argparse.Namespace) -> int:
     return _changed(room, asked, words, change)
 
 
+def _rebuild(room: Room, asked: argparse.Namespace) -> int:
+    if (asked.account is None) == (asked.server is None) or (asked.symbol and asked.server is None):
+        print("an ACCOUNT, or --server with perhaps --symbol", file=sys.stderr)
+        return USAGE
+    whose = f"{asked.account}" if asked.server is None else f"every account of {asked.server}"
+    if not _is_meant(asked, f"make {whose} again from the stored deals{f', in {asked.symbol}' if asked.symbol else ''}"):
+        return 0
+    if asked.server is None:
+        body: dict[str, Any] = {"account_id": str(asked.account)}
+    else:
+        body = {"server": asked.server, **({"symbol": asked.symbol} if asked.symbol else {})}
+    is_whole, after = True, None
+    while True:  # each answer is bounded in time; what is left is asked for behind the last account
+        document = room.function.rebuild(body if after is None else {**body, "after": after})
+        _show([{**one, "sums": _SUMS[one["sums_were_wrong"]]} for one in document["rebuilt"]], printed.REBUILT)
+        for account_id in document["busy"]:
+            print(f"{account_id} is held by a run or inactive: not rebuilt")
+        is_whole, after = is_whole and not document["busy"], document["after"]
+        if after is None:
+            return 0 if is_whole else REFUSED
+
+
+def _show(rows: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str]]) -> None:
+    if rows:
+        print(printed.table(rows, columns))
+
+
 def _changed(room: Room, asked: argparse.Namespace, words: str, change: Callable[[Tx], bool]) -> int:
     if not _is_meant(asked, words):
         return 0
@@ -312,7 +318,7 @@ def _show_troubles(room: Room, troubles: Sequence[Mapping[str, Any]]) -> None:
         found = tx.query(QUERIES["names_of"], account_ids=[one["account_id"] for one in troubles])
         breakers = tx.query(QUERIES["breakers_not_closed"])
     names = {row["account_id"]: row for row in found}
-    _show([{**names.get(one["account_id"], {}), **one} for one in troubles], _RESULTS)
+    _show([{**names.get(one["account_id"], {}), **one} for one in troubles], printed.RESULTS)
     if any(one.get("error_code") == Code.BREAKER_OPEN for one in troubles):
         for row in breakers:
             again = "soon" if row["probe_at"] is None else f"from {row['probe_at']:%Y-%m-%d %H:%M:%S} UTC"
@@ -348,23 +354,8 @@ def _health(room: Room, asked: argparse.Namespace) -> int:
     elif not rows:
         print("no account")
     else:
-        _show(rows, _HEALTH)
+        _show(rows, printed.HEALTH)
     return 0
-
-
-def _show(rows: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, str]]) -> None:
-    if not rows:
-        return
-    cells = [[title for _, title in columns], *([_cell(row.get(name)) for name, _ in columns] for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(columns))]
-    for line in cells:
-        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _cell(value: object) -> str:
-    text = "-" if value is None else "yes" if value is True else "no" if value is False else str(value)
-    # a broker's text is shown, never obeyed: no control character reaches the terminal
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:SHOWN_MAX]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from fillbook.mt5.rebuilding import Rederived
 from fillbook.mt5.runrecords import Result, Run, Totals
 from fillbook.mt5.words import RunMode, RunStatus, SyncStatus
 from fillbook.mt5.worked import Worked
@@ -161,6 +162,25 @@ def too_soon(run_id: str, seconds: int) -> Reply:
     """The account was asked for a moment ago."""
     document = {"success": False, "executionId": run_id, "error": "too_soon"}
     return Reply(status=429, document=document, retry_after_seconds=seconds)
+
+
+def rebuilt(run_id: str, done: Rederived) -> dict[str, Any]:
+    """What became of accounts made again from their deals; ``busy`` ones were held by a run, ``after``: that was not the last."""
+    return {
+        "success": not done.busy,
+        "executionId": run_id,
+        "rebuilt": [
+            {
+                "account_id": one.account_id,
+                "trades_changed": one.trades_changed,
+                "cash_changed": one.cash_changed,
+                "sums_were_wrong": one.sums_were_wrong,
+            }
+            for one in done.rebuilt
+        ],
+        "busy": list(done.busy),
+        "after": done.after,
+    }
 
 
 def refused(error: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a caller of ``account_sync`` asks for: the body of a request as one strict value, and a cursor as text.
+"""What a caller of ``account_sync`` asks for: the bodies of its requests as strict values, and a cursor as text.
 
 An empty body means everything that is active; a body that cannot be read is refused, never taken for everything.
 """
@@ -18,6 +18,8 @@ from fillbook.runtime.errors import Rejected
 from fillbook.values import frozen
 
 KEYS: Final = frozenset({"account_id", "sync_type", "cursor", "wait", "force", "task"})
+REBUILD_KEYS: Final = frozenset({"account_id", "server", "symbol", "after"})
+NAME_MAX: Final = 128
 CURSOR_MAX: Final = 256
 UUID_CHARACTERS: Final = 36
 CONTINUATION_MAX: Final = 1_000
@@ -51,6 +53,33 @@ class Asked:
     wait: bool = True
     force: bool = False
     task: Task | None = None
+
+
+@frozen
+class AskedRebuild:
+    """What is to be made again from its deals: one account, or the accounts of a server, of one symbol or whole, behind one."""
+
+    account_id: str | None = None
+    server: str | None = None
+    symbol: str | None = None
+    after: str | None = None
+
+
+def read_rebuild(body: bytes) -> AskedRebuild:
+    """Read the body of a rebuild; raises ``Rejected`` as ``read``."""
+    document = parse_json_object(body)
+    if not set(document) <= REBUILD_KEYS:
+        raise Rejected("key_unknown", "a key that means nothing here")
+    asked = AskedRebuild(
+        account_id=_account_id(document.get("account_id")),
+        server=_name(document, "server"),
+        symbol=_name(document, "symbol"),
+        after=None if document.get("after") is None else uuid_text(document["after"], "after"),
+    )
+    is_one = asked.account_id is not None
+    if is_one == (asked.server is not None) or (is_one and (asked.symbol or asked.after)):
+        raise Rejected("keys_contradict", "an account, or a server with perhaps a symbol")
+    return asked
 
 
 def read(body: bytes) -> Asked:
@@ -112,6 +141,13 @@ def _cursor(value: object) -> Cursor | None:
     if not (0 <= shard_no <= SHARD_NO_MAX and 0 <= continuation <= CONTINUATION_MAX):
         raise _wrong("cursor")
     return Cursor(run_id=uuid_text(run_id, "cursor"), shard_no=shard_no, continuation=continuation)
+
+
+def _name(document: Mapping[str, Any], name: str) -> str | None:
+    value = document.get(name)
+    if value is not None and not (isinstance(value, str) and 0 < len(value) <= NAME_MAX and value.isprintable()):
+        raise _wrong(name)
+    return value
 
 
 def _flag(document: Mapping[str, Any], name: str, default: bool) -> bool:

@@ -47,6 +47,10 @@ class AccountSyncFunction:
         """How far a run is."""
         return self._asked("GET", "/mt5/sync/status" if run_id is None else f"/mt5/sync/status?run_id={run_id}", None)
 
+    def rebuild(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Ask for accounts to be made again from their deals; the document. Raises as ``sync``."""
+        return self._asked("POST", "/mt5/rebuild", body)[1]
+
     def header(self) -> Mapping[str, str]:
         """The identity for a call by other means."""
         return self._identity.header(self._config.account_sync_audience or self._base())

@@ -8,7 +8,7 @@ differences alone. Source: mt5 specification, 6, 10, 15.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -52,10 +52,18 @@ class Rebuilt:
 
 @frozen
 class Rederived:
-    """What became of a server's accounts. ``busy``: held by a run, or inactive: to be done again."""
+    """What became of a server's accounts. ``busy``: held by a run, or inactive: to be done again. ``after``: time was over,
+    and what is left begins behind this account; None: it was the last.
+    """
 
     rebuilt: tuple[Rebuilt, ...]
     busy: tuple[str, ...] = ()
+    after: str | None = None
+
+
+def always() -> bool:
+    """No limit of time."""
+    return True
 
 
 def rebuild(db: Database, account_id: str, now: datetime, *, symbols: Sequence[str] | None = None) -> Rebuilt:
@@ -75,30 +83,39 @@ def rebuild(db: Database, account_id: str, now: datetime, *, symbols: Sequence[s
         store.hand_back(db, [claimed])
 
 
-def rederive_times(db: Database, server: str, now: datetime) -> Rederived:
-    """Apply a server's clock rule again to everything of its accounts, after an operator corrected it."""
-    return _of_server(db, server, now, None)
+def rebuild_server(
+    db: Database,
+    server: str,
+    now: datetime,
+    *,
+    symbol: str | None = None,
+    after: str | None = None,
+    may_go_on: Callable[[], bool] = always,
+) -> Rederived:
+    """Make the accounts of a server again by id: after an operator corrected its clock rule, or, of one ``symbol``, its size.
 
-
-def retell_symbol(db: Database, server: str, symbol: str, now: datetime) -> Rederived:
-    """Hand the fills of a symbol over again, after its contract size or its currency became known."""
-    return _of_server(db, server, now, [symbol])
-
-
-def _of_server(db: Database, server: str, now: datetime, symbols: Sequence[str] | None) -> Rederived:
+    ``may_go_on`` is asked before each account but the first; what is left is asked for with ``after``.
+    """
     rebuilt: list[Rebuilt] = []
     busy: list[str] = []
-    after: str | None = None
+    for account_id in _accounts(db, server, after):
+        if (rebuilt or busy) and not may_go_on():
+            return Rederived(rebuilt=tuple(rebuilt), busy=tuple(busy), after=after)
+        try:
+            rebuilt.append(rebuild(db, account_id, now, symbols=None if symbol is None else [symbol]))
+        except Conflict:
+            busy.append(account_id)
+        after = account_id
+    return Rederived(rebuilt=tuple(rebuilt), busy=tuple(busy))
+
+
+def _accounts(db: Database, server: str, after: str | None) -> Iterator[str]:
     while True:
         with db.transaction(read_only=True) as tx:
             page = store.accounts_of_server(tx, server, after, SERVER_PAGE)
-        for account_id in page:
-            try:
-                rebuilt.append(rebuild(db, account_id, now, symbols=symbols))
-            except Conflict:
-                busy.append(account_id)
+        yield from page
         if len(page) < SERVER_PAGE:
-            return Rederived(rebuilt=tuple(rebuilt), busy=tuple(busy))
+            return
         after = page[-1]
 
 

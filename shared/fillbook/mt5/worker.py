@@ -18,6 +18,7 @@ from fillbook.mt5.answers import Reply
 from fillbook.mt5.asked import Asked
 from fillbook.mt5.desk import RealTime
 from fillbook.mt5.grounds import AsksFirst, Grounds, Speaks
+from fillbook.mt5.rebuilding import Rederived, rebuild, rebuild_server
 from fillbook.mt5.runs import Caller, Runs
 from fillbook.mt5.settings import AccountSyncJobConfig, Mt5Config
 from fillbook.mt5.words import SyncType
@@ -101,6 +102,7 @@ def sync_routes(grounds: Callable[[], Grounds], check: Callable[[Request], str])
         "POST /mt5/sync": post,
         "POST /": post,
         "GET /mt5/sync/status": _answered(grounds, check, _status),
+        "POST /mt5/rebuild": _answered(grounds, check, _rebuild),
     }
 
 
@@ -136,6 +138,29 @@ def _status(grounds: Grounds, caller: Caller, request: Request, execution: _Exec
     run_id = request.args.get("run_id")
     wanted = None if run_id is None else asked.uuid_text(run_id, "run_id")
     return Runs(grounds, caller, execution.begun).status(wanted)
+
+
+def _rebuild(grounds: Grounds, caller: Caller, request: Request, execution: _Execution) -> Reply:
+    """Make accounts again from their deals, as long as there is time; ``after`` of the answer asks for the rest."""
+    wanted = asked.read_rebuild(read_body(request, BODY_BYTES_MAX))
+    if _account(caller.email) != OPERATOR:
+        raise Rejected("forbidden", "only an operator rebuilds", status=403)
+    now, deadline = grounds.clock.now(), execution.begun + grounds.config.mt5_run_budget_seconds
+    if wanted.account_id is not None:
+        done = Rederived(rebuilt=(rebuild(grounds.db, wanted.account_id, now),))
+    else:
+        done = rebuild_server(
+            grounds.db,
+            wanted.server or "",
+            now,
+            symbol=wanted.symbol,
+            after=wanted.after,
+            may_go_on=lambda: grounds.time.monotonic() < deadline,
+        )
+    grounds.relay(number for one in done.rebuilt for number in one.partitions)
+    document = answers.rebuilt(execution.run_id, done)
+    grounds.log.info("rebuilt", execution_id=execution.run_id, accounts=len(done.rebuilt), busy=list(done.busy), after=done.after)
+    return Reply(status=200, document=document)
 
 
 def _answered(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
@@ -110,6 +111,26 @@ def test_a_body_that_cannot_be_read_is_never_everything(served: Served, body: An
     assert served.fleet.query("select 1 from mt5.sync_runs") == []
 
 
+@pytest.mark.parametrize(
+    ("body", "slug"),
+    [
+        (b"{", "json_invalid"),
+        ({}, "keys_contradict"),
+        ({"sever": SERVER}, "key_unknown"),
+        ({"account_id": "1"}, "value_invalid"),
+        ({"server": ""}, "value_invalid"),
+        ({"server": "S\n"}, "value_invalid"),
+        ({"server": SERVER, "after": "x"}, "value_invalid"),
+        ({"symbol": "EURUSD"}, "keys_contradict"),
+        ({"account_id": str(UUID(int=1)), "server": SERVER}, "keys_contradict"),
+        ({"account_id": str(UUID(int=1)), "symbol": "EURUSD"}, "keys_contradict"),
+    ],
+)
+def test_a_rebuild_that_cannot_be_read_is_none(served: Served, body: Any, slug: str) -> None:
+    answer = served.post(body, path="/mt5/rebuild")
+    assert (answer.status_code, answer.json) == (400, {"success": False, "error": slug})
+
+
 def test_nothing_is_open_and_each_caller_has_its_own_rights(served: Served) -> None:
     ids = served.fleet.fleet(1)
     assert served.post(by=None).status_code == 401
@@ -121,6 +142,7 @@ def test_nothing_is_open_and_each_caller_has_its_own_rights(served: Served) -> N
         ({"task": "maintenance"}, TRACKER),
     ):
         assert served.post(body, by=by).status_code == 403, body
+        assert served.post({"account_id": ids[0]}, by=by, path="/mt5/rebuild").status_code == (403 if by != OPERATOR else 200)
     assert served.post({"account_id": ids[0]}, **{"X-Fillbook-Tenant": "desk"}).status_code == 403
     assert served.fleet.fake.world.calls.total == 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,28 @@ def test_a_symbol_and_a_clock_rule_are_entered(fleet: Fleet, op: Shown) -> None:
     assert (rule["zone_name"], rule["shift_minutes"], rule["state"]) == ("America/New_York", 420, "confirmed")
     assert op("clock", "No-Server", "--zone", "UTC", "--yes")[0] == 1
     assert op("clock", SERVER, "--zone", "UTC", "--shift", "9999", "--yes")[0] == 2
+
+
+@pytest.mark.usefixtures("function")
+def test_a_corrected_clock_moves_what_a_server_traded_once_it_is_rebuilt(fleet: Fleet, op: Shown) -> None:
+    ids = fleet.fleet(2)
+    assert op("sync")[0] == 0
+    before = {row["id"]: row["open_time"] for row in fleet.query("select id, open_time from mt5.v_account_trades")}
+    code, out, _ = op("rebuild", ids[0], "--yes")
+    assert (code, out.splitlines()[1].split()) == (0, ["0", "0", "right", ids[0]])
+    assert op("clock", SERVER, "--zone", "America/New_York", "--shift", "480", "--yes")[0] == 0
+    assert op("rebuild", "--server", SERVER)[0] == 0  # shown alone
+    code, out, _ = op("rebuild", "--server", SERVER, "--yes")
+    assert (code, sorted(line.split()[-1] for line in out.splitlines()[1:])) == (0, sorted(ids))
+    after = {row["id"]: row["open_time"] for row in fleet.query("select id, open_time from mt5.v_account_trades")}
+    assert before
+    assert {after[one] - before[one] for one in before} == {timedelta(hours=-1)}
+    assert op("rebuild", "--server", SERVER, "--symbol", "EURUSD", "--yes")[0] == 0
+    assert op("rebuild", "--yes")[0] == op("rebuild", ids[0], "--symbol", "EURUSD", "--yes")[0] == 2
+    fleet.query("update mt5.account_state set lease_until = :t, lease_token = gen_random_uuid()", t=NOW + timedelta(hours=1))
+    assert op("rebuild", ids[0], "--yes") == (1, "", f"make {ids[0]} again from the stored deals\nrefused: account_leased\n")
+    code, out, _ = op("rebuild", "--server", SERVER, "--yes")
+    assert (code, out.count("is held by a run")) == (1, 2)
 
 
 @pytest.mark.parametrize(

@@ -12,16 +12,20 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infra.local.control import ClockControl, Control
 from infra.local.home import ROOT, is_free
 from infra.local.plan import audience
+from infra.local.summary import Operator
 from infra.manifest import load
 from tests.support.local_desk import descendants, is_alive
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.bundles]
 MANIFEST = load()
@@ -126,7 +130,20 @@ def test_a_second_runner_is_refused_with_a_sentence(running: Run) -> None:
     assert running.process.poll() is None
 
 
+def let_it_finish(document: dict[str, Any]) -> None:
+    """Wait until nothing is on its way: a notifier in the middle of a backlog outlasts the grace and is killed, as it may be."""
+    control = Control(document["control_url"])
+    clock = ClockControl(control)
+    with closing(Operator(document["operator_env"])) as operator:
+        clock.run(speed=20)  # the channels' own pace, which is Discord's, in less of our time
+        wait_until(lambda: operator.untold() == 0, lambda: f"{operator.untold()} untold")
+        clock.run()
+    control.pause_jobs()
+    assert control.wait_idle(settle_seconds=0.5)
+
+
 def test_ctrl_c_ends_everything_with_one_line_per_process(running: Run) -> None:
+    let_it_finish(running.document)
     document, everything = running.document, descendants(running.process.pid)
     begun = time.monotonic()
     running.process.send_signal(signal.SIGINT)

@@ -11,7 +11,7 @@ import pytest
 
 from fillbook.mt5 import deskstore
 from fillbook.mt5.model import SymbolFacts
-from fillbook.mt5.rebuilding import rebuild, rederive_times, retell_symbol
+from fillbook.mt5.rebuilding import rebuild, rebuild_server
 from fillbook.mt5.words import ContractKind, SyncStatus
 from fillbook.runtime.errors import Conflict
 from fillbook.runtime.sql import statement
@@ -128,12 +128,12 @@ def test_fills_are_told_again_when_a_contract_size_becomes_known(syncing: Syncin
             currency_profit="USD",
         )
         deskstore.set_symbol(tx, facts, syncing.now)
-    outcome = retell_symbol(syncing.db, SERVER, "EURUSD", syncing.now)
+    outcome = rebuild_server(syncing.db, SERVER, syncing.now, symbol="EURUSD")
     assert (len(outcome.rebuilt), outcome.busy) == (1, ())
     (book,) = syncing.query("select sum(realized_pnl_base) as gained from ledger.v_actions")
     assert book["gained"] == Decimal(100)
     before = syncing.versions()
-    retell_symbol(syncing.db, SERVER, "EURUSD", syncing.now)
+    rebuild_server(syncing.db, SERVER, syncing.now, symbol="EURUSD")
     assert syncing.versions() == before
     syncing.good(account)
     syncing.check_truth(account, "a")
@@ -147,13 +147,23 @@ def test_a_corrected_clock_moves_every_time_of_the_server(syncing: Syncing) -> N
     before = {row["position_id"]: row["open_time"] for row in syncing.trades(account)}
     with syncing.desk.transaction() as tx:
         deskstore.confirm_clock(tx, SERVER, zone_name="America/New_York", shift_minutes=480)
-    outcome = rederive_times(syncing.db, SERVER, syncing.now)
+    outcome = rebuild_server(syncing.db, SERVER, syncing.now)
     assert [one.trades_changed for one in outcome.rebuilt] == [2]
     for row in syncing.trades(account):
         assert row["open_time"] == before[row["position_id"]] - timedelta(hours=1)
     actions = syncing.query("select min(executed_at) as first from ledger.v_actions")
     assert actions == [{"first": min(before.values()) - timedelta(hours=1)}]
     assert syncing.differences() == []
+
+
+def test_a_rebuild_out_of_time_says_behind_which_account_the_rest_begins(syncing: Syncing) -> None:
+    ids = sorted(str(syncing.account(name)) for name in ("a", "b"))
+    seen, after = [], None
+    for _ in ids:
+        outcome = rebuild_server(syncing.db, SERVER, syncing.now, after=after, may_go_on=lambda: False)
+        seen += [one.account_id for one in outcome.rebuilt]
+        after = outcome.after
+    assert (seen, after) == (ids, None)
 
 
 def test_an_account_that_a_run_holds_is_not_rebuilt(syncing: Syncing) -> None:
