@@ -133,13 +133,11 @@ def test_a_second_runner_is_refused_with_a_sentence(running: Run) -> None:
 def let_it_finish(document: dict[str, Any]) -> None:
     """Wait until nothing is on its way: a notifier in the middle of a backlog outlasts the grace and is killed, as it may be."""
     control = Control(document["control_url"])
-    clock = ClockControl(control)
     with closing(Operator(document["operator_env"])) as operator:
-        clock.run(speed=20)  # the channels' own pace, which is Discord's, in less of our time
+        ClockControl(control).run(speed=20)  # the channels' own pace, which is Discord's, in less of our time
         wait_until(lambda: operator.untold() == 0, lambda: f"{operator.untold()} untold")
-        clock.run()
     control.pause_jobs()
-    assert control.wait_idle(settle_seconds=0.5)
+    assert control.wait_idle(settle_seconds=0.5), control.pubsub()
 
 
 def test_ctrl_c_ends_everything_with_one_line_per_process(running: Run) -> None:
