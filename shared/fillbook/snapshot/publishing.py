@@ -257,6 +257,7 @@ class _Run:
             status=status,
             target=Target.NONE if status is Status.KEPT else Target.D1,
             verified=end.verified if status is Status.PUBLISHED_FALLBACK else None,
+            is_torn=end.is_torn,
             detail=f"{self._result.detail}; fallback {end.kind}: {end.detail}",
         )
 
