@@ -16,9 +16,10 @@ Named = tuple[str, str]
 
 @cache
 def names_in(path: str) -> frozenset[str]:
-    """Names of the test functions of a file, by its syntax; one of a class as ``TestClass::test_name``."""
+    """Names of the test functions that a file has or imports, by its syntax; one of a class as ``TestClass::test_name``."""
     tree = ast.parse((ROOT / path).read_text("utf-8"))
-    named = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    named: dict[str, ast.AST] = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    named |= {alias.name: node for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     for group in (node for node in tree.body if isinstance(node, ast.ClassDef)):
         named |= {f"{group.name}::{node.name}": node for node in group.body if isinstance(node, ast.FunctionDef)}
     return frozenset(name for name, node in named.items() if node.name.startswith("test_"))

@@ -1,4 +1,4 @@
-"""``snapshot_api`` as it is deployed: its bundle on a desk of real processes, asked over HTTP in the words of ``snapshot_api.Api``.
+"""``snapshot_api`` as it is deployed: its bundle on a desk of real processes, asked over HTTP in the words of ``Api``.
 
 One process serves every test of a module. Each test has a key and an address of its own, so that what is counted by them (how
 often somebody may ask) is its own too, and begins with empty tables.

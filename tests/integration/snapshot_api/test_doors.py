@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.integration.snapshot_api.conftest import NewApi
-from tests.support.snapshot_api import KEY, ORIGIN, PATH, TOKEN, WEAK_KEY, Api, day_document
+from tests.support.snapshot_api import KEY, ORIGIN, PATH, TOKEN, WEAK_KEY, Api, code, day_document
 
 BODY = json.dumps(day_document()).encode()
 

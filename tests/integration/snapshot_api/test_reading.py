@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from fillbook.runtime.db import Database
-from tests.support.snapshot_api import DAY, NOW, PATH, TOKEN, Api, day_document, put
+from tests.support.snapshot_api import DAY, NOW, PATH, TOKEN, Api, code, day_document, put
 
 BEFORE = "2026-02-10"
 
