@@ -18,11 +18,17 @@ Named = tuple[str, str]
 def names_in(path: str) -> frozenset[str]:
     """Names of the test functions that a file has or imports, by its syntax; one of a class as ``TestClass::test_name``."""
     tree = ast.parse((ROOT / path).read_text("utf-8"))
-    named: dict[str, ast.AST] = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
-    named |= {alias.name: node for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    for group in (node for node in tree.body if isinstance(node, ast.ClassDef)):
-        named |= {f"{group.name}::{node.name}": node for node in group.body if isinstance(node, ast.FunctionDef)}
-    return frozenset(name for name, node in named.items() if node.name.startswith("test_"))
+    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    names |= {alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    methods = {
+        f"{group.name}::{node.name}": node.name
+        for group in tree.body
+        if isinstance(group, ast.ClassDef)
+        for node in group.body
+        if isinstance(node, ast.FunctionDef)
+    }
+    named = {name: name for name in names} | methods
+    return frozenset(shown for shown, name in named.items() if name.startswith("test_"))
 
 
 def listed(document: Path) -> dict[str, list[Named]]:
