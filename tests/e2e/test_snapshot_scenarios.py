@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,15 @@ import pytest
 from fillbook.snapshot import __main__ as operator
 from fillbook.snapshot.days import sessions
 from tests.e2e.conftest import desks
+from tests.e2e.snapshot_sources import TestOtherViews, TestOurViews  # noqa: F401 - they are collected here
 from tests.support.campaigns import small_or_full
 from tests.support.snapshot_api import day_document
 from tests.support.snapshot_cloud import API, PUBLISHER, READERS, SnapshotCloud, posts, reader_keys
 from tests.support.snapshot_days import large
-from tests.support.snapshot_publishing import DAY, EVENING, new_york
+from tests.support.snapshot_publishing import EVENING, new_york
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 
-AFTER = DAY + timedelta(days=1)
 HALF_DAY = date(2025, 12, 24)
 SMALL_DAYS = iter(sessions(date(2026, 1, 5), date(2026, 2, 6)))
 SLOW: dict[str, Any] = {"kind": "status", "on": "write", "status": 429, "retry_after": 0, "count": None}

@@ -24,7 +24,7 @@ from tests.support.snapshot_api import NOW, ORIGIN, PREVIOUS, SECRET, TOKEN, Api
 NAME: Final = "snapshot_api"
 READERS: Final = tuple(f"metrics-key-of-reader-{number}" for number in range(64))
 CALL_SECONDS: Final = 30
-EMPTY: Final = ("metrics.metrics_daily", "metrics.snapshot_versions", "metrics.restatements")
+EMPTY: Final = ("metrics.restatements", "metrics.metrics_daily", "metrics.snapshot_versions", "outbox.events")
 _NUMBERS = itertools.count()
 
 
