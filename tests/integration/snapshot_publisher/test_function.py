@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from infra.local.snapshot_server import told
 from tests.support import snapshot_api
 from tests.support.functions import FunctionApps
 from tests.support.signer import Signer
-from tests.support.snapshot_publishing import DAY, EVENING
+from tests.support.snapshot_publishing import EVENING
 from tests.support.snapshot_receivers import OurApi
 from tests.support.topics import topics
 
@@ -29,8 +29,6 @@ STILL: dict[str, Any] = {"refresh": False}
 SMALL_VIEWS = {f"MV_{name.upper()}_TABLE": f"reports.{name}" for name in ("kpi", "series", "extremes", "portfolio")} | {
     "SNAPSHOT_REFRESH": "off"
 }
-OUR_VIEWS = dict.fromkeys(SMALL_VIEWS, "")
-AFTER = DAY + timedelta(days=1)
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from tests.support.campaigns import small_or_full
 from tests.support.snapshot_publishing import DAY, PublishDesk, kpis
 
 STILL: dict[str, Any] = {"refresh": False}
-BEFORE, AFTER = DAY - timedelta(days=1), DAY + timedelta(days=1)
-HALF_DAY = date(2025, 12, 24)
+BEFORE = DAY - timedelta(days=1)
 
 
 def guards(desk: PublishDesk, **body: Any) -> list[str]:
