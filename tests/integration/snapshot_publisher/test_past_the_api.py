@@ -92,6 +92,7 @@ def test_a_day_that_d1_left_in_parts_says_so_and_is_made_whole_by_the_next_call_
     assert small.rows()[-1]["is_torn"] is True
     (event,) = small.events()
     assert (event[0], event[1]["torn"]) == ("snapshot_publish_failed", True)
+    assert event[1]["reason"].endswith("in parts")
     small.again_on([AFTER])
     later = AFTER + timedelta(days=1)
     mended, *_ = small.slot(slot, AFTER if slot == "watch" else later).results
