@@ -215,8 +215,8 @@ def bytes_at_most(snapshot: Snapshot) -> int:
     others = sum(len(jsoned(dict(one.others)).encode("utf-8", "surrogatepass")) for one in extremes if one.others)
     texts = sum(map(len, snapshot.series)) + len(points) * max((len(one.src or "") for one in points), default=0)
     texts += sum(len(one.kpi + one.value + (one.unit or "") + (one.missing_reason or "")) for one in rows)
-    texts += sum(len((one.symbol or "") + one.contract_name) for one in (*extremes, *assets))
-    texts += 2 * sum(len(one.kpi) for one in extremes)
+    texts += sum(len(one.kpi + one.kpi + (one.symbol or "") + one.contract_name) for one in extremes)
+    texts += sum(len((one.symbol or "") + one.contract_name) for one in assets)
     items = len(rows) + len(extremes) + len(assets)
     return FRAME_BYTES + others + 6 * texts + POINT_BYTES * len(points) + ITEM_BYTES * items
 
