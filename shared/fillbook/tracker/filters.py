@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fillbook.runtime.errors import Rejected
 from fillbook.tracker import paging
+from fillbook.tracker.common import asked
 from fillbook.tracker.model import choice, instant, refused, single, whole
 from fillbook.values import frozen
 
@@ -23,12 +24,13 @@ PLATFORMS = ("ibkr", "mt5")
 FLAGS = ("true", "false")
 EXECUTION_PARTS = frozenset({"raw", "history"})
 TRADE_PARAMETERS = frozenset(
-    {"platform", "account_id", "status", "symbol", "limit", "after", "executed_from", "executed_to", "include_merged"}
+    {"platform", "account_id", "status", "symbol", "limit", "cursor", "executed_from", "executed_to", "include_merged"}
 )
-LINKED_TRADE_PARAMETERS = frozenset({"platform", "account_id", "status", "symbol", "limit", "after"})
-ACCOUNT_PARAMETERS = frozenset({"platform", "limit", "after"})
+LINKED_TRADE_PARAMETERS = frozenset({"platform", "account_id", "status", "symbol", "limit", "cursor"})
+ACCOUNT_PARAMETERS = frozenset({"platform", "limit", "cursor"})
 EXECUTION_PARAMETERS = frozenset({"is_canonical", "include"})
-RUN_PARAMETERS = frozenset({"limit", "after"})
+RUN_PARAMETERS = frozenset({"limit", "cursor"})
+RUNS_OF_ACCOUNT = {"list": "sync_runs"}
 COVERAGE_PARAMETERS = frozenset({"account_id", "from", "to"})
 
 
@@ -44,7 +46,7 @@ class BrokerTradeQuery:
     include_merged: bool
     limit: int
     after: paging.Place | None
-    filters: Mapping[str, str]
+    question: Mapping[str, str]
 
 
 @frozen
@@ -56,7 +58,7 @@ class LinkedTradeQuery:
     symbol: str | None
     limit: int
     after: paging.Place | None
-    filters: Mapping[str, str]
+    question: Mapping[str, str]
 
 
 @frozen
@@ -66,7 +68,7 @@ class AccountQuery:
     platform: str | None
     limit: int
     after: paging.Place | None
-    filters: Mapping[str, str]
+    question: Mapping[str, str]
 
 
 @frozen
@@ -89,7 +91,7 @@ class CoverageQuery:
 def broker_trades(given: Mapping[str, list[str]]) -> BrokerTradeQuery:
     """Understand the parameters of a list of broker trades; raises ``Rejected`` naming the one that is wrong."""
     one = single(given, TRADE_PARAMETERS)
-    filters = _filters(one)
+    question = asked(one, "broker_trades")
     executed_from = instant(one["executed_from"], "executed_from") if "executed_from" in one else None
     executed_to = instant(one["executed_to"], "executed_to") if "executed_to" in one else None
     if executed_from is not None and executed_to is not None and executed_from >= executed_to:
@@ -102,15 +104,15 @@ def broker_trades(given: Mapping[str, list[str]]) -> BrokerTradeQuery:
         executed_to=executed_to,
         include_merged=choice(one, "include_merged", FLAGS) == "true",
         limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
-        after=paging.read(one["after"], filters, "after") if "after" in one else None,
-        filters=filters,
+        after=paging.read(one["cursor"], question, "cursor").place if "cursor" in one else None,
+        question=question,
     )
 
 
 def linked_trades(given: Mapping[str, list[str]]) -> LinkedTradeQuery:
     """Understand the parameters of a list of trades of linked accounts; raises ``Rejected`` naming the one that is wrong."""
     one = single(given, LINKED_TRADE_PARAMETERS)
-    filters = _filters(one)
+    question = asked(one, "linked_trades")
     chosen = any_account(one["account_id"]) if "account_id" in one else None
     if isinstance(chosen, int):
         raise refused("account_id")
@@ -119,8 +121,8 @@ def linked_trades(given: Mapping[str, list[str]]) -> LinkedTradeQuery:
         status=choice(one, "status", LINKED_TRADE_STATUSES),
         symbol=_symbol(one),
         limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
-        after=paging.read(one["after"], filters, "after") if "after" in one else None,
-        filters=filters,
+        after=paging.read(one["cursor"], question, "cursor").place if "cursor" in one else None,
+        question=question,
     )
 
 
@@ -132,18 +134,13 @@ def is_linked(given: Mapping[str, list[str]]) -> bool:
 def accounts(given: Mapping[str, list[str]]) -> AccountQuery:
     """Which accounts, how many, and after which."""
     one = single(given, ACCOUNT_PARAMETERS)
-    filters = _filters(one)
+    question = asked(one, "accounts")
     return AccountQuery(
         platform=choice(one, "platform", PLATFORMS),
         limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
-        after=paging.read(one["after"], filters, "after") if "after" in one else None,
-        filters=filters,
+        after=paging.read(one["cursor"], question, "cursor").place if "cursor" in one else None,
+        question=question,
     )
-
-
-def _filters(one: Mapping[str, str]) -> dict[str, str]:
-    """What a cursor belongs to: everything that was asked but how much and from where."""
-    return {name: text for name, text in one.items() if name not in ("after", "limit")}
 
 
 def _symbol(one: Mapping[str, str]) -> str | None:
@@ -167,7 +164,7 @@ def runs(given: Mapping[str, list[str]]) -> tuple[int, paging.Place | None]:
     """How many runs, and after which."""
     one = single(given, RUN_PARAMETERS)
     limit = whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX)
-    return limit, paging.read(one["after"], {}, "after") if "after" in one else None
+    return limit, paging.read(one["cursor"], RUNS_OF_ACCOUNT, "cursor").place if "cursor" in one else None
 
 
 def coverage(given: Mapping[str, list[str]], today: date) -> CoverageQuery:

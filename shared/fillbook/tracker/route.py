@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
+from fillbook.tracker.parameter import Parameter as Parameter
+from fillbook.tracker.parameter import names as names
 from fillbook.values import frozen
 
 Given = Mapping[str, list[str]]
@@ -49,16 +51,6 @@ class Weight(StrEnum):
     FIGURES = "figures"
     EXPORT = "export"
     ADMIN = "admin"
-
-
-@frozen
-class Parameter:
-    """A parameter of the query: its name, the JSON schema of its text (with examples), and one sentence."""
-
-    name: str
-    schema: Mapping[str, Any]
-    purpose: str
-    is_required: bool = False
 
 
 @frozen

@@ -113,7 +113,7 @@ def sync_runs(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: d
         count=len(shown),
         has_more=has_more,
         items=[document for _, _, document in shown],
-        next=paging.written(shown[-1][0], {}) if has_more else None,
+        next_cursor=paging.written(shown[-1][0], filters.RUNS_OF_ACCOUNT) if has_more else None,
     )
 
 
