@@ -42,7 +42,7 @@ _ENDS = frozenset({"requested_from", "requested_to", "covered_from", "covered_to
 
 
 def broker_trades(db: Database, key: DeskKey, given: Given, now: datetime) -> BrokerTrades:
-    """A page of broker trades, newest first; ``next`` is the cursor of the one after it, null on the last."""
+    """A page of broker trades, newest first; ``next_cursor`` is the cursor of the one after it, null on the last."""
     query = filters.broker_trades(given)
     with store.look(db, key, None) as seen:
         accounts = accounts_of(seen, query.account_id)
@@ -68,7 +68,7 @@ def broker_trades(db: Database, key: DeskKey, given: Given, now: datetime) -> Br
         count=len(shown),
         has_more=has_more,
         items=[told(row) for row in shown],
-        next=None if last is None else paging.written(last, query.filters),
+        next_cursor=None if last is None else paging.written(last, query.question),
     )
     return cast("BrokerTrades", found)
 

@@ -162,12 +162,12 @@ class LinkedTradeWhole(LinkedTrade):
 
 
 class BrokerTrades(Frame):
-    """A page of broker trades of one platform; ``next`` goes into ``after``."""
+    """A page of broker trades of one platform; ``next_cursor`` goes into ``cursor``."""
 
     count: int
     has_more: bool
     items: list[BrokerTrade | LinkedTrade]
-    next: Text
+    next_cursor: Text
 
 
 class OneBrokerTrade(Frame):
@@ -332,12 +332,12 @@ class Account(TypedDict):
 
 
 class Accounts(Frame):
-    """A page of accounts; ``next`` goes into ``after``."""
+    """A page of accounts; ``next_cursor`` goes into ``cursor``."""
 
     count: int
     has_more: bool
     items: list[Account]
-    next: Text
+    next_cursor: Text
 
 
 class OneAccount(Frame):

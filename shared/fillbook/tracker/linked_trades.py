@@ -49,7 +49,7 @@ _OF_DEAL = (
 
 
 def linked_trades(db: Database, key: DeskKey, given: Given, now: datetime) -> BrokerTrades:
-    """A page of trades; ``next`` is the cursor of the one after it, null on the last."""
+    """A page of trades; ``next_cursor`` is the cursor of the one after it, null on the last."""
     query = filters.linked_trades(given)
     with store.look(db, key, None) as seen:
         accounts = linked.own(seen, key, now, query.account_id)
@@ -65,7 +65,7 @@ def linked_trades(db: Database, key: DeskKey, given: Given, now: datetime) -> Br
         count=len(ids),
         has_more=has_more,
         items=[_trade(found[one]) for one in ids],
-        next=paging.written(shown[-1], query.filters) if has_more else None,
+        next_cursor=paging.written(shown[-1], query.question) if has_more else None,
     )
     return cast("BrokerTrades", page)
 
