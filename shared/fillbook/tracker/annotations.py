@@ -18,16 +18,14 @@ from uuid import UUID
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Conflict, Rejected
-from fillbook.runtime.sql import load_queries
 from fillbook.tracker import common, filters, paging, remarks, store
+from fillbook.tracker.annotated import QUERIES, of_positions, of_trades
 from fillbook.tracker.annotations_model import (
     Annotation,
     AnnotationAnswer,
     AnnotationPage,
     PositionNotes,
-    PositionWords,
     TradeNotes,
-    TradeWords,
 )
 from fillbook.tracker.model import books, choice, refused, single, whole
 from fillbook.tracker.parameter import Parameter, names
@@ -35,9 +33,6 @@ from fillbook.tracker.route import Given, Route, Sent, Source, Weight
 from fillbook.tracker.wire import answer, instants
 from fillbook.values import frozen
 
-QUERIES = load_queries("fillbook.tracker", "annotations.sql")
-Words = Mapping[Any, Sequence[store.Row]]
-"""Rows of words by what they are shown on, of each first those that stand for it."""
 LIMIT_DEFAULT, LIMIT_MAX = 100, 500
 POSITION, IBKR, MT5 = "position", "ibkr_trade", "mt5_trade"
 KINDS = (POSITION, IBKR, MT5)
@@ -78,56 +73,6 @@ class Subject:
     def key_book(self) -> str:
         """The book as a part of the key: ids of positions' actions leave it out."""
         return self.book_id or "" if self.kind == POSITION else ""
-
-
-# --- shown beside trades ----------------------------------------------------------------------------------------------
-
-
-def of_positions(seen: store.Seen, key: DeskKey, rows: Sequence[Mapping[str, Any]]) -> Words:
-    """The words about positions, by (book_id, position_id)."""
-    if not rows:
-        return {}
-    wanted = [row["position_id"] for row in rows]
-    found = seen.tx.query(QUERIES["position_words"], tenant_id=key.tenant_id, books=seen.book_ids, positions=wanted)
-    return store.by_position(found, "trade_id")
-
-
-def of_trades(seen: store.Seen, key: DeskKey, ids: Sequence[UUID], *, is_linked: bool) -> Words:
-    """The words about broker trades, by their ids."""
-    if not ids:
-        return {}
-    found = seen.tx.query(QUERIES["linked_words" if is_linked else "trade_words"], tenant_id=key.tenant_id, ids=list(ids))
-    words: dict[UUID, list[store.Row]] = {}
-    for row in found:
-        words.setdefault(row["trade_id"], []).append(row)
-    return words
-
-
-def about_position(rows: Sequence[store.Row] | None) -> PositionWords:
-    """A position's words on the wire."""
-    first, *others = rows or ({"notes": None, "tags": (), "version": None},)
-    told: PositionWords = {"notes": first["notes"], "tags": list(first["tags"]), "notes_version": first["version"]}
-    if others:
-        told["other_words"] = [
-            {
-                "subject_id": str(row["subject_id"]),
-                "notes": row["notes"],
-                "tags": list(row["tags"]),
-                "version": row["version"],
-                "updated_ts": instants("updated", row["updated_at"])["updated_ts"],
-                "updated_at": instants("updated", row["updated_at"])["updated_at"],
-            }
-            for row in others
-        ]
-    return told
-
-
-def about_trade(rows: Sequence[store.Row] | None) -> TradeWords:
-    """A broker trade's words on the wire."""
-    first = rows[0] if rows else {"strategy": None, "hidden_at": None}
-    return cast(
-        "TradeWords", {**about_position(rows), "strategy": first["strategy"], "is_hidden": first["hidden_at"] is not None}
-    )
 
 
 # --- written ----------------------------------------------------------------------------------------------------------
@@ -194,7 +139,7 @@ def _trade(db: Database, key: DeskKey, given: Given, trade_id: str) -> Iterator[
     with store.write(db, key, None) as seen:
         linked = seen.tx.query(QUERIES["linked_subject"], tenant_id=key.tenant_id, trade_id=identity)
         linked = [row for row in linked if key.sees(row["book_id"])]
-        rows = linked or seen.rows_of(QUERIES["trade_subject"], trade_id=identity)
+        rows = linked or seen.tx.query(QUERIES["trade_subject"], books=seen.book_ids, trade_id=identity)
         if rows:
             subject = Subject(kind=MT5 if linked else IBKR, **rows[0])
             yield seen, subject, of_trades(seen, key, [identity], is_linked=bool(linked)).get(identity, ())
