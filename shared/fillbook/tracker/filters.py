@@ -47,6 +47,7 @@ STATUS = Parameter(
     schema={"enum": [*TRADE_STATUSES, *LINKED_TRADE_STATUSES]},
     purpose="Of IBKR's trades one of the first seven, of linked ones one of the last three.",
 )
+HIDDEN = Parameter(name="include_hidden", schema={"enum": list(FLAGS)}, purpose="Trades that the user hid too.")
 TRADE_PARAMETERS = (
     PLATFORM,
     ACCOUNT,
@@ -55,10 +56,11 @@ TRADE_PARAMETERS = (
     Parameter(name="executed_from", schema=INSTANT, purpose="Executions reach beyond this instant; IBKR's only."),
     Parameter(name="executed_to", schema=INSTANT, purpose="Executions begin before this instant; IBKR's only."),
     Parameter(name="include_merged", schema={"enum": list(FLAGS)}, purpose="Trades that were merged into others too; IBKR's only."),
+    HIDDEN,
     LIMIT,
     CURSOR,
 )
-LINKED_TRADE_PARAMETERS = (PLATFORM, ACCOUNT, STATUS, SYMBOL, LIMIT, CURSOR)
+LINKED_TRADE_PARAMETERS = (PLATFORM, ACCOUNT, STATUS, SYMBOL, HIDDEN, LIMIT, CURSOR)
 ACCOUNT_PARAMETERS = (PLATFORM, LIMIT, CURSOR)
 EXECUTION_PARAMETERS = (
     Parameter(name="is_canonical", schema={"enum": list(FLAGS)}, purpose="Only rows that count, or only those that do not."),
@@ -89,6 +91,7 @@ class BrokerTradeQuery:
     executed_from: datetime | None
     executed_to: datetime | None
     include_merged: bool
+    include_hidden: bool
     limit: int
     after: paging.Place | None
     question: Mapping[str, str]
@@ -101,6 +104,7 @@ class LinkedTradeQuery:
     account_id: UUID | None
     status: str | None
     symbol: str | None
+    include_hidden: bool
     limit: int
     after: paging.Place | None
     question: Mapping[str, str]
@@ -148,6 +152,7 @@ def broker_trades(given: Mapping[str, list[str]]) -> BrokerTradeQuery:
         executed_from=executed_from,
         executed_to=executed_to,
         include_merged=choice(one, "include_merged", FLAGS) == "true",
+        include_hidden=choice(one, "include_hidden", FLAGS) == "true",
         limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
         after=paging.read(one["cursor"], question, "cursor").place if "cursor" in one else None,
         question=question,
@@ -165,6 +170,7 @@ def linked_trades(given: Mapping[str, list[str]]) -> LinkedTradeQuery:
         account_id=chosen,
         status=choice(one, "status", LINKED_TRADE_STATUSES),
         symbol=_symbol(one),
+        include_hidden=choice(one, "include_hidden", FLAGS) == "true",
         limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
         after=paging.read(one["cursor"], question, "cursor").place if "cursor" in one else None,
         question=question,
