@@ -168,7 +168,7 @@ SNAPSHOT: dict[str, Any] = {
 }
 # answers whose parts are described whole
 DESCRIBED: dict[str, dict[str, Any]] = {
-    "/api/v1/accounts": {"items": {"type": "array", "items": ACCOUNT}, "next": NULLABLE_TEXT},
+    "/api/v1/accounts": {"items": {"type": "array", "items": ACCOUNT}, "next_cursor": NULLABLE_TEXT},
     "/api/v1/accounts/{account}": {"account": ACCOUNT},
     "/api/v1/sync/health": {"mt5": MT5_HEALTH},
     "/api/v1/snapshot": {"snapshot": SNAPSHOT},
@@ -192,7 +192,7 @@ BROKER_SCHEMAS: dict[str, dict[str, Any]] = {
     "status": {"enum": [*filters.TRADE_STATUSES, *filters.LINKED_TRADE_STATUSES]},
     "symbol": {"type": "string", "minLength": 1, "maxLength": filters.SYMBOL_LENGTH_MAX, "examples": ["AAPL"]},
     "limit": {"type": "integer", "minimum": 1, "maximum": filters.LIMIT_MAX},
-    "after": {"type": "string", "description": "`next` of the page before."},
+    "cursor": {"type": "string", "description": "`next_cursor` of the page before."},
     "executed_from": INSTANT,
     "executed_to": INSTANT,
     "include_merged": {"enum": list(filters.FLAGS)},

@@ -30,7 +30,7 @@ _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def accounts(db: Database, key: DeskKey, given: Given, now: datetime) -> Accounts:
-    """A page of accounts; ``next`` is the cursor of the one after it, null on the last."""
+    """A page of accounts; ``next_cursor`` is the cursor of the one after it, null on the last."""
     query = filters.accounts(given)
     with store.look(db, key, None) as seen:
         numbers = list(accounts_of(seen, None)) if query.platform in (None, "ibkr") else []
@@ -50,7 +50,7 @@ def accounts(db: Database, key: DeskKey, given: Given, now: datetime) -> Account
         count=len(found),
         has_more=has_more,
         items=[document for document, _ in found],
-        next=None if last is None else paging.written(last, query.filters),
+        next_cursor=None if last is None else paging.written(last, query.question),
     )
     return cast("Accounts", told)
 

@@ -15,6 +15,7 @@ from fillbook.runtime.deskkeys import DeskKey, key_holder
 from fillbook.runtime.http import Refusal, answer, parse_json_object, read_body
 from fillbook.tracker import (
     accounts,
+    annotations,
     auditing,
     brokers,
     health,
@@ -64,6 +65,7 @@ PRESENT: tuple[Route, ...] = (
 )
 ROUTES: tuple[Route, ...] = (
     *PRESENT,
+    *annotations.ROUTES,
     *linked_trades.ROUTES,
     *brokers.ROUTES,
     *accounts.ROUTES,

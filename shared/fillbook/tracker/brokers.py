@@ -1,7 +1,8 @@
 """Broker trades and their executions as the desk took them in: every row the broker told of, with what became of it.
 
 Columns are those of ``ibkr.v_trades`` and ``ibkr.v_trade_executions``; broker ids are texts. A trade that was merged into
-another one still answers and names its heir. Pages walk by (last execution, id): a trade that is executed while somebody
+another one still answers and names its heir, which shows the user's words about both; hidden trades are left out of lists unless
+they are asked for. Pages walk by (last execution, id): a trade that is executed while somebody
 pages moves ahead of the cursor and is seen on the next look, never twice on this one. Source: ibkr.md 12.
 """
 
@@ -16,7 +17,7 @@ from uuid import UUID
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
-from fillbook.tracker import filters, paging, store
+from fillbook.tracker import annotated, filters, paging, store
 from fillbook.tracker.brokers_model import BrokerExecutions, BrokerTrades, OneBrokerTrade
 from fillbook.tracker.model import single
 from fillbook.tracker.route import Given, Route, Source
@@ -42,7 +43,7 @@ _ENDS = frozenset({"requested_from", "requested_to", "covered_from", "covered_to
 
 
 def broker_trades(db: Database, key: DeskKey, given: Given, now: datetime) -> BrokerTrades:
-    """A page of broker trades, newest first; ``next`` is the cursor of the one after it, null on the last."""
+    """A page of broker trades, newest first; ``next_cursor`` is the cursor of the one after it, null on the last."""
     query = filters.broker_trades(given)
     with store.look(db, key, None) as seen:
         accounts = accounts_of(seen, query.account_id)
@@ -54,11 +55,14 @@ def broker_trades(db: Database, key: DeskKey, given: Given, now: datetime) -> Br
             executed_from=query.executed_from,
             executed_to=query.executed_to,
             include_merged=query.include_merged,
+            include_hidden=query.include_hidden,
+            tenant_id=key.tenant_id,
             after_at=None if query.after is None else query.after.at,
             after_id=None if query.after is None else query.after.id,
             limit=query.limit + 1,
         )
-    shown = rows[: query.limit]
+        shown = rows[: query.limit]
+        words = annotated.of_trades(seen, key, [row["trade_id"] for row in shown], is_linked=False)
     has_more = len(rows) > query.limit
     last = paging.Place(at=shown[-1]["sorted_at"], id=shown[-1]["trade_id"]) if has_more else None
     found = answer(
@@ -67,8 +71,8 @@ def broker_trades(db: Database, key: DeskKey, given: Given, now: datetime) -> Br
         seen.books,
         count=len(shown),
         has_more=has_more,
-        items=[told(row) for row in shown],
-        next=None if last is None else paging.written(last, query.filters),
+        items=[told(row) | annotated.about_trade(words.get(row["trade_id"])) for row in shown],
+        next_cursor=None if last is None else paging.written(last, query.question),
     )
     return cast("BrokerTrades", found)
 
@@ -79,7 +83,9 @@ def broker_trade(db: Database, key: DeskKey, given: Given, now: datetime, *, tra
     with store.look(db, key, None) as seen:
         row = _trade(seen, trade_id)
         anomalies = seen.tx.query(store.QUERIES["broker_trade_anomalies"], trade_id=row["trade_id"], account_id=row["account_id"])
-    trade = told(row) | {"keys": row["keys"], "anomalies": [told(one) for one in anomalies]}
+        words = annotated.of_trades(seen, key, [row["trade_id"]], is_linked=False).get(row["trade_id"])
+    more = {"keys": row["keys"], "anomalies": [told(one) for one in anomalies]}
+    trade = told(row) | annotated.about_trade(words) | more
     return cast("OneBrokerTrade", answer(now, row["updated_at"], seen.books, trade=trade))
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from typing_extensions import NotRequired, TypedDict
 
+from fillbook.tracker.annotations_model import TradeWords
 from fillbook.tracker.shapes import Amount, Frame, Instant, Milliseconds, Percent
 
 Text = str | None
@@ -14,7 +15,7 @@ Status = Literal["unknown", "partial", "filled", "cancelled", "expired", "assign
 LinkedStatus = Literal["open", "close_pending", "closed"]
 
 
-class BrokerTrade(TypedDict):
+class BrokerTrade(TradeWords):
     """A trade of IBKR: one order, or what is held together like one. Sums count canonical executions only."""
 
     trade_id: str
@@ -77,7 +78,7 @@ class BrokerTradeWhole(BrokerTrade):
     anomalies: list[Anomaly]
 
 
-class LinkedTrade(TypedDict):
+class LinkedTrade(TradeWords):
     """A trade of a linked MT5 account: one life of a position. ``currency`` is the account's."""
 
     trade_id: str
@@ -162,12 +163,12 @@ class LinkedTradeWhole(LinkedTrade):
 
 
 class BrokerTrades(Frame):
-    """A page of broker trades of one platform; ``next`` goes into ``after``."""
+    """A page of broker trades of one platform; ``next_cursor`` goes into ``cursor``."""
 
     count: int
     has_more: bool
     items: list[BrokerTrade | LinkedTrade]
-    next: Text
+    next_cursor: Text
 
 
 class OneBrokerTrade(Frame):
@@ -332,12 +333,12 @@ class Account(TypedDict):
 
 
 class Accounts(Frame):
-    """A page of accounts; ``next`` goes into ``after``."""
+    """A page of accounts; ``next_cursor`` goes into ``cursor``."""
 
     count: int
     has_more: bool
     items: list[Account]
-    next: Text
+    next_cursor: Text
 
 
 class OneAccount(Frame):

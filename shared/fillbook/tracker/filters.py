@@ -9,6 +9,7 @@ from uuid import UUID
 
 from fillbook.runtime.errors import Rejected
 from fillbook.tracker import paging
+from fillbook.tracker.common import CURSOR, asked
 from fillbook.tracker.model import choice, instant, refused, single, whole
 from fillbook.tracker.parameter import Parameter, names
 from fillbook.values import frozen
@@ -41,16 +42,12 @@ LIMIT = Parameter(
     schema={"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
     purpose="How many at most.",
 )
-AFTER = Parameter(
-    name="after",
-    schema={"type": "string", "minLength": 1, "maxLength": paging.CURSOR_LENGTH_MAX},
-    purpose="`next` of the page before, under the same filters.",
-)
 STATUS = Parameter(
     name="status",
     schema={"enum": [*TRADE_STATUSES, *LINKED_TRADE_STATUSES]},
     purpose="Of IBKR's trades one of the first seven, of linked ones one of the last three.",
 )
+HIDDEN = Parameter(name="include_hidden", schema={"enum": list(FLAGS)}, purpose="Trades that the user hid too.")
 TRADE_PARAMETERS = (
     PLATFORM,
     ACCOUNT,
@@ -59,11 +56,12 @@ TRADE_PARAMETERS = (
     Parameter(name="executed_from", schema=INSTANT, purpose="Executions reach beyond this instant; IBKR's only."),
     Parameter(name="executed_to", schema=INSTANT, purpose="Executions begin before this instant; IBKR's only."),
     Parameter(name="include_merged", schema={"enum": list(FLAGS)}, purpose="Trades that were merged into others too; IBKR's only."),
+    HIDDEN,
     LIMIT,
-    AFTER,
+    CURSOR,
 )
-LINKED_TRADE_PARAMETERS = (PLATFORM, ACCOUNT, STATUS, SYMBOL, LIMIT, AFTER)
-ACCOUNT_PARAMETERS = (PLATFORM, LIMIT, AFTER)
+LINKED_TRADE_PARAMETERS = (PLATFORM, ACCOUNT, STATUS, SYMBOL, HIDDEN, LIMIT, CURSOR)
+ACCOUNT_PARAMETERS = (PLATFORM, LIMIT, CURSOR)
 EXECUTION_PARAMETERS = (
     Parameter(name="is_canonical", schema={"enum": list(FLAGS)}, purpose="Only rows that count, or only those that do not."),
     Parameter(
@@ -72,7 +70,8 @@ EXECUTION_PARAMETERS = (
         purpose="What the broker wrote (admin), and every text of a row.",
     ),
 )
-RUN_PARAMETERS = (LIMIT, AFTER)
+RUN_PARAMETERS = (LIMIT, CURSOR)
+RUNS_OF_ACCOUNT = {"list": "sync_runs"}
 COVERAGE_PARAMETERS = (
     ACCOUNT,
     Parameter(name="from", schema={"type": "string", "format": "date"}, purpose="The first day."),
@@ -92,9 +91,10 @@ class BrokerTradeQuery:
     executed_from: datetime | None
     executed_to: datetime | None
     include_merged: bool
+    include_hidden: bool
     limit: int
     after: paging.Place | None
-    filters: Mapping[str, str]
+    question: Mapping[str, str]
 
 
 @frozen
@@ -104,9 +104,10 @@ class LinkedTradeQuery:
     account_id: UUID | None
     status: str | None
     symbol: str | None
+    include_hidden: bool
     limit: int
     after: paging.Place | None
-    filters: Mapping[str, str]
+    question: Mapping[str, str]
 
 
 @frozen
@@ -116,7 +117,7 @@ class AccountQuery:
     platform: str | None
     limit: int
     after: paging.Place | None
-    filters: Mapping[str, str]
+    question: Mapping[str, str]
 
 
 @frozen
@@ -139,7 +140,7 @@ class CoverageQuery:
 def broker_trades(given: Mapping[str, list[str]]) -> BrokerTradeQuery:
     """Understand the parameters of a list of broker trades; raises ``Rejected`` naming the one that is wrong."""
     one = single(given, names(TRADE_PARAMETERS))
-    filters = _filters(one)
+    question = asked(one, "broker_trades")
     executed_from = instant(one["executed_from"], "executed_from") if "executed_from" in one else None
     executed_to = instant(one["executed_to"], "executed_to") if "executed_to" in one else None
     if executed_from is not None and executed_to is not None and executed_from >= executed_to:
@@ -151,16 +152,17 @@ def broker_trades(given: Mapping[str, list[str]]) -> BrokerTradeQuery:
         executed_from=executed_from,
         executed_to=executed_to,
         include_merged=choice(one, "include_merged", FLAGS) == "true",
+        include_hidden=choice(one, "include_hidden", FLAGS) == "true",
         limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
-        after=paging.read(one["after"], filters, "after") if "after" in one else None,
-        filters=filters,
+        after=paging.read(one["cursor"], question, "cursor").place if "cursor" in one else None,
+        question=question,
     )
 
 
 def linked_trades(given: Mapping[str, list[str]]) -> LinkedTradeQuery:
     """Understand the parameters of a list of trades of linked accounts; raises ``Rejected`` naming the one that is wrong."""
     one = single(given, names(LINKED_TRADE_PARAMETERS))
-    filters = _filters(one)
+    question = asked(one, "linked_trades")
     chosen = any_account(one["account_id"]) if "account_id" in one else None
     if isinstance(chosen, int):
         raise refused("account_id")
@@ -168,9 +170,10 @@ def linked_trades(given: Mapping[str, list[str]]) -> LinkedTradeQuery:
         account_id=chosen,
         status=choice(one, "status", LINKED_TRADE_STATUSES),
         symbol=_symbol(one),
+        include_hidden=choice(one, "include_hidden", FLAGS) == "true",
         limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
-        after=paging.read(one["after"], filters, "after") if "after" in one else None,
-        filters=filters,
+        after=paging.read(one["cursor"], question, "cursor").place if "cursor" in one else None,
+        question=question,
     )
 
 
@@ -182,18 +185,13 @@ def is_linked(given: Mapping[str, list[str]]) -> bool:
 def accounts(given: Mapping[str, list[str]]) -> AccountQuery:
     """Which accounts, how many, and after which."""
     one = single(given, names(ACCOUNT_PARAMETERS))
-    filters = _filters(one)
+    question = asked(one, "accounts")
     return AccountQuery(
         platform=choice(one, "platform", PLATFORMS),
         limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
-        after=paging.read(one["after"], filters, "after") if "after" in one else None,
-        filters=filters,
+        after=paging.read(one["cursor"], question, "cursor").place if "cursor" in one else None,
+        question=question,
     )
-
-
-def _filters(one: Mapping[str, str]) -> dict[str, str]:
-    """What a cursor belongs to: everything that was asked but how much and from where."""
-    return {name: text for name, text in one.items() if name not in ("after", "limit")}
 
 
 def _symbol(one: Mapping[str, str]) -> str | None:
@@ -217,7 +215,7 @@ def runs(given: Mapping[str, list[str]]) -> tuple[int, paging.Place | None]:
     """How many runs, and after which."""
     one = single(given, names(RUN_PARAMETERS))
     limit = whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX)
-    return limit, paging.read(one["after"], {}, "after") if "after" in one else None
+    return limit, paging.read(one["cursor"], RUNS_OF_ACCOUNT, "cursor").place if "cursor" in one else None
 
 
 def coverage(given: Mapping[str, list[str]], today: date) -> CoverageQuery:

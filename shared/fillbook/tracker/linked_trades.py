@@ -17,7 +17,7 @@ from fillbook.mt5.episodes import Leg, episodes
 from fillbook.mt5.model import Deal
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
-from fillbook.tracker import filters, linked, paging, store
+from fillbook.tracker import annotated, filters, linked, paging, store
 from fillbook.tracker.brokers import broker_trade, broker_trades, told
 from fillbook.tracker.brokers_model import BrokerTrades, OneBrokerTrade
 from fillbook.tracker.model import single
@@ -49,7 +49,7 @@ _OF_DEAL = (
 
 
 def linked_trades(db: Database, key: DeskKey, given: Given, now: datetime) -> BrokerTrades:
-    """A page of trades; ``next`` is the cursor of the one after it, null on the last."""
+    """A page of trades; ``next_cursor`` is the cursor of the one after it, null on the last."""
     query = filters.linked_trades(given)
     with store.look(db, key, None) as seen:
         accounts = linked.own(seen, key, now, query.account_id)
@@ -57,6 +57,7 @@ def linked_trades(db: Database, key: DeskKey, given: Given, now: datetime) -> Br
         shown, has_more = places[: query.limit], len(places) > query.limit
         ids = [place.id for place in shown]
         rows = seen.tx.query(linked.QUERIES["linked_trades"], tenant_id=key.tenant_id, ids=ids) if ids else []
+        words = annotated.of_trades(seen, key, ids, is_linked=True)
     found = {row["trade_id"]: row for row in rows}
     page = answer(
         now,
@@ -64,8 +65,8 @@ def linked_trades(db: Database, key: DeskKey, given: Given, now: datetime) -> Br
         seen.books,
         count=len(ids),
         has_more=has_more,
-        items=[_trade(found[one]) for one in ids],
-        next=paging.written(shown[-1], query.filters) if has_more else None,
+        items=[_trade(found[one]) | annotated.about_trade(words.get(one)) for one in ids],
+        next_cursor=paging.written(shown[-1], query.question) if has_more else None,
     )
     return cast("BrokerTrades", page)
 
@@ -89,8 +90,9 @@ def linked_trade(db: Database, key: DeskKey, given: Given, now: datetime, *, tra
             position_id=row["position_id"],
             limit=DEALS_MAX + 1,
         )
+        words = annotated.of_trades(seen, key, [trade_id], is_linked=True).get(trade_id)
     deals = _deals(found[:DEALS_MAX], row["episode"])
-    whole = _trade(row) | {"deals": deals, "has_more_deals": len(found) > DEALS_MAX}
+    whole = _trade(row) | annotated.about_trade(words) | {"deals": deals, "has_more_deals": len(found) > DEALS_MAX}
     return cast("OneBrokerTrade", answer(now, row["updated_at"], seen.books, trade=whole))
 
 
@@ -145,6 +147,7 @@ def _page(seen: store.Seen, key: DeskKey, query: filters.LinkedTradeQuery, accou
         accounts=list(accounts),
         status=query.status,
         symbol=query.symbol,
+        include_hidden=query.include_hidden,
         after_at=None if query.after is None else query.after.at,
         after_id=None if query.after is None else query.after.id,
         limit=query.limit + 1,
@@ -170,7 +173,7 @@ def any_trade(db: Database, key: DeskKey, given: Given, now: datetime, *, trade_
     return broker_trade(db, key, given, now, trade_id=trade_id) if found is None else found
 
 
-SOURCES = frozenset({Source.IBKR, Source.MT5})
+SOURCES = frozenset({Source.IBKR, Source.MT5, Source.ANNOTATIONS})
 ROUTES: tuple[Route, ...] = (
     Route(
         path="/api/v1/trades",

@@ -116,7 +116,7 @@ def sync_runs(db: Database, key: DeskKey, given: Given, now: datetime, *, accoun
         count=len(shown),
         has_more=has_more,
         items=[document for _, _, document in shown],
-        next=paging.written(shown[-1][0], {}) if has_more else None,
+        next_cursor=paging.written(shown[-1][0], filters.RUNS_OF_ACCOUNT) if has_more else None,
     )
     return cast("SyncRuns", found)
 

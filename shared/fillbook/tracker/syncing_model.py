@@ -83,12 +83,12 @@ class LinkedRun(TypedDict):
 
 
 class SyncRuns(Frame):
-    """A page of an account's runs, newest first; ``next`` goes into ``after``."""
+    """A page of an account's runs, newest first; ``next_cursor`` goes into ``cursor``."""
 
     count: int
     has_more: bool
     items: list[SyncRun | LinkedRun]
-    next: Text
+    next_cursor: Text
 
 
 class SyncSource(TypedDict):
