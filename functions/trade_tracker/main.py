@@ -7,33 +7,30 @@ from pathlib import Path
 
 import functions_framework
 from flask import Request, Response
-from pydantic import SecretStr
 
 from fillbook.runtime.clock import clock_for
-from fillbook.runtime.config import DatabaseConfig
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import desk_keys
 from fillbook.runtime.http import http_edge
+from fillbook.tracker.admin import Admin
 from fillbook.tracker.api import Desk, refuse, routes
+from fillbook.tracker.owners import owners_for
+from fillbook.tracker.settings import TradeTrackerConfig
 
 STATEMENT_SECONDS = 3
 STATIC = Path(__file__).resolve().parent / "static"
-
-
-class TradeTrackerConfig(DatabaseConfig):
-    """What the function is told by its environment."""
-
-    desk_keys: SecretStr = SecretStr("[]")
 
 
 @functools.cache
 def desk() -> Desk:
     """Read the configuration and make the pool on the first request."""
     config = TradeTrackerConfig.from_environment()
+    db = Database.open(config, application_name="trade_tracker", pool_size=8, statement_timeout_seconds=STATEMENT_SECONDS)
     return Desk(
-        db=Database.open(config, application_name="trade_tracker", pool_size=8, statement_timeout_seconds=STATEMENT_SECONDS),
+        db=db,
         clock=clock_for(config),
         keys=desk_keys(config.desk_keys.get_secret_value()),
+        admin=Admin(db=db, owners=owners_for(config)),
     )
 
 

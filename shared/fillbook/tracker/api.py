@@ -15,21 +15,25 @@ from fillbook.runtime.deskkeys import DeskKey, key_holder
 from fillbook.runtime.http import Refusal, answer, parse_json_object, read_body
 from fillbook.tracker import (
     accounts,
-    annotations,
+    admin,
     auditing,
     brokers,
+    comparisons,
     executions,
     exports,
     health,
     lanes,
     linked_trades,
+    messages,
     page,
     published,
+    replays,
     stamps,
     syncing,
     trade_detail,
     trades,
 )
+from fillbook.tracker.annotations import ROUTES as ANNOTATIONS
 from fillbook.tracker.model import single
 from fillbook.tracker.route import Download, Given, Route, Sent
 from fillbook.values import frozen
@@ -49,7 +53,6 @@ def condition(db: Database, key: DeskKey, given: Given, now: datetime) -> dict[s
 
 # operations whose nouns have no ROUTES of their own yet
 PRESENT: tuple[Route, ...] = (
-    Route(path="/timed/lanes", purpose="The board.", use_case=lanes.lanes, answer=dict),
     Route(path="/timed/health", purpose="Is the desk well.", use_case=condition, answer=dict),
     Route(path="/timed/audit", purpose="What proves a book.", use_case=auditing.audit, answer=dict),
     Route(path="/api/v1/snapshot", purpose="The newest published day.", use_case=published.snapshot, answer=dict),
@@ -60,7 +63,12 @@ ROUTES: tuple[Route, ...] = (
     *trade_detail.ROUTES,
     *executions.ROUTES,
     *exports.ROUTES,
-    *annotations.ROUTES,
+    *lanes.ROUTES,
+    *ANNOTATIONS,
+    *messages.ROUTES,
+    *replays.ROUTES,
+    *comparisons.ROUTES,
+    *admin.ROUTES,
     *linked_trades.ROUTES,
     *brokers.ROUTES,
     *accounts.ROUTES,
@@ -70,11 +78,12 @@ ROUTES: tuple[Route, ...] = (
 
 @frozen
 class Desk:
-    """What the routes need of their process: the database, the clock and the keys."""
+    """What the routes need of their process: the database, the clock, the keys, and who does what an admin asks for."""
 
     db: Database
     clock: Clock
     keys: tuple[DeskKey, ...]
+    admin: admin.Admin
 
 
 def routes(desk: Callable[[], Desk], static: Path) -> Mapping[str, Handler]:
@@ -107,7 +116,9 @@ def operation(route: Route, desk: Callable[[], Desk]) -> Handler:
         if tag is not None and request.if_none_match.contains_weak(tag):
             response = answer(304, None, PRIVATE)
         else:
-            response = _answered(route, route.use_case(getattr(here, route.asks), key, given, now, **_more(route, request), **path))
+            response = _answered(
+                route, route.use_case(getattr(here, route.asks), key, given, now, **_more(route, request), **path)
+            )
         if tag is not None:
             response.set_etag(tag, weak=True)
         return response
