@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from fillbook.runtime.config import LOOPBACK, DatabaseConfig
 
@@ -16,9 +16,14 @@ OWNERS = ("account_sync", "discord_notifier", "execution_sync", "replay_worker")
 
 
 class TradeTrackerConfig(DatabaseConfig):
-    """Settings of ``trade_tracker``. An owner's audience is its address unless another one is set."""
+    """Who may read and how often (no keys means nobody; ``desk_rate_factor`` multiplies what each key may), and where owners are.
+
+    An owner's audience is its address unless another one is set.
+    """
 
     desk_keys: SecretStr = SecretStr("[]")
+    desk_rate_factor: int = Field(default=1, ge=1, le=1_000)
+    desk_failed_keys_max: int = Field(default=10, ge=1, le=1_000_000)
     account_sync_url: str | None = None
     account_sync_audience: str | None = None
     discord_notifier_url: str | None = None
