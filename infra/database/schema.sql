@@ -9956,6 +9956,9 @@ begin
     end loop;
 end $$;
 
+-- a rebuild writes positions, and with them this index
+grant execute on function ledger.position_number(uuid) to ledger_maintenance;
+
 -- ==== 0031_tracker_reading.sql =======================================================================================
 
 -- What a board of lanes still lacked: the lanes themselves, in their order, and pages of moves. Sources: tracker.md 4.4, signals.md 5.
