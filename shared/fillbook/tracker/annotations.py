@@ -8,8 +8,7 @@ Changing them takes the version that was seen. Source: tracker.md 5; decision 00
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, cast
@@ -18,7 +17,7 @@ from uuid import UUID
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Conflict, Rejected
-from fillbook.tracker import common, filters, paging, remarks, store
+from fillbook.tracker import common, filters, paging, remarks, scope, store
 from fillbook.tracker.annotated import QUERIES, of_positions, of_trades
 from fillbook.tracker.annotations_model import (
     Annotation,
@@ -238,7 +237,7 @@ def notes(db: Database, key: DeskKey, given: Given, now: datetime) -> Annotation
             kind=choice(one, "kind", KINDS),
             tag=tag,
             is_detached=None if detached is None else detached == "true",
-            patterns=[as_expression(pattern) for pattern in key.books],
+            patterns=scope.expressions(key),
             books=None if wanted is None else list(wanted),
             after_at=None if after is None else after.at,
             after_id=None if after is None else after.id,
@@ -276,24 +275,6 @@ def _annotation(row: Mapping[str, Any]) -> Annotation:
         "updated_by": row["updated_by"],
     }
     return cast("Annotation", told)
-
-
-def as_expression(pattern: str) -> str:
-    """A key's pattern of books (``DeskKey.sees``) as a regular expression of the database."""
-    return f"^{''.join(_pieces(pattern))}$"
-
-
-def _pieces(pattern: str) -> Iterable[str]:
-    for piece in re.findall(r"\[!?\]?[^\]]*\]|.", pattern, re.DOTALL):
-        if piece == "*":
-            yield ".*"
-        elif piece == "?":
-            yield "."
-        elif len(piece) > 1:
-            inner = piece[1:-1].replace("\\", "\\\\")
-            yield f"[{'^' + inner[1:] if inner.startswith('!') else inner}]"
-        else:
-            yield re.escape(piece)
 
 
 def _writing(path: str, purpose: str, create: Any, change: Any, body: type, parameters: tuple[Parameter, ...]) -> tuple[Route, ...]:
