@@ -9886,6 +9886,108 @@ grant select on tracker.annotations, tracker.v_annotations to tracker_reader, tr
 grant insert on tracker.annotations to tracker_writer;
 grant update (notes, tags, strategy, hidden_at, version, updated_at, updated_by) on tracker.annotations to tracker_writer;
 
+-- ==== 0029_tracker_pages.sql =========================================================================================
+
+-- Room ledger as the read API pages it: positions after a place, in the order in which they are listed.
+
+-- The page's order to the letter, so that a page begins where the one before ended and nothing is put in order. A ticker's and the
+-- open ones are few among many. What is indexed does not change while a position lives, but that it is open.
+drop index ledger.positions_by_opened;
+create index positions_by_opened on ledger.positions (book_id, opened_at desc, position_id desc);
+create index positions_by_ticker on ledger.positions (book_id, ticker, opened_at desc, position_id desc);
+create index positions_open_by_opened on ledger.positions (book_id, opened_at desc, position_id desc) where status = 'OPEN';
+
+-- The integer that published snapshots name a position by: the last 13 hex digits of its id, which is a function of the id alone.
+create function ledger.position_number(position_id uuid) returns bigint
+language sql immutable strict parallel safe
+return ('x' || right(replace(position_id::text, '-', ''), 13))::bit(52)::bigint;
+create index positions_by_number on ledger.positions (book_id, ledger.position_number(position_id));
+create view ledger.v_position_numbers as
+    select p.book_id, p.position_id, ledger.position_number(p.position_id) as number from ledger.positions p;
+comment on view ledger.v_position_numbers is 'Positions by the integer that published snapshots name them by.';
+
+-- Which positions were told otherwise than at first: few, so that a booking hardly ever writes here.
+create index execution_actions_corrected on ledger.execution_actions (book_id, position_id, recorded_at) where version > 1;
+
+-- The keys that others refer to are the newest indexes of their tables again (decision 0012).
+alter table ledger.execution_actions drop constraint execution_actions_position_fk;
+alter table ledger.lots drop constraint lots_position_fk;
+alter table ledger.closings drop constraint closings_action_fk;
+alter table ledger.positions drop constraint positions_pk, add constraint positions_pk primary key (book_id, position_id);
+alter table ledger.execution_actions drop constraint execution_actions_pk,
+    add constraint execution_actions_pk primary key (book_id, action_id, version);
+alter table ledger.lots add constraint lots_position_fk foreign key (book_id, position_id) references ledger.positions;
+alter table ledger.execution_actions
+    add constraint execution_actions_position_fk foreign key (book_id, position_id) references ledger.positions;
+alter table ledger.closings
+    add constraint closings_action_fk foreign key (book_id, action_id, version) references ledger.execution_actions;
+
+-- Whether a position stood so by T, as known at K: its outcome (pending: closed, the result not known) and what it had realized,
+-- which its last action tells, and a reason, which any of them may have. Null asks nothing.
+create function ledger.stood_as_of(book text, subject uuid, as_of timestamptz, known_as_of timestamptz, outcome text,
+                                   least numeric, most numeric, for_reason text)
+returns boolean language sql stable as $$
+    select (outcome is null and least is null and most is null or coalesce((
+               select (outcome is null or (l.position_quantity_after = 0 and outcome =
+                           case when l.position_realized_pnl_after > 0 then 'win' when l.position_realized_pnl_after < 0 then 'loss'
+                                when l.position_realized_pnl_after = 0 then 'flat' else 'pending' end))
+                      and (least is null or l.position_realized_pnl_after >= least)
+                      and (most is null or l.position_realized_pnl_after <= most)
+                 from ledger.actions_as_of(book, as_of, known_as_of) as l
+                where l.position_id = subject
+                order by l.executed_at desc, l.venue_order desc, l.fill_id desc, l.leg desc limit 1), false))
+           and (for_reason is null or exists (
+               select from ledger.actions_as_of(book, as_of, known_as_of) as x
+                where x.position_id = subject and x.reason = for_reason))
+$$;
+comment on function ledger.stood_as_of is 'Whether a position stood so at a moment: what only its actions tell.';
+revoke all on function ledger.position_number(uuid),
+    ledger.stood_as_of(text, uuid, timestamptz, timestamptz, text, numeric, numeric, text) from public;
+
+do $$
+declare
+    reader text;
+begin
+    foreach reader in array array['ledger_reader', 'ledger_writer', 'replay_writer', 'tracker_reader', 'snapshot_reader',
+                                  'notify_reader', 'replay_reader'] loop
+        execute format('grant select on ledger.v_position_numbers to %I', reader);
+        execute format('grant execute on function ledger.position_number(uuid), '
+                       'ledger.stood_as_of(text, uuid, timestamptz, timestamptz, text, numeric, numeric, text) to %I', reader);
+    end loop;
+end $$;
+
+-- ==== 0031_tracker_reading.sql =======================================================================================
+
+-- What a board of lanes still lacked: the lanes themselves, in their order, and pages of moves. Sources: tracker.md 4.4, signals.md 5.
+
+create view signal.v_lanes as
+    select l.place, l.key, l.title, l.stages, l.holds
+      from (values
+          (1, 'watching',     'Watching',     array['watch', 'setup_watch'],        'no'),
+          (2, 'almost_ready', 'Almost Ready', array['flip_watch', 'just_flipped'],  'no'),
+          (3, 'enter_now',    'Enter Now',    array['enter_now'],                   'open'),
+          (4, 'just_entered', 'Just Entered', array['just_entered'],                'open'),
+          (5, 'hold',         'Hold',         array['hold'],                        'open'),
+          (6, 'trim',         'Trim',         array['trim'],                        'open'),
+          (7, 'exit',         'Exit',         array['exit'],                        'closed'),
+          (8, 'archived',     'Archived',     array['archive'],                     'no')
+      ) as l(place, key, title, stages, holds);
+comment on view signal.v_lanes is 'The board''s columns in their order: a new lane is a line here. holds: what the rules leave there, no position, an open one, or one that this receipt closed.';
+
+create view signal.v_moves as
+    select h.book_id, h.ticker, h.seq, h.from_lane, h.lane, h.rule, h.reason, h.badges, h.blocks, h.price, h.score, h.entered_at,
+           h.receipt_id, h.action_ids,
+           (select n.entered_at from signal.lane_history n
+             where n.book_id = h.book_id and n.ticker = h.ticker and n.seq > h.seq order by n.seq limit 1) as left_at
+      from signal.lane_history h;
+comment on view signal.v_moves is 'As v_lane_moves, for pages: the end of a move is looked up, so that no book is read whole for some of its moves.';
+
+-- A receipt moves one ticker once, so that (entered_at, receipt_id) is a place in a book's moves.
+create index lane_history_page on signal.lane_history (book_id, entered_at, receipt_id);
+drop index signal.lane_history_by_time;
+
+grant select on signal.v_lanes, signal.v_moves to signal_reader, desk_operator;
+
 -- ==== 0032_tracker_stamps.sql ========================================================================================
 
 -- Has anything changed since an answer was read? Each room says so in one text that differs after every change of what it shows:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from fillbook.tracker.shapes import Frame
 
@@ -39,7 +39,7 @@ ReplayOrder = TypedDict(
     },
     total=False,
 )
-"""What is to be run again beside the live book: a date, a range, or lists that make a sweep. Names are those of ``replay_worker``."""
+"""What is to be run again beside the live book: a date, a range, or lists (a sweep). Names are those of ``replay_worker``."""
 
 
 class ReplayRuns(Frame):
@@ -74,7 +74,7 @@ class SyncStarted(Frame):
 
 
 class ProofOrder(TypedDict):
-    """Whose messages are compared with the ledger: executions in [since, until), 31 days at most. Repaired unless told otherwise."""
+    """Whose messages are compared with the ledger: executions in [since, until), 31 days at most. Repaired unless told not to."""
 
     since: When
     until: When

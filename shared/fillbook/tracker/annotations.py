@@ -37,10 +37,14 @@ POSITION, IBKR, MT5 = "position", "ibkr_trade", "mt5_trade"
 KINDS = (POSITION, IBKR, MT5)
 FLAGS = ("true", "false")
 BOOK = Parameter(
-    name="books", schema={"type": "string", "minLength": 1, "examples": ["live", "ibkr:U1"]}, purpose="The position's book; `live` when left out."
+    name="books",
+    schema={"type": "string", "minLength": 1, "examples": ["live", "ibkr:U1"]},
+    purpose="The position's book; `live` when left out.",
 )
 IF_MATCH = Parameter(
-    name="If-Match", schema={"type": "string", "pattern": r'^(W/)?"?[0-9]+"?$', "examples": ["1"]}, purpose="`notes_version` as it was seen."
+    name="If-Match",
+    schema={"type": "string", "pattern": r'^(W/)?"?[0-9]+"?$', "examples": ["1"]},
+    purpose="`notes_version` as it was seen.",
 )
 PARAMETERS = (
     Parameter(
@@ -50,7 +54,9 @@ PARAMETERS = (
     ),
     Parameter(name="kind", schema={"enum": list(KINDS)}, purpose="What the words are about."),
     Parameter(
-        name="tag", schema={"type": "string", "minLength": 1, "maxLength": remarks.TAG_LENGTH_MAX}, purpose="With this tag among theirs."
+        name="tag",
+        schema={"type": "string", "minLength": 1, "maxLength": remarks.TAG_LENGTH_MAX},
+        purpose="With this tag among theirs.",
     ),
     Parameter(name="is_detached", schema={"enum": list(FLAGS)}, purpose="Only those that are shown nowhere, or only the others."),
     common.limit(LIMIT_DEFAULT, LIMIT_MAX),
@@ -277,7 +283,9 @@ def _annotation(row: Mapping[str, Any]) -> Annotation:
     return cast("Annotation", told)
 
 
-def _writing(path: str, purpose: str, create: Any, change: Any, body: type, parameters: tuple[Parameter, ...]) -> tuple[Route, ...]:
+def _writing(
+    path: str, purpose: str, create: Any, change: Any, body: type, parameters: tuple[Parameter, ...]
+) -> tuple[Route, ...]:
     """The two operations of a subject's words: the first ones, and others over a version that was seen."""
     return (
         Route(

@@ -17,21 +17,25 @@ from fillbook.runtime.errors import Rejected
 from fillbook.runtime.http import Refusal, answer, parse_json_object, read_body
 from fillbook.tracker import (
     accounts,
-    annotations,
+    admin,
     auditing,
     brokers,
+    comparisons,
     executions,
     exports,
     health,
     lanes,
     linked_trades,
+    messages,
     page,
     published,
+    replays,
     stamps,
     syncing,
     trade_detail,
     trades,
 )
+from fillbook.tracker.annotations import ROUTES as ANNOTATIONS
 from fillbook.tracker.dressing import reads_gzip
 from fillbook.tracker.limits import Limits, network
 from fillbook.tracker.model import single
@@ -56,7 +60,6 @@ def condition(db: Database, key: DeskKey, given: Given, now: datetime) -> dict[s
 
 # operations whose nouns have no ROUTES of their own yet
 PRESENT: tuple[Route, ...] = (
-    Route(path="/timed/lanes", purpose="The board.", use_case=lanes.lanes, answer=dict),
     Route(path="/timed/health", purpose="Is the desk well.", use_case=condition, answer=dict),
     Route(path="/timed/audit", purpose="What proves a book.", use_case=auditing.audit, answer=dict),
     Route(path="/api/v1/snapshot", purpose="The newest published day.", use_case=published.snapshot, answer=dict),
@@ -83,7 +86,12 @@ ROUTES: tuple[Route, ...] = (
     *trade_detail.ROUTES,
     *executions.ROUTES,
     *exports.ROUTES,
-    *annotations.ROUTES,
+    *lanes.ROUTES,
+    *ANNOTATIONS,
+    *messages.ROUTES,
+    *replays.ROUTES,
+    *comparisons.ROUTES,
+    *admin.ROUTES,
     *linked_trades.ROUTES,
     *brokers.ROUTES,
     *accounts.ROUTES,
@@ -93,21 +101,25 @@ ROUTES: tuple[Route, ...] = (
 
 @frozen
 class Desk:
-    """What the routes need of their process: the database, the clock, the keys, and how often they may ask."""
+    """What the routes need of their process: the database, the clock, the keys, how often they may ask, and who does what an
+    admin asks for.
+    """
 
     db: Database
     clock: Clock
     keys: tuple[DeskKey, ...]
     limits: Limits
+    admin: admin.Admin
 
 
-def desk_for(config: TradeTrackerConfig, db: Database) -> Desk:
+def desk_for(config: TradeTrackerConfig, db: Database, owners: admin.Owners) -> Desk:
     """What a process needs; nothing is connected yet."""
     return Desk(
         db=db,
         clock=clock_for(config),
         keys=desk_keys(config.desk_keys.get_secret_value()),
         limits=Limits(config.desk_rate_factor, config.desk_failed_keys_max),
+        admin=admin.Admin(db=db, owners=owners),
     )
 
 

@@ -1,8 +1,7 @@
 """Where two runs part, or a run and the live book: the last stored comparison, and the trades of both sides beside each other.
 
-Totals, counts and first differences are those that were stored when the two were compared; trades are read from both books as they
-are now, within what was compared: the sessions of the run, its ticker, its script version. Nothing is compared anew without one
-that was stored. Source: tracker.md 5, replay.md 8.
+Totals, counts and first differences are those that were stored when the two were compared; trades are read from both books as
+they are now, within what was compared: the sessions of the run, its ticker, its script version. Source: tracker.md 5, replay.md 8.
 """
 
 from __future__ import annotations
@@ -172,19 +171,21 @@ def _pairs(rows: Actions, left_book: str, right_book: str) -> list[Document]:
 def _pair(left: Actions, right: Actions) -> Document:
     some = left or right
     difference = _first_difference(left, right)
-    if not left or not right:
-        status = "left_only" if left else "right_only"
-    else:
-        status = "equal" if difference is None else "different"
     return {
         "ticker": some[0]["ticker"],
         "direction": some[0]["direction"],
         "currency": some[0]["currency"],
-        "status": status,
+        "status": _status(left, right, difference),
         "left": _trade(left),
         "right": _trade(right),
         "first_difference": difference,
     }
+
+
+def _status(left: Actions, right: Actions, difference: Document | None) -> str:
+    if not left or not right:
+        return "left_only" if left else "right_only"
+    return "equal" if difference is None else "different"
 
 
 def _trade(actions: Actions) -> Document | None:

@@ -1,7 +1,7 @@
-"""Messages: what should stand on Discord and what does, every request that was made, what died and how to raise it, what was proven.
+"""Messages: what should stand on Discord and what does, every request that was made, what died and why, what was proven.
 
 A row of a book exists for whoever may see that book. What belongs to no book (the desk's own troubles), the channels and the runs
-of the proof are of the desk as a whole: they exist for whoever may see the live book. Source: tracker.md 5, notify.md 6, 8, 11, 12.
+of the proof are of the desk as a whole: they exist for whoever may see the live book. Source: tracker.md 5; notify.md 6, 8, 11.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fillbook.values import frozen
 QUERIES = load_queries("fillbook.tracker", "messages.sql")
 Document = dict[str, Any]
 LIVE = "live"
-NOBODY = UUID(int=0)
+NOBODY, UUID_LENGTH = UUID(int=0), 36
 LIMIT_DEFAULT, LIMIT_MAX = 100, 500
 FINDINGS_MAX = 500
 CHANNELS = ("executions", "ops", "lanes")
@@ -40,9 +40,11 @@ REMEDIES = {
     "exhausted": "Every try failed. Once Discord answers again, send them again.",
     "expired": "They waited for two days. See why the channel stood still, then send them again if they still matter.",
     "too_large": "The message does not fit even when cut. It cannot be sent as it is: the ledger has the figures.",
-    "ambiguous_twice": "Twice no answer came, so that it may stand there already. Look for it: adopt what stands, send again what does not.",
+    "ambiguous_twice": "Twice no answer came: it may stand there already. Look for it: adopt what stands, send again what does not.",
 }
-REJECTED = "Discord refused the message for what it says. See the excerpt of its last request, mend the cause, then send them again."
+REJECTED = (
+    "Discord refused the message for what it says. See the excerpt of its last request, mend the cause, then send them again."
+)
 BOOKS = Parameter(
     name="books",
     schema={"type": "string", "minLength": 1, "examples": ["all", "live,ibkr:U1"]},
@@ -58,7 +60,10 @@ MESSAGE_PARAMETERS = (
     Parameter(name="kind", schema={"enum": list(KINDS)}, purpose="What is told."),
     *ABOUT,
 )
-DELIVERY_PARAMETERS = (Parameter(name="operation", schema={"enum": list(OPERATIONS)}, purpose="What was asked of Discord."), *ABOUT)
+DELIVERY_PARAMETERS = (
+    Parameter(name="operation", schema={"enum": list(OPERATIONS)}, purpose="What was asked of Discord."),
+    *ABOUT,
+)
 DEAD_PARAMETERS = (BOOKS, CHANNEL, *PAGE)
 PROOF_PARAMETERS = (
     Parameter(name="run_id", schema={"type": "string", "format": "uuid"}, purpose="One run."),
@@ -99,7 +104,8 @@ def messages(db: Database, key: DeskKey, given: Given, now: datetime) -> Message
     query, one = _query(given, "messages", MESSAGE_PARAMETERS)
     asked = {"state": choice(one, "state", STATES), "kind": choice(one, "kind", KINDS), **_about(one)}
     with store.look(db, key, query.books) as seen:
-        shown, after = _page_of_messages(seen, query, choice(one, "channel", CHANNELS), asked)
+        theirs = _told_of(seen, key, query.books)
+        shown, after = _page_of_messages(seen, theirs, query, choice(one, "channel", CHANNELS), asked)
     return cast("Messages", _page(now, seen, shown, after, messages=[_message(row) for row in shown]))
 
 
@@ -109,7 +115,7 @@ def deliveries(db: Database, key: DeskKey, given: Given, now: datetime) -> Deliv
     with store.look(db, key, query.books) as seen:
         rows = seen.tx.query(
             QUERIES["deliveries"],
-            books=seen.book_ids,
+            books=_told_of(seen, key, query.books),
             channel=choice(one, "channel", CHANNELS),
             operation=choice(one, "operation", OPERATIONS),
             limit=query.limit + 1,
@@ -128,7 +134,7 @@ def channels(db: Database, key: DeskKey, given: Given, now: datetime) -> Channel
     """All channels with how much waits in them."""
     single(given, frozenset())
     with store.look(db, key, None) as seen:
-        rows = seen.tx.query(QUERIES["told_channels"]) if LIVE in seen.books else []
+        rows = seen.tx.query(QUERIES["told_channels"]) if LIVE in _told_of(seen, key, None) else []
     newest = max((row["last_posted_at"] for row in rows if row["last_posted_at"] is not None), default=None)
     told = [_channel(row) for row in rows]
     return cast("Channels", answer(now, newest, seen.books, count=len(told), channels=told))
@@ -139,8 +145,9 @@ def dead_letters(db: Database, key: DeskKey, given: Given, now: datetime) -> Dea
     query, one = _query(given, "dead_letters", DEAD_PARAMETERS)
     nothing = {"kind": None, "action_id": None, "position_id": None}
     with store.look(db, key, query.books) as seen:
-        groups = seen.tx.query(QUERIES["dead_groups"], books=seen.book_ids)
-        shown, after = _page_of_messages(seen, query, choice(one, "channel", CHANNELS), {"state": "dead", **nothing})
+        theirs = _told_of(seen, key, query.books)
+        groups = seen.tx.query(QUERIES["dead_groups"], books=theirs)
+        shown, after = _page_of_messages(seen, theirs, query, choice(one, "channel", CHANNELS), {"state": "dead", **nothing})
     told = [_group(row) for row in groups]
     return cast("DeadLetters", _page(now, seen, shown, after, groups=told, messages=[_message(row) for row in shown]))
 
@@ -150,7 +157,7 @@ def reconciliation(db: Database, key: DeskKey, given: Given, now: datetime) -> P
     query, one = _query(given, "reconciliation", PROOF_PARAMETERS)
     run_id = _id(one, "run_id")
     with store.look(db, key, None) as seen:
-        is_theirs = LIVE in seen.books
+        theirs = _told_of(seen, key, None)
         rows = (
             seen.tx.query(
                 QUERIES["proofs"],
@@ -160,12 +167,12 @@ def reconciliation(db: Database, key: DeskKey, given: Given, now: datetime) -> P
                 limit=query.limit + 1,
                 **query.asked,
             )
-            if is_theirs
+            if LIVE in theirs
             else []
         )
         shown = rows[: query.limit]
         ids = [row["run_id"] for row in shown]
-        found = seen.tx.query(QUERIES["findings"], run_ids=ids, books=seen.book_ids, limit=FINDINGS_MAX + 1) if ids else []
+        found = seen.tx.query(QUERIES["findings"], run_ids=ids, books=theirs, limit=FINDINGS_MAX + 1) if ids else []
     if run_id is not None and not shown:
         raise Rejected("run_unknown", "no such run for this key", field="run_id", status=404)
     after = None
@@ -179,12 +186,12 @@ def reconciliation(db: Database, key: DeskKey, given: Given, now: datetime) -> P
 
 
 def _page_of_messages(
-    seen: store.Seen, query: Query, channel: str | None, asked: Mapping[str, Any]
+    seen: store.Seen, theirs: Sequence[str], query: Query, channel: str | None, asked: Mapping[str, Any]
 ) -> tuple[list[store.Row], str | None]:
     """The messages of a page, and the cursor of the next."""
     rows = seen.tx.query(
         QUERIES["messages"],
-        books=seen.book_ids,
+        books=theirs,
         channels=list(CHANNELS) if channel is None else [channel],
         limit=query.limit + 1,
         **_after(query),
@@ -193,6 +200,14 @@ def _page_of_messages(
     )
     shown = rows[: query.limit]
     return shown, _cursor(query, shown[-1], "occurred_at", NOBODY) if len(rows) > query.limit else None
+
+
+def _told_of(seen: store.Seen, key: DeskKey, wanted: Sequence[str] | None) -> list[str]:
+    """The books of the answer, and the live one before it has its first row: then nobody owns the desk yet."""
+    is_asked = wanted is None or LIVE in wanted
+    if LIVE in seen.books or not is_asked or not key.sees(LIVE) or seen.tx.query(QUERIES["desk"]):
+        return seen.book_ids
+    return [*seen.book_ids, LIVE]
 
 
 def _after(query: Query) -> Document:
@@ -227,13 +242,13 @@ def _about(one: Mapping[str, str]) -> dict[str, UUID | None]:
 
 
 def _id(one: Mapping[str, str], name: str) -> UUID | None:
+    if name not in one:
+        return None
     try:
-        return UUID(one[name]) if name in one and len(one[name]) == 36 else None if name not in one else _none(name)
+        if len(one[name]) == UUID_LENGTH:
+            return UUID(one[name])
     except ValueError:
-        raise refused(name) from None
-
-
-def _none(name: str) -> UUID:
+        pass
     raise refused(name)
 
 
@@ -263,7 +278,9 @@ def _message(row: Mapping[str, Any]) -> Document:
 
 def _delivery(row: Mapping[str, Any], *, is_admin: bool) -> Document:
     return {
-        **_same(row, "attempt_id", "channel_id", "subject_key", "subject_kind", "book_id", "action_id", "position_id", "operation"),
+        **_same(
+            row, "attempt_id", "channel_id", "subject_key", "subject_kind", "book_id", "action_id", "position_id", "operation"
+        ),
         **instants("started", row["started_at"]),
         **instants("finished", row["finished_at"]),
         **_same(row, "http_status", "discord_code"),
@@ -336,5 +353,7 @@ ROUTES: tuple[Route, ...] = (
     _route("deliveries", "Every request to Discord, newest first.", deliveries, Deliveries, DELIVERY_PARAMETERS),
     _route("channels", "Channels: what waits, until when, and why they stand still.", channels, Channels, ()),
     _route("dead-letters", "What died, by reason with its remedy.", dead_letters, DeadLetters, DEAD_PARAMETERS),
-    _route("reconciliation", "Runs that compared Discord with the ledger, field by field.", reconciliation, Proofs, PROOF_PARAMETERS),
+    _route(
+        "reconciliation", "Runs that compared Discord with the ledger, field by field.", reconciliation, Proofs, PROOF_PARAMETERS
+    ),
 )

@@ -2,6 +2,10 @@
 --
 -- Rows that belong to no book (the desk's own troubles) are of whoever may see the live book.
 
+-- name: desk
+-- Whose the desk is: the tenant of the live book.
+select b.tenant_id from ledger.v_books b where b.book_id = 'live';
+
 -- name: messages
 -- A page of messages, newest subject first, channel by channel along their order, then the first of all.
 select found.*

@@ -62,7 +62,7 @@ class Messages(Page):
 
 
 class Delivery(TypedDict):
-    """One request to Discord for one subject. ``http_status`` null: no answer came; ``response_excerpt`` for an admin key alone."""
+    """One request to Discord for one subject. ``http_status`` null: no answer; ``response_excerpt`` for an admin key alone."""
 
     attempt_id: str
     channel_id: ChannelId

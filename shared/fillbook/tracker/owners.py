@@ -37,7 +37,12 @@ class HttpOwners:
     """Asks owners; ``ask`` as ``admin.Owners`` says. Connections are made when they are needed and kept."""
 
     def __init__(
-        self, config: TradeTrackerConfig, identity: Identity, *, seconds: float = ANSWER_SECONDS, now: Callable[[], float] = clock.monotonic
+        self,
+        config: TradeTrackerConfig,
+        identity: Identity,
+        *,
+        seconds: float = ANSWER_SECONDS,
+        now: Callable[[], float] = clock.monotonic,
     ) -> None:
         self._urls = {owner: getattr(config, f"{owner}_url") for owner in OWNERS}
         self._audiences = {owner: getattr(config, f"{owner}_audience") for owner in OWNERS}

@@ -6,7 +6,7 @@ A run is named by its id or its name, and exists for whoever may see its book. S
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
@@ -48,9 +48,9 @@ def runs(db: Database, key: DeskKey, given: Given, now: datetime) -> Runs:
     one = single(given, names(PARAMETERS))
     limit, question = whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX), common.asked(one, "replay_runs")
     after = paging.read(one["cursor"], question, "cursor").place if "cursor" in one else None
-    asked = {"status": choice(one, "status", STATUSES), "date": filters.day(one["date"], "date") if "date" in one else None}
+    status, day = choice(one, "status", STATUSES), filters.day(one["date"], "date") if "date" in one else None
     with store.look(db, key, ()) as seen:
-        rows = found(seen.tx, key, after=after, limit=limit + 1, **asked)
+        rows = found(seen.tx, key, status=status, day=day, after=after, limit=limit + 1)
     shown, has_more = rows[:limit], len(rows) > limit
     last = paging.Place(at=shown[-1]["created_at"], id=shown[-1]["run_id"]) if has_more else None
     page = answer(
@@ -101,7 +101,14 @@ def buckets(db: Database, key: DeskKey, given: Given, now: datetime, *, run: str
 
 
 def found(
-    tx: Tx, key: DeskKey, *, run: str | None = None, after: paging.Place | None = None, limit: int = 1, **asked: Any
+    tx: Tx,
+    key: DeskKey,
+    *,
+    run: str | None = None,
+    status: str | None = None,
+    day: date | None = None,
+    after: paging.Place | None = None,
+    limit: int = 1,
 ) -> list[store.Row]:
     """Runs that exist for a key."""
     return tx.query(
@@ -109,10 +116,11 @@ def found(
         tenant_id=key.tenant_id,
         patterns=scope.expressions(key),
         run=run,
+        status=status,
+        date=day,
         after_at=None if after is None else after.at,
         after_id=None if after is None else after.id,
         limit=limit,
-        **({"status": None, "date": None} | asked),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a key may see, in the words of a statement: lists whose pages are cut in the database must leave out there what is left out.
+"""What a key may see, in the words of a statement: a list whose pages are cut in the database leaves out there what it must.
 
 Pure. Source: tracker.md 1.
 """

@@ -1,6 +1,7 @@
-"""What the environment tells ``trade_tracker``: the database, the desk's keys, and where the owners of its four admin actions are.
+"""What the environment tells ``trade_tracker``: the database, the desk's keys, and where the owners of the admin actions are.
 
-An owner's address comes from here only, never from a request or a row; one that is not set cannot be asked. Source: tracker.md 1, 5.
+An owner's address comes from here only, never from a request or a row; one that is not set cannot be asked.
+Source: tracker.md 1, 5.
 """
 
 from __future__ import annotations
