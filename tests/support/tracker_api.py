@@ -9,6 +9,7 @@ from fillbook.tracker import auditing, filters, linked
 from fillbook.tracker.lanes import CARDS_MAX
 from fillbook.tracker.lanes import PARAMETERS as LANE_PARAMETERS
 from fillbook.tracker.model import DIRECTIONS, LIMIT_MAX, SOURCES, STATUSES, TICKER_LENGTH_MAX, TRADE_PARAMETERS
+from fillbook.tracker.parameter import names
 
 LINKED_ID = ids.account_id("desk", "Alpha-Demo", 50123456)
 INSTANT = {"type": "string", "examples": ["2026-02-03", "2026-02-03T15:16:00Z", "1770131700000"]}
@@ -175,14 +176,14 @@ DESCRIBED: dict[str, dict[str, Any]] = {
 }
 BROKERS = {
     "/timed/audit": ("audits", auditing.PARAMETERS),
-    "/api/v1/trades": ("items", filters.TRADE_PARAMETERS),
+    "/api/v1/trades": ("items", names(filters.TRADE_PARAMETERS)),
     "/api/v1/trades/{trade_id}": ("trade", frozenset[str]()),
-    "/api/v1/trades/{trade_id}/executions": ("items", filters.EXECUTION_PARAMETERS),
-    "/api/v1/accounts": ("items", filters.ACCOUNT_PARAMETERS),
+    "/api/v1/trades/{trade_id}/executions": ("items", names(filters.EXECUTION_PARAMETERS)),
+    "/api/v1/accounts": ("items", names(filters.ACCOUNT_PARAMETERS)),
     "/api/v1/accounts/{account}": ("account", frozenset[str]()),
-    "/api/v1/accounts/{account}/sync-runs": ("items", filters.RUN_PARAMETERS),
+    "/api/v1/accounts/{account}/sync-runs": ("items", names(filters.RUN_PARAMETERS)),
     "/api/v1/sync/health": ("accounts", frozenset[str]()),
-    "/api/v1/sync/coverage": ("days", filters.COVERAGE_PARAMETERS),
+    "/api/v1/sync/coverage": ("days", names(filters.COVERAGE_PARAMETERS)),
 }
 BROKER_SCHEMAS: dict[str, dict[str, Any]] = {
     "book_id": {"type": "string", "minLength": 1, "maxLength": auditing.BOOK_LENGTH_MAX, "examples": ["live", "ibkr:U1"]},

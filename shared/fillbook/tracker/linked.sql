@@ -76,6 +76,10 @@ select t.id, case when t.open_time is null then '1970-01-01 00:00:00+00'::timest
    and (:account_id::uuid is not null or t.account_id = any(:accounts::uuid[]))
    and (:status::text is null or t.status = :status::mt5.trade_status)
    and (:symbol::text is null or t.symbol = :symbol::text or t.symbol_norm = :symbol::text)
+   and (:include_hidden::boolean or not exists (
+        select from tracker.v_annotations n
+         where n.tenant_id = :tenant_id and n.kind = 'mt5_trade' and n.book_id = '' and n.subject_id = t.id
+           and n.hidden_at is not null))
    and (case when t.open_time is null then '1970-01-01 00:00:00+00'::timestamptz else t.open_time end, t.id)
        < (coalesce(:after_at::timestamptz, 'infinity'), coalesce(:after_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
  order by case when t.open_time is null then '1970-01-01 00:00:00+00'::timestamptz else t.open_time end desc, t.id desc
@@ -88,7 +92,11 @@ with live as materialized (
       from mt5.account_trades t
      where t.tenant_id = :tenant_id and t.account_id = any(:accounts::uuid[])
        and t.status <> 'closed' and t.status = :status::mt5.trade_status
-       and (:symbol::text is null or t.symbol = :symbol::text or t.symbol_norm = :symbol::text))
+       and (:symbol::text is null or t.symbol = :symbol::text or t.symbol_norm = :symbol::text)
+       and (:include_hidden::boolean or not exists (
+            select from tracker.v_annotations n
+             where n.tenant_id = :tenant_id and n.kind = 'mt5_trade' and n.book_id = '' and n.subject_id = t.id
+               and n.hidden_at is not null)))
 select l.id, l.sorted_at
   from live l
  where (l.sorted_at, l.id)
