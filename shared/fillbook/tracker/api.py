@@ -3,56 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from flask import Request, Response
 
-from fillbook.runtime.clock import Clock, real_epoch_seconds
+from fillbook.runtime.clock import Clock
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey, key_holder
 from fillbook.runtime.http import Refusal, answer, parse_json_object, read_body
 from fillbook.tracker import (
     accounts,
+    activity,
     annotations,
     auditing,
     brokers,
     executions,
     exports,
+    figures,
     health,
     lanes,
     linked_trades,
+    marks,
     page,
+    portfolio,
     published,
+    session,
     stamps,
     syncing,
     trade_detail,
     trades,
+    why,
 )
-from fillbook.tracker.model import single
-from fillbook.tracker.route import Download, Given, Route, Sent
+from fillbook.tracker.route import Download, Route, Sent
 from fillbook.values import frozen
 
 Handler = Callable[..., Response]
-CLOCKS_APART_SECONDS_MAX = 2
 BODY_BYTES_MAX = 65_536
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding"}
-
-
-def condition(db: Database, key: DeskKey, given: Given, now: datetime) -> dict[str, Any]:
-    """The desk's health; it takes no parameters."""
-    single(given, frozenset())
-    is_simulated = abs(now.timestamp() - real_epoch_seconds()) > CLOCKS_APART_SECONDS_MAX
-    return health.health(db, key, now, is_simulated=is_simulated)
 
 
 # operations whose nouns have no ROUTES of their own yet
 PRESENT: tuple[Route, ...] = (
     Route(path="/timed/lanes", purpose="The board.", use_case=lanes.lanes, answer=dict),
-    Route(path="/timed/health", purpose="Is the desk well.", use_case=condition, answer=dict),
-    Route(path="/timed/audit", purpose="What proves a book.", use_case=auditing.audit, answer=dict),
-    Route(path="/api/v1/snapshot", purpose="The newest published day.", use_case=published.snapshot, answer=dict),
 )
 ROUTES: tuple[Route, ...] = (
     *PRESENT,
@@ -65,6 +58,15 @@ ROUTES: tuple[Route, ...] = (
     *brokers.ROUTES,
     *accounts.ROUTES,
     *syncing.ROUTES,
+    *figures.ROUTES,
+    *portfolio.ROUTES,
+    *activity.ROUTES,
+    *why.ROUTES,
+    *marks.ROUTES,
+    *session.ROUTES,
+    *auditing.ROUTES,
+    *health.ROUTES,
+    *published.ROUTES,
 )
 
 
