@@ -44,7 +44,7 @@ export interface AccountSync {
   is_opening_missing: boolean;
   opened_ts: Milliseconds | null;
   opened_at: Instant | null;
-  sources: SyncSource[];
+  sources: fillbook__tracker__syncing_model__SyncSource[];
   anomalies: Record<string, number>;
   quarantine: Record<string, number>;
   breaks: BreakCount[];
@@ -111,8 +111,63 @@ export interface Actions {
   actions: Action[];
 }
 
+/** The day of the newest execution. */
+export interface ActiveDay {
+  date: string;
+  day_start_ts: Milliseconds;
+}
+
+/** A page of what happened, newest first. */
+export interface Activity {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  count: number;
+  has_more: boolean;
+  next_cursor: string | null;
+  known_as_of_ts: Milliseconds;
+  known_as_of_at: Instant;
+  items: Item[];
+}
+
+/** When something last happened, or what waits longest has waited since; null: never, or nothing waits. It is ``late`` after
+ * ``late_after_seconds`` and ``stale`` after ``stale_after_seconds``, or as many finished sessions as it lies behind; null: no age is
+ * too old. ``resting``: it counts within sessions alone, and there is none now. */
+export interface Age {
+  ts: Milliseconds | null;
+  at: Instant | null;
+  state: "ok" | "late" | "stale" | "none" | "resting";
+  late_after_seconds: number | null;
+  stale_after_seconds: number | null;
+  late_after_sessions: number | null;
+  stale_after_sessions: number | null;
+}
+
+/** What is watched by its age. */
+export interface Ages {
+  last_receipt: Age;
+  last_execution: Age;
+  newest_mark: Age;
+  outbox_oldest: Age;
+  last_delivery: Age;
+  last_audit: Age;
+  last_chain_anchor: Age;
+}
+
 /** A decimal as plain text, without exponent */
 export type Amount = string;
+
+/** The end of a book's chain on a date, as it was posted too. */
+export interface Anchor {
+  anchored_on: string;
+  seq: number;
+  chain_head: string;
+  recorded_ts: Milliseconds;
+  recorded_at: Instant;
+}
 
 /** A stored row: who said what about which subject, and where it is shown; ``trade_id`` null: nowhere now. */
 export interface Annotation {
@@ -170,6 +225,40 @@ export interface Anomaly {
   opened_at: Instant;
 }
 
+/** How the database answered. */
+export interface Answering {
+  ok: boolean;
+  latency_ms: number;
+}
+
+/** An open position; ``trade_id`` is the whole number that the published day names it by. */
+export interface Asset {
+  trade_id: number;
+  symbol: string | null;
+  contract_name: string;
+}
+
+/** How the last audits ended. */
+export interface Audited {
+  state: "none yet" | "clean" | "findings";
+  books: BookAudited[];
+}
+
+/** Per book what proves it; open differences in groups and one by one, oldest first, as many as are shown. */
+export interface Audits {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  count: number;
+  has_more: boolean;
+  audits: BookAudit[];
+  break_groups: BreakGroup[];
+  breaks: OpenBreak[];
+}
+
 /** What the broker says an account holds, in its currency, and when it said so. */
 export interface Balances {
   currency: string | null;
@@ -184,6 +273,46 @@ export interface Balances {
   at: Instant;
 }
 
+/** A rule that stood in the way, with what it compared. */
+export interface Block {
+  code: string;
+  text: string;
+  value: unknown;
+  limit: unknown;
+}
+
+/** The last audit of a book, its comparisons and anchors, newest first; ``exit`` 0 is clean, null: never audited. */
+export interface BookAudit {
+  book_id: string;
+  exit: number | null;
+  ran_ts: Milliseconds | null;
+  ran_at: Instant | null;
+  seq: number | null;
+  code_version: string | null;
+  invariants: Invariant[];
+  findings: fillbook__tracker__auditing_model__Finding[];
+  warnings: Warned[];
+  reconciliation: Compared | null;
+  reconciliations: Compared[];
+  chain_anchors: Anchor[];
+}
+
+/** How the last audit of a book ended. */
+export interface BookAudited {
+  book_id: string;
+  exit: number;
+  ran_ts: Milliseconds;
+  ran_at: Instant;
+}
+
+/** A book that exists for the key. */
+export interface BookSeen {
+  book_id: string;
+  kind: string;
+  currency: string;
+  is_closed: boolean;
+}
+
 /** A book of the answer: up to which row it was read. */
 export interface BookState {
   seq: number;
@@ -193,6 +322,17 @@ export interface BookState {
 export interface BreakCount {
   kind: string;
   cause: string | null;
+  count: number;
+  oldest_ts: Milliseconds;
+  oldest_at: Instant;
+}
+
+/** Open differences of a kind and cause, by how many sessions they have been open. */
+export interface BreakGroup {
+  book_id: string;
+  kind: string;
+  cause: string;
+  age: "0" | "1" | "2-5" | "6+";
   count: number;
   oldest_ts: Milliseconds;
   oldest_at: Instant;
@@ -444,6 +584,23 @@ export interface Buckets {
   buckets: Bucket[];
 }
 
+/** Trading days of a span, oldest first, and their weeks. */
+export interface Calendar {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  known_as_of_ts: Milliseconds;
+  known_as_of_at: Instant;
+  first_date: string;
+  last_date: string;
+  count: number;
+  days: Day[];
+  weeks: Week[];
+}
+
 /** One ticker: where it stands and since when, why, why it is not traded, and the position the book has of it. ``position_id`` is of the
  * ledger: the open one (``position_status`` OPEN), or the one that the receipt of an exit closed. */
 export interface Card {
@@ -529,6 +686,21 @@ export interface CompareOrder {
   date?: string | null;
 }
 
+/** A comparison of a book with a statement of its broker. */
+export interface Compared {
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  recorded_ts: Milliseconds;
+  recorded_at: Instant;
+  source: string;
+  version: number;
+  result: "matched" | "breaks" | "inconclusive";
+  reason: string | null;
+  breaks_found: number;
+  breaks_open: number;
+  breaks_resolved: number;
+}
+
 /** What one side made of a position within what was compared. */
 export interface ComparedTrade {
   position_id: string;
@@ -585,6 +757,23 @@ export interface CoveredDay {
   run_id: string | null;
 }
 
+/** A trading day in one currency; ``open_at_close``: positions that were open when the day had ended. */
+export interface Day {
+  entries: number;
+  adds: number;
+  trims: number;
+  exits: number;
+  wins: number;
+  losses: number;
+  flats: number;
+  pending: number;
+  date: string;
+  currency: string;
+  realized_pnl: Amount | null;
+  fees: Amount | null;
+  open_at_close: number;
+}
+
 /** How whole a day was before it was run. */
 export interface DayGaps {
   date: string;
@@ -602,6 +791,17 @@ export interface DayGaps {
   tickers: TickerGaps[];
 }
 
+/** A published day in the list of days. */
+export interface DayNamed {
+  date: string;
+  stage: string | null;
+  version: number;
+  headline: string;
+  updated_ts: Milliseconds;
+  updated_at: Instant;
+  restated: number;
+}
+
 /** Dead letters of one channel and reason. */
 export interface DeadGroup {
   channel_id: "executions" | "ops" | "lanes";
@@ -612,21 +812,6 @@ export interface DeadGroup {
   newest_ts: Milliseconds;
   newest_at: Instant;
   remedy: Remedy;
-}
-
-/** Dead letters by reason, the oldest group first, and a page of them, newest first. */
-export interface DeadLetters {
-  ok: boolean;
-  as_of_ts: Milliseconds;
-  as_of_at: Instant;
-  data_as_of_ts: Milliseconds | null;
-  data_as_of_at: Instant | null;
-  books: Record<string, BookState>;
-  count: number;
-  has_more: boolean;
-  next_cursor: string | null;
-  groups: DeadGroup[];
-  messages: fillbook__tracker__messages_model__Message[];
 }
 
 /** A page of the delivery log, newest request first. */
@@ -663,6 +848,11 @@ export interface Delivery {
   message_id: string | null;
   error: string | null;
   response_excerpt: string | null;
+}
+
+/** Whether the desk's clock shows another time than the wall. */
+export interface DeskClock {
+  is_simulated: boolean;
 }
 
 /** The first difference of a ticker: where, in which field, why; ``later_count`` more of it follow from it. */
@@ -730,6 +920,27 @@ export interface Evidence {
   content_hash: string;
 }
 
+/** The exchange now: the day to which what happens now belongs; ``today`` null where today has no session. */
+export interface Exchange {
+  name: string;
+  time_zone: string;
+  phase: "pre" | "regular" | "post" | "closed";
+  trading_day: string;
+  today: ExchangeDay | null;
+  last: ExchangeDay;
+  next: ExchangeDay;
+}
+
+/** A session of the exchange. */
+export interface ExchangeDay {
+  date: string;
+  open_ts: Milliseconds;
+  open_at: Instant;
+  close_ts: Milliseconds;
+  close_at: Instant;
+  is_half_day: boolean;
+}
+
 /** What a fill did to a position, as executed; ``message`` null: of another moment. */
 export interface Execution {
   action_id: string;
@@ -750,6 +961,105 @@ export interface Execution {
   message: fillbook__tracker__trades_model__Message | null;
 }
 
+/** What was executed in the range; of tickers those with the most executions. */
+export interface Executions {
+  count: number;
+  by_day: OnADay[];
+  by_ticker: OfATicker[];
+}
+
+/** A trade at an end of a figure. */
+export interface Extreme {
+  kpi: string;
+  side: "hi" | "lo";
+  rank: number;
+  trade_id: number | null;
+  symbol: string | null;
+  contract_name: string;
+  metric_raw: Amount | null;
+  metric_abs: Amount | null;
+  individual_pnl: Amount | null;
+  abs_individual_pnl: Amount | null;
+  change_percent: Amount | null;
+  cost_basis: Amount | null;
+  qty: Amount | null;
+  bid_price: Amount | null;
+  ask_price: Amount | null;
+  mid_price: Amount | null;
+  mid_ts: Milliseconds | null;
+  mid_at: Instant | null;
+  mid_mark_pnl: Amount | null;
+  liquidity_drag: Amount | null;
+}
+
+/** The trades at the ends of the figures of a day, by figure, side and rank. */
+export interface Extremes {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  date: string;
+  version: number;
+  currency: string;
+  count: number;
+  items: Extreme[];
+}
+
+/** What a link says; each has its own, those it has not are left out. */
+export interface Facts {
+  book_id?: string;
+  ticker?: string;
+  source?: string;
+  source_id?: string;
+  script_version?: string;
+  payload_hash?: string;
+  result?: string;
+  repairs?: string[];
+  bar_ts?: Milliseconds;
+  bar_at?: Instant;
+  lane?: string;
+  computed_lane?: string;
+  rule?: string | null;
+  reason?: string | null;
+  reason_text?: string | null;
+  direction?: string | null;
+  score?: Amount | null;
+  badges?: string[];
+  inputs?: Record<string, unknown>;
+  compared?: unknown[][];
+  block_reasons?: Block[];
+  profile?: string;
+  kind?: string;
+  refused_by?: string[];
+  version?: number | null;
+  posted_version?: number | null;
+  state?: string;
+  cause?: string;
+  action_type?: string;
+  position_id?: string;
+  executed_ts?: Milliseconds;
+  executed_at?: Instant;
+  qty?: Amount | null;
+  price?: Amount | null;
+  value?: Amount | null;
+  fees?: Amount | null;
+  pnl_realized?: Amount | null;
+  lot_price?: Amount | null;
+  currency?: string;
+  event_type?: string;
+  published_ts?: Milliseconds | null;
+  published_at?: Instant | null;
+  channel?: string;
+  message_id?: string | null;
+  url?: string | null;
+  date?: string;
+  stage?: string | null;
+  display?: string;
+  unit?: string | null;
+}
+
 export interface Failure {
   class: string | null;
   text: string | null;
@@ -762,22 +1072,34 @@ export interface FieldDifference {
   found: string | null;
 }
 
-/** Something that a run found, field by field. */
-export interface Finding {
-  run_id: string;
-  ordinal: number;
-  kind: "missing" | "wrong" | "double" | "orphan" | "unverifiable";
-  channel_id: "executions" | "ops" | "lanes";
-  subject_key: string;
-  book_id: string | null;
-  action_id: string | null;
-  message_id: string | null;
-  differences: FieldDifference[];
-  note: string | null;
-  found_ts: Milliseconds;
-  found_at: Instant;
-  repaired_ts: Milliseconds | null;
-  repaired_at: Instant | null;
+/** The figures and words of an item; each kind has its own, those it has not are left out. */
+export interface Figures {
+  action_type?: string;
+  direction?: string;
+  qty?: Amount | null;
+  price?: Amount | null;
+  value?: Amount | null;
+  fees?: Amount | null;
+  pnl_realized?: Amount | null;
+  pnl_before?: Amount | null;
+  currency?: string;
+  version?: number | null;
+  reason?: string | null;
+  reason_text?: string | null;
+  from_lane?: string | null;
+  lane?: string;
+  score?: Amount | null;
+  receipt_id?: string;
+  state?: string;
+  message_id?: string | null;
+  url?: string | null;
+  date?: string;
+  stage?: string | null;
+  target?: string;
+  source?: string;
+  error?: string | null;
+  rows?: number;
+  run_id?: string;
 }
 
 /** The first action in which both sides differ, and in what; null: that side has none there. */
@@ -864,8 +1186,113 @@ export interface Fleet {
   oldest_success_at: Instant | null;
 }
 
+/** The results of a group; ``key`` is null for what carries no such word. */
+export interface Group {
+  entries: number;
+  adds: number;
+  trims: number;
+  exits: number;
+  wins: number;
+  losses: number;
+  flats: number;
+  pending: number;
+  currency: string;
+  trades: number;
+  open: number;
+  closed: number;
+  win_rate_percent: Percent | null;
+  realized_pnl: Amount | null;
+  fees: Amount | null;
+  gross_win: Amount | null;
+  gross_loss: Amount | null;
+  profit_factor: Amount | null;
+  avg_win: Amount | null;
+  avg_loss: Amount | null;
+  expectancy: Amount | null;
+  best: Amount | null;
+  worst: Amount | null;
+  avg_hold_seconds: number | null;
+  key: string | null;
+}
+
+/** The desk's condition; ``degraded`` names in ``reasons`` what is not well, ``down``: its schema is not the code's. */
+export interface Health {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  status: "ok" | "degraded" | "down";
+  reasons: string[];
+  database: Answering;
+  ages: Ages;
+  outbox: Outbox;
+  messages: fillbook__tracker__health_model__Messages;
+  dead_letters: fillbook__tracker__health_model__DeadLetters;
+  channels: StandingStill[];
+  sources: fillbook__tracker__health_model__SyncSource[];
+  snapshot: SnapshotFreshness;
+  audit: Audited;
+  migrations: Migrations;
+  build: string;
+  session: Hours;
+  activity: ActiveDay;
+  clock: DeskClock;
+}
+
+/** The session a screen calls today. */
+export interface Hours {
+  date: string;
+  day_start_ts: Milliseconds;
+  phase: string;
+}
+
 /** ISO 8601, UTC, with milliseconds */
 export type Instant = string;
+
+/** Something a book must hold; ``state`` by the last audit. */
+export interface Invariant {
+  number: number;
+  name: string;
+  state: "held" | "violated" | "unknown";
+  findings: number;
+}
+
+/** One thing that happened. */
+export interface Item {
+  id: string;
+  kind: "execution" | "correction" | "lane_move" | "message" | "snapshot" | "sync" | "replay";
+  ts: Milliseconds;
+  at: Instant;
+  book_id: string | null;
+  ticker: string | null;
+  title: string;
+  figures: Figures;
+  position_id: string | null;
+  action_id: string | null;
+}
+
+/** The key that asked. */
+export interface KeySeen {
+  id: string;
+  tenant_id: string;
+  scopes: string[];
+  books: string[];
+  expires_ts: Milliseconds | null;
+  expires_at: Instant | null;
+}
+
+/** A figure: its display text, its exact number, and why there is none. */
+export interface Kpi {
+  kpi: string;
+  value: string;
+  value_num: Amount | null;
+  kind: string;
+  unit: string | null;
+  sort_order: number;
+  missing_reason: string | null;
+}
 
 /** A column of the board. ``holds``: what the rules leave there; ``position``: whether any card's ticker has an open one. */
 export interface Lane {
@@ -888,6 +1315,18 @@ export interface Lanes {
   books: Record<string, BookState>;
   count: number;
   lanes: Lane[];
+}
+
+/** A link of the chain; ``gap_ms`` is the time since the one before that has a time, ``note`` says why one is not there. */
+export interface Link {
+  link: "receipt" | "signal" | "lane" | "intent" | "fill" | "action" | "closing" | "event" | "message" | "kpi";
+  state: "found" | "missing" | "not_yet" | "not_applicable";
+  id: string | null;
+  ts: Milliseconds | null;
+  at: Instant | null;
+  gap_ms: number | null;
+  note: string | null;
+  facts: Facts;
 }
 
 /** What a run of a linked account brought, and after how many tries. */
@@ -1128,18 +1567,37 @@ export interface Lots {
   lots: LotAlone[];
 }
 
-/** A page of messages, newest subject first. */
-export interface Messages {
+/** A price, in today's units of the instrument. ``state`` is ``stale`` for one that had become too old before the next one came, the
+ * last one: that is too old now. */
+export interface Mark {
+  ts: Milliseconds;
+  at: Instant;
+  book_id: string;
+  price: Amount;
+  bid: Amount | null;
+  ask: Amount | null;
+  state: "fresh" | "stale";
+}
+
+/** The marks of an instrument in a range, oldest first. ``has_more``: older ones than fit are left out. */
+export interface Marks {
   ok: boolean;
   as_of_ts: Milliseconds;
   as_of_at: Instant;
   data_as_of_ts: Milliseconds | null;
   data_as_of_at: Instant | null;
   books: Record<string, BookState>;
+  instrument: string;
   count: number;
   has_more: boolean;
-  next_cursor: string | null;
-  messages: fillbook__tracker__messages_model__Message[];
+  points: Mark[];
+}
+
+/** The schema that the code needs, and the one that is there. */
+export interface Migrations {
+  expected: string;
+  applied: string | null;
+  ok: boolean;
 }
 
 /** Epoch milliseconds */
@@ -1182,6 +1640,22 @@ export interface Moves {
   moves: Move[];
 }
 
+/** Of a ticker. */
+export interface OfATicker {
+  currency: string;
+  count: number;
+  realized_pnl: Amount | null;
+  ticker: string;
+}
+
+/** Of a trading day. */
+export interface OnADay {
+  currency: string;
+  count: number;
+  realized_pnl: Amount | null;
+  date: string;
+}
+
 /** One account. */
 export interface OneAccount {
   ok: boolean;
@@ -1215,6 +1689,27 @@ export interface OneRun {
   run: RunWhole;
 }
 
+/** An open difference between a book and its broker; ``sessions``: its age. */
+export interface OpenBreak {
+  break_id: string;
+  book_id: string;
+  kind: string;
+  instrument: string | null;
+  ticker: string | null;
+  direction: string | null;
+  currency: string | null;
+  expected: Amount | null;
+  actual: Amount | null;
+  difference: Amount | null;
+  cause: string;
+  note: string | null;
+  sessions: number;
+  first_seen_ts: Milliseconds;
+  first_seen_at: Instant;
+  last_seen_ts: Milliseconds;
+  last_seen_at: Instant;
+}
+
 /** Words that came to a trade from another one; they are changed under the id they hang on. */
 export interface OtherWords {
   subject_id: string;
@@ -1224,6 +1719,12 @@ export interface OtherWords {
   version: number;
   updated_ts: Milliseconds;
   updated_at: Instant;
+}
+
+/** Events on their way out; ``parked`` could not be published. */
+export interface Outbox {
+  depth: number;
+  parked: number;
 }
 
 /** A message of an execution, with the versions wanted and posted. */
@@ -1243,6 +1744,33 @@ export interface OwnMessage {
 
 /** Points, as text */
 export type Percent = string;
+
+/** What one currency was worth at an instant; ``state``: ``ledger`` without a mark, ``live`` or ``stale``. */
+export interface Point {
+  ts: Milliseconds;
+  at: Instant;
+  currency: string;
+  equity: Amount;
+  state: string;
+}
+
+/** The account, its curve without invented points, and its executions. ``date`` is the trading day of ``as_of``, ``valuation_at`` when
+ * its marks were looked at. */
+export interface Portfolio {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  date: string;
+  valuation_ts: Milliseconds;
+  valuation_at: Instant;
+  range: string;
+  totals: Worth[];
+  curve: Point[];
+  executions: Executions;
+}
 
 /** How many positions were alike when they were compared. */
 export interface PositionCounts {
@@ -1321,8 +1849,63 @@ export interface Proofs {
   has_more: boolean;
   next_cursor: string | null;
   runs: Proof[];
-  findings: Finding[];
+  findings: fillbook__tracker__messages_model__Finding[];
   has_more_findings: boolean;
+}
+
+/** How the newest publication of the day ended. */
+export interface Publication {
+  status: string;
+  target: string;
+  verified: boolean | null;
+  finished_ts: Milliseconds;
+  finished_at: Instant;
+}
+
+/** The day asked for, else the newest; null where none is published. */
+export interface Published {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  snapshot: PublishedDay | null;
+}
+
+/** Published days, the latest first. */
+export interface PublishedDates {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  count: number;
+  has_more: boolean;
+  next_cursor: string | null;
+  items: DayNamed[];
+}
+
+/** A day as it stands published. */
+export interface PublishedDay {
+  date: string;
+  stage: "premarket" | "intraday" | "final" | null;
+  version: number;
+  kpi_version: number | null;
+  content_sha256: string;
+  headline: string;
+  summary: string;
+  counts: Record<string, number> | null;
+  books: string[];
+  updated_ts: Milliseconds;
+  updated_at: Instant;
+  received_ts: Milliseconds;
+  received_at: Instant;
+  watermark: Record<string, unknown> | null;
+  publication: Publication | null;
+  kpis: Kpi[];
+  assets: Asset[];
 }
 
 /** What a run's book realized in one currency; null where a part of it is not known. */
@@ -1368,6 +1951,66 @@ export interface ReplayRuns {
   books: Record<string, BookState>;
   run_id: string;
   runs: string[];
+}
+
+/** What a later version of a final day changed; ``late_actions`` are its cause. */
+export interface Restatement {
+  date: string;
+  version: number;
+  subject: string;
+  name: string;
+  old_text: string | null;
+  new_text: string | null;
+  old_num: Amount | null;
+  new_num: Amount | null;
+  difference: Amount | null;
+  recorded_ts: Milliseconds;
+  recorded_at: Instant;
+  late_actions: unknown[] | null;
+}
+
+/** What was restated, the latest first. */
+export interface Restatements {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  count: number;
+  has_more: boolean;
+  next_cursor: string | null;
+  items: Restatement[];
+}
+
+/** The results of one currency. ``trades`` = positions with activity, ``closed`` = those closed by it, ``open`` = the others.
+ * ``realized_pnl``, ``fees`` and the two gross amounts are sums over the executions; rates, averages, ``best`` and ``worst`` are of
+ * whole closed positions. ``gross_win`` and ``gross_loss`` are the gaining and the losing parts, lot by lot, as on a published day. */
+export interface Results {
+  entries: number;
+  adds: number;
+  trims: number;
+  exits: number;
+  wins: number;
+  losses: number;
+  flats: number;
+  pending: number;
+  currency: string;
+  trades: number;
+  open: number;
+  closed: number;
+  win_rate_percent: Percent | null;
+  realized_pnl: Amount | null;
+  fees: Amount | null;
+  gross_win: Amount | null;
+  gross_loss: Amount | null;
+  profit_factor: Amount | null;
+  avg_win: Amount | null;
+  avg_loss: Amount | null;
+  expectancy: Amount | null;
+  best: Amount | null;
+  worst: Amount | null;
+  avg_hold_seconds: number | null;
 }
 
 /** A run: what was asked, what it pins, how far it is, and what came of it. */
@@ -1475,6 +2118,29 @@ export interface Runs {
   runs: Run[];
 }
 
+/** The points of a figure on a day, oldest first. */
+export interface Series {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  date: string;
+  version: number;
+  kpi: string;
+  count: number;
+  points: SeriesPoint[];
+}
+
+/** A figure at an instant; ``source``: ledger, live or stale. */
+export interface SeriesPoint {
+  ts: Milliseconds;
+  at: Instant;
+  value: Amount;
+  source: string | null;
+}
+
 /** What a run asked of history and what it covered; null: the window did not come whole. */
 export interface ServerWindow {
   clock: "server";
@@ -1484,6 +2150,23 @@ export interface ServerWindow {
   past_from: string | null;
   until_before: string | null;
   until: string | null;
+}
+
+/** Who asks, which books exist for it, and what time it is. ``server`` is the desk's clock. */
+export interface Session {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  server_ts: Milliseconds;
+  server_at: Instant;
+  is_simulated: boolean;
+  key: KeySeen;
+  visible: BookSeen[];
+  exchange: Exchange;
+  versions: Versions;
 }
 
 /** One side of a comparison: ``live`` or a run. */
@@ -1502,6 +2185,27 @@ export interface SideOfDivergence {
   rule_text: string | null;
 }
 
+/** Whether the published day is as far as it should be by now; ``stage`` null: the day that is due is not there. */
+export interface SnapshotFreshness {
+  state: "fresh" | "late" | "stale" | "closed";
+  due_date: string;
+  due_stage: string;
+  due_ts: Milliseconds;
+  due_at: Instant;
+  latest_date: string | null;
+  latest_stage: string | null;
+  latest_version: number | null;
+}
+
+/** A channel that does not post; ``until`` null: until somebody switches it on. */
+export interface StandingStill {
+  channel_id: string;
+  status: string;
+  status_reason: string | null;
+  until_ts: Milliseconds | null;
+  until_at: Instant | null;
+}
+
 /** Accounts by state. */
 export interface StateCounts {
   needs_login: number;
@@ -1517,6 +2221,23 @@ export interface Stretch {
   first_at: Instant;
   last_ts: Milliseconds;
   last_at: Instant;
+}
+
+/** The results of a range: per currency, by group, and what the groups that are not shown add up to. */
+export interface Summary {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  known_as_of_ts: Milliseconds;
+  known_as_of_at: Instant;
+  group_by: string | null;
+  count: number;
+  totals: Results[];
+  groups: Group[];
+  other: Results[];
 }
 
 /** Days by account, oldest first. ``has_more``: accounts were left out because their days are too many. */
@@ -1592,35 +2313,6 @@ export interface SyncRuns {
   has_more: boolean;
   items: (SyncRun | LinkedRun)[];
   next_cursor: string | null;
-}
-
-/** How a source of an IBKR account is followed, from its last run. */
-export interface SyncSource {
-  source: "tws" | "flex";
-  kind: "executions" | "positions";
-  run_id: string;
-  state: "ok" | "late" | "failing" | "never";
-  run_state: string;
-  started_ts: Milliseconds;
-  started_at: Instant;
-  finished_ts: Milliseconds | null;
-  finished_at: Instant | null;
-  requested_from_ts: Milliseconds;
-  requested_from_at: Instant;
-  requested_to_ts: Milliseconds;
-  requested_to_at: Instant;
-  covered_from_ts: Milliseconds | null;
-  covered_from_at: Instant | null;
-  covered_to_ts: Milliseconds | null;
-  covered_to_at: Instant | null;
-  counts: Record<string, unknown> | null;
-  error_class: string | null;
-  lag_seconds: number | null;
-  has_found_nothing: boolean;
-  last_complete_ts: Milliseconds | null;
-  last_complete_at: Instant | null;
-  high_water_ts: Milliseconds | null;
-  high_water_at: Instant | null;
 }
 
 /** Who works it, and under which id: a run of the linked account, or a job of IBKR's, which fetches all of its accounts. */
@@ -1780,10 +2472,150 @@ export interface Version {
   reason: string | null;
 }
 
+/** What answers: the code, the shape of its answers, the schema that it needs. */
+export interface Versions {
+  build: string;
+  api: number;
+  migration: string;
+}
+
+/** What the last audit noticed without holding it against the book. */
+export interface Warned {
+  kind: string;
+  ids: string;
+  detail: string;
+}
+
+/** The trading days of a calendar week that are within the range: its sums. */
+export interface Week {
+  entries: number;
+  adds: number;
+  trims: number;
+  exits: number;
+  wins: number;
+  losses: number;
+  flats: number;
+  pending: number;
+  first_date: string;
+  last_date: string;
+  currency: string;
+  realized_pnl: Amount | null;
+  fees: Amount | null;
+  open_at_close: number;
+}
+
+/** The chain of a version of an execution, from what was received to the published figures. */
+export interface Why {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  action_id: string;
+  book_id: string;
+  position_id: string;
+  ticker: string;
+  version: number;
+  versions: number;
+  is_whole: boolean;
+  missing: ("receipt" | "signal" | "lane" | "intent" | "fill" | "action" | "closing" | "event" | "message" | "kpi")[];
+  chain: Link[];
+}
+
 /** A rule or a reason, and what it says. */
 export interface Words {
   code: string;
   text: string;
+}
+
+/** The account in one currency, rounded as a published day is: money to two decimals, percent to four, half to even. ``equity`` = start
+ * cash + all realized + unrealized; ``day_pnl`` is it against the close of the session before. ``day_realized_pnl`` is what the
+ * closings of the day brought. ``missing_marks``: tickers of open positions without a price. */
+export interface Worth {
+  currency: string;
+  start_cash: Amount;
+  cash: Amount | null;
+  positions_value: Amount | null;
+  equity: Amount | null;
+  realized_pnl: Amount | null;
+  unrealized_pnl: Amount | null;
+  day_pnl: Amount | null;
+  day_realized_pnl: Amount | null;
+  day_return_percent: Percent | null;
+  gross_exposure: Amount | null;
+  net_exposure: Amount | null;
+  open_positions: number;
+  missing_marks: string[];
+}
+
+/** A violation that the last audit found. */
+export interface fillbook__tracker__auditing_model__Finding {
+  invariant: number;
+  name: string;
+  ids: string;
+  detail: string;
+}
+
+/** What a person has to look at, by where it lies. */
+export interface fillbook__tracker__health_model__DeadLetters {
+  messages: number;
+  events: number;
+  deliveries: number;
+  receipts: number;
+  broker_rows: number;
+}
+
+/** Messages on their way to Discord. */
+export interface fillbook__tracker__health_model__Messages {
+  pending: number;
+  dead: number;
+}
+
+/** How the accounts of a source are followed; times are of their last successes. */
+export interface fillbook__tracker__health_model__SyncSource {
+  source: string;
+  accounts: number;
+  ok: number;
+  late: number;
+  failing: number;
+  newest_success_ts: Milliseconds | null;
+  newest_success_at: Instant | null;
+  oldest_success_ts: Milliseconds | null;
+  oldest_success_at: Instant | null;
+}
+
+/** Dead letters by reason, the oldest group first, and a page of them, newest first. */
+export interface fillbook__tracker__messages_model__DeadLetters {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  count: number;
+  has_more: boolean;
+  next_cursor: string | null;
+  groups: DeadGroup[];
+  messages: fillbook__tracker__messages_model__Message[];
+}
+
+/** Something that a run found, field by field. */
+export interface fillbook__tracker__messages_model__Finding {
+  run_id: string;
+  ordinal: number;
+  kind: "missing" | "wrong" | "double" | "orphan" | "unverifiable";
+  channel_id: "executions" | "ops" | "lanes";
+  subject_key: string;
+  book_id: string | null;
+  action_id: string | null;
+  message_id: string | null;
+  differences: FieldDifference[];
+  note: string | null;
+  found_ts: Milliseconds;
+  found_at: Instant;
+  repaired_ts: Milliseconds | null;
+  repaired_at: Instant | null;
 }
 
 /** One subject in one channel: what it should say by version, what it says, and how far the telling is. */
@@ -1823,6 +2655,49 @@ export interface fillbook__tracker__messages_model__Message {
   pending_since_at: Instant | null;
 }
 
+/** A page of messages, newest subject first. */
+export interface fillbook__tracker__messages_model__Messages {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  count: number;
+  has_more: boolean;
+  next_cursor: string | null;
+  messages: fillbook__tracker__messages_model__Message[];
+}
+
+/** How a source of an IBKR account is followed, from its last run. */
+export interface fillbook__tracker__syncing_model__SyncSource {
+  source: "tws" | "flex";
+  kind: "executions" | "positions";
+  run_id: string;
+  state: "ok" | "late" | "failing" | "never";
+  run_state: string;
+  started_ts: Milliseconds;
+  started_at: Instant;
+  finished_ts: Milliseconds | null;
+  finished_at: Instant | null;
+  requested_from_ts: Milliseconds;
+  requested_from_at: Instant;
+  requested_to_ts: Milliseconds;
+  requested_to_at: Instant;
+  covered_from_ts: Milliseconds | null;
+  covered_from_at: Instant | null;
+  covered_to_ts: Milliseconds | null;
+  covered_to_at: Instant | null;
+  counts: Record<string, unknown> | null;
+  error_class: string | null;
+  lag_seconds: number | null;
+  has_found_nothing: boolean;
+  last_complete_ts: Milliseconds | null;
+  last_complete_at: Instant | null;
+  high_water_ts: Milliseconds | null;
+  high_water_at: Instant | null;
+}
+
 /** What became of an execution's message; ``url`` null: Discord never named its server. */
 export interface fillbook__tracker__trades_model__Message {
   state: "proven" | "posted" | "pending" | "ambiguous" | "dead" | "missing" | "wrong" | "double" | "orphan" | "unverifiable" | "suppressed" | "muted" | "removed" | "none";
@@ -1835,9 +2710,6 @@ export interface fillbook__tracker__trades_model__Message {
 /** What each operation answers. */
 export interface Answers {
   "GET /openapi.json": Record<string, unknown>;
-  "GET /timed/health": Record<string, unknown>;
-  "GET /timed/audit": Record<string, unknown>;
-  "GET /api/v1/snapshot": Record<string, unknown>;
   "GET /timed/trades": Trades;
   "GET /timed/ledger/trades": FlatTrades;
   "GET /timed/ledger/trades/{trade_id}": TradeDetail;
@@ -1855,10 +2727,10 @@ export interface Answers {
   "POST /api/v1/trades/{trade_id}/notes": AnnotationAnswer;
   "PATCH /api/v1/trades/{trade_id}/notes": AnnotationAnswer;
   "GET /timed/notes": AnnotationPage;
-  "GET /api/v1/notifications/messages": Messages;
+  "GET /api/v1/notifications/messages": fillbook__tracker__messages_model__Messages;
   "GET /api/v1/notifications/deliveries": Deliveries;
   "GET /api/v1/notifications/channels": Channels;
-  "GET /api/v1/notifications/dead-letters": DeadLetters;
+  "GET /api/v1/notifications/dead-letters": fillbook__tracker__messages_model__DeadLetters;
   "GET /api/v1/notifications/reconciliation": Proofs;
   "GET /timed/replay/runs": Runs;
   "GET /timed/replay/runs/{run}": OneRun;
@@ -1876,6 +2748,20 @@ export interface Answers {
   "GET /api/v1/accounts/{account}/sync-runs": SyncRuns;
   "GET /api/v1/sync/health": SyncHealth;
   "GET /api/v1/sync/coverage": SyncCoverage;
+  "GET /timed/ledger/summary": Summary;
+  "GET /timed/calendar": Calendar;
+  "GET /timed/portfolio": Portfolio;
+  "GET /timed/activity": Activity;
+  "GET /timed/why/{action_id}": Why;
+  "GET /timed/marks/{instrument}": Marks;
+  "GET /timed/session": Session;
+  "GET /timed/audit": Audits;
+  "GET /timed/health": Health;
+  "GET /timed/snapshot": Published;
+  "GET /timed/snapshot/dates": PublishedDates;
+  "GET /timed/snapshot/series": Series;
+  "GET /timed/snapshot/extremes": Extremes;
+  "GET /timed/snapshot/restatements": Restatements;
 }
 
 /** What is sent with an operation. */
