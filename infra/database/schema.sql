@@ -9975,11 +9975,6 @@ create view ledger.v_corrections as
 comment on view ledger.v_corrections is 'Later versions of actions: corrections, knock-on changes and busts.';
 create index execution_actions_corrections on ledger.execution_actions (book_id, recorded_at desc) where version > 1;
 
-create view signal.v_moves as
-    select book_id, ticker, seq, from_lane, lane, rule, reason, price, score, entered_at, receipt_id, action_ids
-      from signal.lane_history;
-comment on view signal.v_moves is 'Moves of the shown lane by themselves: read in the order of their time without looking at what followed.';
-
 -- The table is the migrations' own, so that a schema without it says that nothing was applied.
 create function ops.applied_migration() returns text
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
@@ -10010,7 +10005,6 @@ revoke all on function ops.applied_migration() from public;
 grant usage on schema ops to tracker_reader;
 grant select on ops.v_migration to tracker_reader;
 grant execute on function ops.applied_migration() to tracker_reader;
-grant select on signal.v_moves to signal_reader, tracker_reader, desk_operator;
 
 -- ==== 0031_tracker_reading.sql =======================================================================================
 
