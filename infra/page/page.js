@@ -278,7 +278,7 @@ async function refresh() {
         get("/timed/lanes"),
         get("/api/v1/sync/health"),
         get("/api/v1/accounts?platform=mt5&limit=500"),
-        get("/api/v1/snapshot"),
+        get("/timed/snapshot"),
       ]);
       const byId = new Map([...day.trades, ...open.trades].map((trade) => [trade.position_id, trade]));
       show({ ...open, trades: [...byId.values()] }, lanes, health);

@@ -5,7 +5,7 @@ from __future__ import annotations
 from infra.database.migrate import apply_file
 
 revision = "0031"
-down_revision = "0029"
+down_revision = "0030"
 branch_labels = None
 depends_on = None
 
