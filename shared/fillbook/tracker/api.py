@@ -17,18 +17,15 @@ from fillbook.runtime.errors import Rejected
 from fillbook.runtime.http import Refusal, answer, parse_json_object, read_body
 from fillbook.tracker import (
     accounts,
-    activity,
     annotations,
     auditing,
     brokers,
     executions,
     exports,
-    figures,
     health,
     lanes,
     linked_trades,
     page,
-    portfolio,
     published,
     session,
     stamps,
@@ -93,9 +90,6 @@ ROUTES: tuple[Route, ...] = (
     *accounts.ROUTES,
     *syncing.ROUTES,
     *session.ROUTES,
-    *portfolio.ROUTES,
-    *figures.ROUTES,
-    *activity.ROUTES,
 )
 
 

@@ -64,6 +64,53 @@ export interface Accounts {
   next_cursor: string | null;
 }
 
+/** An execution by itself, as executed, with what its position was right after it. */
+export interface Action {
+  action_id: string;
+  version: number;
+  book_id: string;
+  position_id: string;
+  ticker: string;
+  direction: "LONG" | "SHORT";
+  ts: Milliseconds;
+  at: Instant;
+  session_date: string;
+  action_type: "ENTRY" | "ADD_ENTRY" | "TRIM" | "EXIT";
+  qty: Amount;
+  price: Amount;
+  value: Amount | null;
+  fees: Amount | null;
+  cash_effect: Amount | null;
+  currency: string;
+  pnl_realized: Amount | null;
+  qty_after: Amount;
+  vwap_after: Amount | null;
+  cost_basis_after: Amount | null;
+  realized_pnl_after: Amount | null;
+  is_flat_after: boolean;
+  reason: string | null;
+  reason_text: string | null;
+  origin: string;
+  recorded_ts: Milliseconds;
+  recorded_at: Instant;
+}
+
+/** A page of executions, newest first. */
+export interface Actions {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  count: number;
+  has_more: boolean;
+  next_cursor: string | null;
+  known_as_of_ts: Milliseconds;
+  known_as_of_at: Instant;
+  actions: Action[];
+}
+
 /** A decimal as plain text, without exponent */
 export type Amount = string;
 
@@ -135,6 +182,14 @@ export interface Balances {
   margin_level_percent: Amount | null;
   ts: Milliseconds;
   at: Instant;
+}
+
+/** A book that exists for the key. */
+export interface BookSeen {
+  book_id: string;
+  kind: string;
+  currency: string;
+  is_closed: boolean;
 }
 
 /** A book of the answer: up to which row it was read. */
@@ -367,6 +422,25 @@ export interface BrokerTrades {
   next_cursor: string | null;
 }
 
+/** The part of a lot that an execution closed, in today's units. */
+export interface ClosedLot {
+  lot_id: string;
+  qty: Amount;
+  lot_price: Amount;
+  pnl_realized: Amount | null;
+}
+
+/** A part of a lot that an action closed. */
+export interface Closing {
+  lot_id: string;
+  qty: Amount;
+  lot_price: Amount;
+  pnl_realized: Amount | null;
+  action_id: string;
+  ts: Milliseconds;
+  at: Instant;
+}
+
 /** A day of an account and the run that says so. */
 export interface CoveredDay {
   account_id: string;
@@ -387,9 +461,150 @@ export interface ErrorWords {
   request_id: string;
 }
 
+/** A lot that an event opened or closed a part of, as executed. */
+export interface EventLot {
+  lot_id: string | null;
+  qty: Amount;
+  price: Amount;
+  pnl_realized: Amount | null;
+}
+
+/** The fact behind an action: the fill as its source told it, under the source's own ids. */
+export interface Evidence {
+  action_id: string;
+  fill_id: string;
+  version: number;
+  source: string;
+  account_key: string;
+  source_id: string;
+  source_revision: number;
+  is_bust: boolean;
+  venue_order: string;
+  side: "BUY" | "SELL";
+  qty: Amount;
+  price: Amount;
+  fees: Amount | null;
+  fees_currency: string | null;
+  executed_ts: Milliseconds;
+  executed_at: Instant;
+  received_ts: Milliseconds;
+  received_at: Instant;
+  recorded_ts: Milliseconds;
+  recorded_at: Instant;
+  origin: string;
+  cause: string;
+  content_hash: string;
+}
+
+/** The exchange now. ``trading_day`` is the day to which what happens now belongs, ``today`` null where today has no session. */
+export interface Exchange {
+  name: string;
+  time_zone: string;
+  phase: "pre" | "regular" | "post" | "closed";
+  trading_day: string;
+  today: ExchangeDay | null;
+  last: ExchangeDay;
+  next: ExchangeDay;
+}
+
+/** A session of the exchange. */
+export interface ExchangeDay {
+  date: string;
+  open_ts: Milliseconds;
+  open_at: Instant;
+  close_ts: Milliseconds;
+  close_at: Instant;
+  is_half_day: boolean;
+}
+
+/** What a fill did to a position, as executed; ``message`` null: of another moment. */
+export interface Execution {
+  action_id: string;
+  version: number;
+  ts: Milliseconds;
+  at: Instant;
+  action_type: "ENTRY" | "ADD_ENTRY" | "TRIM" | "EXIT";
+  qty: Amount;
+  price: Amount;
+  value: Amount | null;
+  fees: Amount | null;
+  pnl_realized: Amount | null;
+  lots: ClosedLot[];
+  qty_after: Amount;
+  vwap_after: Amount | null;
+  reason: string | null;
+  reason_text: string | null;
+  message: Message | null;
+}
+
 export interface Failure {
   class: string | null;
   text: string | null;
+}
+
+/** An action of the flat shape: the columns of ``ledger.v_trade_events``. */
+export interface FlatEvent {
+  event_id: string;
+  trade_id: string;
+  book_id: string;
+  tenant_id: string;
+  ts: Milliseconds;
+  type: "ENTRY" | "ADD_ENTRY" | "TRIM" | "EXIT";
+  price: Amount;
+  qty: Amount;
+  value: Amount | null;
+  pnl_realized: Amount | null;
+  reason: string | null;
+  meta_json: Record<string, unknown>;
+  lot_id: string | null;
+  lots: EventLot[] | null;
+  qty_pct_delta: Amount | null;
+  qty_pct_total: Amount | null;
+}
+
+/** A position of the flat shape: the columns of ``ledger.v_trades``; ``trimmed_pct`` is 0 to 1, ``pnl_pct`` in points. */
+export interface FlatTrade {
+  trade_id: string;
+  book_id: string;
+  tenant_id: string;
+  ticker: string;
+  direction: "LONG" | "SHORT";
+  entry_ts: Milliseconds;
+  exit_ts: Milliseconds | null;
+  trim_ts: Milliseconds | null;
+  created_at: Milliseconds;
+  updated_at: Milliseconds;
+  entry_price: Amount | null;
+  total_qty: Amount;
+  cost_basis: Amount | null;
+  status: "OPEN" | "TP_HIT_TRIM" | "WIN" | "LOSS" | "FLAT" | "CLOSED";
+  exit_price: Amount | null;
+  exit_reason: string | null;
+  trim_price: Amount | null;
+  trimmed_pct: Amount;
+  pnl: Amount | null;
+  pnl_pct: Amount | null;
+  rank: string | null;
+  rr: string | null;
+  script_version: string | null;
+  lots: Lot[];
+  execution_actions: FlatEvent[];
+}
+
+/** A page of positions in the flat shape, newest entry first. */
+export interface FlatTrades {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  count: number;
+  has_more: boolean;
+  next_cursor: string | null;
+  known_as_of_ts: Milliseconds;
+  known_as_of_at: Instant;
+  trades: FlatTrade[];
 }
 
 /** The share of active accounts whose last success is younger than ten minutes. */
@@ -403,6 +618,16 @@ export interface Fleet {
 
 /** ISO 8601, UTC, with milliseconds */
 export type Instant = string;
+
+/** The key that asked. */
+export interface KeySeen {
+  id: string;
+  tenant_id: string;
+  scopes: string[];
+  books: string[];
+  expires_ts: Milliseconds | null;
+  expires_at: Instant | null;
+}
 
 /** What a run of a linked account brought, and after how many tries. */
 export interface LinkedCounts {
@@ -593,6 +818,64 @@ export interface LinkedTradeWhole {
   has_more_deals: boolean;
 }
 
+/** A lot, in today's units; ``cost_basis`` of the whole lot, fees included, ``value`` without them. */
+export interface Lot {
+  lot_id: string;
+  ts: Milliseconds;
+  at: Instant;
+  qty: Amount;
+  price: Amount;
+  value: Amount | null;
+  remaining_qty: Amount;
+  cost_basis: Amount | null;
+  unrealized_pnl: Amount | null;
+  status: "OPEN" | "CLOSED";
+}
+
+/** A lot by itself, with what names its position. */
+export interface LotAlone {
+  lot_id: string;
+  ts: Milliseconds;
+  at: Instant;
+  qty: Amount;
+  price: Amount;
+  value: Amount | null;
+  remaining_qty: Amount;
+  cost_basis: Amount | null;
+  unrealized_pnl: Amount | null;
+  status: "OPEN" | "CLOSED";
+  position_id: string;
+  book_id: string;
+  ticker: string;
+  direction: "LONG" | "SHORT";
+  currency: string;
+}
+
+/** Lots by themselves, those of the newest position first. */
+export interface Lots {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  count: number;
+  has_more: boolean;
+  next_cursor: string | null;
+  known_as_of_ts: Milliseconds;
+  known_as_of_at: Instant;
+  lots: LotAlone[];
+}
+
+/** What became of an execution's message; ``url`` null: Discord never named its server. */
+export interface Message {
+  state: "proven" | "posted" | "pending" | "ambiguous" | "dead" | "missing" | "wrong" | "double" | "orphan" | "unverifiable" | "suppressed" | "muted" | "removed" | "none";
+  message_id: string | null;
+  url: string | null;
+  posted_ts: Milliseconds | null;
+  posted_at: Instant | null;
+}
+
 /** Epoch milliseconds */
 export type Milliseconds = number;
 
@@ -629,6 +912,21 @@ export interface OtherWords {
   updated_at: Instant;
 }
 
+/** A message of an execution, with the versions wanted and posted. */
+export interface OwnMessage {
+  state: "proven" | "posted" | "pending" | "ambiguous" | "dead" | "missing" | "wrong" | "double" | "orphan" | "unverifiable" | "suppressed" | "muted" | "removed" | "none";
+  message_id: string | null;
+  url: string | null;
+  posted_ts: Milliseconds | null;
+  posted_at: Instant | null;
+  action_id: string;
+  channel_id: string;
+  wanted_version: number;
+  posted_version: number | null;
+  proven_ts: Milliseconds | null;
+  proven_at: Instant | null;
+}
+
 /** Points, as text */
 export type Percent = string;
 
@@ -655,6 +953,23 @@ export interface ServerWindow {
   past_from: string | null;
   until_before: string | null;
   until: string | null;
+}
+
+/** Who asks, which books exist for it, and what time it is. ``server`` is the desk's clock. */
+export interface Session {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  server_ts: Milliseconds;
+  server_at: Instant;
+  is_simulated: boolean;
+  key: KeySeen;
+  visible: BookSeen[];
+  exchange: Exchange;
+  versions: Versions;
 }
 
 /** Accounts by state. */
@@ -765,6 +1080,68 @@ export interface SyncSource {
   high_water_at: Instant | null;
 }
 
+/** A position; ``lane`` and ``is_defend`` null: of another moment. ``outcome`` null: open. */
+export interface Trade {
+  notes: string | null;
+  tags: string[];
+  notes_version: number | null;
+  other_words?: OtherWords[];
+  position_id: string;
+  trade_id: string;
+  book_id: string;
+  ticker: string;
+  contract_name: string;
+  direction: "LONG" | "SHORT";
+  status: "OPEN" | "CLOSED";
+  outcome: "WIN" | "LOSS" | "FLAT" | "PENDING" | null;
+  currency: string;
+  total_qty: Amount;
+  opened_qty: Amount;
+  entry_price: Amount | null;
+  cost_basis: Amount | null;
+  current_price: Amount | null;
+  price_ts: Milliseconds | null;
+  price_at: Instant | null;
+  price_state: "fresh" | "stale" | "missing";
+  unrealized_pnl: Amount | null;
+  realized_pnl: Amount | null;
+  fees: Amount | null;
+  return_percent: Percent | null;
+  day_change_percent: Percent | null;
+  day_direction: "up" | "down" | "flat" | "unknown";
+  trimmed_percent: Percent | null;
+  lane: string | null;
+  is_defend: boolean | null;
+  first_entry_ts: Milliseconds;
+  first_entry_at: Instant;
+  last_action_ts: Milliseconds;
+  last_action_at: Instant;
+  action_count: number;
+  is_corrected: boolean;
+  lots?: Lot[];
+  execution_actions?: Execution[];
+}
+
+/** One position with everything that is kept of it. */
+export interface TradeDetail {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  known_as_of_ts: Milliseconds;
+  known_as_of_at: Instant;
+  trade: Trade;
+  lots: Lot[];
+  actions: Execution[];
+  events: FlatEvent[];
+  closings: Closing[];
+  messages: OwnMessage[];
+  versions?: Version[];
+  evidence?: Evidence[];
+}
+
 /** Words about a broker's trade as they are sent. */
 export interface TradeNotes {
   notes?: string | null;
@@ -773,15 +1150,70 @@ export interface TradeNotes {
   is_hidden?: boolean | null;
 }
 
+/** A page of positions, newest entry first. */
+export interface Trades {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  count: number;
+  has_more: boolean;
+  next_cursor: string | null;
+  known_as_of_ts: Milliseconds;
+  known_as_of_at: Instant;
+  trades: Trade[];
+}
+
+/** A version of an action: from when until when it was known, and what made it; VOID: it did not happen after all. */
+export interface Version {
+  action_id: string;
+  version: number;
+  state: "BOOKED" | "VOID";
+  known_from_ts: Milliseconds;
+  known_from_at: Instant;
+  known_to_ts: Milliseconds | null;
+  known_to_at: Instant | null;
+  cause: string;
+  action_type: "ENTRY" | "ADD_ENTRY" | "TRIM" | "EXIT";
+  ts: Milliseconds;
+  at: Instant;
+  qty: Amount;
+  price: Amount;
+  value: Amount | null;
+  fees: Amount | null;
+  pnl_realized: Amount | null;
+  qty_after: Amount;
+  vwap_after: Amount | null;
+  realized_pnl_after: Amount | null;
+  reason: string | null;
+}
+
+/** What answers: the code, the shape of its answers, the schema that it needs. */
+export interface Versions {
+  build: string;
+  api: number;
+  migration: string;
+}
+
 /** What each operation answers. */
 export interface Answers {
   "GET /openapi.json": Record<string, unknown>;
-  "GET /timed/trades": Record<string, unknown>;
-  "GET /timed/ledger/trades": Record<string, unknown>;
   "GET /timed/lanes": Record<string, unknown>;
   "GET /timed/health": Record<string, unknown>;
   "GET /timed/audit": Record<string, unknown>;
   "GET /api/v1/snapshot": Record<string, unknown>;
+  "GET /timed/trades": Trades;
+  "GET /timed/ledger/trades": FlatTrades;
+  "GET /timed/ledger/trades/{trade_id}": TradeDetail;
+  "GET /timed/ledger/actions": Actions;
+  "GET /timed/export/trades.csv": string;
+  "GET /timed/export/trades.json": Trades;
+  "GET /timed/export/lots.csv": string;
+  "GET /timed/export/lots.json": Lots;
+  "GET /timed/export/actions.csv": string;
+  "GET /timed/export/actions.json": Actions;
   "POST /timed/ledger/trades/{trade_id}/notes": AnnotationAnswer;
   "PATCH /timed/ledger/trades/{trade_id}/notes": AnnotationAnswer;
   "POST /api/v1/trades/{trade_id}/notes": AnnotationAnswer;
@@ -795,6 +1227,7 @@ export interface Answers {
   "GET /api/v1/accounts/{account}/sync-runs": SyncRuns;
   "GET /api/v1/sync/health": SyncHealth;
   "GET /api/v1/sync/coverage": SyncCoverage;
+  "GET /timed/session": Session;
 }
 
 /** What is sent with an operation. */
