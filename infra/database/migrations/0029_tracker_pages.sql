@@ -35,14 +35,14 @@ alter table ledger.closings
 -- Whether a position stood so by T, as known at K: its outcome (pending: closed, the result not known) and what it had realized,
 -- which its last action tells, and a reason, which any of them may have. Null asks nothing.
 create function ledger.stood_as_of(book text, subject uuid, as_of timestamptz, known_as_of timestamptz, outcome text,
-                                   least numeric, most numeric, for_reason text)
+                                   min_pnl numeric, max_pnl numeric, for_reason text)
 returns boolean language sql stable as $$
-    select (outcome is null and least is null and most is null or coalesce((
+    select (outcome is null and min_pnl is null and max_pnl is null or coalesce((
                select (outcome is null or (l.position_quantity_after = 0 and outcome =
                            case when l.position_realized_pnl_after > 0 then 'win' when l.position_realized_pnl_after < 0 then 'loss'
                                 when l.position_realized_pnl_after = 0 then 'flat' else 'pending' end))
-                      and (least is null or l.position_realized_pnl_after >= least)
-                      and (most is null or l.position_realized_pnl_after <= most)
+                      and (min_pnl is null or l.position_realized_pnl_after >= min_pnl)
+                      and (max_pnl is null or l.position_realized_pnl_after <= max_pnl)
                  from ledger.actions_as_of(book, as_of, known_as_of) as l
                 where l.position_id = subject
                 order by l.executed_at desc, l.venue_order desc, l.fill_id desc, l.leg desc limit 1), false))

@@ -26,7 +26,7 @@ with page as (
                  or (p.book_id, p.position_id) in (select * from unnest(:within_books::text[], :within_positions::uuid[])))
             and (:lane::text is null or exists (
                  select from signal.v_board s
-                  where s.book_id = p.book_id and s.ticker = p.instrument_id and s.lane = :lane::text and p.status = 'OPEN'))
+                  where s.book_id = p.book_id and s.ticker = p.instrument_id and s.lane::text = :lane::text and p.status = 'OPEN'))
             -- its first action was its entry and its last one is known, so that only one that spans the range is looked into
             and (:since::timestamptz is null or p.last_action_at >= :since::timestamptz)
             and (:until::timestamptz is null or p.opened_at < :until::timestamptz)
