@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from flask.testing import FlaskClient
 
 from fillbook.ledger import service
-from fillbook.ledger.model import Fill, Side
+from fillbook.ledger.model import Book, Fill, Side
 from fillbook.runtime.db import Database
 from tests.support.campaigns import chance, small_or_full
 from tests.support.tracker_desk import BOOKED_AT, fill, get
@@ -52,16 +53,21 @@ def arrivals(number: int, turn: int) -> list[Fill]:
 
 
 def test_every_position_known_at_the_start_is_returned_exactly_once_while_the_book_moves(client: FlaskClient, db: Database) -> None:
-    db_open(db)
+    opened(db)
     facts = [opening(number) for number in range(POSITIONS)]
     for start in range(0, POSITIONS, 60):
         deliver(db, facts[start : start + 60], 1 + start // 60)
     known = {trade["position_id"]: trade for trade in everything(client, "?limit=1000&include=lots,actions")}
     rng, second, turn = chance(8), 120, 0
     seen: list[dict[str, Any]] = []
+    seen_actions: list[str] = []
     cursor: str | None = ""
+    own: str | None = ""
     while cursor is not None:
         page = get(client, f"/timed/trades?limit={LIMIT}&include=lots,actions" + (f"&cursor={cursor}" if cursor else ""))[1]
+        if own is not None:
+            listed = get(client, f"/timed/ledger/actions?limit={LIMIT}" + (f"&cursor={own}" if own else ""))[1]
+            seen_actions, own = seen_actions + [row["action_id"] for row in listed["actions"]], listed["next_cursor"]
         seen += page["trades"]
         cursor = page["next_cursor"]
         for _ in range(3):
@@ -71,14 +77,13 @@ def test_every_position_known_at_the_start_is_returned_exactly_once_while_the_bo
     assert len(ids) == len(set(ids)) == POSITIONS
     assert [without_marks(trade) for trade in seen] == [without_marks(known[one]) for one in ids]
     assert ids == sorted(ids, key=lambda one: (known[one]["first_entry_ts"], one), reverse=True)
-    assert len(everything(client, "?limit=1000")) != POSITIONS or turn < 6
+    after = {trade["position_id"]: trade for trade in everything(client, "?limit=1000&include=lots,actions")}
+    assert len(seen_actions) == len(set(seen_actions)) == POSITIONS
+    assert after.keys() != known.keys()
+    assert [one for one in known if one in after and without_marks(after[one]) != without_marks(known[one])]
 
 
-def db_open(db: Database) -> None:
-    from decimal import Decimal
-
-    from fillbook.ledger.model import Book
-
+def opened(db: Database) -> None:
     with db.transaction() as tx:
         service.open_book(tx, Book(book_id="live", start_cash=Decimal(100000)), BOOKED_AT)
 
