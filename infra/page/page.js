@@ -115,8 +115,8 @@ function showHealth(health) {
   const ages = health.ages;
   at("health").replaceChildren(
     fact("Status", health.status),
-    fact("Last receipt", clock(ages.last_receipt_ts)),
-    fact("Last execution", clock(ages.last_execution_ts)),
+    fact("Last receipt", clock(ages.last_receipt.ts)),
+    fact("Last execution", clock(ages.last_execution.ts)),
     fact("Events waiting", String(health.outbox.depth)),
     fact("Messages waiting", String(health.messages.pending)),
     fact("Dead letters", String(health.messages.dead)),
