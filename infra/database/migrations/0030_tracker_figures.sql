@@ -1,5 +1,5 @@
 -- What the read API needs of other rooms for its figures: bands of scores, later versions in the order in which they became known,
--- moves of the board without what followed them, and how far the schema is.
+-- how far the schema is, and sums of days that are over.
 
 -- The ten points in which a score lies, as text; null for what is none.
 create function ledger.score_band(score text) returns text
@@ -14,11 +14,6 @@ create view ledger.v_corrections as
       from ledger.v_action_history where version > 1;
 comment on view ledger.v_corrections is 'Later versions of actions: corrections, knock-on changes and busts.';
 create index execution_actions_corrections on ledger.execution_actions (book_id, recorded_at desc) where version > 1;
-
-create view signal.v_moves as
-    select book_id, ticker, seq, from_lane, lane, rule, reason, price, score, entered_at, receipt_id, action_ids
-      from signal.lane_history;
-comment on view signal.v_moves is 'Moves of the shown lane by themselves: read in the order of their time without looking at what followed.';
 
 -- The table is the migrations' own, so that a schema without it says that nothing was applied.
 create function ops.applied_migration() returns text
@@ -50,7 +45,6 @@ revoke all on function ops.applied_migration() from public;
 grant usage on schema ops to tracker_reader;
 grant select on ops.v_migration to tracker_reader;
 grant execute on function ops.applied_migration() to tracker_reader;
-grant select on signal.v_moves to signal_reader, tracker_reader, desk_operator;
 
 -- ---- sums of days that are over ----
 

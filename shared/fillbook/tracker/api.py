@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from flask import Request, Response
 
-from fillbook.runtime.clock import Clock
+from fillbook.runtime.clock import Clock, clock_for
 from fillbook.runtime.db import Database
-from fillbook.runtime.deskkeys import DeskKey, key_holder
+from fillbook.runtime.deskkeys import DeskKey, desk_keys, key_holder
+from fillbook.runtime.errors import Rejected
 from fillbook.runtime.http import Refusal, answer, parse_json_object, read_body
 from fillbook.tracker import (
     accounts,
     activity,
+    admin,
     annotations,
     auditing,
     brokers,
+    comparisons,
     executions,
     exports,
     figures,
@@ -25,9 +30,11 @@ from fillbook.tracker import (
     lanes,
     linked_trades,
     marks,
+    messages,
     page,
     portfolio,
     published,
+    replays,
     session,
     stamps,
     syncing,
@@ -35,25 +42,45 @@ from fillbook.tracker import (
     trades,
     why,
 )
-from fillbook.tracker.route import Download, Route, Sent
+from fillbook.tracker.dressing import reads_gzip
+from fillbook.tracker.limits import Limits, network
+from fillbook.tracker.model import single
+from fillbook.tracker.route import Download, Given, Route, Sent
+from fillbook.tracker.settings import TradeTrackerConfig
 from fillbook.values import frozen
 
 Handler = Callable[..., Response]
 BODY_BYTES_MAX = 65_536
+URL_BYTES_MAX = 3_000
+"""The server before us cuts a request line off at 4,094 bytes, with an answer that is not ours."""
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding"}
 
 
-# operations whose nouns have no ROUTES of their own yet
-PRESENT: tuple[Route, ...] = (
-    Route(path="/timed/lanes", purpose="The board.", use_case=lanes.lanes, answer=dict),
-)
+def described(_db: Database, _key: DeskKey, given: Given, _now: datetime) -> Mapping[str, Any]:
+    """The OpenAPI document of all routes, made once per process."""
+    single(given, frozenset())
+    return _document()
+
+
+@functools.cache
+def _document() -> Mapping[str, Any]:
+    from fillbook.tracker import openapi  # costs a start what one reader in a thousand asks for
+
+    return openapi.document(ROUTES)
+
+
 ROUTES: tuple[Route, ...] = (
-    *PRESENT,
+    Route(path="/openapi.json", purpose="This document.", use_case=described, answer=dict[str, Any]),
     *trades.ROUTES,
     *trade_detail.ROUTES,
     *executions.ROUTES,
     *exports.ROUTES,
+    *lanes.ROUTES,
     *annotations.ROUTES,
+    *messages.ROUTES,
+    *replays.ROUTES,
+    *comparisons.ROUTES,
+    *admin.ROUTES,
     *linked_trades.ROUTES,
     *brokers.ROUTES,
     *accounts.ROUTES,
@@ -72,49 +99,88 @@ ROUTES: tuple[Route, ...] = (
 
 @frozen
 class Desk:
-    """What the routes need of their process: the database, the clock and the keys."""
+    """What the routes need of their process: the database, the clock, the keys, how often they may ask, and who does what an
+    admin asks for.
+    """
 
     db: Database
     clock: Clock
     keys: tuple[DeskKey, ...]
+    limits: Limits
+    admin: admin.Admin
+
+
+def desk_for(config: TradeTrackerConfig, db: Database, owners: admin.Owners) -> Desk:
+    """What a process needs; nothing is connected yet."""
+    return Desk(
+        db=db,
+        clock=clock_for(config),
+        keys=desk_keys(config.desk_keys.get_secret_value()),
+        limits=Limits(config.desk_rate_factor, config.desk_failed_keys_max),
+        admin=admin.Admin(db=db, owners=owners),
+    )
 
 
 def routes(desk: Callable[[], Desk], static: Path) -> Mapping[str, Handler]:
     """Method and path -> handler; ``desk`` is called on the first request that needs it, never for a static file."""
 
-    def index(_request: Request, **_path: str) -> Response:
-        return sent(page.find(static, page.INDEX))
+    def file(place: str) -> Handler:
+        return lambda request, **_path: sent(request, page.find(static, place))
 
-    def asset(_request: Request, name: str) -> Response:
-        return sent(page.find(static, name))
+    def asset(request: Request, name: str) -> Response:
+        return sent(request, page.find(static, f"{page.ASSETS}/{name}"))
 
     return {
-        "GET /": index,
-        "GET /app/{view}": index,
-        "GET /assets/{name}": asset,
+        "GET /": file(page.INDEX),
+        "GET /app/{view:path}": file(page.INDEX),
+        "GET /assets/{name:path}": asset,
+        "GET /favicon.ico": file(page.ICON),
         "GET /robots.txt": lambda _request: Response("User-agent: *\nDisallow: /\n", mimetype="text/plain"),
         **{route.operation: operation(route, desk) for route in ROUTES},
     }
 
 
 def operation(route: Route, desk: Callable[[], Desk]) -> Handler:
-    """Return the handler of a route: key, then whether the reader holds the answer already, then the answer."""
+    """Return the handler of a route: who asks and how often, whether the reader holds the answer already, then the answer."""
 
     def handler(request: Request, **path: str) -> Response:
+        if len(request.path.encode()) + len(request.query_string) > URL_BYTES_MAX:
+            raise Rejected("uri_too_long", status=414)
         here = desk()
         now = here.clock.now()
-        key = key_holder(request.headers.get("Authorization"), here.keys, now, scope=route.scope)
+        key = admitted(here, request, route, now)
         given = request.args.to_dict(flat=False)
-        tag = stamps.etag(here.db, key, route.path, given, path, now) if route.method == "GET" else None
+        tag = stamps.etag(here.db, key, route, given, path, now)
         if tag is not None and request.if_none_match.contains_weak(tag):
             response = answer(304, None, PRIVATE)
         else:
-            response = _answered(route, route.use_case(getattr(here, route.asks), key, given, now, **_more(route, request), **path))
+            told = route.use_case(getattr(here, route.asks), key, given, now, **_more(route, request), **path)
+            response = _answered(route, told)
         if tag is not None:
             response.set_etag(tag, weak=True)
         return response
 
     return handler
+
+
+def admitted(here: Desk, request: Request, route: Route, now: datetime) -> DeskKey:
+    """The key of a request that may ask this now; ``Rejected`` 401, 403 or 429, ``Unavailable`` where none is configured.
+
+    The address is the last that was written down on the way here: by the cloud's own front, whatever a caller says before it.
+    """
+    address = network((request.access_route or ["unknown"])[-1])
+    here.limits.failed_keys.check(address)
+    authorization = request.headers.get("Authorization")
+    try:
+        key = key_holder(authorization, here.keys, now)
+    except Rejected as refusal:
+        if refusal.status == 401 and authorization is not None:
+            here.limits.failed_keys.count(address)
+        raise
+    here.limits.take(key.id, route.weight)
+    if not key.may(route.scope):
+        raise Rejected("forbidden", f"key {key.id} lacks {route.scope}", status=403)
+    return key
 
 
 def _more(route: Route, request: Request) -> dict[str, Sent]:
@@ -134,10 +200,17 @@ def _answered(route: Route, told: Mapping[str, Any] | Download) -> Response:
     return response
 
 
-def sent(file: page.File) -> Response:
-    """A file of the page with its headers."""
-    response = Response(file.content, content_type=file.content_type)
-    response.headers.update(page.HEADERS)
+def sent(request: Request, file: page.File) -> Response:
+    """A file of the page, or that its reader holds it already."""
+    if request.if_none_match.contains_weak(file.tag):
+        response = answer(304)
+    else:
+        response = Response(file.packed if reads_gzip(request) else file.content, content_type=file.content_type)
+        if reads_gzip(request):
+            response.headers["Content-Encoding"] = "gzip"
+    response.headers["Cache-Control"] = file.cache_control
+    response.vary.add("Accept-Encoding")
+    response.set_etag(file.tag, weak=True)
     return response
 
 

@@ -124,12 +124,3 @@ select d.currency_digits, d.deal_ticket, d.revision, d.position_id, d.order_id, 
  where d.tenant_id = :tenant_id and d.account_id = :account_id and d.position_id = :position_id::bigint
  order by d.time_server_msc, d.deal_ticket
  limit :limit;
-
--- name: linked_stamp
--- What changes whenever anything of the tenant's accounts does, of one of them, or of that of a trade.
-select count(*) as accounts, max(v.updated_at) as last_at,
-       coalesce(sum((extract(epoch from v.updated_at) * 1000000)::numeric), 0) as sum_at
-  from mt5.v_account_states v
- where v.tenant_id = :tenant_id and (:account_id::uuid is null or v.account_id = :account_id::uuid)
-   and (:trade_id::uuid is null
-        or v.account_id = (select t.account_id from mt5.account_trades t where t.tenant_id = :tenant_id and t.id = :trade_id::uuid));
