@@ -129,6 +129,7 @@ def changes(open_database: Any, db: Database, query: Query, client: FlaskClient)
     """Something that happens in each room."""
     live = LiveDesk(open_database("signal_worker"), query)
     linked = LinkedDesk(open_database("mt5_writer"), open_database("desk_operator"), query)
+    linked.runs = 100  # others than those of the desk
     account = ids.account_id("desk", SERVER, world.LOGIN)
     words = next(route for route in ROUTES if route.operation in BODIES)
 

@@ -28,7 +28,7 @@ FILL = (
     " wanted_seq, wanted, wanted_hash, state, pending_since, attempts, maybe_created, is_created_unknown, suspects, blind_resends,"
     " is_solo, notes, deaths, created_at) select 'executions', n::text, 'ops', 'g', 0, now(), n, 1, 1, '{}', 'h', 'pending',"
     " now() + n * interval '1 s', 0, false, false, '[]', 0, false, '[]', 0, now() from generate_series(1, :rows) n",
-    "insert into outbox.inbox (consumer, event_id, received_at) select 'c', gen_random_uuid(), now() + n * interval '1 s'"
+    "insert into outbox.inbox (consumer, event_id, outcome, received_at) select 'c', gen_random_uuid(), 'done', now() + n * interval '1 s'"
     " from generate_series(1, :rows) n",
     "insert into metrics.publications (run_id, report_date, trigger, started_at, finished_at, status, actor)"
     " select gen_random_uuid(), date '2026-01-01', 'cron', now(), now(), 'unchanged', 'a' from generate_series(1, :rows) n",
