@@ -67,7 +67,7 @@ def test_an_outage_leaves_dated_data_and_a_request_id_and_ends_alone(tab: Tab, d
     tab.page.clock.install()
     page = tab.open("positions")
     cards = page.locator(".position-card").all_inner_texts()
-    page.locator(".position-card").first.focus()
+    page.locator(".position-ticker").first.focus()
     desk.cloud.kill(POSTGRES, stay_down=True)
     with tab.expecting(503, 500):
         page.clock.fast_forward(12_000)
@@ -83,7 +83,7 @@ def test_an_outage_leaves_dated_data_and_a_request_id_and_ends_alone(tab: Tab, d
             if page.locator(".error-box").count() == 0:
                 break
         expect(page.locator(".error-box")).to_have_count(0)
-    assert page.evaluate("document.activeElement.className").startswith("position-card"), "focus is where it was"
+    assert page.evaluate("document.activeElement.className") == "position-ticker", "focus is where it was"
 
 
 def test_privacy_leaves_no_amount_anywhere_and_stays_on_after_a_reload(tab: Tab, desk: Desk) -> None:

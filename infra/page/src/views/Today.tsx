@@ -5,7 +5,7 @@ import type { Portfolio, Results, Summary, Worth } from "../api/types.ts";
 import type { Session } from "../api/types.ts";
 import { useDesk } from "../frame/desk.ts";
 import { useScope } from "../lib/books.ts";
-import { compare, money, percent, sign, subtract, type Decimal } from "../lib/decimal.ts";
+import { absolute, compare, money, percent, sign, subtract, type Decimal } from "../lib/decimal.ts";
 import { LIVE_SECONDS, usePolled, type Polled } from "../lib/poll.ts";
 import { useFilters } from "../lib/router.tsx";
 import { clock, dayOf, dayWords, deskNow } from "../lib/time.ts";
@@ -82,11 +82,11 @@ function AccountCard({ worth, date }: { worth: Worth; date: string }): JSX.Eleme
     <section class="card account-card" aria-label={`Account in ${currency}`}>
       <div class="account-lead">
         <div>
-          <p class="label">Equity <span class="hint">{currency}</span></p>
+          <p class="label">Equity <span class="hint">· {currency}</span></p>
           <p class="account-equity"><Money value={worth.equity} currency={currency} missing={why} /></p>
         </div>
         <div>
-          <p class="label">Day P&amp;L <span class="hint">{dayWords(date, false)}</span></p>
+          <p class="label">Day P&amp;L <span class="hint">· {dayWords(date, false)}</span></p>
           <p class="account-day">
             <Money value={day} currency={currency} pnl missing={why} />
             {day !== null && (
@@ -136,7 +136,7 @@ function told(points: readonly Point[], currency: string, range: string): string
   const at = (ts: number): string => (range === "1d" ? clock(ts, { seconds: false, zone: false }) : dayWords(dayOf(ts), false));
   const [low, high] = known.reduce(([least, most], one) => [compare(one.value, least) < 0 ? one.value : least, compare(one.value, most) > 0 ? one.value : most], [first.value, first.value]);
   const change = subtract(last.value, first.value);
-  return `From ${money(first.value, currency)} (${at(first.ts)}) to ${money(last.value, currency)} (${at(last.ts)}), ${sign(change) === 0 ? "flat" : `${upDown(change)} ${money(change, currency, { signed: true })}`}; lowest ${money(low, currency)}, highest ${money(high, currency)}.`;
+  return `From ${money(first.value, currency)} (${at(first.ts)}) to ${money(last.value, currency)} (${at(last.ts)}), ${sign(change) === 0 ? "flat" : `${upDown(change)} ${money(absolute(change), currency)}`}; lowest ${money(low, currency)}, highest ${money(high, currency)}.`;
 }
 
 function DaySummary({ polled, day }: { polled: Polled<Summary>; day: string | null }): JSX.Element {
