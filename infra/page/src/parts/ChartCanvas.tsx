@@ -65,7 +65,7 @@ function added(chart: IChartApi, { kind = "line" }: Series): Drawn {
 function paint(drawn: Drawn, { colour: name = "--tt-info", kind = "line", points }: Series): void {
   const line = colour(name);
   const common = { priceLineVisible: false, lineWidth: 2 as const };
-  if (kind === "area") drawn.api.applyOptions({ ...common, lineColor: line, topColor: colour("--tt-info-dim"), bottomColor: "transparent" });
+  if (kind === "area") drawn.api.applyOptions({ ...common, lineColor: line, topColor: colour("--tt-info-dim"), bottomColor: `${colour("--tt-info-dim")}00` });
   else drawn.api.applyOptions({ ...common, color: line, ...(kind === "steps" ? { lineType: LineType.WithSteps } : {}) });
   const seen = new Map<number, { time: UTCTimestamp; value?: number }>();
   for (const { ts, value } of points) {
