@@ -1,7 +1,83 @@
-// Position: One position from its first entry.
+// A position from its first entry to its last exit: how it stands, its price with every execution on it, its lots, what each
+// execution did and why, what was corrected, what Discord was told, what the broker said, and what the desk noted.
 import type { JSX } from "preact";
-import { Empty } from "../parts/Empty.tsx";
+import { useScope } from "../lib/books.ts";
+import { LIVE_SECONDS, usePolled } from "../lib/poll.ts";
+import { Link, useRoute } from "../lib/router.tsx";
+import { ErrorBox } from "../parts/ErrorBox.tsx";
+import { Loaded } from "../parts/Loaded.tsx";
+import { Skeleton } from "../parts/Skeleton.tsx";
+import type { JourneyAnswer } from "./journey/answers.ts";
+import { Corrections } from "./journey/Corrections.tsx";
+import { Executions } from "./journey/Executions.tsx";
+import { Head } from "./journey/Head.tsx";
+import { Lots } from "./journey/Lots.tsx";
+import { Notes } from "./journey/Notes.tsx";
+import { PriceChart } from "./journey/PriceChart.tsx";
+import { Sources } from "./journey/Sources.tsx";
+import "./journey.css";
 
 export default function Journey(): JSX.Element {
-  return <Empty title="Position">One position from its first entry would stand here.</Empty>;
+  const { id } = useRoute();
+  const { query } = useScope();
+  const answer = usePolled<JourneyAnswer>(id === null ? null : `/timed/ledger/trades/${encodeURIComponent(id)}`, { ...query, include: "history,evidence" }, LIVE_SECONDS);
+  const isUnknown = answer.data === null && answer.error?.status === 404;
+  return (
+    <div class="journey-view">
+      <nav class="journey-back" aria-label="Back to the lists">
+        <Link to="/app/positions">Open positions</Link>
+        <Link to="/app/history">History</Link>
+      </nav>
+      {isUnknown && answer.error !== null ? (
+        <Unknown error={answer.error} />
+      ) : (
+        <Loaded of={answer} skeleton={<JourneySkeleton />}>{(data) => <Whole answer={data} refresh={answer.refresh} />}</Loaded>
+      )}
+    </div>
+  );
+}
+
+function Unknown({ error }: { error: NonNullable<ReturnType<typeof usePolled>["error"]> }): JSX.Element {
+  return (
+    <>
+      <ErrorBox error={error} />
+      <p class="hint">No position of the chosen books has this id. A late fill may have given it another one: the history of its ticker shows it.</p>
+    </>
+  );
+}
+
+function Whole({ answer, refresh }: { answer: JourneyAnswer; refresh: () => void }): JSX.Element {
+  const { trade, lots, actions, messages, versions = [], evidence = [] } = answer;
+  return (
+    <>
+      <Head trade={trade} />
+      <div class="journey-grid">
+        <div class="journey-main">
+          <PriceChart trade={trade} actions={actions} />
+          <Executions trade={trade} actions={actions} messages={messages} versions={versions} evidence={evidence} />
+          <Lots trade={trade} lots={lots} />
+          <Corrections trade={trade} versions={versions} />
+        </div>
+        <div class="journey-side">
+          <Notes trade={trade} refresh={refresh} />
+          <Sources evidence={evidence} />
+        </div>
+      </div>
+    </>
+  );
+}
+
+function JourneySkeleton(): JSX.Element {
+  return (
+    <>
+      <Skeleton kind="lines" rows={4} />
+      <div class="journey-grid">
+        <div class="journey-main">
+          <Skeleton kind="chart" rows={1} />
+          <Skeleton kind="table" rows={5} />
+        </div>
+        <div class="journey-side"><Skeleton kind="lines" rows={4} /></div>
+      </div>
+    </>
+  );
 }
