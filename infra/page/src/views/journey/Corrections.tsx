@@ -8,7 +8,7 @@ import { Price } from "../../parts/Price.tsx";
 import { Qty } from "../../parts/Qty.tsx";
 import { Table, type Column } from "../../parts/Table.tsx";
 import { When } from "../../parts/When.tsx";
-import { words } from "../lanes/board.ts";
+import { sentence } from "../../parts/words.ts";
 import type { JourneyTrade, Version } from "./answers.ts";
 
 interface Field {
@@ -77,7 +77,7 @@ function One({ before, after, currency }: Correction & { currency: string }): JS
   return (
     <li>
       <p class="correction-head">
-        <Pill>{after.action_type}</Pill> <strong>Version {after.version}</strong> known since <When ts={after.known_from_ts} date /> · {words(after.cause)}
+        <Pill>{after.action_type}</Pill> <strong>Version {after.version}</strong> known since <When ts={after.known_from_ts} date /> · {sentence(after.cause)}
       </p>
       {changed.length === 0 ? (
         <p class="hint">No figure differs: what it rests on was confirmed or repeated.</p>

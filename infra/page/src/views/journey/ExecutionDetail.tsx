@@ -39,7 +39,7 @@ export function ExecutionDetail({ trade, action, message, evidence, versions }: 
         </section>
       </div>
       <button type="button" class="button" aria-expanded={isAsking} onClick={() => setAsking(!isAsking)}>{isAsking ? "Hide why" : "Why was this done?"}</button>
-      {isAsking && <Why action={action} bookId={trade.book_id} currency={trade.currency} />}
+      {isAsking && <Why action={action} bookId={trade.book_id} />}
     </div>
   );
 }

@@ -11,7 +11,7 @@ import { Price } from "../../parts/Price.tsx";
 import { ProgressBar } from "../../parts/ProgressBar.tsx";
 import { Qty } from "../../parts/Qty.tsx";
 import { When } from "../../parts/When.tsx";
-import { words } from "../lanes/board.ts";
+import { titled } from "../../parts/words.ts";
 import type { JourneyTrade } from "./answers.ts";
 
 const TINTS = { up: "is-up", down: "is-down", flat: "", unknown: "" } as const;
@@ -60,7 +60,7 @@ function Standing({ trade }: { trade: JourneyTrade }): JSX.Element {
   return (
     <>
       {trade.status === "OPEN" ? <Badge tone="info">OPEN</Badge> : <Badge tone={tone}>{trade.outcome ?? "CLOSED"}</Badge>}
-      {trade.lane !== null && <Badge>{words(trade.lane)}</Badge>}
+      {trade.lane !== null && <Badge>{titled(trade.lane)}</Badge>}
       {trade.is_defend === true && <Badge tone="warning">Defend</Badge>}
       {trade.is_corrected === true && <Badge tone="warning">corrected</Badge>}
     </>

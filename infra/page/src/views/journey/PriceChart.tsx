@@ -22,10 +22,10 @@ interface Props {
 }
 
 export function PriceChart({ trade, actions }: Props): JSX.Element {
-  const { query } = useScope();
+  const { asOf } = useScope();
   const since = String(trade.first_entry_ts - BEFORE_MS);
-  const until = trade.status === "CLOSED" ? { until: String(trade.last_action_ts + AFTER_MS) } : {};
-  const marks = usePolled<MarksAnswer>(`/timed/marks/${encodeURIComponent(trade.ticker)}`, { ...query, books: trade.book_id, since, ...until });
+  const until = trade.status === "CLOSED" ? String(trade.last_action_ts + AFTER_MS) : asOf;
+  const marks = usePolled<MarksAnswer>(`/timed/marks/${encodeURIComponent(trade.ticker)}`, { books: trade.book_id, since, until });
   const points = useMemo(() => merged(marks.data?.points ?? [], actions), [marks.data, actions]);
   const markers = useMemo(() => actions.map((action) => marker(action, trade.direction)), [actions, trade.direction]);
   const series = useMemo(() => [{ name: "Price", points }], [points]);

@@ -9,7 +9,8 @@ import { Percent } from "../../parts/Percent.tsx";
 import { Pill } from "../../parts/Pill.tsx";
 import { Price } from "../../parts/Price.tsx";
 import { When } from "../../parts/When.tsx";
-import { words, type LaneCard } from "./board.ts";
+import { sentence } from "../../parts/words.ts";
+import type { LaneCard } from "./board.ts";
 
 interface Props {
   card: LaneCard;
@@ -49,7 +50,7 @@ export function LaneTicket({ card, isStop, isNew, onMoves }: Props): JSX.Element
       </p>
       {card.badges.length > 0 && (
         <p class="ticket-badges">
-          {card.badges.map((badge) => <Badge key={badge} tone={badge === "defend" ? "warning" : "info"}>{words(badge)}</Badge>)}
+          {card.badges.map((badge) => <Badge key={badge} tone={badge === "defend" ? "warning" : "info"}>{sentence(badge)}</Badge>)}
         </p>
       )}
       {card.reasons.map(({ code, text }) => <p key={code} class="ticket-reason">{text}</p>)}
@@ -70,7 +71,7 @@ function From({ card }: { card: LaneCard }): JSX.Element {
   return (
     <>
       {card.moved !== null && <span class="ticket-way" title={card.moved} aria-hidden="true">{ARROWS[card.moved]} </span>}
-      from {words(card.previous_stage)}
+      from {sentence(card.previous_stage)}
       {card.moved !== null && <span class="visually-hidden">, {card.moved}</span>}
     </>
   );

@@ -5,7 +5,8 @@ import { Empty } from "../../parts/Empty.tsx";
 import { Loaded } from "../../parts/Loaded.tsx";
 import { Sheet } from "../../parts/Sheet.tsx";
 import { When } from "../../parts/When.tsx";
-import { words, type LaneMove, type LaneMovesAnswer } from "./board.ts";
+import { sentence } from "../../parts/words.ts";
+import type { LaneMove, LaneMovesAnswer } from "./board.ts";
 
 interface Props {
   ticker: string;
@@ -33,7 +34,7 @@ export function Moves({ ticker, query, close }: Props): JSX.Element {
 function Move({ move }: { move: LaneMove }): JSX.Element {
   return (
     <li>
-      <p><strong>{move.previous_stage === null ? words(move.stage) : `${words(move.previous_stage)} → ${words(move.stage)}`}</strong></p>
+      <p><strong>{move.previous_stage === null ? sentence(move.stage) : `${sentence(move.previous_stage)} → ${sentence(move.stage)}`}</strong></p>
       <p class="hint"><When ts={move.ts} date /></p>
       {move.reasons.map(({ code, text }) => <p key={code} class="ticket-reason">{text}</p>)}
       {move.block_reasons.length > 0 && (

@@ -59,12 +59,6 @@ export interface LaneMovesAnswer {
   moves: LaneMove[];
 }
 
-// "flip_watch" -> "Flip watch": a stage or badge that has no name of its own is read as it is written
-export function words(slug: string): string {
-  const spaced = slug.replaceAll("_", " ");
-  return spaced.charAt(0).toUpperCase() + spaced.slice(1);
-}
-
 export function isFound(card: LaneCard, filter: string): boolean {
   return card.ticker.toUpperCase().includes(filter.trim().toUpperCase());
 }
