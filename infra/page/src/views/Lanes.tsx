@@ -1,6 +1,6 @@
 // Kanban: every ticker in the lane the strategy put it in, with why it is there and why it is not traded.
 // Wide screens show all lanes side by side, each with its own scroll; a phone shows one lane and a list of tabs.
-import type { JSX } from "preact";
+import type { JSX, TargetedFocusEvent, TargetedKeyboardEvent } from "preact";
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useScope } from "../lib/books.ts";
 import { LIVE_SECONDS, usePolled } from "../lib/poll.ts";
@@ -78,7 +78,7 @@ function Board({ lanes, filter, chosen, choose, count, onMoves }: BoardProps): J
   const tab = shown.some(({ key }) => key === chosen) ? chosen : (shown.find(({ cards }) => cards.length > 0)?.key ?? shown[0]?.key ?? "");
   const visible = isNarrow ? shown.filter(({ key }) => key === tab) : shown;
 
-  const move = (event: JSX.TargetedKeyboardEvent<HTMLDivElement>): void => {
+  const move = (event: TargetedKeyboardEvent<HTMLDivElement>): void => {
     const ticket = event.target instanceof HTMLElement && event.target.hasAttribute("data-card") ? event.target : null;
     if (ticket === null || place.current === null) return;
     const columns = [...place.current.querySelectorAll(".lane")].map((lane) => [...lane.querySelectorAll<HTMLElement>("[data-card]")]);
@@ -89,7 +89,7 @@ function Board({ lanes, filter, chosen, choose, count, onMoves }: BoardProps): J
     event.preventDefault();
     next.focus();
   };
-  const entered = (event: JSX.TargetedFocusEvent<HTMLDivElement>): void => {
+  const entered = (event: TargetedFocusEvent<HTMLDivElement>): void => {
     const ticket = event.target instanceof Element ? event.target.closest<HTMLElement>("[data-card]") : null;
     const lane = ticket?.closest<HTMLElement>("[data-lane]")?.dataset["lane"];
     const ticker = ticket?.dataset["card"];

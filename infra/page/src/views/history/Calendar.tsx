@@ -1,6 +1,6 @@
 // A month as a heat map: a day's colour says how strong it was; its mark, figure and words say the same without colour. Weeks end in
 // their totals. Arrow keys walk through the days, PageUp and PageDown through the months; a day opens its trades.
-import type { JSX } from "preact";
+import type { JSX, TargetedKeyboardEvent } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useScope } from "../../lib/books.ts";
 import { absolute, compare, sign, total, type Decimal } from "../../lib/decimal.ts";
@@ -72,7 +72,7 @@ function Month({ answer, month, weeks, chosen, today, change }: MonthProps): JSX
   const grid = useFollowedFocus(stop);
 
   const open = (date: string): void => change({ tab: null, month: null, day: null, from: date, to: date });
-  const move = (event: JSX.TargetedKeyboardEvent<HTMLTableElement>): void => {
+  const move = (event: TargetedKeyboardEvent<HTMLTableElement>): void => {
     const date = event.target instanceof HTMLElement ? event.target.dataset["date"] : undefined;
     const to = date === undefined ? null : dayStep(date, event.key);
     if (to === null) return;

@@ -55,30 +55,40 @@ function Form({ filter, fields, change }: Omit<Props, "fields"> & { fields: read
       <Choice {...own} field="outcome" title="Outcome" options={OUTCOMES} />
       <Text {...own} field="reason" title="Reason" />
       <Text {...own} field="tag" title="Tag" />
-      <Text {...own} field="from" title="From" type="date" />
-      <Text {...own} field="to" title="To" type="date" />
-      <Text {...own} field="min_pnl" title="P&L from" type="number" />
-      <Text {...own} field="max_pnl" title="P&L to" type="number" />
+      <Day {...own} field="from" title="From" />
+      <Day {...own} field="to" title="To" />
+      <Text {...own} field="min_pnl" title="P&L from" inputMode="decimal" />
+      <Text {...own} field="max_pnl" title="P&L to" inputMode="decimal" />
     </form>
   );
 }
 
-function Text({ title, field, filter, fields, change, type = "text" }: FieldProps & { type?: "text" | "date" | "number" }): JSX.Element | null {
+function Text({ title, field, filter, fields, change, inputMode = "text" }: FieldProps & { inputMode?: "text" | "decimal" }): JSX.Element | null {
   if (!fields.includes(field)) return null;
   const set = (text: string): void => change({ [field]: text.trim() === "" ? null : text.trim() });
   return (
     <label class="field">
       <span>{title}</span>
       <input
-        type={type}
+        type="text"
+        inputMode={inputMode}
         autocomplete="off"
         spellcheck={false}
         value={filter[field] ?? ""}
         {...(field === "ticker" ? { "data-filter": true } : {})}
-        {...(type === "number" ? { step: "any", inputMode: "decimal" as const } : {})}
         onChange={(event) => set(event.currentTarget.value)}
         onKeyDown={(event) => event.key === "Enter" && set(event.currentTarget.value)}
       />
+    </label>
+  );
+}
+
+function Day({ title, field, filter, fields, change }: FieldProps): JSX.Element | null {
+  if (!fields.includes(field)) return null;
+  return (
+    <label class="field">
+      <span>{title}</span>
+      <input type="date" value={filter[field] ?? ""} onChange={(event) => change({ [field]: event.currentTarget.value === "" ? null : event.currentTarget.value })} />
     </label>
   );
 }

@@ -1,6 +1,6 @@
 // A ticker on the board: its price and day, where it came from and when, why it is here, and why it is not traded.
 // The card is one stop of the keyboard; Enter opens its position, or its moves where it holds none.
-import type { JSX } from "preact";
+import type { JSX, TargetedKeyboardEvent } from "preact";
 import { sign } from "../../lib/decimal.ts";
 import { Link, navigate } from "../../lib/router.tsx";
 import { Age } from "../../parts/Age.tsx";
@@ -24,7 +24,7 @@ const ARROWS = { forward: "→", backward: "←" } as const;
 export function LaneTicket({ card, isStop, isNew, onMoves }: Props): JSX.Element {
   const path = card.position_id === null ? null : `/app/positions/${card.position_id}`;
   const tabIndex = isStop ? 0 : -1;
-  const open = (event: JSX.TargetedKeyboardEvent<HTMLLIElement>): void => {
+  const open = (event: TargetedKeyboardEvent<HTMLLIElement>): void => {
     if (event.key !== "Enter" || event.target !== event.currentTarget) return;
     event.preventDefault();
     if (path === null) onMoves(card);
