@@ -20,6 +20,8 @@ from fillbook.tracker import (
     annotations,
     auditing,
     brokers,
+    executions,
+    exports,
     health,
     lanes,
     linked_trades,
@@ -27,11 +29,12 @@ from fillbook.tracker import (
     published,
     stamps,
     syncing,
+    trade_detail,
     trades,
 )
 from fillbook.tracker.dressing import reads_gzip
 from fillbook.tracker.limits import Limits, network
-from fillbook.tracker.model import single, trade_query
+from fillbook.tracker.model import single
 from fillbook.tracker.route import Download, Given, Route, Sent
 from fillbook.tracker.settings import TradeTrackerConfig
 from fillbook.values import frozen
@@ -53,18 +56,6 @@ def condition(db: Database, key: DeskKey, given: Given, now: datetime) -> dict[s
 
 # operations whose nouns have no ROUTES of their own yet
 PRESENT: tuple[Route, ...] = (
-    Route(
-        path="/timed/trades",
-        purpose="Positions, newest entry first.",
-        use_case=lambda db, key, given, now: trades.trades(db, key, trade_query(given), now),
-        answer=dict,
-    ),
-    Route(
-        path="/timed/ledger/trades",
-        purpose="Positions in the flat shape.",
-        use_case=lambda db, key, given, now: trades.flat_trades(db, key, trade_query(given), now),
-        answer=dict,
-    ),
     Route(path="/timed/lanes", purpose="The board.", use_case=lanes.lanes, answer=dict),
     Route(path="/timed/health", purpose="Is the desk well.", use_case=condition, answer=dict),
     Route(path="/timed/audit", purpose="What proves a book.", use_case=auditing.audit, answer=dict),
@@ -88,6 +79,10 @@ def _document() -> Mapping[str, Any]:
 ROUTES: tuple[Route, ...] = (
     Route(path="/openapi.json", purpose="This document.", use_case=described, answer=dict[str, Any]),
     *PRESENT,
+    *trades.ROUTES,
+    *trade_detail.ROUTES,
+    *executions.ROUTES,
+    *exports.ROUTES,
     *annotations.ROUTES,
     *linked_trades.ROUTES,
     *brokers.ROUTES,
