@@ -17,16 +17,20 @@ from fillbook.runtime.errors import Rejected
 from fillbook.runtime.http import Refusal, answer, parse_json_object, read_body
 from fillbook.tracker import (
     accounts,
+    activity,
     annotations,
     auditing,
     brokers,
     executions,
     exports,
+    figures,
     health,
     lanes,
     linked_trades,
     page,
+    portfolio,
     published,
+    session,
     stamps,
     syncing,
     trade_detail,
@@ -88,6 +92,10 @@ ROUTES: tuple[Route, ...] = (
     *brokers.ROUTES,
     *accounts.ROUTES,
     *syncing.ROUTES,
+    *session.ROUTES,
+    *portfolio.ROUTES,
+    *figures.ROUTES,
+    *activity.ROUTES,
 )
 
 
