@@ -19,7 +19,7 @@ from fillbook.signal.rules import reason_words
 from fillbook.tracker import common, paging, store
 from fillbook.tracker.activity_model import Activity, Item
 from fillbook.tracker.common import Common
-from fillbook.tracker.model import TICKER_LENGTH_MAX, refused, single
+from fillbook.tracker.model import refused, single
 from fillbook.tracker.route import Given, Parameter, Route, Source, names
 from fillbook.tracker.store import Row, Seen
 from fillbook.tracker.wire import answer, exact, instants, text
@@ -28,6 +28,7 @@ from fillbook.values import frozen
 QUERIES: Final = load_queries("fillbook.tracker", "activity.sql")
 LIMIT_DEFAULT: Final = 100
 LIMIT_MAX: Final = 500
+TICKER_LENGTH_MAX: Final = 64
 EVER: Final = datetime(1900, 1, 1, tzinfo=UTC)
 FOR_EVER: Final = datetime(9000, 1, 1, tzinfo=UTC)
 LAST_ID: Final = UUID(int=2**128 - 1)
@@ -78,7 +79,7 @@ def activity(db: Database, key: DeskKey, given: Given, now: datetime) -> Activit
     """A page of what happened."""
     what = asked(given)
     with store.look(db, key, what.common.books) as seen:
-        known = known_as_of(what.common, seen, now)
+        known = known_as_of(what.common, seen.recorded_at, now)
         rows = page(seen, key, what, known)
     shown, has_more = rows[: what.common.limit], len(rows) > what.common.limit
     found = answer(
@@ -94,11 +95,11 @@ def activity(db: Database, key: DeskKey, given: Given, now: datetime) -> Activit
     return cast("Activity", found)
 
 
-def known_as_of(query: Common, seen: Seen, now: datetime) -> datetime:
+def known_as_of(query: Common, recorded_at: datetime | None, now: datetime) -> datetime:
     """What is known to an answer: as asked, as on the first page, else all there is."""
     if query.after is not None and query.after.known_as_of is not None:
         return query.after.known_as_of
-    return query.known_as_of or now
+    return query.known_as_of or max(now, recorded_at or now)
 
 
 def page(seen: Seen, key: DeskKey, what: Asked, known: datetime) -> list[tuple[str, Row]]:
@@ -156,7 +157,9 @@ Told = tuple[str, dict[str, Any]]
 
 
 def _execution(row: Row) -> Told:
-    title = f"{VERBS[row['action_type']]} {row['ticker']} {row['direction'].lower()}: {text(row['quantity'])} at {text(row['price'])}"
+    title = (
+        f"{VERBS[row['action_type']]} {row['ticker']} {row['direction'].lower()}: {text(row['quantity'])} at {text(row['price'])}"
+    )
     return title, _of_an_action(row) | {
         "value": text(row["value"]),
         "fees": text(row["fees"]),
@@ -267,8 +270,6 @@ ROUTES: Final = (
         use_case=activity,
         answer=Activity,
         parameters=PARAMETERS,
-        sources=frozenset(
-            {Source.LEDGER, Source.SIGNAL, Source.NOTIFY, Source.METRICS, Source.IBKR, Source.MT5, Source.REPLAY}
-        ),
+        sources=frozenset({Source.LEDGER, Source.SIGNAL, Source.NOTIFY, Source.METRICS, Source.IBKR, Source.MT5, Source.REPLAY}),
     ),
 )

@@ -1,10 +1,10 @@
-"""What happened on the desk, on the wire: one list of executions, corrections, lane moves, messages, publications, syncs, replays."""
+"""What happened on the desk, on the wire: executions, corrections, lane moves, messages, publications, syncs, replays."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NotRequired
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from fillbook.tracker.shapes import Amount, Instant, Milliseconds, Page
 

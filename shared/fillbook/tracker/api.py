@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from flask import Request, Response
 
-from fillbook.runtime.clock import Clock, clock_for, real_epoch_seconds
+from fillbook.runtime.clock import Clock, clock_for
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey, desk_keys, key_holder
 from fillbook.runtime.errors import Rejected
@@ -27,6 +26,7 @@ from fillbook.tracker import (
     health,
     lanes,
     linked_trades,
+    marks,
     page,
     portfolio,
     published,
@@ -35,6 +35,7 @@ from fillbook.tracker import (
     syncing,
     trade_detail,
     trades,
+    why,
 )
 from fillbook.tracker.dressing import reads_gzip
 from fillbook.tracker.limits import Limits, network
@@ -44,26 +45,15 @@ from fillbook.tracker.settings import TradeTrackerConfig
 from fillbook.values import frozen
 
 Handler = Callable[..., Response]
-CLOCKS_APART_SECONDS_MAX = 2
 BODY_BYTES_MAX = 65_536
 URL_BYTES_MAX = 3_000
 """The server before us cuts a request line off at 4,094 bytes, with an answer that is not ours."""
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding"}
 
 
-def condition(db: Database, key: DeskKey, given: Given, now: datetime) -> dict[str, Any]:
-    """The desk's health; it takes no parameters."""
-    single(given, frozenset())
-    is_simulated = abs(now.timestamp() - real_epoch_seconds()) > CLOCKS_APART_SECONDS_MAX
-    return health.health(db, key, now, is_simulated=is_simulated)
-
-
 # operations whose nouns have no ROUTES of their own yet
 PRESENT: tuple[Route, ...] = (
     Route(path="/timed/lanes", purpose="The board.", use_case=lanes.lanes, answer=dict),
-    Route(path="/timed/health", purpose="Is the desk well.", use_case=condition, answer=dict),
-    Route(path="/timed/audit", purpose="What proves a book.", use_case=auditing.audit, answer=dict),
-    Route(path="/api/v1/snapshot", purpose="The newest published day.", use_case=published.snapshot, answer=dict),
 )
 
 
@@ -92,10 +82,15 @@ ROUTES: tuple[Route, ...] = (
     *brokers.ROUTES,
     *accounts.ROUTES,
     *syncing.ROUTES,
-    *session.ROUTES,
-    *portfolio.ROUTES,
     *figures.ROUTES,
+    *portfolio.ROUTES,
     *activity.ROUTES,
+    *why.ROUTES,
+    *marks.ROUTES,
+    *session.ROUTES,
+    *auditing.ROUTES,
+    *health.ROUTES,
+    *published.ROUTES,
 )
 
 

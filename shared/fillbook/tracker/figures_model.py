@@ -23,8 +23,8 @@ class Counts(TypedDict):
 class Results(Counts):
     """The results of one currency.
 
-    ``trades`` = positions with activity, ``closed`` = those closed by it, ``open`` = the others. ``realized_pnl``, ``fees`` and the
-    two gross amounts are sums over the executions; rates, averages, ``best`` and ``worst`` are of closed positions as a whole.
+    ``trades`` = positions with activity, ``closed`` = those closed by it, ``open`` = the others. ``realized_pnl``, ``fees`` and
+    the two gross amounts are sums over the executions; rates, averages, ``best`` and ``worst`` are of whole closed positions.
     ``gross_win`` and ``gross_loss`` are the gaining and the losing parts, lot by lot, as on a published day.
     """
 

@@ -25,7 +25,7 @@ class Mark(TypedDict):
 
 
 class Marks(Frame):
-    """The marks of an instrument in a range, oldest first; of more than fit, the newest. ``has_more``: older ones are left out."""
+    """The marks of an instrument in a range, oldest first. ``has_more``: older ones than fit are left out."""
 
     instrument: str
     count: int

@@ -176,7 +176,9 @@ class _Account:
         cells = figures.folded(sums.cells(self._seen, replace(self._everything, until=day.as_of + INSTANT, by="day")), "day")
         begun = min((place[1] or "" for place in cells), default=day.session.date.isoformat())
         sessions = exchange.sessions(date.fromisoformat(begun) if first is None else first.date, day.session.date)
-        moments = [(min(days.window(one.date, exchange)[1] - INSTANT, day.as_of), min(one.close_at, day.as_of)) for one in sessions]
+        moments = [
+            (min(days.window(one.date, exchange)[1] - INSTANT, day.as_of), min(one.close_at, day.as_of)) for one in sessions
+        ]
         held = self._held(moments)
         for currency in sorted({*self._began, *(place[0] for place in cells)}):
             earned = [(place[1] or "", cell) for place, cell in cells.items() if place[0] == currency]

@@ -48,7 +48,8 @@ SIDE: Final = Parameter(name="side", schema={"enum": list(SIDES)}, purpose="One 
 DATES: Final = (common.limit(DATES_DEFAULT, DATES_MAX), common.CURSOR)
 RESTATED: Final = (DATE, common.limit(RESTATED_DEFAULT, RESTATED_MAX), common.CURSOR)
 FIGURES: Final = (
-    "metric_raw metric_abs individual_pnl abs_individual_pnl cost_basis qty bid_price ask_price mid_price mid_mark_pnl liquidity_drag"
+    "metric_raw metric_abs individual_pnl abs_individual_pnl cost_basis qty bid_price ask_price mid_price mid_mark_pnl "
+    "liquidity_drag"
 ).split()
 
 

@@ -15,29 +15,6 @@ select book_id, ticker, lane, previous_lane, reason, rule, badges, blocks, lane_
  where book_id = any(:books::text[]) and (:ticker::text is null or ticker = :ticker::text)
  order by lane_since desc, ticker;
 
--- name: ages
--- Newest rows of the desk and what waits or failed on its way out.
-select (select max(last_ts) from signal.v_freshness) as last_receipt_at,
-       (select max(executed_at) from ledger.v_actions where book_id = any(:books::text[])) as last_execution_at,
-       (select max(as_of) from ledger.v_marks where book_id = any(:books::text[])) as newest_mark_at,
-       (select coalesce(sum(due), 0) from outbox.v_backlog) as outbox_depth,
-       (select coalesce(sum(parked), 0) from outbox.v_backlog) as outbox_parked,
-       (select min(oldest_unpublished_at) from outbox.v_backlog) as outbox_oldest_at,
-       (select count(*) from notify.v_messages where state in ('pending', 'sending', 'ambiguous')) as messages_pending,
-       (select count(*) from notify.v_messages where state = 'dead') as messages_dead,
-       (select max(posted_at) from notify.v_messages) as last_delivery_at;
-
--- name: channels
--- The channels that stand still, with why.
-select channel_id, status, status_reason from notify.v_channels where status <> 'active';
-
--- name: audits
--- The last audit of each book.
-select distinct on (book_id) book_id, ran_at, exit
-  from ledger.v_audits
- where book_id = any(:books::text[])
- order by book_id, ran_at desc;
-
 -- name: broker_accounts
 -- The broker accounts of the reader's books.
 select account_id, code, book_id, is_enabled, opened_at
@@ -196,43 +173,3 @@ select a.account_id, d.day::date as day, c.state,
               group by account_id, day) r
     on r.account_id = a.account_id and r.day = d.day::date
  order by a.account_id, d.day;
-
--- name: audit_findings
--- The last audit of each book with what it found.
-select distinct on (book_id) book_id, ran_at, exit, findings
-  from ledger.v_audits
- where book_id = any(:books::text[])
- order by book_id, ran_at desc;
-
--- name: last_reconciliations
--- The last comparison of each book with its broker.
-select distinct on (book_id) book_id, as_of, source, result, breaks_open
-  from ledger.v_reconciliations
- where book_id = any(:books::text[])
- order by book_id, as_of desc, recorded_at desc;
-
--- name: breaks
--- Open differences between books and brokers, oldest first.
-select break_id, book_id, kind, instrument, ticker, direction::text as direction, currency, expected, actual, difference, cause,
-       note, sessions, first_seen_at, last_seen_at
-  from ledger.v_breaks
- where book_id = any(:books::text[]) and resolved_at is null
- order by first_seen_at, book_id, break_id
- limit :limit;
-
--- name: published_day
--- The newest published day with the books it was made of, and how its newest publication ended.
-select d.date, d.stage, d.version, d.content_sha256, d.headline, d.counts, d.updated_at, d.received_at,
-       coalesce(d.provenance->'books', '[]'::jsonb) as books, p.status, p.target, p.verified, p.finished_at
-  from metrics.v_daily d
-  left join lateral (
-        select v.status, v.target, v.verified, v.finished_at
-          from metrics.v_publications v
-         where v.report_date = d.date and v.finished_at is not null and v.status <> 'watched'
-         order by v.seq desc limit 1) p on true
- order by d.date desc
- limit 1;
-
--- name: published_kpis
--- The figures of a published day, in its order.
-select kpi, value_text, value_num, value_kind, missing_reason from metrics.v_kpis where date = :date order by sort_order;

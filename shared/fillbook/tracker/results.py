@@ -18,10 +18,9 @@ from fillbook.tracker.wire import MONEY_DECIMALS, percent, text
 from fillbook.values import frozen
 
 RATIO_DECIMALS: Final = Decimal("0.0001")
-SUMS: Final = tuple(
-    "entries adds trims exits realized unknown_realized fees unknown_fees gains losses unknown_parts wins defeats flats pending "
-    "won lost held_seconds".split()
-)
+COUNTS: Final = "entries adds trims exits unknown_realized unknown_fees unknown_parts wins defeats flats pending".split()
+AMOUNTS: Final = "realized fees gains losses won lost held_seconds".split()
+SUMS: Final = (*COUNTS, *AMOUNTS)
 
 
 @frozen
@@ -61,9 +60,10 @@ def added(cells: Iterable[Cell]) -> Cell:
     if len(parts) == 1:
         return parts[0]
     with localcontext(CONTEXT):
-        sums = {name: sum((getattr(part, name) for part in parts), start=ZERO) for name in SUMS}
+        sums: dict[str, Any] = {name: sum(getattr(part, name) for part in parts) for name in SUMS}
+        sums |= {name: ZERO + sums[name] for name in AMOUNTS}
     return Cell(
-        **{name: int(value) if isinstance(getattr(Cell(), name), int) else value for name, value in sums.items()},
+        **sums,
         best=max((part.best for part in parts if part.best is not None), default=None),
         worst=min((part.worst for part in parts if part.worst is not None), default=None),
     )

@@ -41,7 +41,7 @@ class ExchangeDay(TypedDict):
 
 
 class Exchange(TypedDict):
-    """The exchange now. ``trading_day`` is the day to which what happens now belongs, ``today`` null where today has no session."""
+    """The exchange now: the day to which what happens now belongs; ``today`` null where today has no session."""
 
     name: str
     time_zone: str

@@ -1,7 +1,8 @@
-"""Why an execution was booked, and what came of it: receipt, signal, lane decision, intent, fill, action, closings, event, message,
-figures. Every link is there; one that cannot be followed says so and why, instead of being left out.
+"""Why an execution was booked, and what came of it: receipt, signal, lane decision, intent, fill, action, closings, event,
+message, figures. Every link is there; one that cannot be followed says so and why, instead of being left out.
 
-An execution that a broker reported has no receipt, signal, lane or intent. Bodies and payloads are not shown. Source: tracker.md 3.
+An execution that a broker reported has no receipt, signal, lane or intent. Bodies and payloads are not shown. Source:
+tracker.md 3.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from fillbook.tracker.wire import answer, instants, text
 
 QUERIES: Final = load_queries("fillbook.tracker", "why.sql")
 SIGNAL: Final = "signal"
+BEFORE: Final[tuple[LinkName, ...]] = ("receipt", "signal", "lane", "intent")
 VERSIONS_MAX: Final = 1_000_000
 EVENTS: Final = ("execution_booked", "execution_corrected", "execution_busted")
 GONE: Final[Mapping[str, str]] = {
@@ -101,11 +103,11 @@ def _timed(chain: Sequence[Link]) -> list[Link]:
 
 
 def _link(
-    name: LinkName, identity: object, at: datetime | None, note: str | None = None, state: LinkState = "found", **facts: Any
+    name: LinkName, identity: object, at: datetime | None, note: str | None = None, is_there: LinkState = "found", **facts: Any
 ) -> Link:
     told = {
         "link": name,
-        "state": state,
+        "state": is_there,
         "id": None if identity is None else str(identity),
         **instants("", at),
         "gap_ms": None,
@@ -127,8 +129,8 @@ def _chain(seen: Seen, row: Row, now: datetime) -> Iterator[Link]:
         yield from _before(seen, row)
     else:
         note = "not looked for: the fill is missing" if source is None else f"reported by {source}, not decided here"
-        for name in ("receipt", "signal", "lane", "intent"):
-            yield _without(cast("LinkName", name), note, "not_applicable")
+        for name in BEFORE:
+            yield _without(name, note, "not_applicable")
     if fills:
         yield _fill(row, fills[0])
     else:
@@ -144,8 +146,8 @@ def _before(seen: Seen, row: Row) -> Iterator[Link]:
     """What a signal's execution was decided from."""
     named = (row["meta"] or {}).get("receipt_id")
     if named is None:
-        for name in ("receipt", "signal", "lane", "intent"):
-            yield _without(cast("LinkName", name), "the execution does not name its receipt")
+        for name in BEFORE:
+            yield _without(name, "the execution does not name its receipt")
         return
     receipt_id = UUID(named)
     decisions = seen.tx.query(QUERIES["decision"], book_id=row["book_id"], receipt_id=receipt_id)
@@ -244,7 +246,6 @@ def _action(row: Row) -> Link:
         row["action_id"],
         row["known_from"],
         "the execution was taken back" if row["state"] == "VOID" else None,
-        state="found",
         book_id=row["book_id"],
         ticker=row["ticker"],
         position_id=row["position_id"],
@@ -267,9 +268,7 @@ def _closings(seen: Seen, row: Row) -> Iterator[Link]:
     if row["action_type"] not in ("TRIM", "EXIT"):
         yield _without("closing", "an opening closes nothing", "not_applicable")
         return
-    found = seen.tx.query(
-        QUERIES["closings"], book_id=row["book_id"], action_id=UUID(row["action_id"]), version=row["version"]
-    )
+    found = seen.tx.query(QUERIES["closings"], book_id=row["book_id"], action_id=UUID(row["action_id"]), version=row["version"])
     for one in found:
         yield _link(
             "closing",
