@@ -17,9 +17,10 @@ from fillbook.runtime.http import Refusal, answer, parse_json_object, read_body
 from fillbook.tracker import (
     accounts,
     activity,
-    annotations,
+    admin,
     auditing,
     brokers,
+    comparisons,
     executions,
     exports,
     figures,
@@ -27,9 +28,11 @@ from fillbook.tracker import (
     lanes,
     linked_trades,
     marks,
+    messages,
     page,
     portfolio,
     published,
+    replays,
     session,
     stamps,
     syncing,
@@ -37,6 +40,7 @@ from fillbook.tracker import (
     trades,
     why,
 )
+from fillbook.tracker.annotations import ROUTES as ANNOTATIONS
 from fillbook.tracker.dressing import reads_gzip
 from fillbook.tracker.limits import Limits, network
 from fillbook.tracker.model import single
@@ -53,7 +57,6 @@ PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-
 
 # operations whose nouns have no ROUTES of their own yet
 PRESENT: tuple[Route, ...] = (
-    Route(path="/timed/lanes", purpose="The board.", use_case=lanes.lanes, answer=dict),
 )
 
 
@@ -77,7 +80,12 @@ ROUTES: tuple[Route, ...] = (
     *trade_detail.ROUTES,
     *executions.ROUTES,
     *exports.ROUTES,
-    *annotations.ROUTES,
+    *lanes.ROUTES,
+    *ANNOTATIONS,
+    *messages.ROUTES,
+    *replays.ROUTES,
+    *comparisons.ROUTES,
+    *admin.ROUTES,
     *linked_trades.ROUTES,
     *brokers.ROUTES,
     *accounts.ROUTES,
@@ -96,21 +104,23 @@ ROUTES: tuple[Route, ...] = (
 
 @frozen
 class Desk:
-    """What the routes need of their process: the database, the clock, the keys, and how often they may ask."""
+    """What the routes need of their process: database, clock, keys, how often they may ask, and who does what admins ask for."""
 
     db: Database
     clock: Clock
     keys: tuple[DeskKey, ...]
     limits: Limits
+    admin: admin.Admin
 
 
-def desk_for(config: TradeTrackerConfig, db: Database) -> Desk:
+def desk_for(config: TradeTrackerConfig, db: Database, owners: admin.Owners) -> Desk:
     """What a process needs; nothing is connected yet."""
     return Desk(
         db=db,
         clock=clock_for(config),
         keys=desk_keys(config.desk_keys.get_secret_value()),
         limits=Limits(config.desk_rate_factor, config.desk_failed_keys_max),
+        admin=admin.Admin(db=db, owners=owners),
     )
 
 

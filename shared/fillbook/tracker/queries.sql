@@ -7,13 +7,6 @@ select book_id, seq, last_recorded_at
  where tenant_id = :tenant_id
    and case when :books::text[] is null then book_id not like 'replay:%' else book_id = any(:books::text[]) end;
 
--- name: board
--- One card per ticker, latest move first.
-select book_id, ticker, lane, previous_lane, reason, rule, badges, blocks, lane_since, side, score, last_price,
-       day_change_percent, last_ts, last_receipt_id, position_id
-  from signal.v_board
- where book_id = any(:books::text[]) and (:ticker::text is null or ticker = :ticker::text)
- order by lane_since desc, ticker;
 
 -- name: broker_accounts
 -- The broker accounts of the reader's books.
