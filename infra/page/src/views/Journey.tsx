@@ -1,13 +1,13 @@
 // A position from its first entry to its last exit: how it stands, its price with every execution on it, its lots, what each
 // execution did and why, what was corrected, what Discord was told, what the broker said, and what the desk noted.
 import type { JSX } from "preact";
+import type { TradeDetail } from "../api/types.ts";
 import { useScope } from "../lib/books.ts";
 import { LIVE_SECONDS, usePolled } from "../lib/poll.ts";
 import { Link, useRoute } from "../lib/router.tsx";
 import { ErrorBox } from "../parts/ErrorBox.tsx";
 import { Loaded } from "../parts/Loaded.tsx";
 import { Skeleton } from "../parts/Skeleton.tsx";
-import type { JourneyAnswer } from "./journey/answers.ts";
 import { Corrections } from "./journey/Corrections.tsx";
 import { Executions } from "./journey/Executions.tsx";
 import { Head } from "./journey/Head.tsx";
@@ -20,7 +20,7 @@ import "./journey.css";
 export default function Journey(): JSX.Element {
   const { id } = useRoute();
   const { query } = useScope();
-  const answer = usePolled<JourneyAnswer>(id === null ? null : `/timed/ledger/trades/${encodeURIComponent(id)}`, { ...query, include: "history,evidence" }, LIVE_SECONDS);
+  const answer = usePolled<TradeDetail>(id === null ? null : `/timed/ledger/trades/${encodeURIComponent(id)}`, { ...query, include: "history,evidence" }, LIVE_SECONDS);
   const isUnknown = answer.data === null && answer.error?.status === 404;
   return (
     <div class="journey-view">
@@ -46,7 +46,7 @@ function Unknown({ error }: { error: NonNullable<ReturnType<typeof usePolled>["e
   );
 }
 
-function Whole({ answer, refresh }: { answer: JourneyAnswer; refresh: () => void }): JSX.Element {
+function Whole({ answer, refresh }: { answer: TradeDetail; refresh: () => void }): JSX.Element {
   const { trade, lots, actions, messages, versions = [], evidence = [] } = answer;
   return (
     <>

@@ -2,13 +2,15 @@
 // Wide screens show all lanes side by side, each with its own scroll; a phone shows one lane and a list of tabs.
 import type { JSX, TargetedFocusEvent, TargetedKeyboardEvent } from "preact";
 import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { Card, Lane, Lanes as Answer } from "../api/types.ts";
 import { useScope } from "../lib/books.ts";
 import { LIVE_SECONDS, usePolled } from "../lib/poll.ts";
 import { useFilters } from "../lib/router.tsx";
 import { Empty } from "../parts/Empty.tsx";
+import { Freshness } from "../parts/Freshness.tsx";
 import { Loaded } from "../parts/Loaded.tsx";
 import { Tabs } from "../parts/Tabs.tsx";
-import { filtered, isCut, step, type Lane, type LaneCard, type LanesAnswer } from "./lanes/board.ts";
+import { filtered, isCut, step } from "./lanes/board.ts";
 import { LaneColumn } from "./lanes/LaneColumn.tsx";
 import { LanesSkeleton } from "./lanes/LanesSkeleton.tsx";
 import { Legend } from "./lanes/Legend.tsx";
@@ -20,14 +22,15 @@ import "./lanes.css";
 const PANEL = "lane-panel";
 
 export default function Lanes(): JSX.Element {
-  const scope = useScope();
+  const { books, asOf } = useScope();
+  const query = useMemo(() => ({ books: books.join(",") }), [books]); // the board is known as it is, not as it was
   const [params, change] = useFilters();
   const filter = params["ticker"] ?? "";
-  const board = usePolled<LanesAnswer>("/timed/lanes", scope.query, LIVE_SECONDS);
+  const board = usePolled<Answer>("/timed/lanes", query, LIVE_SECONDS);
   // a ticker beyond the newest cards of a lane is asked for by its name
   const isBeyond = filter.trim() !== "" && (board.data?.lanes.some(isCut) ?? false);
-  const named = usePolled<LanesAnswer>(isBeyond ? "/timed/lanes" : null, { ...scope.query, ticker: filter.trim().toUpperCase() }, LIVE_SECONDS);
-  const [asked, setAsked] = useState<LaneCard | null>(null);
+  const named = usePolled<Answer>(isBeyond ? "/timed/lanes" : null, { ...query, ticker: filter.trim().toUpperCase() }, LIVE_SECONDS);
+  const [asked, setAsked] = useState<Card | null>(null);
 
   return (
     <div class="lanes-view">
@@ -39,10 +42,16 @@ export default function Lanes(): JSX.Element {
         </label>
         {board.data !== null && <Legend lanes={board.data.lanes} />}
       </div>
+      {asOf !== null && <p class="notice">The board is shown as it is now; lanes of another moment stand in the moves of a card.</p>}
       <Loaded of={board} skeleton={<LanesSkeleton />}>
-        {(answer) => <Board lanes={merged(answer.lanes, named.data?.lanes)} filter={filter} chosen={params["lane"] ?? ""} choose={(lane) => change({ lane })} onMoves={setAsked} count={answer.count} />}
+        {(answer) => (
+          <>
+            <Freshness ts={answer.data_as_of_ts} what="The board's receipts" />
+            <Board lanes={merged(answer.lanes, named.data?.lanes)} filter={filter} chosen={params["lane"] ?? ""} choose={(lane) => change({ lane })} onMoves={setAsked} count={answer.count} />
+          </>
+        )}
       </Loaded>
-      {asked !== null && <Moves ticker={asked.ticker} query={scope.query} close={() => setAsked(null)} />}
+      {asked !== null && <Moves ticker={asked.ticker} query={query} close={() => setAsked(null)} />}
     </div>
   );
 }
@@ -63,7 +72,7 @@ interface BoardProps {
   chosen: string;
   count: number;
   choose: (key: string) => void;
-  onMoves: (card: LaneCard) => void;
+  onMoves: (card: Card) => void;
 }
 
 function Board({ lanes, filter, chosen, choose, count, onMoves }: BoardProps): JSX.Element {

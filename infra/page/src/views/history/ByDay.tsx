@@ -1,6 +1,7 @@
 // The range day by day, the newest first, and what the days add up to: the summary of the same range says it again.
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
+import type { Group, Results, Summary } from "../../api/types.ts";
 import { useScope } from "../../lib/books.ts";
 import { usePolled } from "../../lib/poll.ts";
 import { dayOf, deskNow } from "../../lib/time.ts";
@@ -11,7 +12,6 @@ import { Percent } from "../../parts/Percent.tsx";
 import { Skeleton } from "../../parts/Skeleton.tsx";
 import { Table, type Column } from "../../parts/Table.tsx";
 import { Toggle } from "../../parts/Tabs.tsx";
-import type { Group, Results, SummaryAnswer } from "./answers.ts";
 import { asked, type Filter } from "./filter.ts";
 import type { Change } from "./Filters.tsx";
 import { dayName, daysLater } from "./month.ts";
@@ -30,7 +30,7 @@ export function ByDay({ filter, change }: Props): JSX.Element {
     const { from = filter.to === undefined ? daysLater(dayOf(deskNow()), -USUAL_DAYS) : undefined, to } = filter;
     return { ...(from === undefined ? {} : { from }), ...(to === undefined ? {} : { to }) };
   }, [filter]);
-  const answer = usePolled<SummaryAnswer>("/timed/ledger/summary", { ...query, ...asked(range), group_by: isByWeekday ? "weekday" : "day" });
+  const answer = usePolled<Summary>("/timed/ledger/summary", { ...query, ...asked(range), group_by: isByWeekday ? "weekday" : "day" });
   return (
     <div class="stack">
       <div class="row">

@@ -1,6 +1,7 @@
 // The closed trades of the filter by what they earned: a ranking from the best to the worst, and how the results are spread.
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
+import type { Trade, Trades } from "../../api/types.ts";
 import { useScope } from "../../lib/books.ts";
 import { compareNullable } from "../../lib/decimal.ts";
 import { usePolled } from "../../lib/poll.ts";
@@ -15,7 +16,6 @@ import { Skeleton } from "../../parts/Skeleton.tsx";
 import { Table, type Column } from "../../parts/Table.tsx";
 import { Toggle } from "../../parts/Tabs.tsx";
 import { When } from "../../parts/When.tsx";
-import type { PastTrade, TradesAnswer } from "./answers.ts";
 import { Distribution } from "./Distribution.tsx";
 import { asked, type Filter } from "./filter.ts";
 import { Outcome } from "./TradeList.tsx";
@@ -25,7 +25,7 @@ const SHOWN = 50;
 
 interface Ranked {
   rank: number;
-  trade: PastTrade;
+  trade: Trade;
 }
 
 const COLUMNS: readonly Column<Ranked>[] = [
@@ -41,7 +41,7 @@ const COLUMNS: readonly Column<Ranked>[] = [
 export function ByResult({ filter }: { filter: Filter }): JSX.Element {
   const { query } = useScope();
   const { status: _, ...rest } = filter;
-  const answer = usePolled<TradesAnswer>("/timed/trades", { ...query, ...asked(rest), status: "closed", limit: String(LIMIT) });
+  const answer = usePolled<Trades>("/timed/trades", { ...query, ...asked(rest), status: "closed", limit: String(LIMIT) });
   return (
     <Loaded of={answer} skeleton={<Skeleton kind="table" rows={10} />}>
       {({ trades, has_more }) => (trades.length === 0 ? <Empty title="No closed trade matches the filter">Closed trades would be ranked here by what they earned.</Empty> : <Spread trades={trades} hasMore={has_more} />)}
@@ -49,7 +49,7 @@ export function ByResult({ filter }: { filter: Filter }): JSX.Element {
   );
 }
 
-function Spread({ trades, hasMore }: { trades: readonly PastTrade[]; hasMore: boolean }): JSX.Element {
+function Spread({ trades, hasMore }: { trades: readonly Trade[]; hasMore: boolean }): JSX.Element {
   const currencies = useMemo(() => [...new Set(trades.map(({ currency }) => currency))].sort(), [trades]);
   const [own, setOwn] = useState<string | null>(null);
   const [isWorstFirst, setWorstFirst] = useState(false);

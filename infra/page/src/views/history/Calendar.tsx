@@ -2,6 +2,7 @@
 // their totals. Arrow keys walk through the days, PageUp and PageDown through the months; a day opens its trades.
 import type { JSX, TargetedKeyboardEvent } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import type { Calendar as Answer, Day, Week } from "../../api/types.ts";
 import { useScope } from "../../lib/books.ts";
 import { absolute, compare, sign, total, type Decimal } from "../../lib/decimal.ts";
 import { usePolled } from "../../lib/poll.ts";
@@ -11,7 +12,6 @@ import { Loaded } from "../../parts/Loaded.tsx";
 import { arrow, Money, moneyWords } from "../../parts/Money.tsx";
 import { Skeleton } from "../../parts/Skeleton.tsx";
 import { Toggle } from "../../parts/Tabs.tsx";
-import type { CalendarAnswer, Day, Week } from "./answers.ts";
 import type { Change } from "./Filters.tsx";
 import { dayName, dayStep, isDate, isMonth, monthName, monthsLater, strength, WEEKDAYS, weeksOf } from "./month.ts";
 
@@ -27,7 +27,7 @@ export function Calendar({ month: asked, chosen, change }: Props): JSX.Element {
   const month = isMonth(asked) ? asked : today.slice(0, 7);
   const weeks = weeksOf(month);
   const [first, last] = [weeks[0]?.[0] ?? `${month}-01`, weeks.at(-1)?.[6] ?? `${month}-01`];
-  const answer = usePolled<CalendarAnswer>("/timed/calendar", { ...query, from: first, to: last });
+  const answer = usePolled<Answer>("/timed/calendar", { ...query, from: first, to: last });
   const go = (by: number): void => change({ month: monthsLater(month, by), day: null });
   return (
     <div class="calendar">
@@ -51,7 +51,7 @@ function currencies(days: readonly Day[]): string[] {
 }
 
 interface MonthProps {
-  answer: CalendarAnswer;
+  answer: Answer;
   month: string;
   weeks: readonly (readonly string[])[];
   chosen: string;

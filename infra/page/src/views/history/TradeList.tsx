@@ -1,6 +1,7 @@
 // The filter's trades, newest entry first, page after page.
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
+import type { Trade } from "../../api/types.ts";
 import { useScope } from "../../lib/books.ts";
 import { Link } from "../../lib/router.tsx";
 import { Badge } from "../../parts/Badge.tsx";
@@ -15,7 +16,6 @@ import { Qty } from "../../parts/Qty.tsx";
 import { Skeleton } from "../../parts/Skeleton.tsx";
 import { Table, type Column } from "../../parts/Table.tsx";
 import { When } from "../../parts/When.tsx";
-import type { PastTrade } from "./answers.ts";
 import { asked, isEmpty, type Filter } from "./filter.ts";
 import type { Change } from "./Filters.tsx";
 import { FIELDS } from "./filter.ts";
@@ -24,18 +24,18 @@ import { usePages } from "./pages.ts";
 const LIMIT = "50";
 
 // how a trade stands or ended, as a word
-export function Outcome({ trade }: { trade: PastTrade }): JSX.Element {
+export function Outcome({ trade }: { trade: Trade }): JSX.Element {
   if (trade.status === "OPEN") return <Badge tone="info">OPEN</Badge>;
   const word = trade.outcome ?? "CLOSED";
   return <Badge tone={word === "WIN" ? "gain" : word === "LOSS" ? "loss" : "plain"}>{word}</Badge>;
 }
 
-export function reasonOf(trade: PastTrade): string {
+export function reasonOf(trade: Trade): string {
   const last = trade.execution_actions?.at(-1);
   return last?.reason_text ?? last?.reason ?? "—";
 }
 
-const COLUMNS: readonly Column<PastTrade>[] = [
+const COLUMNS: readonly Column<Trade>[] = [
   { key: "ticker", title: "Ticker", heading: true, cell: (trade) => <Link to={`/app/positions/${trade.position_id}`}>{trade.ticker}</Link> },
   { key: "direction", title: "Direction", cell: ({ direction }) => <Pill>{direction}</Pill> },
   { key: "outcome", title: "Outcome", cell: (trade) => <Outcome trade={trade} /> },
@@ -49,7 +49,7 @@ const COLUMNS: readonly Column<PastTrade>[] = [
   { key: "reason", title: "Last reason", cell: (trade) => <span class="history-reason">{reasonOf(trade)}</span> },
 ];
 
-const BOOK: Column<PastTrade> = { key: "book", title: "Book", cell: ({ book_id }) => book_id };
+const BOOK: Column<Trade> = { key: "book", title: "Book", cell: ({ book_id }) => book_id };
 
 interface Props {
   filter: Filter;

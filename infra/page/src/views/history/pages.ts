@@ -1,19 +1,19 @@
 // The pages of a list: the first one is kept fresh until a second is loaded; from then on the list stands as it was known, so that
 // nothing is skipped and nothing comes twice, and the reader is told when newer data are there.
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { Trades } from "../../api/types.ts";
 import { api, ApiError, type Query } from "../../api/client.ts";
 import { usePolled, type Polled } from "../../lib/poll.ts";
 import { href } from "../../lib/router.tsx";
-import type { TradesAnswer } from "./answers.ts";
 
 interface Held {
   address: string;
-  pages: readonly TradesAnswer[];
+  pages: readonly Trades[];
 }
 
 export interface Pages {
-  first: Polled<TradesAnswer>;
-  pages: readonly TradesAnswer[];
+  first: Polled<Trades>;
+  pages: readonly Trades[];
   isNewer: boolean; // the first page has changed since the second was loaded
   isLoading: boolean;
   error: ApiError | null; // of the page that was asked for last
@@ -23,7 +23,7 @@ export interface Pages {
 
 export function usePages(path: string, params: Query): Pages {
   const address = href(path, params);
-  const first = usePolled<TradesAnswer>(path, params);
+  const first = usePolled<Trades>(path, params);
   const [held, setHeld] = useState<Held>({ address, pages: [] });
   const [isLoading, setLoading] = useState(false);
   const [error, setError] = useState<ApiError | null>(null);
@@ -44,7 +44,7 @@ export function usePages(path: string, params: Query): Pages {
     setLoading(true);
     setError(null);
     api
-      .get<TradesAnswer>(path, { ...params, cursor })
+      .get<Trades>(path, { ...params, cursor })
       .then((page) => now.current === address && setHeld({ address, pages: [...pages, page] }))
       .catch((reason: unknown) => now.current === address && setError(reason instanceof ApiError ? reason : new ApiError(0, "broken", String(reason))))
       .finally(() => now.current === address && setLoading(false));

@@ -1,5 +1,6 @@
 // Corrections: each later version of an execution beside the one before, field by field, and what made it.
 import type { ComponentChildren, JSX } from "preact";
+import type { Trade, Version } from "../../api/types.ts";
 import { Badge } from "../../parts/Badge.tsx";
 import { Card } from "../../parts/Card.tsx";
 import { Money } from "../../parts/Money.tsx";
@@ -9,7 +10,6 @@ import { Qty } from "../../parts/Qty.tsx";
 import { Table, type Column } from "../../parts/Table.tsx";
 import { When } from "../../parts/When.tsx";
 import { sentence } from "../../parts/words.ts";
-import type { JourneyTrade, Version } from "./answers.ts";
 
 interface Field {
   name: string;
@@ -55,7 +55,7 @@ export function corrections(versions: readonly Version[]): Correction[] {
   return found.sort((a, b) => b.after.known_from_ts - a.after.known_from_ts || b.after.version - a.after.version);
 }
 
-export function Corrections({ trade, versions }: { trade: JourneyTrade; versions: readonly Version[] }): JSX.Element | null {
+export function Corrections({ trade, versions }: { trade: Trade; versions: readonly Version[] }): JSX.Element | null {
   const found = corrections(versions);
   if (found.length === 0) return null;
   return (

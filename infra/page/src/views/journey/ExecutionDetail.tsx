@@ -1,18 +1,18 @@
 // An open row of the time line: the lots it closed, its message, what the broker said, and on demand why it was done.
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
+import type { ClosedLot, Evidence, Execution, OwnMessage, Trade } from "../../api/types.ts";
 import { Money } from "../../parts/Money.tsx";
 import { Price } from "../../parts/Price.tsx";
 import { Qty } from "../../parts/Qty.tsx";
 import { Table, type Column } from "../../parts/Table.tsx";
 import { When } from "../../parts/When.tsx";
-import type { ClosedLot, Evidence, Execution, JourneyTrade, OwnMessage } from "./answers.ts";
 import { discordLink, MessageState, messageWords } from "./MessageState.tsx";
 import { Source } from "./Sources.tsx";
 import { Why } from "./Why.tsx";
 
 interface Props {
-  trade: JourneyTrade;
+  trade: Trade;
   action: Execution;
   message: OwnMessage | null;
   evidence: readonly Evidence[];
@@ -44,7 +44,7 @@ export function ExecutionDetail({ trade, action, message, evidence, versions }: 
   );
 }
 
-function Touched({ trade, lots }: { trade: JourneyTrade; lots: readonly ClosedLot[] }): JSX.Element {
+function Touched({ trade, lots }: { trade: Trade; lots: readonly ClosedLot[] }): JSX.Element {
   const columns: readonly Column<ClosedLot>[] = [
     { key: "lot", title: "Lot", heading: true, cell: ({ lot_id }) => <span class="mono" title={lot_id}>{lot_id.slice(0, 8)}</span> },
     { key: "qty", title: "Quantity", numeric: true, cell: ({ qty }) => <Qty value={qty} /> },

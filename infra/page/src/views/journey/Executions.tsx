@@ -2,6 +2,7 @@
 // right after it. A row opens: lots, message, broker's ids, and the why-trace; what is open stays open through every refresh.
 import type { JSX } from "preact";
 import { Fragment } from "preact";
+import type { Evidence, Execution, OwnMessage, Trade, Version } from "../../api/types.ts";
 import { useFilters } from "../../lib/router.tsx";
 import { Card } from "../../parts/Card.tsx";
 import { Icon } from "../../parts/Icon.tsx";
@@ -10,12 +11,11 @@ import { Pill } from "../../parts/Pill.tsx";
 import { Price } from "../../parts/Price.tsx";
 import { Qty } from "../../parts/Qty.tsx";
 import { When } from "../../parts/When.tsx";
-import type { Evidence, Execution, JourneyTrade, OwnMessage, Version } from "./answers.ts";
 import { ExecutionDetail } from "./ExecutionDetail.tsx";
 import { MessageState } from "./MessageState.tsx";
 
 interface Props {
-  trade: JourneyTrade;
+  trade: Trade;
   actions: readonly Execution[];
   messages: readonly OwnMessage[];
   versions: readonly Version[];
@@ -69,7 +69,7 @@ export function Executions({ trade, actions, messages, versions, evidence }: Pro
 
 interface RowProps {
   action: Execution;
-  trade: JourneyTrade;
+  trade: Trade;
   isOpen: boolean;
   toggle: (id: string) => void;
 }

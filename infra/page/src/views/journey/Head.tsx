@@ -1,6 +1,7 @@
 // How the position stands: the figures of its card, and those that do not fit there.
 import type { JSX } from "preact";
 import type { ComponentChildren } from "preact";
+import type { Trade } from "../../api/types.ts";
 import { percent, sign } from "../../lib/decimal.ts";
 import { Age } from "../../parts/Age.tsx";
 import { Badge } from "../../parts/Badge.tsx";
@@ -12,11 +13,10 @@ import { ProgressBar } from "../../parts/ProgressBar.tsx";
 import { Qty } from "../../parts/Qty.tsx";
 import { When } from "../../parts/When.tsx";
 import { titled } from "../../parts/words.ts";
-import type { JourneyTrade } from "./answers.ts";
 
 const TINTS = { up: "is-up", down: "is-down", flat: "", unknown: "" } as const;
 
-export function Head({ trade }: { trade: JourneyTrade }): JSX.Element {
+export function Head({ trade }: { trade: Trade }): JSX.Element {
   const isOpen = trade.status === "OPEN";
   return (
     <header class={`journey-head ${isOpen ? TINTS[trade.day_direction] : ""}`}>
@@ -55,7 +55,7 @@ function Fact({ name, children }: { name: string; children: ComponentChildren })
   );
 }
 
-function Standing({ trade }: { trade: JourneyTrade }): JSX.Element {
+function Standing({ trade }: { trade: Trade }): JSX.Element {
   const tone = trade.outcome === "WIN" ? "gain" : trade.outcome === "LOSS" ? "loss" : "plain";
   return (
     <>
@@ -67,7 +67,7 @@ function Standing({ trade }: { trade: JourneyTrade }): JSX.Element {
   );
 }
 
-function PriceNote({ trade }: { trade: JourneyTrade }): JSX.Element {
+function PriceNote({ trade }: { trade: Trade }): JSX.Element {
   if (trade.price_state === "missing") return <Badge tone="warning">no price</Badge>;
   return (
     <small>
@@ -77,7 +77,7 @@ function PriceNote({ trade }: { trade: JourneyTrade }): JSX.Element {
   );
 }
 
-function DayChange({ trade }: { trade: JourneyTrade }): JSX.Element {
+function DayChange({ trade }: { trade: Trade }): JSX.Element {
   const change = trade.day_change_percent;
   if (change !== null && sign(change) === 0) return <span class="num flat">● FLAT</span>;
   return <Percent value={change} signed withArrow missing="the last session's price is not known" />;

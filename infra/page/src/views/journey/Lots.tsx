@@ -1,5 +1,6 @@
 // The lots: what each opening fill brought, what of it is still there, and what that is worth.
 import type { JSX } from "preact";
+import type { Lot, Trade } from "../../api/types.ts";
 import { total } from "../../lib/decimal.ts";
 import { Badge } from "../../parts/Badge.tsx";
 import { Card } from "../../parts/Card.tsx";
@@ -8,7 +9,6 @@ import { Price } from "../../parts/Price.tsx";
 import { Qty } from "../../parts/Qty.tsx";
 import { Table, type Column } from "../../parts/Table.tsx";
 import { When } from "../../parts/When.tsx";
-import type { JourneyTrade, Lot } from "./answers.ts";
 
 function columns(currency: string): readonly Column<Lot>[] {
   return [
@@ -28,7 +28,7 @@ function whole(parts: readonly (string | null)[]): string | null {
   return parts.some((part) => part === null) ? null : total(parts);
 }
 
-export function Lots({ trade, lots }: { trade: JourneyTrade; lots: readonly Lot[] }): JSX.Element {
+export function Lots({ trade, lots }: { trade: Trade; lots: readonly Lot[] }): JSX.Element {
   const open = lots.filter(({ status }) => status === "OPEN");
   return (
     <Card title="Lots" hint={`${lots.length} ${lots.length === 1 ? "lot" : "lots"}, ${open.length} open`} class="journey-lots">

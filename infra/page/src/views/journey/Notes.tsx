@@ -2,22 +2,18 @@
 // the desk refuses (412) and both texts are shown.
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { AnnotationAnswer, Trade } from "../../api/types.ts";
 import { api, ApiError } from "../../api/client.ts";
 import { useIsAdmin } from "../../frame/desk.ts";
 import { href } from "../../lib/router.tsx";
 import { Badge } from "../../parts/Badge.tsx";
 import { Card } from "../../parts/Card.tsx";
-import type { JourneyTrade } from "./answers.ts";
 import { body, tagsOf, wrong, type Words } from "./words.ts";
 
 interface Draft {
   notes: string;
   tags: string;
   base: number | null; // the version that was read before typing
-}
-
-interface Stored {
-  annotation: { notes: string | null; tags: string[]; version: number };
 }
 
 function draftOf(words: Words): Draft {
@@ -32,7 +28,7 @@ function told(error: unknown): string {
 }
 
 interface Props {
-  trade: JourneyTrade;
+  trade: Trade;
   refresh: () => void;
 }
 
@@ -100,7 +96,7 @@ function Editor({ path, words, draft, setDraft, keep, close, refresh }: EditorPr
     setSending(true);
     try {
       const said = body(draft.notes, tags);
-      const { annotation } = await (draft.base === null ? api.post<Stored>(path, said) : api.patch<Stored>(path, said, { "If-Match": String(draft.base) }));
+      const { annotation } = await (draft.base === null ? api.post<AnnotationAnswer>(path, said) : api.patch<AnnotationAnswer>(path, said, { "If-Match": String(draft.base) }));
       keep({ notes: annotation.notes, tags: annotation.tags, notes_version: annotation.version });
     } catch (error) {
       setSending(false);

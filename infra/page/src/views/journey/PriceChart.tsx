@@ -1,6 +1,7 @@
 // The ticker's price while the position was held, from marks, with each execution where and when it happened.
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
+import type { Execution, Mark, Marks, Trade } from "../../api/types.ts";
 import { useScope } from "../../lib/books.ts";
 import { compare, formatted, type Decimal } from "../../lib/decimal.ts";
 import { usePolled } from "../../lib/poll.ts";
@@ -9,7 +10,6 @@ import { Card } from "../../parts/Card.tsx";
 import { Chart, type Marker, type Point } from "../../parts/Chart.tsx";
 import { ErrorBox } from "../../parts/ErrorBox.tsx";
 import { Skeleton } from "../../parts/Skeleton.tsx";
-import type { Execution, JourneyTrade, MarkPoint, MarksAnswer } from "./answers.ts";
 
 const BEFORE_MS = 30 * 60_000;
 const AFTER_MS = 60 * 60_000;
@@ -17,7 +17,7 @@ const WORDS = { ENTRY: "entry", ADD_ENTRY: "add", TRIM: "trim", EXIT: "exit" } a
 const COLOURS = { ENTRY: "--tt-info", ADD_ENTRY: "--tt-info", TRIM: "--tt-warning", EXIT: "--tt-text" } as const;
 
 interface Props {
-  trade: JourneyTrade;
+  trade: Trade;
   actions: readonly Execution[];
 }
 
@@ -25,7 +25,7 @@ export function PriceChart({ trade, actions }: Props): JSX.Element {
   const { asOf } = useScope();
   const since = String(trade.first_entry_ts - BEFORE_MS);
   const until = trade.status === "CLOSED" ? String(trade.last_action_ts + AFTER_MS) : asOf;
-  const marks = usePolled<MarksAnswer>(`/timed/marks/${encodeURIComponent(trade.ticker)}`, { books: trade.book_id, since, until });
+  const marks = usePolled<Marks>(`/timed/marks/${encodeURIComponent(trade.ticker)}`, { books: trade.book_id, since, until });
   const points = useMemo(() => merged(marks.data?.points ?? [], actions), [marks.data, actions]);
   const markers = useMemo(() => actions.map((action) => marker(action, trade.direction)), [actions, trade.direction]);
   const series = useMemo(() => [{ name: "Price", points }], [points]);
@@ -46,7 +46,7 @@ export function PriceChart({ trade, actions }: Props): JSX.Element {
 }
 
 // marks, and the executions' own prices among them, so that every marker stands on the line
-function merged(marks: readonly MarkPoint[], actions: readonly Execution[]): Point[] {
+function merged(marks: readonly Mark[], actions: readonly Execution[]): Point[] {
   const found: Point[] = marks.map(({ ts, price }) => ({ ts, value: price }));
   for (const { ts, price } of actions) found.push({ ts, value: price });
   return found.sort((a, b) => a.ts - b.ts);
@@ -64,7 +64,7 @@ function marker({ ts, action_type }: Execution, direction: "LONG" | "SHORT"): Ma
   };
 }
 
-function summary(trade: JourneyTrade, points: readonly Point[], actions: readonly Execution[]): string {
+function summary(trade: Trade, points: readonly Point[], actions: readonly Execution[]): string {
   const known = points.filter((point): point is { ts: number; value: Decimal } => point.value !== null);
   const [first, last] = [known[0], known.at(-1)];
   if (first === undefined || last === undefined) return `No price of ${trade.ticker} is known.`;

@@ -1,10 +1,10 @@
 // What each execution rests on, under the source's own ids, exactly as the broker gave them.
 import type { JSX } from "preact";
+import type { Evidence } from "../../api/types.ts";
 import { HIDDEN, usePrivacy } from "../../lib/privacy.ts";
 import { Card } from "../../parts/Card.tsx";
 import { Empty } from "../../parts/Empty.tsx";
 import { When } from "../../parts/When.tsx";
-import type { Evidence } from "./answers.ts";
 
 export function Sources({ evidence }: { evidence: readonly Evidence[] }): JSX.Element {
   return (

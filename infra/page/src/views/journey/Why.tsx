@@ -2,6 +2,7 @@
 // published figures. Each link opens; one that is missing is named and says why.
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
+import type { Execution, Link as WhyLink, Why as Answer } from "../../api/types.ts";
 import { usePolled } from "../../lib/poll.ts";
 import { Link as PageLink } from "../../lib/router.tsx";
 import { duration } from "../../lib/time.ts";
@@ -12,10 +13,9 @@ import { Toggle } from "../../parts/Tabs.tsx";
 import type { Tone } from "../../parts/Pill.tsx";
 import { When } from "../../parts/When.tsx";
 import { sentence } from "../../parts/words.ts";
-import type { Execution } from "./answers.ts";
 import { Facts } from "./Facts.tsx";
 import { discordLink } from "./MessageState.tsx";
-import { factText, type WhyAnswer, type WhyLink } from "./why.ts";
+import { factText, type FactsOf } from "./why.ts";
 
 interface Props {
   action: Execution;
@@ -42,7 +42,7 @@ const STATES: Readonly<Record<string, readonly [string, Tone]>> = {
 
 export function Why({ action, bookId }: Props): JSX.Element {
   const [version, setVersion] = useState<number | null>(null);
-  const answer = usePolled<WhyAnswer>(`/timed/why/${action.action_id}`, { books: bookId, version: version === null ? null : String(version) });
+  const answer = usePolled<Answer>(`/timed/why/${action.action_id}`, { books: bookId, version: version === null ? null : String(version) });
   const versions = answer.data?.versions ?? action.version;
   const shown = version ?? versions;
   return (
@@ -62,7 +62,7 @@ export function Why({ action, bookId }: Props): JSX.Element {
   );
 }
 
-function One({ link, why }: { link: WhyLink; why: WhyAnswer }): JSX.Element {
+function One({ link, why }: { link: WhyLink; why: Answer }): JSX.Element {
   const [state, tone] = STATES[link.state] ?? ["", "plain"];
   const hint = link.note ?? headline(link);
   return (
@@ -76,7 +76,7 @@ function One({ link, why }: { link: WhyLink; why: WhyAnswer }): JSX.Element {
         </summary>
         <div class="why-more">
           {link.id !== null && <p class="hint">id <span class="mono">{link.id}</span></p>}
-          <Facts facts={link.facts} />
+          <Facts facts={factsOf(link)} />
           <Onward link={link} why={why} />
         </div>
       </details>
@@ -91,7 +91,12 @@ function gap(ms: number): string {
   return `${ms < 0 ? "−" : "+"}${text}`;
 }
 
-function headline({ link, facts }: WhyLink): string {
+function factsOf(link: WhyLink): FactsOf {
+  return link.facts as FactsOf;
+}
+
+function headline({ link, facts: own }: WhyLink): string {
+  const facts = own as FactsOf;
   const read = (name: string): string => factText(facts[name]);
   const parts: Readonly<Record<string, string>> = {
     receipt: read("ticker"),
@@ -109,11 +114,11 @@ function headline({ link, facts }: WhyLink): string {
 }
 
 // where a link leads: a view of this page, or Discord
-function Onward({ link, why }: { link: WhyLink; why: WhyAnswer }): JSX.Element | null {
-  const url = discordLink(typeof link.facts["url"] === "string" ? link.facts["url"] : null);
+function Onward({ link, why }: { link: WhyLink; why: Answer }): JSX.Element | null {
+  const url = discordLink(typeof link.facts.url === "string" ? link.facts.url : null);
   const to = (path: string, params: Record<string, string>, text: ComponentChildren): JSX.Element => <p><PageLink to={path} params={params}>{text}</PageLink></p>;
   if (link.link === "lane" && link.state === "found") return to("/app/lanes", { ticker: why.ticker }, `${why.ticker} on the board now`);
-  if (link.link === "kpi" && typeof link.facts["date"] === "string") return to("/app/snapshot", { date: link.facts["date"], kpi: factText(link.facts["kind"]) }, "Open the published day");
+  if (link.link === "kpi" && typeof link.facts.date === "string") return to("/app/snapshot", { date: link.facts.date, kpi: factText(link.facts.kind) }, "Open the published day");
   if (link.link === "message" && url !== null) return <p><a href={url} target="_blank" rel="noopener noreferrer">Open on Discord</a></p>;
   if (link.link === "message" && link.state === "missing") return to("/app/alerts", {}, "Open Alerts");
   if (link.link === "action") return to(`/app/positions/${why.position_id}`, {}, "Open the position");

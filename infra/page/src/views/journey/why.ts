@@ -1,29 +1,6 @@
 // The why-trace as the API answers it, and its facts as texts.
-import type { Frame } from "../../api/hand.ts";
-
 export type Fact = string | number | boolean | null | readonly Fact[] | { readonly [name: string]: Fact };
 export type FactsOf = Readonly<Record<string, Fact>>;
-
-export interface WhyLink {
-  link: string;
-  state: "found" | "missing" | "not_yet" | "not_applicable";
-  id: string | null;
-  ts: number | null;
-  gap_ms: number | null;
-  note: string | null;
-  facts: FactsOf;
-}
-
-export interface WhyAnswer extends Frame {
-  action_id: string;
-  position_id: string;
-  ticker: string;
-  version: number;
-  versions: number;
-  is_whole: boolean;
-  missing: string[];
-  chain: WhyLink[];
-}
 
 export function factText(fact: Fact | undefined): string {
   if (fact === null || fact === undefined) return "";

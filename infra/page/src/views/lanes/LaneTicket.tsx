@@ -1,6 +1,7 @@
 // A ticker on the board: its price and day, where it came from and when, why it is here, and why it is not traded.
 // The card is one stop of the keyboard; Enter opens its position, or its moves where it holds none.
 import type { JSX, TargetedKeyboardEvent } from "preact";
+import type { Card } from "../../api/types.ts";
 import { sign } from "../../lib/decimal.ts";
 import { Link, navigate } from "../../lib/router.tsx";
 import { Age } from "../../parts/Age.tsx";
@@ -10,13 +11,12 @@ import { Pill } from "../../parts/Pill.tsx";
 import { Price } from "../../parts/Price.tsx";
 import { When } from "../../parts/When.tsx";
 import { sentence } from "../../parts/words.ts";
-import type { LaneCard } from "./board.ts";
 
 interface Props {
-  card: LaneCard;
+  card: Card;
   isStop: boolean;
   isNew: boolean;
-  onMoves: (card: LaneCard) => void;
+  onMoves: (card: Card) => void;
 }
 
 const ARROWS = { forward: "→", backward: "←" } as const;
@@ -41,7 +41,7 @@ export function LaneTicket({ card, isStop, isNew, onMoves }: Props): JSX.Element
         <DayChange card={card} />
       </p>
       <p class="ticket-age">
-        {card.price === null || card.price_ts === null ? <Badge tone="warning">no price</Badge> : <>price <Age ts={card.price_ts} /></>}
+        {card.price_state === "missing" || card.price_ts === null ? <Badge tone="warning">no price</Badge> : <>price <Age ts={card.price_ts} /></>}
         {card.price_state === "stale" && <Badge tone="warning">stale</Badge>}
       </p>
       <p class="ticket-from">
@@ -60,13 +60,13 @@ export function LaneTicket({ card, isStop, isNew, onMoves }: Props): JSX.Element
   );
 }
 
-function DayChange({ card }: { card: LaneCard }): JSX.Element {
+function DayChange({ card }: { card: Card }): JSX.Element {
   const change = card.day_change_percent;
   if (change !== null && sign(change) === 0) return <span class="num flat">● FLAT</span>;
   return <Percent value={change} signed withArrow missing="the last session's price is not known" />;
 }
 
-function From({ card }: { card: LaneCard }): JSX.Element {
+function From({ card }: { card: Card }): JSX.Element {
   if (card.previous_stage === null) return <>new on the board</>;
   return (
     <>
@@ -77,7 +77,7 @@ function From({ card }: { card: LaneCard }): JSX.Element {
   );
 }
 
-function Blocks({ card }: { card: LaneCard }): JSX.Element {
+function Blocks({ card }: { card: Card }): JSX.Element {
   return (
     <div class="ticket-blocks">
       <p>{card.position_id === null ? "Why not entered" : "What waits"}</p>

@@ -1,8 +1,8 @@
 // What the marks of the board mean, in words; closed until it is asked for.
 
 import type { JSX } from "preact";
-import { Badge } from "../../parts/Badge";
-import type { Lane } from "./board";
+import type { Lane } from "../../api/types.ts";
+import { Badge } from "../../parts/Badge.tsx";
 
 const BADGES: readonly (readonly [string, string])[] = [
   ["Defend", "the stop was drawn closer, the position is on guard"],

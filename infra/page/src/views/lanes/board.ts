@@ -1,65 +1,8 @@
 // What the Kanban knows without a browser: what a filter leaves, what a badge or a stage is called, where an arrow key leads.
 
-export interface Reason {
-  code: string;
-  text: string;
-}
+import type { Card, Lane } from "../../api/types.ts";
 
-export interface LaneCard {
-  ticker: string;
-  book_id?: string;
-  direction: string | null;
-  stage: string;
-  previous_stage: string | null;
-  moved_ts: number | null;
-  moved_at: string | null;
-  moved: "forward" | "backward" | null;
-  score: string | null;
-  price: string | null;
-  price_ts: number | null;
-  price_at: string | null;
-  price_state?: "fresh" | "stale" | "missing";
-  day_change_percent: string | null;
-  day_direction: "up" | "down" | "flat" | "unknown";
-  badges: string[];
-  reasons: Reason[];
-  block_reasons: Reason[];
-  position_id: string | null;
-  receipt_id: string | null;
-}
-
-export interface Lane {
-  key: string;
-  title: string;
-  position: boolean;
-  count: number;
-  cards: LaneCard[];
-}
-
-export interface LanesAnswer {
-  data_as_of_ts: number | null;
-  count: number;
-  lanes: Lane[];
-}
-
-export interface LaneMove {
-  ticker: string;
-  stage: string;
-  previous_stage: string | null;
-  ts: number;
-  rule: string | null;
-  receipt_id: string | null;
-  reasons: Reason[];
-  block_reasons: Reason[];
-}
-
-export interface LaneMovesAnswer {
-  data_as_of_ts: number | null;
-  has_more: boolean;
-  moves: LaneMove[];
-}
-
-export function isFound(card: LaneCard, filter: string): boolean {
+export function isFound(card: Card, filter: string): boolean {
   return card.ticker.toUpperCase().includes(filter.trim().toUpperCase());
 }
 

@@ -1,6 +1,6 @@
 // Which tickers have changed their lane since the answer before; they wear an outline for two seconds.
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Lane } from "./board.ts";
+import type { Lane } from "../../api/types.ts";
 
 const SHOWN_MS = 2000;
 const NOBODY: ReadonlySet<string> = new Set();
