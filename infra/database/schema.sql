@@ -9925,14 +9925,14 @@ alter table ledger.closings
 -- Whether a position stood so by T, as known at K: its outcome (pending: closed, the result not known) and what it had realized,
 -- which its last action tells, and a reason, which any of them may have. Null asks nothing.
 create function ledger.stood_as_of(book text, subject uuid, as_of timestamptz, known_as_of timestamptz, outcome text,
-                                   least numeric, most numeric, for_reason text)
+                                   min_pnl numeric, max_pnl numeric, for_reason text)
 returns boolean language sql stable as $$
-    select (outcome is null and least is null and most is null or coalesce((
+    select (outcome is null and min_pnl is null and max_pnl is null or coalesce((
                select (outcome is null or (l.position_quantity_after = 0 and outcome =
                            case when l.position_realized_pnl_after > 0 then 'win' when l.position_realized_pnl_after < 0 then 'loss'
                                 when l.position_realized_pnl_after = 0 then 'flat' else 'pending' end))
-                      and (least is null or l.position_realized_pnl_after >= least)
-                      and (most is null or l.position_realized_pnl_after <= most)
+                      and (min_pnl is null or l.position_realized_pnl_after >= min_pnl)
+                      and (max_pnl is null or l.position_realized_pnl_after <= max_pnl)
                  from ledger.actions_as_of(book, as_of, known_as_of) as l
                 where l.position_id = subject
                 order by l.executed_at desc, l.venue_order desc, l.fill_id desc, l.leg desc limit 1), false))
@@ -9955,6 +9955,62 @@ begin
                        'ledger.stood_as_of(text, uuid, timestamptz, timestamptz, text, numeric, numeric, text) to %I', reader);
     end loop;
 end $$;
+
+-- ==== 0030_tracker_figures.sql =======================================================================================
+
+-- What the read API needs of other rooms for its figures: bands of scores, later versions in the order in which they became known,
+-- moves of the board without what followed them, and how far the schema is.
+
+-- The ten points in which a score lies, as text; null for what is none.
+create function ledger.score_band(score text) returns text
+language sql immutable parallel safe
+return case when score ~ '^[0-9]{1,3}([.][0-9]+)?$'
+            then least(floor(score::numeric / 10)::integer, 9) * 10 || '-' || least(floor(score::numeric / 10)::integer, 9) * 10 + 10 end;
+comment on function ledger.score_band(text) is 'Bands of ten points; the upper end belongs to the next, 100 to the last.';
+
+create view ledger.v_corrections as
+    select book_id, tenant_id, action_id, version, state, known_from, cause, position_id, ticker, direction, action_type, quantity,
+           price, realized_pnl, currency
+      from ledger.v_action_history where version > 1;
+comment on view ledger.v_corrections is 'Later versions of actions: corrections, knock-on changes and busts.';
+create index execution_actions_corrections on ledger.execution_actions (book_id, recorded_at desc) where version > 1;
+
+create view signal.v_moves as
+    select book_id, ticker, seq, from_lane, lane, rule, reason, price, score, entered_at, receipt_id, action_ids
+      from signal.lane_history;
+comment on view signal.v_moves is 'Moves of the shown lane by themselves: read in the order of their time without looking at what followed.';
+
+-- The table is the migrations' own, so that a schema without it says that nothing was applied.
+create function ops.applied_migration() returns text
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    found text;
+begin
+    if to_regclass('ops.migration_version') is not null then
+        execute 'select max(version_num) from ops.migration_version' into found;
+    end if;
+    return found;
+end
+$$;
+create view ops.v_migration as select ops.applied_migration() as version;
+comment on view ops.v_migration is 'The newest migration that was applied.';
+
+do $$
+declare
+    reader name;
+begin
+    foreach reader in array array['ledger_reader', 'ledger_writer', 'replay_writer', 'tracker_reader', 'snapshot_reader',
+                                  'notify_reader', 'replay_reader'] loop
+        execute format('grant select on ledger.v_corrections to %I', reader);
+        execute format('grant execute on function ledger.score_band(text) to %I', reader);
+    end loop;
+end
+$$;
+revoke all on function ops.applied_migration() from public;
+grant usage on schema ops to tracker_reader;
+grant select on ops.v_migration to tracker_reader;
+grant execute on function ops.applied_migration() to tracker_reader;
+grant select on signal.v_moves to signal_reader, tracker_reader, desk_operator;
 
 -- ==== 0031_tracker_reading.sql =======================================================================================
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fillbook.tracker import (
     accounts,
     activity,
     admin,
+    annotations,
     auditing,
     brokers,
     comparisons,
@@ -40,7 +42,6 @@ from fillbook.tracker import (
     trades,
     why,
 )
-from fillbook.tracker.annotations import ROUTES as ANNOTATIONS
 from fillbook.tracker.dressing import reads_gzip
 from fillbook.tracker.limits import Limits, network
 from fillbook.tracker.model import single
@@ -53,11 +54,6 @@ BODY_BYTES_MAX = 65_536
 URL_BYTES_MAX = 3_000
 """The server before us cuts a request line off at 4,094 bytes, with an answer that is not ours."""
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding"}
-
-
-# operations whose nouns have no ROUTES of their own yet
-PRESENT: tuple[Route, ...] = (
-)
 
 
 def described(_db: Database, _key: DeskKey, given: Given, _now: datetime) -> Mapping[str, Any]:
@@ -75,13 +71,12 @@ def _document() -> Mapping[str, Any]:
 
 ROUTES: tuple[Route, ...] = (
     Route(path="/openapi.json", purpose="This document.", use_case=described, answer=dict[str, Any]),
-    *PRESENT,
     *trades.ROUTES,
     *trade_detail.ROUTES,
     *executions.ROUTES,
     *exports.ROUTES,
     *lanes.ROUTES,
-    *ANNOTATIONS,
+    *annotations.ROUTES,
     *messages.ROUTES,
     *replays.ROUTES,
     *comparisons.ROUTES,
@@ -104,7 +99,9 @@ ROUTES: tuple[Route, ...] = (
 
 @frozen
 class Desk:
-    """What the routes need of their process: database, clock, keys, how often they may ask, and who does what admins ask for."""
+    """What the routes need of their process: the database, the clock, the keys, how often they may ask, and who does what an
+    admin asks for.
+    """
 
     db: Database
     clock: Clock

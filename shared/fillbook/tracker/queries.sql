@@ -7,7 +7,6 @@ select book_id, seq, last_recorded_at
  where tenant_id = :tenant_id
    and case when :books::text[] is null then book_id not like 'replay:%' else book_id = any(:books::text[]) end;
 
-
 -- name: broker_accounts
 -- The broker accounts of the reader's books.
 select account_id, code, book_id, is_enabled, opened_at
