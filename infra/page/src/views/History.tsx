@@ -7,7 +7,7 @@ import { ByDay } from "./history/ByDay.tsx";
 import { ByResult } from "./history/ByResult.tsx";
 import { Calendar } from "./history/Calendar.tsx";
 import { Exports } from "./history/Exports.tsx";
-import { filterOf, type Field } from "./history/filter.ts";
+import { FIELDS, filterOf, type Field } from "./history/filter.ts";
 import { Filters } from "./history/Filters.tsx";
 import { TradeList } from "./history/TradeList.tsx";
 import "./history.css";
@@ -18,15 +18,19 @@ const TABS: readonly Tab[] = [
   { key: "days", title: "By day" },
   { key: "results", title: "By P&L" },
 ];
-// what the figures of the calendar and of days can be narrowed by: they are sums over whole books
-const RANGE: readonly Field[] = ["from", "to"];
+// what each tab can be narrowed by: calendar and days are sums over whole books, only what is closed has a result
+const KNOWN: Readonly<Record<string, readonly Field[]>> = {
+  trades: FIELDS,
+  calendar: [],
+  days: ["from", "to"],
+  results: FIELDS.filter((field) => field !== "status"),
+};
 const PANEL = "history-panel";
 
 export default function History(): JSX.Element {
   const [params, change] = useFilters();
   const filter = useMemo(() => filterOf(params), [params]);
   const tab = TABS.some(({ key }) => key === params["tab"]) ? (params["tab"] ?? "trades") : "trades";
-  const fields = tab === "trades" || tab === "results" ? undefined : tab === "days" ? RANGE : [];
 
   return (
     <div class="history-view">
@@ -35,7 +39,7 @@ export default function History(): JSX.Element {
         <Exports filter={filter} />
       </div>
       <Tabs label="History" tabs={TABS} chosen={tab} choose={(key) => change({ tab: key === "trades" ? null : key })} panel={PANEL} />
-      <Filters filter={filter} fields={fields} change={change} />
+      <Filters filter={filter} fields={KNOWN[tab] ?? FIELDS} change={change} />
       <div id={PANEL} role="tabpanel" aria-label={TABS.find(({ key }) => key === tab)?.title}>
         {tab === "trades" && <TradeList filter={filter} change={change} />}
         {tab === "calendar" && <Calendar month={params["month"]} chosen={params["day"]} change={change} />}

@@ -52,16 +52,12 @@ function Whole({ answer, refresh }: { answer: TradeDetail; refresh: () => void }
     <>
       <Head trade={trade} />
       <div class="journey-grid">
-        <div class="journey-main">
-          <PriceChart trade={trade} actions={actions} />
-          <Executions trade={trade} actions={actions} messages={messages} versions={versions} evidence={evidence} />
-          <Lots trade={trade} lots={lots} />
-          <Corrections trade={trade} versions={versions} />
-        </div>
-        <div class="journey-side">
-          <Notes trade={trade} refresh={refresh} />
-          <Sources evidence={evidence} />
-        </div>
+        <PriceChart trade={trade} actions={actions} />
+        <Notes trade={trade} refresh={refresh} />
+        <Executions trade={trade} actions={actions} messages={messages} versions={versions} evidence={evidence} />
+        <Lots trade={trade} lots={lots} />
+        <Corrections trade={trade} versions={versions} />
+        <Sources evidence={evidence} />
       </div>
     </>
   );
@@ -70,13 +66,12 @@ function Whole({ answer, refresh }: { answer: TradeDetail; refresh: () => void }
 function JourneySkeleton(): JSX.Element {
   return (
     <>
-      <Skeleton kind="lines" rows={4} />
+      <div class="journey-head"><Skeleton rows={5} /></div>
       <div class="journey-grid">
-        <div class="journey-main">
-          <Skeleton kind="chart" rows={1} />
-          <Skeleton kind="table" rows={5} />
-        </div>
-        <div class="journey-side"><Skeleton kind="lines" rows={4} /></div>
+        <div class="card journey-chart"><Skeleton kind="chart" rows={1} /></div>
+        <div class="card journey-notes"><Skeleton rows={4} /></div>
+        <div class="card journey-executions"><Skeleton kind="table" rows={4} /></div>
+        <div class="card journey-lots"><Skeleton kind="table" rows={3} /></div>
       </div>
     </>
   );

@@ -66,7 +66,7 @@ function Month({ answer, month, weeks, chosen, today, change }: MonthProps): JSX
   const days = new Map(answer.days.filter((day) => day.currency === currency).map((day) => [day.date, day]));
   const sums = new Map(answer.weeks.filter((week) => week.currency === currency).map((week) => [weeks.findIndex((dates) => dates.includes(week.first_date)), week]));
   const inMonth = [...days.values()].filter(({ date }) => date.startsWith(month));
-  const amounts = inMonth.map(({ realized_pnl }) => realized_pnl).filter((amount) => amount !== null);
+  const amounts = [...days.values()].map(({ realized_pnl }) => realized_pnl).filter((amount) => amount !== null);
   const largest = Number(amounts.map(absolute).sort(compare).at(-1) ?? "0");
   const stop = chosen.startsWith(month) ? chosen : `${month}-01`;
   const grid = useFollowedFocus(stop);

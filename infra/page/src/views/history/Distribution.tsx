@@ -2,7 +2,7 @@
 // no amounts, only their side of zero.
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
-import { formatted, money } from "../../lib/decimal.ts";
+import { formatted, money, sign } from "../../lib/decimal.ts";
 import { usePrivacy } from "../../lib/privacy.ts";
 import { classes, type Class } from "./distribution.ts";
 
@@ -19,20 +19,34 @@ function edge(value: number, currency: string, width: number): string {
 export function Distribution({ results, currency }: Props): JSX.Element {
   const isHidden = usePrivacy();
   const found = useMemo(() => classes(results), [results]);
-  const most = Math.max(1, ...found.map(({ count }) => count));
+  const flat = useMemo(() => results.filter((result) => sign(result) === 0).length, [results]);
+  const most = Math.max(1, flat, ...found.map(({ count }) => count));
   const name = ({ from, to }: Class): string => {
     if (isHidden) return to <= 0 ? "loss" : from >= 0 ? "gain" : "around zero";
     return `${edge(from, currency, to - from)} to ${edge(to, currency, to - from)}`;
   };
   return (
     <ol class="distribution" aria-label="Closed trades by class of realized P&L, the worst first">
-      {found.map((one, number) => (
-        <li key={number} class={one.to <= 0 ? "is-loss" : "is-gain"}>
-          <span class="distribution-name num">{name(one)}</span>
-          <svg class="distribution-bar" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect width={(one.count / most) * 100} height="1" /></svg>
-          <span class="distribution-count num">{formatted(String(one.count))} <span class="hint">{one.count === 1 ? "trade" : "trades"}</span></span>
-        </li>
-      ))}
+      {found.filter(({ to }) => to <= 0).map((one) => <Bar key={one.from} kind="is-loss" name={name(one)} count={one.count} most={most} />)}
+      {flat > 0 && <Bar kind="is-flat" name="FLAT" count={flat} most={most} />}
+      {found.filter(({ to }) => to > 0).map((one) => <Bar key={one.from} kind="is-gain" name={name(one)} count={one.count} most={most} />)}
     </ol>
+  );
+}
+
+interface BarProps {
+  kind: "is-loss" | "is-flat" | "is-gain";
+  name: string;
+  count: number;
+  most: number;
+}
+
+function Bar({ kind, name, count, most }: BarProps): JSX.Element {
+  return (
+    <li class={kind}>
+      <span class="distribution-name num">{name}</span>
+      <svg class="distribution-bar" viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true"><rect width={(count / most) * 100} height="1" /></svg>
+      <span class="num">{formatted(String(count))} <span class="hint">{count === 1 ? "trade" : "trades"}</span></span>
+    </li>
   );
 }

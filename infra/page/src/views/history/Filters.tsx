@@ -4,17 +4,17 @@ import { useState } from "preact/hooks";
 import { Icon } from "../../parts/Icon.tsx";
 import { Sheet } from "../../parts/Sheet.tsx";
 import { useIsNarrow } from "../narrow.ts";
-import { FIELDS, OUTCOMES, sentence, type Field, type Filter } from "./filter.ts";
+import { OUTCOMES, sentence, type Field, type Filter } from "./filter.ts";
 
 export type Change = (changes: Readonly<Record<string, string | null>>) => void;
 
 interface Props {
   filter: Filter;
-  fields: readonly Field[] | undefined; // which ones the tab knows; all when left out
+  fields: readonly Field[]; // which ones the tab knows
   change: Change;
 }
 
-export function Filters({ filter, fields = FIELDS, change }: Props): JSX.Element | null {
+export function Filters({ filter, fields, change }: Props): JSX.Element | null {
   const isNarrow = useIsNarrow();
   const [isOpen, setOpen] = useState(false);
   if (fields.length === 0) return null;
@@ -45,7 +45,7 @@ interface FieldProps {
   change: Change;
 }
 
-function Form({ filter, fields, change }: Omit<Props, "fields"> & { fields: readonly Field[] }): JSX.Element {
+function Form({ filter, fields, change }: Props): JSX.Element {
   const own = { filter, fields, change };
   return (
     <form class="filter-form" onSubmit={(event) => event.preventDefault()}>

@@ -21,8 +21,9 @@ export function width(least: number, most: number): number {
   }
 }
 
+// the results that are not zero, by class
 export function classes(results: readonly string[]): Class[] {
-  const numbers = results.map(Number).filter(Number.isFinite);
+  const numbers = results.map(Number).filter((result) => Number.isFinite(result) && result !== 0);
   if (numbers.length === 0) return [];
   const [least, most] = [Math.min(...numbers), Math.max(...numbers)];
   const size = width(least, most);

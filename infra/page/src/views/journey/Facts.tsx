@@ -37,8 +37,8 @@ export function Facts({ facts }: { facts: FactsOf }): JSX.Element {
         {names.filter((name) => published === undefined || name !== "value").map((name) => (
           <Named key={name} name={title(name)}>{isHidden && SECRET.has(name) ? HIDDEN : shown(name, facts[name], currency)}</Named>
         ))}
-        {facts["inputs"] !== undefined && !isHidden && <Named name="Inputs">{factText(facts["inputs"])}</Named>}
       </dl>
+      {!isHidden && <Inputs of={facts["inputs"]} />}
       {compared.length > 0 && <Table caption="Rules compared" columns={COLUMNS} rows={compared} rowKey={(row) => `${row.rule}/${row.op}/${row.limit}`} />}
       {blocks.length > 0 && (
         <>
@@ -46,6 +46,19 @@ export function Facts({ facts }: { facts: FactsOf }): JSX.Element {
           <ul class="why-blocks">{blocks.map((block, number) => <li key={number}>{factText((block as FactsOf)["text"])} <span class="mono hint">{factText((block as FactsOf)["code"])}</span></li>)}</ul>
         </>
       )}
+    </>
+  );
+}
+
+// what the rules compared, by name
+function Inputs({ of }: { of: Fact | undefined }): JSX.Element | null {
+  if (of === null || of === undefined || typeof of !== "object" || Array.isArray(of)) return null;
+  const inputs = Object.entries(of as FactsOf);
+  if (inputs.length === 0) return null;
+  return (
+    <>
+      <p class="hint">Inputs:</p>
+      <dl class="facts inputs">{inputs.map(([name, value]) => <Named key={name} name={sentence(name)}>{factText(value) || "unknown"}</Named>)}</dl>
     </>
   );
 }

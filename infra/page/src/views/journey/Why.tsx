@@ -100,7 +100,7 @@ function headline({ link, facts: own }: WhyLink): string {
   const read = (name: string): string => factText(facts[name]);
   const parts: Readonly<Record<string, string>> = {
     receipt: read("ticker"),
-    signal: read("script_version"),
+    signal: `script ${read("script_version")}`,
     lane: [sentence(read("lane")), read("reason_text")].filter(Boolean).join(": "),
     intent: [read("kind"), read("reason_text")].filter(Boolean).join(": "),
     fill: `${read("source")} ${read("source_id")}`,
