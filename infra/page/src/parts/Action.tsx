@@ -1,52 +1,58 @@
-// A button that asks an owner for something, once: what it answered stands beside it, and a refusal in words with its id.
-
+// A button that asks an owner for something, once: what came of it stands beside it, and a refusal in words with its id.
+import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { ApiError, api } from "../api/client";
+import { api, ApiError } from "../api/client.ts";
 
-interface Given {
+interface Props {
   label: string;
   path: string;
   body: () => object;
   done: string;
   onDone: (answer: unknown) => void;
-  hints?: Record<number, string>;
-  isPrimary?: boolean;
-  isDisabled?: boolean;
+  hints?: Readonly<Record<number, string>>; // what a status means here
+  kind?: "primary" | "plain";
+  disabled?: boolean;
 }
 
-/** Sends one request per press; a press while one is under way does nothing. */
-export function Action({ label, path, body, done, onDone, hints, isPrimary, isDisabled }: Given) {
-  const [isBusy, setBusy] = useState(false);
-  const [said, setSaid] = useState("");
+// One request per press; a press while one is under way does nothing.
+export function Action({ label, path, body, done, onDone, hints = {}, kind = "plain", disabled = false }: Props): JSX.Element {
+  const [isAsking, setAsking] = useState(false);
+  const [isDone, setDone] = useState(false);
   const [error, setError] = useState<ApiError | null>(null);
 
-  async function ask() {
-    setBusy(true);
-    setSaid("");
+  const ask = async (): Promise<void> => {
+    setAsking(true);
+    setDone(false);
     setError(null);
     try {
       const answer = await api.post(path, body(), { "Idempotency-Key": crypto.randomUUID() });
-      setSaid(done);
+      setDone(true);
       onDone(answer);
-    } catch (failed) {
-      if (!(failed instanceof ApiError)) throw failed;
-      setError(failed);
+    } catch (failure) {
+      setError(failure instanceof ApiError ? failure : new ApiError(0, "broken", String(failure)));
     } finally {
-      setBusy(false);
+      setAsking(false);
     }
-  }
+  };
 
   return (
-    <span class="action">
-      <button type="button" class={isPrimary ? "primary" : undefined} disabled={isBusy || isDisabled} onClick={ask}>{label}</button>
-      <span role="status">{isBusy ? "Asking…" : said}</span>
-      {error !== null && <ErrorLine error={error} hints={hints} />}
-    </span>
+    <div class="action">
+      <button type="button" class={`button ${kind}`} disabled={isAsking || disabled} onClick={() => void ask()}>{label}</button>
+      <span role="status" class="hint">{isAsking ? "Asking…" : isDone ? done : ""}</span>
+      {error !== null && <Refusal error={error} hints={hints} />}
+    </div>
   );
 }
 
-/** A refusal in one line: what it means where that is known, what was said, and the id that finds the log line. */
-export function ErrorLine({ error, hints }: { error: ApiError; hints?: Record<number, string> }) {
-  const wait = error.retryAfter == null ? "" : ` Try again in ${error.retryAfter} s.`;
-  return <span role="alert" class="action-error">{hints?.[error.status] ?? ""} {error.message}{wait} <small>({error.status}, {error.requestId ?? "no request id"})</small></span>;
+// A refusal in one line: what it means where that is known, what was said, and the id that finds the log line.
+export function Refusal({ error, hints = {} }: { error: ApiError; hints?: Readonly<Record<number, string>> }): JSX.Element {
+  const hint = hints[error.status];
+  return (
+    <span role="alert" class="field-error">
+      {hint !== undefined && `${hint} `}
+      <span class="mono">{error.status} {error.code}</span> · {error.message}
+      {error.retryAfter !== null && ` · wait ${error.retryAfter} s`}
+      {error.requestId !== null && <> · request <span class="mono">{error.requestId}</span></>}
+    </span>
+  );
 }

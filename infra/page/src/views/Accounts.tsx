@@ -1,87 +1,117 @@
 // Accounts: how every broker account is followed, which of its days are covered, what it traded, and where our books differ from it.
-
+import type { JSX } from "preact";
+import { useIsAdmin } from "../frame/desk.ts";
+import { useRows } from "../lib/list.ts";
+import { usePolled } from "../lib/poll.ts";
+import { Link, useFilters } from "../lib/router.tsx";
+import { dayOf, deskNow } from "../lib/time.ts";
+import { percent } from "../lib/decimal.ts";
+import { Card } from "../parts/Card.tsx";
+import { Empty } from "../parts/Empty.tsx";
+import { Label } from "../parts/Label.tsx";
+import { Loaded } from "../parts/Loaded.tsx";
+import { More } from "../parts/More.tsx";
+import { Pill } from "../parts/Pill.tsx";
+import { Skeleton } from "../parts/Skeleton.tsx";
+import { Tabs } from "../parts/Tabs.tsx";
+import { Breaks } from "./accounts/Breaks.tsx";
+import { Coverage } from "./accounts/Coverage.tsx";
+import { AccountList, worstFirst } from "./accounts/List.tsx";
+import { Runs } from "./accounts/Runs.tsx";
+import { Sources } from "./accounts/Sources.tsx";
+import { SyncNow } from "./accounts/SyncNow.tsx";
+import { Trades } from "./accounts/Trades.tsx";
+import type { Account, Accounts as Answer, SyncHealth } from "./accounts/types.ts";
+import { RANK, STATES } from "./accounts/words.ts";
+import "./common.css";
 import "./accounts.css";
-import { Empty, Label, Link, Loaded, Pill, Section, Skeleton, Tabs, isoDay, navigate, usePages, usePolled, useRoute, useScopes } from "./kit";
-import { Breaks } from "./accounts/Breaks";
-import { Coverage } from "./accounts/Coverage";
-import { AccountList, worstFirst } from "./accounts/List";
-import { Runs } from "./accounts/Runs";
-import { Sources } from "./accounts/Sources";
-import { SyncNow } from "./accounts/SyncNow";
-import { Trades } from "./accounts/Trades";
-import type { Account, Accounts as Answer, SyncHealth } from "./accounts/types";
-import { RANK, STATES } from "./accounts/words";
 
-const TABS = [["coverage", "Coverage"], ["runs", "Sync runs"], ["trades", "Broker trades"], ["breaks", "Open breaks"]] as const;
+const TABS = [
+  { key: "coverage", title: "Coverage" },
+  { key: "runs", title: "Sync runs" },
+  { key: "trades", title: "Broker trades" },
+  { key: "breaks", title: "Open breaks" },
+];
 
-export default function Accounts() {
-  const { params } = useRoute();
-  const { isAdmin } = useScopes();
-  const listed = usePages<Account, Answer>("/api/v1/accounts", { limit: "500" }, 30);
-  const health = usePolled<SyncHealth>("/api/v1/sync/health", {}, 30);
-  const chosen = listed.items.find((one) => one.account_id === params.account) ?? null;
-  const tab = TABS.find(([name]) => name === params.tab)?.[0] ?? "coverage";
-  const go = (more: Record<string, string | null>) => navigate("accounts", { ...params, ...more }, { replace: true });
-
+export default function Accounts(): JSX.Element {
+  const [params, change] = useFilters();
+  const listed = useRows<Account, Answer>({ path: "/api/v1/accounts", step: 500, most: 500, rows: ({ items }) => items });
+  const health = usePolled<SyncHealth>("/api/v1/sync/health");
+  const chosen = listed.rows.find((one) => one.account_id === params["account"]) ?? null;
   return (
-    <>
-      <Section id="accounts" title="Accounts" count={listed.data === undefined ? undefined : listed.items.length} note={<Fleet of={health.data} accounts={listed.items} />}>
-        <Loaded of={listed} what="broker accounts" skeleton={<Skeleton kind="rows" />}>
-          {(answer) =>
-            listed.items.length === 0 ? (
-              <Empty title="No broker account" hint="IBKR accounts come from the configuration of execution_sync; MT5 accounts are linked with op mt5 link." />
+    <div class="stack">
+      <Card title={<>Accounts {listed.data !== null && <span class="count">{listed.rows.length}</span>}</>} hint={<Fleet accounts={listed.rows} health={health.data} />}>
+        <Loaded of={listed} skeleton={<Skeleton kind="table" rows={8} />}>
+          {() =>
+            listed.rows.length === 0 ? (
+              <Empty title="No broker account">Accounts of IBKR come from the configuration of execution_sync; those of MT5 are linked with: python3 infra/dev.py op mt5 link</Empty>
             ) : (
-              <AccountList accounts={listed.items} now={answer.as_of_ts} chosen={chosen?.account_id ?? null} to={(one) => ({ ...params, account: one.account_id })} />
+              <>
+                <AccountList accounts={listed.rows} chosen={chosen?.account_id ?? null} to={(one) => ({ ...params, account: one.account_id })} />
+                <More of={listed} />
+              </>
             )
           }
         </Loaded>
-      </Section>
-      {listed.items.length > 0 && (
-        <Section
-          id="account"
-          title={chosen === null ? "All accounts" : <Label text={chosen.label} />}
-          note={chosen === null ? "Choose an account above to see it alone." : <Link to="accounts" params={{ ...params, account: null }} replace>Show all accounts</Link>}
-        >
-          {chosen !== null && (
-            <div class="account-head">
-              <Sources of={health.data?.accounts.find((one) => one.account_id === chosen.account_id)} now={health.data?.as_of_ts ?? 0} />
-              <SyncNow key={chosen.account_id} account={chosen} isAdmin={isAdmin} onAsked={listed.refresh} />
-            </div>
-          )}
-          <Tabs label="What of the account" tabs={TABS} chosen={tab} onChoose={(name) => go({ tab: name })}>
-            {tab === "coverage" && (
-              <Coverage account={chosen} accounts={worstFirst(listed.items)} today={isoDay(listed.data?.as_of_ts)} span={params.days ?? ""} onSpan={(days) => go({ days })} />
-            )}
-            {tab === "runs" && (chosen === null ? <ChooseOne accounts={worstFirst(listed.items)} /> : <Runs key={chosen.account_id} account={chosen} />)}
-            {tab === "trades" && (
-              <Trades key={chosen?.account_id} account={chosen} platform={params.platform === "mt5" ? "mt5" : "ibkr"} symbol={params.symbol ?? ""} isAdmin={isAdmin}
-                onPlatform={(platform) => go({ platform })} onSymbol={(symbol) => go({ symbol: symbol || null })} />
-            )}
-            {tab === "breaks" && <Breaks account={chosen} numbered={health.data?.accounts ?? []} />}
-          </Tabs>
-        </Section>
-      )}
-    </>
+      </Card>
+      {listed.rows.length > 0 && <Chosen account={chosen} accounts={listed.rows} health={health.data} refresh={listed.refresh} params={params} change={change} />}
+    </div>
   );
 }
 
-/** How the fleet stands, in one line: states worst first, and the share of what is fresh. */
-function Fleet({ of, accounts }: { of: SyncHealth | undefined; accounts: readonly Account[] }) {
-  const counts = RANK.map((state) => [state, accounts.filter((one) => one.state === state).length] as const).filter(([, count]) => count > 0);
-  const share = of?.mt5.fleet.fresh_percent;
+// How all stand in one line: states worst first, and the share of what is fresh.
+function Fleet({ accounts, health }: { accounts: readonly Account[]; health: SyncHealth | null }): JSX.Element {
+  const counts = RANK.map((state) => ({ state, count: accounts.filter((one) => one.state === state).length })).filter(({ count }) => count > 0);
+  const share = health?.mt5.fleet.fresh_percent ?? null;
   return (
-    <span id="fleet" class="fleet">
-      {counts.map(([state, count]) => <Pill key={state} tone={STATES[state].tone} title={STATES[state].meaning}>{`${count} ${STATES[state].word}`}</Pill>)}
-      {share != null && <span>{share} % of active MT5 accounts read within 10 minutes</span>}
+    <span class="fleet">
+      {counts.map(({ state, count }) => <Pill key={state} tone={STATES[state].tone} title={STATES[state].meaning}>{`${count} ${STATES[state].word}`}</Pill>)}
+      {share !== null && <span>{percent(share)} of active MT5 accounts read within 10 minutes</span>}
     </span>
   );
 }
 
-function ChooseOne({ accounts }: { accounts: readonly Account[] }) {
+interface ChosenProps {
+  account: Account | null;
+  accounts: readonly Account[];
+  health: SyncHealth | null;
+  refresh: () => void;
+  params: Readonly<Record<string, string>>;
+  change: (changes: Record<string, string | null>) => void;
+}
+
+function Chosen({ account, accounts, health, refresh, params, change }: ChosenProps): JSX.Element {
+  const isAdmin = useIsAdmin();
+  const tab = TABS.find(({ key }) => key === params["tab"])?.key ?? "coverage";
+  const isAll = account === null;
+  const numbered = health?.accounts ?? [];
   return (
-    <div class="choose">
+    <Card
+      title={isAll ? "All accounts" : <Label text={account.label} />}
+      hint={isAll ? "Choose an account above to see it alone." : <Link to="/app/accounts" params={{ ...params, account: null }}>Show all accounts</Link>}
+      actions={isAll ? undefined : <SyncNow key={account.account_id} account={account} isAdmin={isAdmin} onAsked={refresh} />}
+    >
+      <div class="stack">
+        {!isAll && <Sources of={numbered.find((one) => one.account_id === account.account_id)} />}
+        <div class="row"><Tabs label="What of the accounts" tabs={TABS} chosen={tab} choose={(key) => change({ tab: key })} panel="account-panel" /></div>
+        <div id="account-panel" role="tabpanel" aria-label={TABS.find(({ key }) => key === tab)?.title}>
+          {tab === "coverage" && <Coverage account={account} accounts={worstFirst(accounts)} today={dayOf(deskNow())} span={params["days"] ?? ""} chooseSpan={(days) => change({ days })} />}
+          {tab === "runs" && (isAll ? <ChooseOne accounts={worstFirst(accounts)} /> : <Runs key={account.account_id} account={account} />)}
+          {tab === "trades" && (
+            <Trades key={account?.account_id} account={account} platform={params["platform"] === "mt5" ? "mt5" : "ibkr"} symbol={params["symbol"] ?? ""} withHidden={params["hidden"] === "true"} isAdmin={isAdmin} choose={change} />
+          )}
+          {tab === "breaks" && <Breaks account={account} numbered={numbered} unassigned={health?.quarantine_unassigned ?? {}} />}
+        </div>
+      </div>
+    </Card>
+  );
+}
+
+function ChooseOne({ accounts }: { accounts: readonly Account[] }): JSX.Element {
+  return (
+    <div class="stack">
       <p class="hint">Runs are shown of one account at a time. Choose one:</p>
-      <ul>{accounts.map((one) => <li key={one.account_id}><Link to="accounts" params={{ account: one.account_id, tab: "runs" }} replace><Label text={one.label} /></Link></li>)}</ul>
+      <ul class="row">{accounts.map((one) => <li key={one.account_id}><Link class="button" to="/app/accounts" params={{ account: one.account_id, tab: "runs" }}><Label text={one.label} /></Link></li>)}</ul>
     </div>
   );
 }

@@ -1,27 +1,38 @@
 // Differences between our books and the brokers that are open: what was expected, what the broker has, why, and since when.
+import type { JSX } from "preact";
+import { usePolled } from "../../lib/poll.ts";
+import { Age } from "../../parts/Age.tsx";
+import { Book } from "../../parts/Book.tsx";
+import { column, heading, numeric } from "../../parts/columns.ts";
+import { Empty } from "../../parts/Empty.tsx";
+import { Loaded } from "../../parts/Loaded.tsx";
+import { Money } from "../../parts/Money.tsx";
+import { Pill } from "../../parts/Pill.tsx";
+import { Qty } from "../../parts/Qty.tsx";
+import { Skeleton } from "../../parts/Skeleton.tsx";
+import { Table, type Column } from "../../parts/Table.tsx";
+import type { Account, Audit, Break, Numbered } from "./types.ts";
+import { spaced } from "./words.ts";
 
-import { Age, Empty, Loaded, Money, Rows, Skeleton, usePolled, type Column } from "../kit";
-import type { Account, Audit, Break, Numbered } from "./types";
-import { spaced } from "./words";
-
-interface Given {
+interface Props {
   account: Account | null;
   numbered: readonly Numbered[];
+  unassigned: Readonly<Record<string, number>>;
 }
 
-/** Open breaks of the chosen account's book, or of every book of the key; above them what waits in its room. */
-export function Breaks({ account, numbered }: Given) {
-  const found = usePolled<Audit>("/timed/audit", { book_id: account?.book_id ?? null }, 30);
+// Open breaks of the chosen account's book, or of every book of the key; above them what else waits for a decision.
+export function Breaks({ account, numbered, unassigned }: Props): JSX.Element {
+  const found = usePolled<Audit>("/timed/audit", { book_id: account?.book_id ?? null });
   return (
     <>
-      <Waiting of={account === null ? numbered : numbered.filter((one) => one.account_id === account.account_id)} />
-      <Loaded of={found} what="open breaks" skeleton={<Skeleton kind="rows" />}>
+      <Waiting of={account === null ? numbered : numbered.filter((one) => one.account_id === account.account_id)} unassigned={account === null ? unassigned : {}} />
+      <Loaded of={found} skeleton={<Skeleton kind="table" rows={4} />}>
         {(answer) =>
           answer.breaks.length === 0 ? (
-            <Empty title="No open break" hint="Every position and balance that a broker told of equals our book." />
+            <Empty title="No open break">Every position and balance that a broker told of equals our book.</Empty>
           ) : (
             <>
-              <Rows caption="Open breaks, oldest first" columns={columns(answer.as_of_ts)} rows={answer.breaks} keyOf={(one) => one.break_id} />
+              <Table caption="Open breaks, oldest first" columns={COLUMNS} rows={answer.breaks} rowKey={(one) => one.break_id} />
               {answer.has_more && <p class="hint">Only the oldest thousand are listed.</p>}
             </>
           )
@@ -31,25 +42,37 @@ export function Breaks({ account, numbered }: Given) {
   );
 }
 
-function columns(now: number): Column<Break>[] {
-  return [
-    { label: "What", kind: "head", cell: (one) => `${one.ticker ?? one.instrument ?? "account"} ${spaced(one.kind)}` },
-    { label: "Book", cell: (one) => one.book_id },
-    { label: "Expected", kind: "number", cell: (one) => <Money text={one.expected} currency={one.currency} /> },
-    { label: "Broker has", kind: "number", cell: (one) => <Money text={one.actual} currency={one.currency} /> },
-    { label: "Difference", kind: "number", cell: (one) => <Money text={one.difference} currency={one.currency} /> },
-    { label: "Cause", kind: "words", tone: () => "warn", cell: (one) => [one.cause === null ? "not known yet" : spaced(one.cause), one.note].filter(Boolean).join(": ") },
-    { label: "Age", cell: (one) => <><Age ts={one.first_seen_ts} now={now} bare /> · {one.sessions} {one.sessions === 1 ? "session" : "sessions"}</> },
-    { label: "Last seen", cell: (one) => <Age ts={one.last_seen_ts} now={now} /> },
-  ];
+// A difference in money has a currency, one in quantity has none.
+function Figure({ text, currency }: { text: string | null; currency: string | null }): JSX.Element {
+  return currency === null ? <Qty value={text} /> : <Money value={text} currency={currency} />;
 }
 
-function Waiting({ of }: { of: readonly Numbered[] }) {
-  const lines = of.flatMap((one) => [
-    ...(one.is_opening_missing ? [`${one.book_id}: the opening balance is missing`] : []),
-    ...Object.entries(one.anomalies).map(([kind, count]) => `${one.book_id}: ${count} open ${spaced(kind)}`),
-    ...Object.entries(one.quarantine).map(([reason, count]) => `${one.book_id}: ${count} refused rows, ${spaced(reason)}`),
+const COLUMNS: readonly Column<Break>[] = [
+  heading("What", (one) => `${one.ticker ?? one.instrument ?? "Account"} ${spaced(one.kind)}`),
+  column("Book", (one) => <Book id={one.book_id} />),
+  numeric("Expected", (one) => <Figure text={one.expected} currency={one.currency} />),
+  numeric("Broker has", (one) => <Figure text={one.actual} currency={one.currency} />),
+  numeric("Difference", (one) => <Figure text={one.difference} currency={one.currency} />),
+  column("Cause", (one) => <span class="words"><Pill tone="warning">{one.cause ?? "not known yet"}</Pill> {one.note}</span>),
+  column("First seen", (one) => <span><Age ts={one.first_seen_ts} lateMinutes={0} oldMinutes={2880} /> · {one.sessions} {one.sessions === 1 ? "session" : "sessions"}</span>),
+  column("Last seen", (one) => <Age ts={one.last_seen_ts} />),
+];
+
+function Waiting({ of, unassigned }: { of: readonly Numbered[]; unassigned: Readonly<Record<string, number>> }): JSX.Element | null {
+  const lines = of.flatMap(({ book_id, is_opening_missing, anomalies, quarantine }) => [
+    ...(is_opening_missing ? [[book_id, "the opening balance is missing"]] : []),
+    ...Object.entries(anomalies).map(([kind, count]) => [book_id, `${count} open: ${spaced(kind)}`]),
+    ...Object.entries(quarantine).map(([reason, count]) => [book_id, `${count} rows refused: ${spaced(reason)}`]),
   ]);
-  if (lines.length === 0) return null;
-  return <ul class="waiting" aria-label="What else waits for a decision">{lines.map((line) => <li key={line}>{line}</li>)}</ul>;
+  const strays = Object.entries(unassigned).map(([reason, count]) => `${count} rows refused that name no account of the desk: ${spaced(reason)}`);
+  if (lines.length + strays.length === 0) return null;
+  return (
+    <div class="notice waiting">
+      <p>Also waiting for a decision</p>
+      <ul>
+        {lines.map(([book = "", words = ""]) => <li key={book + words}><Book id={book} />: {words}</li>)}
+        {strays.map((words) => <li key={words}>{words}</li>)}
+      </ul>
+    </div>
+  );
 }

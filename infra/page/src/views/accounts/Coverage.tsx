@@ -1,36 +1,41 @@
 // Which days of which account are covered: a strip of the last weeks per account, or one account month by month.
-
-import { Empty, Label, Link, Loaded, Segments, Skeleton, usePolled } from "../kit";
-import type { Account, Coverage as Answer } from "./types";
-import { DAYS, DAY_RANK } from "./words";
-import { WEEKDAYS, counted, dayWords, later, months, type CoverageDay, type Month } from "./months";
+import type { JSX } from "preact";
+import { dayWords } from "../../lib/time.ts";
+import { usePolled } from "../../lib/poll.ts";
+import { Link } from "../../lib/router.tsx";
+import { Empty } from "../../parts/Empty.tsx";
+import { Label } from "../../parts/Label.tsx";
+import { Loaded } from "../../parts/Loaded.tsx";
+import { Skeleton } from "../../parts/Skeleton.tsx";
+import { Toggle } from "../../parts/Tabs.tsx";
+import { counted, later, months, WEEKDAYS, type CoverageDay, type Month } from "./months.ts";
+import type { Account, Coverage as Answer } from "./types.ts";
+import { DAY_RANK, DAYS } from "./words.ts";
 
 const SPANS = ["30", "90", "180", "400"];
-const EVERY_SECONDS = 30;
+const SPAN_OF_ALL = 30;
 
-interface Given {
+interface Props {
   account: Account | null;
   accounts: readonly Account[];
   today: string;
   span: string;
-  onSpan: (days: string) => void;
+  chooseSpan: (days: string) => void;
 }
 
-/** The calendar of an account, or the strips of all. */
-export function Coverage({ account, accounts, today, span, onSpan }: Given) {
-  const days = account === null ? 30 : Number(SPANS.includes(span) ? span : "90");
-  const from = later(today, 1 - days);
-  const found = usePolled<Answer>("/api/v1/sync/coverage", { from, to: today, account_id: account?.account_id ?? null }, EVERY_SECONDS);
+export function Coverage({ account, accounts, today, span, chooseSpan }: Props): JSX.Element {
+  const days = account === null ? SPAN_OF_ALL : Number(SPANS.includes(span) ? span : "90");
+  const found = usePolled<Answer>("/api/v1/sync/coverage", { from: later(today, 1 - days), to: today, account_id: account?.account_id ?? null });
   return (
-    <div class="coverage">
+    <>
       <div class="toolbar">
         <Legend />
-        {account !== null && <Segments label="Days shown" options={SPANS.map((one) => [one, `${one} days`])} chosen={String(days)} onChoose={onSpan} />}
+        {account !== null && <Toggle label="Days shown" tabs={SPANS.map((key) => ({ key, title: `${key} days` }))} chosen={String(days)} choose={chooseSpan} />}
       </div>
-      <Loaded of={found} what="covered days" skeleton={<Skeleton kind="calendar" />}>
+      <Loaded of={found} skeleton={<Skeleton kind="table" rows={8} />}>
         {(answer) =>
           answer.days.length === 0 ? (
-            <Empty title="No day is covered yet" hint="Days stand here as soon as a run of a broker account has ended." />
+            <Empty title="No day is covered yet">Days stand here as soon as a run of a broker account has ended.</Empty>
           ) : account === null ? (
             <Strips accounts={accounts} days={answer.days} hasMore={answer.has_more} />
           ) : (
@@ -38,53 +43,65 @@ export function Coverage({ account, accounts, today, span, onSpan }: Given) {
           )
         }
       </Loaded>
-    </div>
+    </>
   );
 }
 
-function Legend() {
+function Legend(): JSX.Element {
   return (
     <ul class="legend" aria-label="What the signs mean">
       {DAY_RANK.map((state) => (
-        <li key={state} title={DAYS[state].meaning}><i class={`day day-${state}`} aria-hidden="true">{DAYS[state].sign}</i>{DAYS[state].word}</li>
+        <li key={state} title={DAYS[state].meaning}><span class={`day day-${state}`} aria-hidden="true">{DAYS[state].sign}</span>{DAYS[state].word}</li>
       ))}
     </ul>
   );
 }
 
+const TALLIED = DAY_RANK.filter((state) => state !== "closed" && state !== "unknown");
+
 function tally(days: readonly CoverageDay[]): string {
-  return counted(days, DAY_RANK.filter((state) => state !== "closed" && state !== "unknown"))
-    .map(([state, count]) => `${count} ${DAYS[state].word}`)
-    .join(" · ");
+  return counted(days, TALLIED).map(([state, count]) => `${count} ${DAYS[state].word}`).join(" · ");
 }
 
 function told(one: CoverageDay): string {
   return `${dayWords(one.day)}: ${DAYS[one.state].word}${one.run_id === null ? "" : `, run ${one.run_id.slice(0, 8)}`}`;
 }
 
-function Day({ of, short }: { of: CoverageDay; short?: boolean }) {
+function Day({ of, withNumber = false }: { of: CoverageDay; withNumber?: boolean }): JSX.Element {
   return (
-    <span class={`day day-${of.state}`} title={told(of)}>
-      {!short && <b aria-hidden="true">{Number(of.day.slice(8))}</b>}
-      <i aria-hidden="true">{DAYS[of.state].sign}</i>
-      <span class="hidden">{told(of)}</span>
+    <span class={`day day-${of.state}`} title={told(of)} data-day={of.day}>
+      {withNumber && <span class="day-number" aria-hidden="true">{Number(of.day.slice(8))}</span>}
+      <span aria-hidden="true">{DAYS[of.state].sign}</span>
+      <span class="visually-hidden">{told(of)}</span>
     </span>
   );
 }
 
-function Strips({ accounts, days, hasMore }: { accounts: readonly Account[]; days: readonly CoverageDay[]; hasMore: boolean }) {
-  const byAccount = new Map<string, CoverageDay[]>();
-  for (const one of days) byAccount.set(one.account_id, [...(byAccount.get(one.account_id) ?? []), one]);
+function byAccount(days: readonly CoverageDay[]): Map<string, CoverageDay[]> {
+  const found = new Map<string, CoverageDay[]>();
+  for (const one of days) {
+    const own = found.get(one.account_id);
+    if (own === undefined) found.set(one.account_id, [one]);
+    else own.push(one);
+  }
+  return found;
+}
+
+function Strips({ accounts, days, hasMore }: { accounts: readonly Account[]; days: readonly CoverageDay[]; hasMore: boolean }): JSX.Element {
+  const found = byAccount(days);
   return (
     <>
       <ul class="strips">
-        {accounts.filter((one) => byAccount.has(one.account_id)).map((one) => {
-          const own = byAccount.get(one.account_id)!;
+        {accounts.map((one) => {
+          const own = found.get(one.account_id);
+          if (own === undefined) return null;
           return (
             <li key={one.account_id}>
-              <Link to="accounts" params={{ account: one.account_id, tab: "coverage" }} replace class="strip-name"><Label text={one.label} /></Link>
-              <small>{tally(own) || "nothing covered"}</small>
-              <ol aria-label={`Days of ${one.platform} account`}>{own.map((day) => <li key={day.day}><Day of={day} short /></li>)}</ol>
+              <div>
+                <Link to="/app/accounts" params={{ account: one.account_id, tab: "coverage" }}><Label text={one.label} /></Link>
+                <p class="hint">{tally(own) || "nothing covered"}</p>
+              </div>
+              <ol aria-label={`Last ${own.length} days, ${one.platform} account`}>{own.map((day) => <li key={day.day}><Day of={day} /></li>)}</ol>
             </li>
           );
         })}
@@ -94,7 +111,7 @@ function Strips({ accounts, days, hasMore }: { accounts: readonly Account[]; day
   );
 }
 
-function Months({ days }: { days: readonly CoverageDay[] }) {
+function Months({ days }: { days: readonly CoverageDay[] }): JSX.Element {
   return (
     <>
       <p class="hint">{tally(days) || "Nothing is covered in this span."}</p>
@@ -103,15 +120,13 @@ function Months({ days }: { days: readonly CoverageDay[] }) {
   );
 }
 
-function MonthTable({ of }: { of: Month }) {
+function MonthTable({ of }: { of: Month }): JSX.Element {
   return (
     <table class="month">
       <caption>{of.name}</caption>
-      <thead><tr>{WEEKDAYS.map((one) => <th key={one} scope="col"><abbr title={one}>{one.slice(0, 2)}</abbr></th>)}</tr></thead>
+      <thead><tr>{WEEKDAYS.map((one) => <th key={one} scope="col" abbr={one}>{one.slice(0, 2)}</th>)}</tr></thead>
       <tbody>
-        {of.weeks.map((week, number) => (
-          <tr key={number}>{week.map((one, place) => <td key={place}>{one !== null && <Day of={one} />}</td>)}</tr>
-        ))}
+        {of.weeks.map((week, number) => <tr key={number}>{week.map((one, place) => <td key={place}>{one !== null && <Day of={one} withNumber />}</td>)}</tr>)}
       </tbody>
     </table>
   );

@@ -1,73 +1,75 @@
 // Every broker account in one list, those that wait for a person first. A row leads to everything about its account.
+import type { JSX } from "preact";
+import { percent } from "../../lib/decimal.ts";
+import { Link, type Given } from "../../lib/router.tsx";
+import { Age } from "../../parts/Age.tsx";
+import { column, heading, numeric } from "../../parts/columns.ts";
+import { Label } from "../../parts/Label.tsx";
+import { Money } from "../../parts/Money.tsx";
+import { Pill } from "../../parts/Pill.tsx";
+import { Table, type Column } from "../../parts/Table.tsx";
+import type { Account } from "./types.ts";
+import { RANK, spaced, STATES } from "./words.ts";
 
-import { Age, Label, Link, Money, Pill, Rows, Signed, Text, When, type Column } from "../kit";
-import type { Account } from "./types";
-import { RANK, STATES, spaced } from "./words";
-
-/** Worst first; the same state by label. */
+// Worst first; the same state by label.
 export function worstFirst(accounts: readonly Account[]): Account[] {
-  return [...accounts].sort(
-    (a, b) => RANK.indexOf(a.state) - RANK.indexOf(b.state) || (a.label < b.label ? -1 : a.label > b.label ? 1 : 0),
-  );
+  return [...accounts].sort((a, b) => RANK.indexOf(a.state) - RANK.indexOf(b.state) || (a.label < b.label ? -1 : a.label > b.label ? 1 : 0));
 }
 
-interface Given {
+interface Props {
   accounts: readonly Account[];
-  now: number;
   chosen: string | null;
-  to: (account: Account) => Record<string, string | null>;
+  to: (account: Account) => Given;
 }
 
-/** The accounts; the chosen one is marked. */
-export function AccountList({ accounts, now, chosen, to }: Given) {
+export function AccountList({ accounts, chosen, to }: Props): JSX.Element {
   const columns: Column<Account>[] = [
-    {
-      label: "Account",
-      kind: "head",
-      cell: (one) => (
-        <Link to="accounts" params={to(one)} replace class="account-link" current={one.account_id === chosen}>
-          <Label text={one.label} />
-          <small>{one.platform} · {one.broker_name}</small>
-        </Link>
-      ),
-    },
-    { label: "State", cell: (one) => <State of={one} /> },
-    { label: "Balance", kind: "number", cell: (one) => <Money text={one.balances?.balance} currency={one.balances?.currency} /> },
-    { label: "Floating P&L", kind: "number", cell: (one) => <Signed text={one.balances?.floating_profit} currency={one.balances?.currency} /> },
-    { label: "Last success", tone: (one) => (one.state === "ok" || one.state === "paused" ? undefined : "warn"), cell: (one) => <Age ts={one.last_success_ts} now={now} /> },
-    { label: "Next due", cell: (one) => <When ts={one.next_due_ts} /> },
-    { label: "Open", kind: "number", cell: open },
-    { label: "Closed today", kind: "number", cell: (one) => <Text of={one.closed_today} /> },
-    { label: "Cash", tone: (one) => (one.cash_state === "gap" ? "warn" : undefined), cell: cash },
-    { label: "Last error", kind: "words", cell: error },
+    heading("Account", (one) => (
+      <Link to="/app/accounts" params={to(one)} class="account-link" aria-current={one.account_id === chosen ? "true" : undefined}>
+        <Label text={one.label} /> <small class="hint">{one.platform} · {one.broker_name}</small>
+      </Link>
+    )),
+    column("State", (one) => <State of={one} />),
+    numeric("Balance", (one) => <Money value={one.balances?.balance} currency={one.balances?.currency ?? null} missing="not told by this broker" />),
+    numeric("Floating P&L", (one) => <Money value={one.balances?.floating_profit} currency={one.balances?.currency ?? null} pnl missing="not told by this broker" />),
+    column("Last success", (one) => <span class={one.state === "ok" || one.state === "paused" ? undefined : "late"}><Age ts={one.last_success_ts} /></span>),
+    numeric("Open", open),
+    numeric("Closed today", (one) => one.closed_today ?? "—"),
+    column("Cash", (one) => <span class={one.cash_state === "gap" ? "late" : undefined}>{cash(one)}</span>),
+    column("Last error", (one) => <span class="words">{wrong(one)}</span>),
   ];
   return (
-    <Rows
+    <Table
       caption="Broker accounts, those that wait for a person first"
       columns={columns}
       rows={worstFirst(accounts)}
-      keyOf={(one) => one.account_id}
-      isChosen={(one) => one.account_id === chosen}
+      rowKey={(one) => one.account_id}
+      rowClass={(one) => (one.account_id === chosen ? "chosen" : "")}
     />
   );
 }
 
-function State({ of }: { of: Account }) {
+function State({ of }: { of: Account }): JSX.Element {
   const found = STATES[of.state];
-  const run = of.failures_in_a_row > 0 ? ` · ${of.failures_in_a_row} in a row` : "";
-  return <Pill tone={found?.tone ?? "warn"} title={found?.meaning}>{(found?.word ?? spaced(of.state)) + run}</Pill>;
+  return (
+    <span class="account-state">
+      <Pill tone={found.tone} title={found.meaning}>{found.word}</Pill>
+      {of.failures_in_a_row > 0 && <small class="hint"> {of.failures_in_a_row} in a row</small>}
+    </span>
+  );
 }
 
 function open(one: Account): string {
   if (one.open_positions === null) return "—";
-  return one.open_positions + (one.close_pending ? ` (${one.close_pending} closing)` : "");
+  return one.open_positions + (one.close_pending === null || one.close_pending === 0 ? "" : ` (${one.close_pending} closing)`);
 }
 
 function cash(one: Account): string {
-  const history = one.backfill_state === null || one.backfill_state === "done" ? "" : `history ${one.backfill_percent ?? "0"} %`;
-  return [one.cash_state, history].filter(Boolean).join(" · ") || "—";
+  const isWhole = one.backfill_state === null || one.backfill_state === "done";
+  const history = isWhole ? "" : `history ${percent(one.backfill_percent ?? "0")}`;
+  return [one.cash_state === null ? "" : spaced(one.cash_state), history].filter((part) => part !== "").join(" · ") || "—";
 }
 
-function error(one: Account): string {
-  return [one.last_error?.class, one.last_error?.text].filter(Boolean).join(": ") || "—";
+function wrong(one: Account): string {
+  return [one.last_error?.class, one.last_error?.text].filter((part) => part != null && part !== "").join(": ") || "—";
 }

@@ -1,6 +1,6 @@
 // Days of an account as a calendar: months of weeks that begin on Monday, with holes where a month begins or ends within a week.
 
-import type { DayState } from "./words";
+import type { DayState } from "./words.ts";
 
 export interface CoverageDay {
   account_id: string;
@@ -15,25 +15,19 @@ export interface Month {
 }
 
 const MONTH = new Intl.DateTimeFormat("en-US", { timeZone: "UTC", month: "long", year: "numeric" });
-const DAY = new Intl.DateTimeFormat("en-US", { timeZone: "UTC", weekday: "short", month: "short", day: "numeric", year: "numeric" });
 export const WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
-/** The place of a day in its week, Monday 0. */
+// The place of a day in its week, Monday 0.
 function weekday(day: string): number {
   return (new Date(`${day}T00:00:00Z`).getUTCDay() + 6) % 7;
 }
 
-/** `Tue, Feb 3, 2026`. */
-export function dayWords(day: string): string {
-  return DAY.format(new Date(`${day}T00:00:00Z`));
-}
-
-/** Another day, some days on. */
+// Another day, some days on.
 export function later(day: string, days: number): string {
   return new Date(Date.parse(`${day}T00:00:00Z`) + days * 86_400_000).toISOString().slice(0, 10);
 }
 
-/** Days in their order as months; newest month first, because that is where people look. */
+// Days in their order as months; newest month first, because that is where people look.
 export function months(days: readonly CoverageDay[]): Month[] {
   const found = new Map<string, CoverageDay[]>();
   for (const one of days) {
@@ -47,14 +41,14 @@ function month(days: CoverageDay[]): Month {
   const weeks: (CoverageDay | null)[][] = [];
   for (const one of days) {
     const place = weekday(one.day);
-    const last = weeks.at(-1);
-    if (last === undefined || place === 0) weeks.push(Array<null>(7).fill(null));
-    weeks.at(-1)![place] = one;
+    let week = weeks.at(-1);
+    if (week === undefined || place === 0) weeks.push((week = Array<CoverageDay | null>(7).fill(null)));
+    week[place] = one;
   }
-  return { name: MONTH.format(new Date(`${days[0]!.day}T00:00:00Z`)), weeks };
+  return { name: MONTH.format(Date.parse(`${days[0]?.day ?? ""}T00:00:00Z`)), weeks };
 }
 
-/** How many days of each state, in the order of `states`; those without a day are left out. */
+// How many days of each state, in the order of `states`; those without a day are left out.
 export function counted(days: readonly CoverageDay[], states: readonly DayState[]): [DayState, number][] {
   return states
     .map((state): [DayState, number] => [state, days.filter((one) => one.state === state).length])

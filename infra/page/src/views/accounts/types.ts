@@ -1,7 +1,7 @@
 // Answers about broker accounts, as the API gives them.
 
-import type { CoverageDay } from "./months";
-import type { AccountState } from "./words";
+import type { CoverageDay } from "./months.ts";
+import type { AccountState } from "./words.ts";
 
 export interface Account {
   account_id: string;
@@ -27,14 +27,7 @@ export interface Account {
   backfill_percent: string | null;
 }
 
-export interface Accounts {
-  as_of_ts: number;
-  data_as_of_ts: number | null;
-  count: number;
-  has_more: boolean;
-  items: Account[];
-  next: string | null;
-}
+export type Accounts = Listed<Account>;
 
 export interface Source {
   source: string;
@@ -84,18 +77,13 @@ export interface SyncRun {
   covered_from_ts?: number | null;
   covered_to_ts?: number | null;
   window?: { requested_from: string | null; requested_to: string | null; covered_to: string | null } | null;
-  counts: Record<string, number> | null;
+  counts: Record<string, unknown> | null;
   error_class: string | null;
   error_text?: string | null;
-  duration_seconds: number | string | null;
+  duration_seconds: number | null;
 }
 
-export interface SyncRuns {
-  as_of_ts: number;
-  items: SyncRun[];
-  has_more: boolean;
-  next: string | null;
-}
+export type SyncRuns = Listed<SyncRun>;
 
 export interface Coverage {
   as_of_ts: number;
@@ -128,11 +116,11 @@ export interface Audit {
 }
 
 export interface Annotated {
-  notes?: string | null;
-  tags?: string[];
-  strategy?: string | null;
-  is_hidden?: boolean;
-  notes_version?: number | null;
+  notes: string | null;
+  tags: string[];
+  strategy: string | null;
+  is_hidden: boolean;
+  notes_version: number | null;
 }
 
 export interface NumberedTrade extends Annotated {
@@ -142,7 +130,7 @@ export interface NumberedTrade extends Annotated {
   match_kind: string;
   confidence: string;
   merged_into: string | null;
-  symbol: string;
+  symbol: string | null;
   sec_type: string | null;
   side: string | null;
   currency: string | null;
@@ -217,5 +205,5 @@ export interface Listed<T> {
   data_as_of_ts: number | null;
   items: T[];
   has_more: boolean;
-  next: string | null;
+  next_cursor: string | null;
 }
