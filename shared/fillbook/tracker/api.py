@@ -12,6 +12,7 @@ from flask import Request, Response
 from fillbook.runtime.clock import Clock, real_epoch_seconds
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey, key_holder
+from fillbook.runtime.errors import Rejected
 from fillbook.runtime.http import Refusal, answer
 from fillbook.tracker import (
     accounts,
@@ -105,12 +106,16 @@ def routes(desk: Callable[[], Desk], static: Path) -> Mapping[str, Handler]:
         return sent(page.find(static, page.INDEX))
 
     def asset(_request: Request, name: str) -> Response:
+        if name == page.INDEX:
+            raise Rejected("not_found", "the page is no asset", status=404)
         return sent(page.find(static, name))
 
     return {
         "GET /": index,
         "GET /app/{view}": index,
+        "GET /app/{view}/{id}": index,
         "GET /assets/{name}": asset,
+        "GET /favicon.ico": lambda _request: sent(page.icon(static)),
         "GET /robots.txt": lambda _request: Response("User-agent: *\nDisallow: /\n", mimetype="text/plain"),
         "GET /timed/trades": read(lambda here, key, given, now: trades.trades(here.db, key, trade_query(given), now)),
         "GET /timed/ledger/trades": read(lambda here, key, given, now: trades.flat_trades(here.db, key, trade_query(given), now)),
@@ -139,7 +144,7 @@ def condition(desk: Desk, key: DeskKey, given: Mapping[str, list[str]], now: dat
 def sent(file: page.File) -> Response:
     """A file of the page with its headers."""
     response = Response(file.content, content_type=file.content_type)
-    response.headers.update(page.HEADERS)
+    response.headers.update({**page.HEADERS, "Cache-Control": file.cache_control})
     return response
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from fillbook.runtime.errors import Rejected
 from fillbook.values import frozen
 
 INDEX = "index.html"
+ASSETS = "assets"
+ICON = re.compile(r"icon-[\w-]+\.svg")
+HASHED = re.compile(r"[\w.-]+-[\w-]{8}\.\w+")
+FOR_EVER = "max-age=31536000, immutable"
 FILE_BYTES_MAX = 1_000_000
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -30,19 +35,21 @@ HEADERS: Mapping[str, str] = {
 
 @frozen
 class File:
-    """A file of the page as it is sent."""
+    """A file of the page as it is sent; what has its content's hash in its name never changes."""
 
     content: bytes
     content_type: str
+    cache_control: str
 
 
 @functools.cache
 def files(folder: Path) -> Mapping[str, File]:
-    """All files of the page by name; only known kinds, nothing below the folder, no links out of it."""
+    """The page and its assets by name; only known kinds, one folder deep."""
     found = {}
-    for path in sorted(folder.glob("*")):
+    for path in [folder / INDEX, *sorted((folder / ASSETS).glob("*"))]:
         if path.suffix in TYPES and path.is_file() and path.stat().st_size <= FILE_BYTES_MAX:
-            found[path.name] = File(content=path.read_bytes(), content_type=TYPES[path.suffix])
+            cache_control = FOR_EVER if HASHED.fullmatch(path.name) else HEADERS["Cache-Control"]
+            found[path.name] = File(content=path.read_bytes(), content_type=TYPES[path.suffix], cache_control=cache_control)
     return found
 
 
@@ -52,3 +59,8 @@ def find(folder: Path, name: str) -> File:
     if file is None:
         raise Rejected("not_found", "no such file of the page", status=404)
     return file
+
+
+def icon(folder: Path) -> File:
+    """The page's picture, for browsers that ask for it by its old name."""
+    return find(folder, next(filter(ICON.fullmatch, files(folder)), "favicon.ico"))
