@@ -9,6 +9,7 @@ from fillbook.tracker import auditing, filters, linked
 from fillbook.tracker.lanes import CARDS_MAX
 from fillbook.tracker.lanes import PARAMETERS as LANE_PARAMETERS
 from fillbook.tracker.model import DIRECTIONS, LIMIT_MAX, SOURCES, STATUSES, TICKER_LENGTH_MAX, TRADE_PARAMETERS
+from fillbook.tracker.parameter import names
 
 LINKED_ID = ids.account_id("desk", "Alpha-Demo", 50123456)
 INSTANT = {"type": "string", "examples": ["2026-02-03", "2026-02-03T15:16:00Z", "1770131700000"]}
@@ -167,7 +168,7 @@ SNAPSHOT: dict[str, Any] = {
 }
 # answers whose parts are described whole
 DESCRIBED: dict[str, dict[str, Any]] = {
-    "/api/v1/accounts": {"items": {"type": "array", "items": ACCOUNT}, "next": NULLABLE_TEXT},
+    "/api/v1/accounts": {"items": {"type": "array", "items": ACCOUNT}, "next_cursor": NULLABLE_TEXT},
     "/api/v1/accounts/{account}": {"account": ACCOUNT},
     "/api/v1/sync/health": {"mt5": MT5_HEALTH},
     "/api/v1/snapshot": {"snapshot": SNAPSHOT},
@@ -175,14 +176,14 @@ DESCRIBED: dict[str, dict[str, Any]] = {
 }
 BROKERS = {
     "/timed/audit": ("audits", auditing.PARAMETERS),
-    "/api/v1/trades": ("items", filters.TRADE_PARAMETERS),
+    "/api/v1/trades": ("items", names(filters.TRADE_PARAMETERS)),
     "/api/v1/trades/{trade_id}": ("trade", frozenset[str]()),
-    "/api/v1/trades/{trade_id}/executions": ("items", filters.EXECUTION_PARAMETERS),
-    "/api/v1/accounts": ("items", filters.ACCOUNT_PARAMETERS),
+    "/api/v1/trades/{trade_id}/executions": ("items", names(filters.EXECUTION_PARAMETERS)),
+    "/api/v1/accounts": ("items", names(filters.ACCOUNT_PARAMETERS)),
     "/api/v1/accounts/{account}": ("account", frozenset[str]()),
-    "/api/v1/accounts/{account}/sync-runs": ("items", filters.RUN_PARAMETERS),
+    "/api/v1/accounts/{account}/sync-runs": ("items", names(filters.RUN_PARAMETERS)),
     "/api/v1/sync/health": ("accounts", frozenset[str]()),
-    "/api/v1/sync/coverage": ("days", filters.COVERAGE_PARAMETERS),
+    "/api/v1/sync/coverage": ("days", names(filters.COVERAGE_PARAMETERS)),
 }
 BROKER_SCHEMAS: dict[str, dict[str, Any]] = {
     "book_id": {"type": "string", "minLength": 1, "maxLength": auditing.BOOK_LENGTH_MAX, "examples": ["live", "ibkr:U1"]},
@@ -191,7 +192,7 @@ BROKER_SCHEMAS: dict[str, dict[str, Any]] = {
     "status": {"enum": [*filters.TRADE_STATUSES, *filters.LINKED_TRADE_STATUSES]},
     "symbol": {"type": "string", "minLength": 1, "maxLength": filters.SYMBOL_LENGTH_MAX, "examples": ["AAPL"]},
     "limit": {"type": "integer", "minimum": 1, "maximum": filters.LIMIT_MAX},
-    "after": {"type": "string", "description": "`next` of the page before."},
+    "cursor": {"type": "string", "description": "`next_cursor` of the page before."},
     "executed_from": INSTANT,
     "executed_to": INSTANT,
     "include_merged": {"enum": list(filters.FLAGS)},

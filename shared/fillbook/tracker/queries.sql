@@ -118,6 +118,16 @@ select t.trade_id, t.account_id, t.account_code, t.book_id, t.match_kind, t.conf
    and (:symbol::text is null or t.symbol = :symbol::text or t.trade_id in (
         select e.trade_id from ibkr.v_trade_executions e
          where e.account_id = any(:accounts::bigint[]) and e.underlying_symbol = :symbol::text))
+   and (:include_hidden::boolean or not coalesce((
+            with recursive line as (
+                select t.trade_id as id
+                union
+                select m.trade_id from line l join ibkr.v_trades m on m.merged_into = l.id)
+            select n.hidden_at is not null
+              from line l
+              join tracker.v_annotations n
+                on n.tenant_id = :tenant_id and n.kind = 'ibkr_trade' and n.book_id = '' and n.subject_id = l.id
+             order by l.id = t.trade_id desc, n.updated_at desc, n.subject_id limit 1), false))
    and (:executed_from::timestamptz is null or coalesce(t.last_executed_at, t.fetched_at) >= :executed_from::timestamptz)
    and (:executed_to::timestamptz is null or coalesce(t.first_executed_at, t.fetched_at) < :executed_to::timestamptz)
    and (coalesce(t.last_executed_at, t.fetched_at), t.trade_id)

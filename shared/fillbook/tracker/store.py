@@ -45,15 +45,26 @@ class Seen:
 def look(db: Database, key: DeskKey, wanted: Sequence[str] | None) -> Iterator[Seen]:
     """Open a REPEATABLE READ READ ONLY look; a book outside the key's list does not exist (``Rejected('book_unknown')``, 404)."""
     with db.transaction(read_only=True, isolation="repeatable read", tenant_id=key.tenant_id) as tx:
-        chosen = None if wanted is None else list(wanted)
-        found = [row for row in tx.query(QUERIES["books"], tenant_id=key.tenant_id, books=chosen) if key.sees(row["book_id"])]
-        known = {row["book_id"]: int(row["seq"]) for row in found}
-        for book_id in wanted or ():
-            # the live book exists from the first signal on; before that it is there, and empty
-            if book_id not in known and not (book_id == "live" and key.sees("live")):
-                raise Rejected("book_unknown", "no such book for this key", field="books", status=404)
-        recorded = [row["last_recorded_at"] for row in found if row["last_recorded_at"] is not None]
-        yield Seen(tx=tx, books=known, recorded_at=max(recorded, default=None))
+        yield _seen(tx, key, wanted)
+
+
+@contextmanager
+def write(db: Database, key: DeskKey, wanted: Sequence[str] | None) -> Iterator[Seen]:
+    """As ``look``, in a transaction that may write a user's words and is committed at its end."""
+    with db.transaction(tenant_id=key.tenant_id) as tx:
+        yield _seen(tx, key, wanted)
+
+
+def _seen(tx: Tx, key: DeskKey, wanted: Sequence[str] | None) -> Seen:
+    chosen = None if wanted is None else list(wanted)
+    found = [row for row in tx.query(QUERIES["books"], tenant_id=key.tenant_id, books=chosen) if key.sees(row["book_id"])]
+    known = {row["book_id"]: int(row["seq"]) for row in found}
+    for book_id in wanted or ():
+        # the live book exists from the first signal on; before that it is there, and empty
+        if book_id not in known and not (book_id == "live" and key.sees("live")):
+            raise Rejected("book_unknown", "no such book for this key", field="books", status=404)
+    recorded = [row["last_recorded_at"] for row in found if row["last_recorded_at"] is not None]
+    return Seen(tx=tx, books=known, recorded_at=max(recorded, default=None))
 
 
 class Present:
