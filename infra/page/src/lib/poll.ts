@@ -5,6 +5,7 @@ import { onKeyChange } from "../api/session.ts";
 import { href } from "./router.tsx";
 import { shared } from "./sharing.ts";
 import { store, useStore } from "./store.ts";
+import { waitMs } from "./waiting.ts";
 
 export type PollState = "loading" | "ready" | "stale" | "offline" | "error";
 
@@ -19,8 +20,6 @@ export interface Polled<T> {
 export const LIVE_SECONDS = 10; // lanes, positions, today
 export const CALM_SECONDS = 30; // all others
 
-const SPREAD = 0.1;
-const WAIT_MAX_MS = 120_000;
 const LAST_GOOD_MAX = 60;
 
 // One request that some part of the screen repeats, as the data line tells of it.
@@ -61,13 +60,6 @@ export function usePaused(): boolean {
 // Ask for everything on the screen at once.
 export function refreshAll(): void {
   for (const one of [...refreshers]) one();
-}
-
-// When to ask next: around `seconds` after a success; doubling after each failure, and never before we were told to.
-export function waitMs(seconds: number, failures: number, retryAfter: number | null, chance: number): number {
-  const usual = seconds * 1000 * (1 - SPREAD + 2 * SPREAD * chance);
-  const backedOff = Math.min(usual * 2 ** failures, Math.max(WAIT_MAX_MS, usual));
-  return retryAfter === null ? backedOff : Math.max(backedOff, retryAfter * 1000);
 }
 
 function dataAsOf(data: unknown): number | null {
