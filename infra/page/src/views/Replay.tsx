@@ -1,51 +1,66 @@
 // Replay: run a stored day again beside the live book, watch it, and see where two runs part.
-
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { useIsAdmin } from "../frame/desk.ts";
+import { useRows } from "../lib/list.ts";
+import { CALM_SECONDS } from "../lib/poll.ts";
+import { useFilters } from "../lib/router.tsx";
+import { dayOf, deskNow } from "../lib/time.ts";
+import { Card } from "../parts/Card.tsx";
+import { Empty } from "../parts/Empty.tsx";
+import { Loaded } from "../parts/Loaded.tsx";
+import { Skeleton } from "../parts/Skeleton.tsx";
+import { Compare } from "./replay/Compare.tsx";
+import { Form } from "./replay/Form.tsx";
+import { RunList, scopeWords } from "./replay/RunList.tsx";
+import type { Run, Runs } from "./replay/types.ts";
+import "./common.css";
 import "./replay.css";
-import { Empty, Loaded, Section, Segments, Skeleton, isoDay, navigate, usePages, useRoute, useScopes } from "./kit";
-import { Compare } from "./replay/Compare";
-import { Form } from "./replay/Form";
-import { RunList } from "./replay/Runs";
-import type { Run } from "./replay/types";
 
-const BUSY = new Set(["planned", "running"]);
-const BUSY_SECONDS = 2;
-const EVERY_SECONDS = 30;
+const BUSY_SECONDS = 2; // while a run is under way
+const BUSY: ReadonlySet<string> = new Set(["planned", "running"]);
+const LIVE = "live";
 
-export default function Replay() {
-  const { params } = useRoute();
-  const { isAdmin } = useScopes();
-  const runs = usePages<Run, { as_of_ts: number; items: Run[] }>("/timed/replay/runs", { limit: "25" }, EVERY_SECONDS, (items) => (items.some((one) => BUSY.has(one.status)) ? BUSY_SECONDS : EVERY_SECONDS));
-  const { left = null, right = null } = params as { left?: string; right?: string };
-  const go = (more: Record<string, string | null>) => navigate("replay", { ...params, ...more }, { replace: true });
-
+export default function Replay(): JSX.Element {
+  const [params, change] = useFilters();
+  const isAdmin = useIsAdmin();
+  const [isBusy, setBusy] = useState(false);
+  const runs = useRows<Run, Runs>({ path: "/timed/replay/runs", step: 20, most: 100, rows: (answer) => answer.runs, seconds: isBusy ? BUSY_SECONDS : CALM_SECONDS });
+  useEffect(() => setBusy(runs.rows.some(({ status }) => BUSY.has(status))), [runs.rows]);
+  const { left, right } = params as { left?: string; right?: string };
+  const started = (runId: string): void => {
+    runs.refresh();
+    change({ left: runId, right: LIVE });
+  };
   return (
-    <>
-      <Section id="start" title="Start a replay" note="A replay writes to a book of its own. The live book stays as it is, and nothing is sent.">
-        <Form isAdmin={isAdmin} today={isoDay(runs.data?.as_of_ts)} profiles={runs.items.map((one) => one.profile)} onStarted={(run) => { runs.refresh(); if (run !== null) go({ left: run, right: "live" }); }} />
-      </Section>
-      <Section id="runs" title="Runs" count={runs.data === undefined ? undefined : runs.items.length}>
-        <Loaded of={runs} what="replay runs" skeleton={<Skeleton kind="rows" />}>
-          {() =>
-            runs.items.length === 0 ? (
-              <Empty title="No run yet" hint="Start one above, or with: python3 infra/dev.py op replay run" />
-            ) : (
-              <RunList found={runs} left={left} right={right} params={params} />
-            )
-          }
+    <div class="stack">
+      <Card title="Start a replay" hint="A replay writes to a book of its own. The live book stays as it is, and nothing is sent to anybody.">
+        <Form isAdmin={isAdmin} today={dayOf(deskNow())} profiles={runs.rows.map(({ profile }) => profile)} onStarted={started} />
+      </Card>
+      <Card title={<>Runs {runs.data !== null && <span class="count">{runs.rows.length}</span>}</>}>
+        <Loaded of={runs} skeleton={<Skeleton kind="table" rows={4} />}>
+          {() => (runs.rows.length === 0 ? <Empty title="No run yet">Start one above, or with: python3 infra/dev.py op replay run</Empty> : <RunList found={runs} params={params} />)}
         </Loaded>
-      </Section>
-      <Section id="compare" title="Comparison">
-        {left === null || right === null ? (
-          <Empty title="Nothing chosen" hint="Choose a run as A and another one, or live, as B." />
+      </Card>
+      <Card title="Comparison" actions={left !== undefined && <SideB runs={runs.rows} chosen={right ?? LIVE} choose={(side) => change({ right: side })} />}>
+        {left === undefined || right === undefined ? (
+          <Empty title="Nothing is compared">Choose a run as A and another one, or live, as B.</Empty>
         ) : (
-          <>
-            <div class="toolbar">
-              <Segments label="Side B" options={[["live", "live"], ...runs.items.filter((one) => one.run_id === right).map((one) => [one.run_id, `run ${one.run_id.slice(0, 8)}`] as [string, string])]} chosen={right} onChoose={(side) => go({ right: side })} />
-            </div>
-            <Compare key={`${left} ${right}`} left={left} right={right} runs={runs.items} isAdmin={isAdmin} />
-          </>
+          <Compare key={`${left} ${right}`} left={left} right={right} isAdmin={isAdmin} />
         )}
-      </Section>
-    </>
+      </Card>
+    </div>
+  );
+}
+
+function SideB({ runs, chosen, choose }: { runs: readonly Run[]; chosen: string; choose: (side: string) => void }): JSX.Element {
+  return (
+    <label class="row">
+      <span class="hint">Compared with</span>
+      <select value={chosen} onChange={(event) => choose(event.currentTarget.value)}>
+        <option value={LIVE}>live</option>
+        {runs.map((one) => <option key={one.run_id} value={one.run_id}>{scopeWords(one)} · {one.profile} · {one.name ?? one.run_id.slice(0, 8)}</option>)}
+      </select>
+    </label>
   );
 }

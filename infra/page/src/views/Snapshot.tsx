@@ -1,84 +1,84 @@
-// Snapshot: the trading day as it was published. Nothing is computed here; texts, numbers and reasons are the publisher's.
-
+// Snapshot: the trading day as it was published. Nothing is computed here: texts, numbers and reasons are the publisher's.
+import type { JSX } from "preact";
+import { useRows } from "../lib/list.ts";
+import { usePolled } from "../lib/poll.ts";
+import { useFilters } from "../lib/router.tsx";
+import { Age } from "../parts/Age.tsx";
+import { Card } from "../parts/Card.tsx";
+import { column, heading, numeric } from "../parts/columns.ts";
+import { Empty } from "../parts/Empty.tsx";
+import { Hash } from "../parts/Hash.tsx";
+import { Loaded } from "../parts/Loaded.tsx";
+import { Skeleton } from "../parts/Skeleton.tsx";
+import { Table, type Column } from "../parts/Table.tsx";
+import { When } from "../parts/When.tsx";
+import { Dates, Stage } from "./snapshot/Dates.tsx";
+import { Detail } from "./snapshot/Detail.tsx";
+import { Kpis } from "./snapshot/Kpis.tsx";
+import { Restatements } from "./snapshot/Restatements.tsx";
+import type { Asset, DayNamed, Dates as Days, Published, PublishedDay } from "./snapshot/types.ts";
+import "./common.css";
 import "./snapshot.css";
-import { Age, Empty, Hash, Loaded, Pill, Rows, Section, Skeleton, navigate, usePages, usePolled, useRoute, type Column } from "./kit";
-import { Dates } from "./snapshot/Dates";
-import { Detail } from "./snapshot/Detail";
-import { Kpis } from "./snapshot/Kpis";
-import { Restatements } from "./snapshot/Restatements";
-import type { Asset, PublishedDay, Snapshot as Day } from "./snapshot/types";
-import { STAGES } from "./snapshot/words";
 
-interface Answer {
-  as_of_ts: number;
-  snapshot: Day | null;
-}
-
-export default function Snapshot() {
-  const { params } = useRoute();
-  const dates = usePages<PublishedDay, { items: PublishedDay[]; freshness: { status: string } | null }>("/timed/snapshot/dates", { limit: "30" }, 30);
-  const found = usePolled<Answer>("/timed/snapshot", { date: params.date ?? null }, 30);
-  const day = found.data?.snapshot ?? null;
-  const chosen = day?.kpis.find((one) => one.kpi === params.kpi) ?? null;
-  const choose = (kpi: string | null) => navigate("snapshot", { ...params, kpi }, { replace: true });
-
+export default function Snapshot(): JSX.Element {
+  const [params, change] = useFilters();
+  const { date = null, kpi = null } = params as { date?: string; kpi?: string };
+  const days = useRows<DayNamed, Days>({ path: "/timed/snapshot/dates", step: 30, most: 400, rows: ({ items }) => items });
+  const found = usePolled<Published>("/timed/snapshot", { date });
+  const choose = (name: string | null): void => change({ kpi: name });
   return (
-    <>
-      <Section id="dates" title="Published days">
-        <Loaded of={dates} what="published days" skeleton={<Skeleton kind="strip" />}>
-          {(answer) => <Dates days={dates.items} chosen={day?.date ?? params.date ?? null} freshness={answer.freshness?.status ?? null} hasMore={dates.hasMore} onMore={dates.more} />}
-        </Loaded>
-      </Section>
-      <Loaded of={found} what="the published day" skeleton={<Skeleton kind="cards" />}>
-        {(answer) =>
-          answer.snapshot === null ? (
-            <Empty title="No published day" hint="A day stands here after snapshot_publisher has published it: at 09:00, 12:30 and 16:30 New York of a session." />
+    <div class="stack">
+      <Loaded of={days} skeleton={<Skeleton kind="table" rows={2} />}>
+        {() => (days.rows.length === 0 ? null : <Dates days={days.rows} chosen={found.data?.snapshot?.date ?? date} kpi={kpi} more={days.more} />)}
+      </Loaded>
+      <Loaded of={found} skeleton={<Skeleton kind="cards" rows={10} />}>
+        {({ snapshot }) =>
+          snapshot === null ? (
+            <Empty title="No published day">A day stands here after it was published: at 09:00, 12:30 and 16:30 New York of a session. A key that does not see every book of a day does not see the day.</Empty>
           ) : (
-            <Published day={answer.snapshot} now={answer.as_of_ts} chosen={params.kpi ?? null} onChoose={choose}>
-              {chosen !== null && <Detail date={answer.snapshot.date} kpi={chosen} onClose={() => choose(null)} />}
-            </Published>
+            <Day of={snapshot} kpi={kpi} choose={choose} />
           )
         }
       </Loaded>
-    </>
+    </div>
   );
 }
 
-const ASSETS: Column<Asset>[] = [
-  { label: "Contract", kind: "head", cell: (one) => one.contract_name },
-  { label: "Symbol", cell: (one) => one.symbol ?? "—" },
-  { label: "Trade", kind: "number", cell: (one) => <code>{one.trade_id}</code> },
+const ASSETS: readonly Column<Asset>[] = [
+  heading("Contract", (one) => one.contract_name),
+  column("Symbol", (one) => one.symbol ?? "—"),
+  numeric("Trade", (one) => <span class="mono">{one.trade_id}</span>),
 ];
 
-function Published({ day, now, chosen, onChoose, children }: { day: Day; now: number; chosen: string | null; onChoose: (kpi: string | null) => void; children: preact.ComponentChildren }) {
+function Day({ of, kpi, choose }: { of: PublishedDay; kpi: string | null; choose: (kpi: string | null) => void }): JSX.Element {
+  const chosen = of.kpis.find((one) => one.kpi === kpi) ?? null;
   return (
     <>
-      <Section id="day" title={day.headline || `Figures of ${day.date}`} note={<Proof of={day} now={now} />}>
-        {day.summary && <p>{day.summary}</p>}
-        <Kpis kpis={day.kpis} version={day.kpi_version} chosen={chosen} onChoose={onChoose} />
-        {children}
-      </Section>
-      <Section id="assets" title="Portfolio assets" count={day.assets.length}>
-        {day.assets.length === 0 ? (
-          <Empty title="No open position" hint="Nothing was open when the day was valued." />
-        ) : (
-          <Rows caption="Positions open when the day was valued" columns={ASSETS} rows={day.assets} keyOf={(one) => `${one.trade_id} ${one.contract_name}`} />
-        )}
-      </Section>
-      <Section id="restatements" title="Restatements"><Restatements key={day.date} date={day.date} /></Section>
+      <Card title={of.headline || `Figures of ${of.date}`} hint={<Proof of={of} />}>
+        {of.summary !== "" && <p class="summary">{of.summary}</p>}
+        <Kpis kpis={of.kpis} version={of.kpi_version} chosen={kpi} choose={choose} />
+        {chosen !== null && <Detail date={of.date} kpi={chosen} close={() => choose(null)} />}
+      </Card>
+      <div class="beside">
+        <Card title={<>Portfolio assets <span class="count">{of.assets.length}</span></>} hint="Positions that were open when the day was valued.">
+          {of.assets.length === 0 ? <Empty title="No open position">Nothing was open when the day was valued.</Empty> : <div class="tall"><Table caption="Positions open when the day was valued" columns={ASSETS} rows={of.assets} rowKey={(one) => `${one.trade_id} ${one.contract_name}`} /></div>}
+        </Card>
+        <Card title="Restatements" hint="What a later version of a final day changed.">
+          <Restatements key={of.date} date={of.date} />
+        </Card>
+      </div>
     </>
   );
 }
 
-/** How it was published: stage, version, how the publication ended, when, and the hash of what was sent. */
-function Proof({ of, now }: { of: Day; now: number }) {
+// How it was published: stage, version, how the publication ended, of when the data are, and the hash of what was sent.
+function Proof({ of }: { of: PublishedDay }): JSX.Element {
   const end = of.publication;
-  const stage = STAGES[of.stage ?? ""];
-  const words = end === null ? "published elsewhere" : end.status.replaceAll("_", " ") + (end.verified === false ? ", not verified" : end.verified ? ", verified" : "");
+  const verified = end === null || end.verified === null ? "" : end.verified ? ", verified" : ", not verified";
   return (
-    <>
-      <Pill tone={stage?.tone ?? "warn"} title={stage?.meaning}>{of.stage ?? "no stage"}</Pill> version {of.version} · <span class={end?.verified === false ? "tone-warn" : undefined}>{words}</span>{" "}
-      <Age ts={of.received_ts} now={now} /> · <Hash of={of.content_sha256} />
-    </>
+    <span class="proof">
+      <Stage of={of.stage} /> version {of.version} · <span class={end?.verified === false ? "late" : undefined}>{end === null ? "published elsewhere" : end.status.replaceAll("_", " ")}{verified}</span>{" "}
+      <Age ts={of.received_ts} /> · data of <When ts={of.updated_ts} date /> · SHA-256 <Hash of={of.content_sha256} />
+    </span>
   );
 }

@@ -1,40 +1,47 @@
 // The delivery log: what should stand on Discord, what does, and every request that was made for it.
-
+import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { DiscordLink, Empty, Link, Loaded, More, Pill, Rows, Skeleton, When, spaced, usePages, usePolled, type Column, type Tone } from "../kit";
-import type { Delivery, Message } from "./types";
+import { useRows } from "../../lib/list.ts";
+import { usePolled } from "../../lib/poll.ts";
+import { Link, type Params } from "../../lib/router.tsx";
+import { Book } from "../../parts/Book.tsx";
+import { column, heading, numeric } from "../../parts/columns.ts";
+import { Empty } from "../../parts/Empty.tsx";
+import { Loaded } from "../../parts/Loaded.tsx";
+import { More } from "../../parts/More.tsx";
+import { Opener } from "../../parts/Opener.tsx";
+import { Pill } from "../../parts/Pill.tsx";
+import { Skeleton } from "../../parts/Skeleton.tsx";
+import { Table, type Column } from "../../parts/Table.tsx";
+import { When } from "../../parts/When.tsx";
+import type { Deliveries as Log, Delivery, Message, Messages } from "./types.ts";
+import { CHANNELS, spaced, STATES, toneOf } from "./words.ts";
 
-export const TONES: Record<string, Tone> = {
-  proven: "good", posted: "good", pending: "info", sending: "info", ambiguous: "warn", dead: "bad", missing: "bad", wrong: "bad", double: "bad", orphan: "bad",
-  unverifiable: "warn", suppressed: "quiet", muted: "quiet", removed: "quiet",
-};
-const STATES = ["pending", "sending", "posted", "ambiguous", "dead", "suppressed", "muted", "removed"];
-
-interface Given {
-  params: Record<string, string>;
-  onFilter: (more: Record<string, string | null>) => void;
+interface Props {
+  params: Params;
+  change: (changes: Record<string, string | null>) => void;
 }
 
-/** Messages, newest first, by channel, state and book. */
-export function Deliveries({ params, onFilter }: Given) {
-  const asked = { channel: params.channel ?? null, state: params.state ?? null, book: params.book ?? null, limit: "50" };
-  const found = usePages<Message, { as_of_ts: number; items: Message[] }>("/api/v1/notifications/messages", asked, 30);
+export function Deliveries({ params, change }: Props): JSX.Element {
+  const { channel = null, state = null } = params as { channel?: string; state?: string };
+  const found = useRows<Message, Messages>({ path: "/api/v1/notifications/messages", params: { channel, state }, step: 50, most: 500, rows: ({ messages }) => messages });
   const [opened, setOpened] = useState<string | null>(null);
-  const isFiltered = Object.entries(asked).some(([name, value]) => name !== "limit" && value !== null);
+  const turn = (key: string): void => setOpened(opened === key ? null : key);
+  const isFiltered = channel !== null || state !== null;
   return (
     <>
-      <form class="toolbar filters" onSubmit={(event) => event.preventDefault()} aria-label="Filter the delivery log">
-        <Choice name="channel" label="Channel" options={["executions", "ops", "lanes"]} chosen={params.channel} onChoose={onFilter} />
-        <Choice name="state" label="State" options={STATES} chosen={params.state} onChoose={onFilter} />
-        {isFiltered && <button type="button" onClick={() => onFilter({ channel: null, state: null, book: null })}>Clear</button>}
+      <form class="toolbar" onSubmit={(event) => event.preventDefault()} aria-label="Filter the delivery log">
+        <Choice name="channel" label="Channel" options={CHANNELS} chosen={channel} choose={(value) => change({ channel: value })} />
+        <Choice name="state" label="State" options={STATES} chosen={state} choose={(value) => change({ state: value })} />
+        {isFiltered && <button type="button" class="button quiet" onClick={() => change({ channel: null, state: null })}>Clear</button>}
       </form>
-      <Loaded of={found} what="the delivery log" skeleton={<Skeleton kind="rows" />}>
+      <Loaded of={found} skeleton={<Skeleton kind="table" rows={8} />}>
         {() =>
-          found.items.length === 0 ? (
-            <Empty title="No message" hint={isFiltered ? "No message fits the filter." : "A message stands here for each execution that is booked."} />
+          found.rows.length === 0 ? (
+            <Empty title="No message">{isFiltered ? "No message fits the filter." : "A message stands here for each execution that is booked."}</Empty>
           ) : (
             <>
-              <Rows caption="Messages, newest first" columns={columns(opened, setOpened)} rows={found.items} keyOf={keyOf} opened={opened} detail={(one) => <Attempts of={one} />} />
+              <Table caption="Messages, newest first" columns={columns(opened, turn)} rows={found.rows} rowKey={keyOf} detail={(one) => (opened === keyOf(one) ? <Attempts of={one} /> : null)} />
               <More of={found} />
             </>
           )
@@ -44,10 +51,19 @@ export function Deliveries({ params, onFilter }: Given) {
   );
 }
 
-function Choice({ name, label, options, chosen, onChoose }: { name: string; label: string; options: readonly string[]; chosen: string | undefined; onChoose: (more: Record<string, string | null>) => void }) {
+interface ChoiceProps {
+  name: string;
+  label: string;
+  options: readonly string[];
+  chosen: string | null;
+  choose: (value: string | null) => void;
+}
+
+function Choice({ name, label, options, chosen, choose }: ChoiceProps): JSX.Element {
   return (
-    <label>{label}{" "}
-      <select name={name} data-filter value={chosen ?? ""} onChange={(event) => onChoose({ [name]: event.currentTarget.value || null })}>
+    <label class="row">
+      <span class="hint">{label}</span>
+      <select name={name} data-filter value={chosen ?? ""} onChange={(event) => choose(event.currentTarget.value === "" ? null : event.currentTarget.value)}>
         <option value="">all</option>
         {options.map((one) => <option key={one} value={one}>{one}</option>)}
       </select>
@@ -59,51 +75,58 @@ export function keyOf(one: Message): string {
   return `${one.channel_id} ${one.subject_key}`;
 }
 
-function columns(opened: string | null, setOpened: (key: string | null) => void): Column<Message>[] {
+function columns(opened: string | null, turn: (key: string) => void): Column<Message>[] {
   return [
-    { label: "Message", kind: "head", cell: (one) => (
-      <button type="button" class="opener" aria-expanded={opened === keyOf(one)} onClick={() => setOpened(opened === keyOf(one) ? null : keyOf(one))}>{one.title ?? one.subject_key}</button>
-    ) },
-    { label: "Occurred", cell: (one) => <When ts={one.occurred_ts} date /> },
-    { label: "Channel", cell: (one) => one.channel_id },
-    { label: "Book", cell: (one) => one.book_id ?? "—" },
-    { label: "State", cell: (one) => <State of={one} /> },
-    { label: "Version", cell: (one) => (one.posted_version === one.wanted_version ? `${one.wanted_version}` : `${one.posted_version ?? "none"} posted, ${one.wanted_version} wanted`) },
-    { label: "Posted", cell: (one) => <When ts={one.posted_ts} date /> },
-    { label: "Tries", kind: "number", cell: (one) => one.attempts },
-    { label: "Look", cell: (one) => <Look of={one} /> },
+    heading("Message", (one) => <Opener isOpen={opened === keyOf(one)} turn={() => turn(keyOf(one))}>{one.title ?? one.subject_key}</Opener>),
+    column("State", (one) => <State of={one} />),
+    column("Occurred", (one) => <When ts={one.occurred_ts} date />),
+    column("Channel", (one) => one.channel_id),
+    column("Book", (one) => <Book id={one.book_id} />),
+    column("Version", version),
+    column("Posted", (one) => <When ts={one.posted_ts} date />),
+    numeric("Tries", (one) => one.attempts),
+    column("Look", (one) => <Look of={one} />),
   ];
 }
 
-/** What is known of a message: a finding of the last check comes before its state. */
-export function State({ of }: { of: Message }) {
-  const word = of.state === "posted" ? (of.last_finding ?? (of.proven_ts === null ? "posted" : "proven")) : of.state;
-  return <Pill tone={TONES[word] ?? "warn"} title={of.dead_reason === null ? undefined : spaced(of.dead_reason)}>{spaced(word)}</Pill>;
+function version(one: Message): string {
+  return one.posted_version === one.wanted_version ? `${one.wanted_version}` : `${one.posted_version ?? "none"} posted, ${one.wanted_version} wanted`;
 }
 
-function Look({ of }: { of: Message }) {
+export function State({ of }: { of: Message }): JSX.Element {
+  return <span><Pill tone={toneOf(of.state)}>{of.state}</Pill>{of.dead_reason !== null && of.state === "dead" && <small class="hint"> {spaced(of.dead_reason)}</small>}</span>;
+}
+
+function Look({ of }: { of: Message }): JSX.Element {
+  const isDiscord = of.url?.startsWith("https://discord.com/") === true;
   return (
-    <>
-      {of.position_id !== null && <Link to={`positions/${of.position_id}`} params={{}}>position</Link>}{" "}
-      <DiscordLink url={of.message_url}>on Discord</DiscordLink>
-    </>
+    <span class="row">
+      {of.position_id !== null && <Link to={`/app/positions/${of.position_id}`} params={{ books: of.book_id }}>Position</Link>}
+      {isDiscord && of.url !== null && <a href={of.url} target="_blank" rel="noopener noreferrer">Discord</a>}
+      {of.position_id === null && !isDiscord && <span class="unknown">—</span>}
+    </span>
   );
 }
 
-const ATTEMPTS: Column<Delivery>[] = [
-  { label: "Request", kind: "head", cell: (one) => one.operation },
-  { label: "At", cell: (one) => <When ts={one.started_ts} date /> },
-  { label: "Status", kind: "number", tone: (one) => (one.http_status !== null && one.http_status < 300 ? undefined : "warn"), cell: (one) => (one.http_status ?? "no answer") + (one.discord_code === null ? "" : ` (${one.discord_code})`) },
-  { label: "Told to wait", kind: "number", cell: (one) => (one.retry_after_seconds === null ? "—" : `${one.retry_after_seconds} s`) },
-  { label: "Took", kind: "number", cell: (one) => (one.finished_ts === null ? "—" : `${one.finished_ts - one.started_ts} ms`) },
-  { label: "Error", kind: "words", cell: (one) => (one.error === null ? "—" : spaced(one.error)) },
+const ATTEMPTS: readonly Column<Delivery>[] = [
+  heading("Request", (one) => one.operation),
+  column("At", (one) => <When ts={one.started_ts} date />),
+  numeric("Answer", (one) => <span class={one.http_status !== null && one.http_status < 300 ? undefined : "late"}>{one.http_status ?? "none"}{one.discord_code === null ? "" : ` (${one.discord_code})`}</span>),
+  numeric("Told to wait", (one) => (one.wait_seconds === null ? "—" : `${one.wait_seconds} s`)),
+  numeric("Took", (one) => (one.finished_ts === null ? "—" : `${one.finished_ts - one.started_ts} ms`)),
+  column("Error", (one) => <span class="words">{one.error === null ? "—" : spaced(one.error)}</span>),
 ];
 
-function Attempts({ of }: { of: Message }) {
-  const found = usePolled<{ items: Delivery[] }>("/api/v1/notifications/deliveries", { channel: of.channel_id, subject: of.subject_key }, 30);
+// Requests of an execution are found by it; those of the desk's own troubles by their channel, from the trouble's beginning on.
+function Attempts({ of }: { of: Message }): JSX.Element {
+  const about = of.action_id === null ? { since: String(of.created_ts) } : { action_id: of.action_id };
+  const found = usePolled<Log>("/api/v1/notifications/deliveries", { channel: of.channel_id, limit: "500", ...about });
   return (
-    <Loaded of={found} what="requests" skeleton={<Skeleton kind="lines" />}>
-      {(answer) => (answer.items.length === 0 ? <p class="hint">No request was made for this message yet.</p> : <Rows caption="Requests for this message" columns={ATTEMPTS} rows={answer.items} keyOf={(one) => one.attempt_id} />)}
+    <Loaded of={found} skeleton={<Skeleton rows={2} />}>
+      {({ deliveries }) => {
+        const own = deliveries.filter(({ subject_key }) => subject_key === of.subject_key);
+        return own.length === 0 ? <p class="hint">No request was made for this message yet.</p> : <Table caption="Requests for this message, newest first" showCaption columns={ATTEMPTS} rows={own} rowKey={(one) => one.attempt_id} />;
+      }}
     </Loaded>
   );
 }

@@ -1,10 +1,12 @@
 // Answers about messages, as the API gives them.
+import type { Frame, Page } from "../../api/hand.ts";
+import type { Decimal } from "../../lib/decimal.ts";
 
 export interface Channel {
   channel_id: string;
-  kind: string | null;
-  status: string;
+  status: "active" | "paused" | "disabled";
   status_reason: string | null;
+  digest: boolean;
   pending: number;
   ambiguous: number;
   dead: number;
@@ -12,6 +14,10 @@ export interface Channel {
   last_posted_ts: number | null;
   paused_until_ts: number | null;
   paused_reason: string | null;
+}
+
+export interface Channels extends Frame {
+  channels: Channel[];
 }
 
 export interface Message {
@@ -23,17 +29,20 @@ export interface Message {
   position_id: string | null;
   title: string | null;
   state: string;
+  dead_reason: string | null;
   wanted_version: number;
   posted_version: number | null;
-  message_id: string | null;
-  message_url: string | null;
+  url: string | null;
+  attempts: number;
+  occurred_ts: number;
+  created_ts: number;
   posted_ts: number | null;
   proven_ts: number | null;
-  last_finding: string | null;
-  dead_reason: string | null;
-  attempts: number;
   next_attempt_ts: number | null;
-  occurred_ts: number | null;
+}
+
+export interface Messages extends Page {
+  messages: Message[];
 }
 
 export interface Delivery {
@@ -45,47 +54,69 @@ export interface Delivery {
   finished_ts: number | null;
   http_status: number | null;
   discord_code: number | null;
-  retry_after_seconds: string | number | null;
+  wait_seconds: Decimal | null;
   error: string | null;
 }
 
+export interface Deliveries extends Page {
+  deliveries: Delivery[];
+}
+
 export interface DeadGroup {
+  channel_id: string;
   reason: string;
   count: number;
-  oldest_ts: number | null;
-  remedy: string;
+  oldest_ts: number;
+  remedy: { text: string; command: string };
 }
 
-export interface DeadLetters {
+export interface DeadLetters extends Page {
   groups: DeadGroup[];
-  items: Message[];
+  messages: Message[];
 }
 
-export interface Check {
+export interface Counts {
+  actions: number;
+  messages: number;
+  equal: number;
+  missing: number;
+  wrong: number;
+  double: number;
+  orphan: number;
+  unverifiable: number;
+  repaired: number;
+}
+
+export interface Proof {
   run_id: string;
-  channel_id: string | null;
-  status: string;
+  channel_id: string;
+  status: "queued" | "running" | "proven" | "repaired" | "open" | "aborted";
   reason: string | null;
   is_repairing: boolean;
-  requested_by: string | null;
-  since_ts: number | null;
-  until_ts: number | null;
-  queued_ts: number | null;
+  requested_by: string;
+  since_ts: number;
+  until_ts: number;
+  queued_ts: number;
   started_ts: number | null;
   finished_ts: number | null;
-  counts: Record<string, number>;
+  counts: Counts;
 }
 
 export interface Finding {
+  run_id: string;
   ordinal: number;
   kind: string;
   channel_id: string;
-  subject_key: string | null;
+  subject_key: string;
   book_id: string | null;
-  action_id: string | null;
   message_id: string | null;
-  note: string | null;
   differences: { field: string; expected: string | null; found: string | null }[];
-  found_ts: number | null;
+  note: string | null;
   repaired_ts: number | null;
+}
+
+export interface Proofs extends Page {
+  runs: Proof[];
+  findings: Finding[];
+  has_more_findings: boolean;
 }

@@ -1,40 +1,49 @@
-// The published days as a strip, newest first: each with its stage, and how often it was published.
-
+// The published days as a strip, newest first: each with its stage and version; the newest says how fresh it is.
+import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { Link, Pill, dayName } from "../kit";
-import { FRESHNESS, STAGES } from "./words";
-import type { PublishedDay } from "./types";
+import { useDesk } from "../../frame/desk.ts";
+import { Link } from "../../lib/router.tsx";
+import { dayWords, useTick } from "../../lib/time.ts";
+import { Pill } from "../../parts/Pill.tsx";
+import { freshnessNow } from "./freshness.ts";
+import type { DayNamed } from "./types.ts";
+import { FRESHNESS, STAGES } from "./words.ts";
 
-interface Given {
-  days: readonly PublishedDay[];
+interface Props {
+  days: readonly DayNamed[];
   chosen: string | null;
-  freshness: string | null;
-  hasMore: boolean;
-  onMore: () => void;
+  kpi: string | null;
+  more: (() => void) | null;
 }
 
-/** The strip; the newest day carries the desk's freshness. */
-export function Dates({ days, chosen, freshness, hasMore, onMore }: Given) {
+export function Dates({ days, chosen, kpi, more }: Props): JSX.Element {
   const strip = useRef<HTMLOListElement>(null);
-  useEffect(() => strip.current?.querySelector<HTMLElement>("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }), [chosen]);
-  const fresh = freshness === null ? undefined : FRESHNESS[freshness];
+  const desk = useDesk();
+  const newest = days[0] ?? null;
+  const word = useTick((now) => freshnessNow(now, desk, newest));
+  useEffect(() => strip.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }), [chosen]);
   return (
-    <nav aria-label="Published days" class="dates">
-      <ol ref={strip}>
-        {days.map((one, place) => (
+    <nav aria-label="Published days">
+      <ol class="dates" ref={strip}>
+        {days.map((one) => (
           <li key={one.date}>
-            <Link to="snapshot" params={{ date: one.date }} keep={["kpi"]} replace current={one.date === chosen} class="date">
-              <b>{dayName(one.date)}</b>
-              <span>
-                <Pill tone={STAGES[one.stage ?? ""]?.tone ?? "warn"} title={STAGES[one.stage ?? ""]?.meaning}>{one.stage ?? "no stage"}</Pill>
-                {place === 0 && fresh !== undefined && <Pill tone={fresh.tone} title={fresh.meaning}>{fresh.word}</Pill>}
-                {one.version > 1 && <small title={`Published ${one.version} times`}>version {one.version}</small>}
+            <Link to="/app/snapshot" params={{ date: one.date, kpi }} class="date" aria-current={one.date === chosen ? "date" : undefined}>
+              <strong>{dayWords(one.date, false)}</strong>
+              <span class="date-words">
+                <Stage of={one.stage} />
+                {one === newest && word !== null && <Pill tone={FRESHNESS[word].tone} title={FRESHNESS[word].meaning}>{FRESHNESS[word].word}</Pill>}
               </span>
+              <small class="hint">{one.restated > 0 ? <span class="late">restated, version {one.version}</span> : `version ${one.version}`}</small>
             </Link>
           </li>
         ))}
-        {hasMore && <li><button type="button" onClick={onMore}>Older days</button></li>}
+        {more !== null && <li><button type="button" class="button" onClick={more}>Older days</button></li>}
       </ol>
     </nav>
   );
+}
+
+export function Stage({ of }: { of: string | null }): JSX.Element {
+  const known = STAGES[of ?? ""];
+  return <Pill tone={known?.tone ?? "warning"} title={known?.meaning ?? "its sender said none"}>{of ?? "no stage"}</Pill>;
 }

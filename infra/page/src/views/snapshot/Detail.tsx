@@ -1,75 +1,101 @@
 // One figure of the day: its course, minute by minute, and the trades that stand highest and lowest in it.
+import type { JSX } from "preact";
+import { useEffect, useMemo, useRef } from "preact/hooks";
+import { compare, money, percent, formatted, type Decimal } from "../../lib/decimal.ts";
+import { usePolled } from "../../lib/poll.ts";
+import { clock } from "../../lib/time.ts";
+import { Chart, type ChartProps, type Point } from "../../parts/Chart.tsx";
+import { column, heading, numeric } from "../../parts/columns.ts";
+import { Empty } from "../../parts/Empty.tsx";
+import { Loaded } from "../../parts/Loaded.tsx";
+import { Money } from "../../parts/Money.tsx";
+import { Percent } from "../../parts/Percent.tsx";
+import { Price } from "../../parts/Price.tsx";
+import { Qty } from "../../parts/Qty.tsx";
+import { Skeleton } from "../../parts/Skeleton.tsx";
+import { Table, type Column } from "../../parts/Table.tsx";
+import type { Extreme, Extremes, Kpi, Series } from "./types.ts";
 
-import { useEffect, useRef } from "preact/hooks";
-import { Chart, Empty, Loaded, Money, Percent, Qty, Rows, Signed, Skeleton, usePolled, type Column } from "../kit";
-import type { Extreme, Kpi, Point } from "./types";
-
-interface Given {
+interface Props {
   date: string;
   kpi: Kpi;
-  onClose: () => void;
+  close: () => void;
 }
 
-/** The panel below the cards; it takes the focus when it is opened, so that a keyboard goes on there. */
-export function Detail({ date, kpi, onClose }: Given) {
-  const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => heading.current?.focus(), [kpi.kpi]);
-  const series = usePolled<{ points: Point[] }>("/timed/snapshot/series", { date, kpi: kpi.kpi }, 30);
-  const hi = usePolled<{ items: Extreme[] }>("/timed/snapshot/extremes", { date, kpi: kpi.kpi, side: "hi" }, 30);
-  const lo = usePolled<{ items: Extreme[] }>("/timed/snapshot/extremes", { date, kpi: kpi.kpi, side: "lo" }, 30);
+const SIDES = [["hi", "Highest"], ["lo", "Lowest"]] as const;
+
+// The panel below the cards; it takes the focus when it is opened, so that a keyboard goes on there.
+export function Detail({ date, kpi, close }: Props): JSX.Element {
+  const title = useRef<HTMLHeadingElement>(null);
+  useEffect(() => title.current?.focus({ preventScroll: true }), [kpi.kpi]);
+  const series = usePolled<Series>("/timed/snapshot/series", { date, kpi: kpi.kpi });
+  const extremes = usePolled<Extremes>("/timed/snapshot/extremes", { date, kpi: kpi.kpi });
   return (
     <section id="kpi-detail" class="panel" aria-labelledby="kpi-title">
-      <header>
-        <h3 id="kpi-title" ref={heading} tabIndex={-1}>{kpi.kpi}</h3>
-        <button type="button" onClick={onClose}>Close</button>
+      <header class="card-head">
+        <h3 id="kpi-title" ref={title} tabIndex={-1}>{kpi.kpi} <span class="hint">on {date}</span></h3>
+        <button type="button" class="button small" onClick={close}>Close</button>
       </header>
-      <Loaded of={series} what="the course of the day" skeleton={<Skeleton kind="chart" />}>
-        {(answer) =>
-          answer.points.length === 0 ? (
-            <Empty title="No course" hint="This figure is published once a day, or nothing of its course was known that day." />
-          ) : (
-            <Chart
-              title={`${kpi.kpi} on ${date}`}
-              lines={[{ name: kpi.kpi, points: answer.points.map((one) => ({ ts: one.ts, value: one.value })) }]}
-              isMoney={kpi.kind === "currency"}
-              unit={kpi.unit}
-            />
-          )
-        }
-      </Loaded>
-      <div class="extremes">
-        {([["Highest", hi], ["Lowest", lo]] as const).map(([title, side]) => (
-          <div key={title}>
-            <h4>{title}</h4>
-            <Loaded of={side} what={`the ${title.toLowerCase()} trades`} skeleton={<Skeleton kind="lines" />}>
-              {(answer) =>
-                answer.items.length === 0 ? (
-                  <p class="hint">No trades are ranked by this figure.</p>
-                ) : (
-                  <Rows caption={`${title} trades by ${kpi.kpi}`} columns={columns(kpi)} rows={answer.items} keyOf={(one) => String(one.rank)} />
-                )
-              }
-            </Loaded>
-          </div>
-        ))}
+      <div class="stack">
+        <Loaded of={series} skeleton={<Skeleton kind="chart" rows={1} />}>
+          {(answer) => (answer.points.length === 0 ? <Empty title="No course">This figure is published once a day, or nothing of its course was known on that day.</Empty> : <Course kpi={kpi} date={date} points={answer.points} />)}
+        </Loaded>
+        <Loaded of={extremes} skeleton={<Skeleton kind="table" rows={4} />}>
+          {(answer) =>
+            answer.items.length === 0 ? (
+              <p class="hint">No trades are ranked by this figure.</p>
+            ) : (
+              <div class="extremes">
+                {SIDES.map(([side, words]) => (
+                  <div key={side}>
+                    <Table caption={`${words} by ${kpi.kpi}`} showCaption columns={columns(kpi, answer.currency)} rows={answer.items.filter((one) => one.side === side)} rowKey={(one) => `${one.side} ${one.rank}`} />
+                  </div>
+                ))}
+              </div>
+            )
+          }
+        </Loaded>
       </div>
     </section>
   );
 }
 
-function columns(kpi: Kpi): Column<Extreme>[] {
+const UNITS: Readonly<Record<string, ChartProps["unit"]>> = { currency: "money", percent: "percent" };
+
+function Course({ kpi, date, points }: { kpi: Kpi; date: string; points: readonly Point[] }): JSX.Element {
+  const series = useMemo(() => [{ name: kpi.kpi, points }], [kpi.kpi, points]);
+  return <Chart label={`${kpi.kpi} on ${date}`} summary={summary(kpi, points)} series={series} unit={UNITS[kpi.kind] ?? "number"} currency={kpi.kind === "currency" ? kpi.unit : null} />;
+}
+
+function words(kpi: Kpi, value: Decimal): string {
+  if (kpi.kind === "currency") return money(value, kpi.unit);
+  return kpi.kind === "percent" ? percent(value) : formatted(value, { most: 4 });
+}
+
+// From where to where, and how high and low: what the chart shows, in one sentence.
+function summary(kpi: Kpi, points: readonly Point[]): string {
+  const known = points.flatMap(({ ts, value }) => (value === null ? [] : [{ ts, value }]));
+  const [first, last] = [known[0], known.at(-1)];
+  if (first === undefined || last === undefined) return "Nothing is known of its course.";
+  const sorted = known.map(({ value }) => value).sort(compare);
+  const at = (ts: number): string => clock(ts, { seconds: false });
+  return `${words(kpi, first.value)} at ${at(first.ts)}, ${words(kpi, last.value)} at ${at(last.ts)}; between ${words(kpi, sorted[0] ?? first.value)} and ${words(kpi, sorted.at(-1) ?? last.value)}.`;
+}
+
+function columns(kpi: Kpi, currency: string): Column<Extreme>[] {
   return [
-    { label: "Trade", kind: "head", cell: (one) => <><b class="rank">{one.rank}</b> {one.contract_name}</> },
-    { label: kpi.kpi, kind: "number", cell: (one) => <Metric text={one.metric_raw} kpi={kpi} /> },
-    { label: "P&L", kind: "number", cell: (one) => <Signed text={one.individual_pnl} /> },
-    { label: "Change", kind: "number", cell: (one) => <Percent text={one.percent_change} /> },
-    { label: "Quantity", kind: "number", cell: (one) => <Qty text={one.qty} /> },
-    { label: "Cost basis", kind: "number", cell: (one) => <Money text={one.cost_basis} /> },
-    { label: "Middle price", kind: "number", cell: (one) => <Money text={one.mid_price} /> },
+    heading("Trade", (one) => <span><span class="rank">{one.rank}</span> {one.contract_name}</span>),
+    numeric(kpi.kpi, (one) => <Metric value={one.metric_raw} kpi={kpi} currency={currency} />),
+    numeric("P&L", (one) => <Money value={one.individual_pnl} currency={currency} pnl />),
+    numeric("Price change", (one) => <Percent value={one.change_percent} signed />),
+    numeric("Quantity", (one) => <Qty value={one.qty} />),
+    numeric("Cost basis", (one) => <Money value={one.cost_basis} currency={currency} />),
+    numeric("Middle price", (one) => <Price value={one.mid_price} missing="bid or ask is not known" />),
+    column("Symbol", (one) => one.symbol ?? "—"),
   ];
 }
 
-function Metric({ text, kpi }: { text: string | null; kpi: Kpi }) {
-  if (kpi.kind === "currency") return <Signed text={text} />;
-  return kpi.kind === "percent" ? <Percent text={text} /> : <Qty text={text} />;
+function Metric({ value, kpi, currency }: { value: Decimal | null; kpi: Kpi; currency: string }): JSX.Element {
+  if (kpi.kind === "currency") return <Money value={value} currency={currency} pnl />;
+  return kpi.kind === "percent" ? <Percent value={value} signed /> : <Price value={value} missing="not known" />;
 }

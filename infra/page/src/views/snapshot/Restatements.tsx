@@ -1,36 +1,59 @@
 // What was published otherwise before: the old figure, the new one, the difference, and the late executions that are the cause.
+import type { JSX } from "preact";
+import { useRows } from "../../lib/list.ts";
+import { HIDDEN, usePrivacy } from "../../lib/privacy.ts";
+import { formatted, NONE, type Decimal } from "../../lib/decimal.ts";
+import { column, heading, numeric } from "../../parts/columns.ts";
+import { Empty } from "../../parts/Empty.tsx";
+import { Loaded } from "../../parts/Loaded.tsx";
+import { More } from "../../parts/More.tsx";
+import { Skeleton } from "../../parts/Skeleton.tsx";
+import { Table, type Column } from "../../parts/Table.tsx";
+import { When } from "../../parts/When.tsx";
+import { Published } from "./Published.tsx";
+import type { Restatement, Restatements as Answer } from "./types.ts";
 
-import { Empty, Loaded, Published, Rows, Signed, Skeleton, When, usePolled, type Column } from "../kit";
-import type { Restatement } from "./types";
+const CAUSES_SHOWN = 3;
 
-/** The restatements of a day, newest first. */
-export function Restatements({ date }: { date: string }) {
-  const found = usePolled<{ items: Restatement[] }>("/timed/snapshot/restatements", { date }, 30);
+export function Restatements({ date }: { date: string }): JSX.Element {
+  const found = useRows<Restatement, Answer>({ path: "/timed/snapshot/restatements", params: { date }, step: 100, most: 500, rows: ({ items }) => items });
   return (
-    <Loaded of={found} what="restatements" skeleton={<Skeleton kind="lines" />}>
-      {(answer) =>
-        answer.items.length === 0 ? (
-          <Empty title="Not restated" hint="This day's final figures stand as they were first published." />
+    <Loaded of={found} skeleton={<Skeleton rows={2} />}>
+      {() =>
+        found.rows.length === 0 ? (
+          <Empty title="Not restated">The final figures of this day stand as they were first published.</Empty>
         ) : (
-          <Rows caption="What was restated, newest first" columns={COLUMNS} rows={answer.items} keyOf={(one) => `${one.version} ${one.subject} ${one.name}`} />
+          <>
+            <Table caption="What was restated, newest first" columns={COLUMNS} rows={found.rows} rowKey={(one) => `${one.version} ${one.subject} ${one.name}`} />
+            <More of={found} />
+          </>
         )
       }
     </Loaded>
   );
 }
 
-const COLUMNS: Column<Restatement>[] = [
-  { label: "Figure", kind: "head", cell: (one) => (one.subject === "kpi" ? one.name : `${one.name} (${one.subject.replaceAll("_", " ")})`) },
-  { label: "Version", cell: (one) => `${one.version - 1} → ${one.version}` },
-  { label: "Published before", kind: "number", cell: (one) => <del><Published text={one.old_text ?? "—"} /></del> },
-  { label: "Published now", kind: "number", cell: (one) => <ins><Published text={one.new_text ?? "—"} /></ins> },
-  { label: "Difference", kind: "number", cell: (one) => <Signed text={one.difference} /> },
-  { label: "Cause", kind: "words", cell: cause },
-  { label: "Restated", cell: (one) => <When ts={one.recorded_ts} date /> },
+const COLUMNS: readonly Column<Restatement>[] = [
+  heading("Figure", (one) => (one.subject === "kpi" ? one.name : `${one.name} (${one.subject.replaceAll("_", " ")})`)),
+  column("Version", (one) => `${one.version - 1} → ${one.version}`),
+  numeric("Before", (one) => <del><Published text={one.old_text ?? NONE} kind={null} /></del>),
+  numeric("Now", (one) => <ins><Published text={one.new_text ?? NONE} kind={null} /></ins>),
+  numeric("Difference", (one) => <Difference value={one.difference} />),
+  column("Cause", (one) => <span class="words">{cause(one)}</span>),
+  column("Restated", (one) => <When ts={one.recorded_ts} date />),
 ];
 
-function cause(one: Restatement) {
-  if (one.late_actions.length === 0) return "no late execution; a price or a correction came later";
-  return one.late_actions.slice(0, 3).map((late) => `${late.ticker ?? ""} ${late.action_type ?? "execution"} ${late.action_id.slice(0, 8)}`.trim()).join(", ")
-    + (one.late_actions.length > 3 ? ` and ${one.late_actions.length - 3} more` : "") + " recorded after publication";
+// The unit is that of the texts beside it; a difference may be one of money, so privacy hides it.
+function Difference({ value }: { value: Decimal | null }): JSX.Element {
+  const isHidden = usePrivacy();
+  if (isHidden) return <span class="hidden-amount">{HIDDEN}</span>;
+  return <span class="num">{value === null ? NONE : formatted(value, { least: 0, most: 4, signed: true })}</span>;
+}
+
+function cause(one: Restatement): string {
+  const late = one.late_actions ?? [];
+  if (late.length === 0) return "no late execution: a price or a correction came later";
+  const named = late.slice(0, CAUSES_SHOWN).map(({ ticker, action_type, action_id }) => [ticker, action_type, action_id?.slice(0, 8)].filter((part) => part !== undefined).join(" "));
+  const rest = late.length > CAUSES_SHOWN ? ` and ${late.length - CAUSES_SHOWN} more` : "";
+  return `${named.join(", ")}${rest}, recorded after publication`;
 }

@@ -1,28 +1,36 @@
 // Answers about published days, as the API gives them.
+import type { Frame, Page } from "../../api/hand.ts";
+import type { Decimal } from "../../lib/decimal.ts";
 
-export interface PublishedDay {
+export interface DayNamed {
   date: string;
   stage: string | null;
   version: number;
-  updated_ts: number | null;
+  headline: string;
+  updated_ts: number;
+  restated: number;
+}
+
+export interface Dates extends Page {
+  items: DayNamed[];
 }
 
 export interface Kpi {
   kpi: string;
   value: string;
-  value_num: string | null;
+  value_num: Decimal | null;
   kind: string;
   unit: string | null;
   missing_reason: string | null;
 }
 
 export interface Asset {
-  trade_id: string | number;
+  trade_id: number;
   symbol: string | null;
   contract_name: string;
 }
 
-export interface Snapshot {
+export interface PublishedDay {
   date: string;
   stage: string | null;
   version: number;
@@ -30,33 +38,46 @@ export interface Snapshot {
   content_sha256: string;
   headline: string;
   summary: string;
-  counts: Record<string, number>;
-  updated_ts: number | null;
-  received_ts: number | null;
-  publication: { status: string; target: string; verified: boolean | null; finished_ts: number | null } | null;
+  books: string[];
+  updated_ts: number;
+  received_ts: number;
+  publication: { status: string; target: string; verified: boolean | null; finished_ts: number } | null;
   kpis: Kpi[];
   assets: Asset[];
 }
 
-export interface Point {
-  ts: number;
-  value: string;
-  source: string | null;
+export interface Published extends Frame {
+  snapshot: PublishedDay | null;
+}
+
+export interface Series extends Frame {
+  points: { ts: number; value: Decimal; source: string | null }[];
 }
 
 export interface Extreme {
   side: "hi" | "lo";
   rank: number;
-  trade_id: string | number | null;
+  trade_id: number | null;
   symbol: string | null;
   contract_name: string;
-  metric_raw: string | null;
-  individual_pnl: string | null;
-  percent_change: string | null;
-  cost_basis: string | null;
-  qty: string | null;
-  mid_price: string | null;
-  liquidity_drag: string | null;
+  metric_raw: Decimal | null;
+  individual_pnl: Decimal | null;
+  change_percent: Decimal | null;
+  cost_basis: Decimal | null;
+  qty: Decimal | null;
+  mid_price: Decimal | null;
+  liquidity_drag: Decimal | null;
+}
+
+export interface Extremes extends Frame {
+  currency: string;
+  items: Extreme[];
+}
+
+export interface LateAction {
+  action_id?: string;
+  action_type?: string;
+  ticker?: string;
 }
 
 export interface Restatement {
@@ -66,15 +87,11 @@ export interface Restatement {
   name: string;
   old_text: string | null;
   new_text: string | null;
-  difference: string | null;
-  recorded_ts: number | null;
-  late_actions: LateAction[];
+  difference: Decimal | null;
+  recorded_ts: number;
+  late_actions: LateAction[] | null;
 }
 
-export interface LateAction {
-  action_id: string;
-  action_type?: string;
-  ticker?: string;
-  executed_ts?: number | null;
-  recorded_ts?: number | null;
+export interface Restatements extends Page {
+  items: Restatement[];
 }
