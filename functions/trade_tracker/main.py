@@ -13,6 +13,7 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.http import http_edge
 from fillbook.tracker.api import Desk, desk_for, refuse, routes
 from fillbook.tracker.dressing import dress
+from fillbook.tracker.owners import owners_for
 from fillbook.tracker.settings import TradeTrackerConfig
 
 NAME = "trade_tracker"
@@ -24,9 +25,8 @@ STATIC = Path(__file__).resolve().parent / "static"
 def desk() -> Desk:
     """Read the configuration and make the pool on the first request."""
     config = TradeTrackerConfig.from_environment()
-    return desk_for(
-        config, Database.open(config, application_name=NAME, pool_size=8, statement_timeout_seconds=STATEMENT_SECONDS)
-    )
+    db = Database.open(config, application_name=NAME, pool_size=8, statement_timeout_seconds=STATEMENT_SECONDS)
+    return desk_for(config, db, owners_for(config))
 
 
 edge = http_edge(NAME, routes(desk, STATIC), refuse=refuse, dress=dress)

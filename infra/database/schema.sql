@@ -9885,3 +9885,256 @@ grant execute on function tracker.are_tags(text[]) to tracker_writer;
 grant select on tracker.annotations, tracker.v_annotations to tracker_reader, tracker_writer;
 grant insert on tracker.annotations to tracker_writer;
 grant update (notes, tags, strategy, hidden_at, version, updated_at, updated_by) on tracker.annotations to tracker_writer;
+
+-- ==== 0029_tracker_pages.sql =========================================================================================
+
+-- Room ledger as the read API pages it: positions after a place, in the order in which they are listed.
+
+-- The page's order to the letter, so that a page begins where the one before ended and nothing is put in order. A ticker's and the
+-- open ones are few among many. What is indexed does not change while a position lives, but that it is open.
+drop index ledger.positions_by_opened;
+create index positions_by_opened on ledger.positions (book_id, opened_at desc, position_id desc);
+create index positions_by_ticker on ledger.positions (book_id, ticker, opened_at desc, position_id desc);
+create index positions_open_by_opened on ledger.positions (book_id, opened_at desc, position_id desc) where status = 'OPEN';
+
+-- The integer that published snapshots name a position by: the last 13 hex digits of its id, which is a function of the id alone.
+create function ledger.position_number(position_id uuid) returns bigint
+language sql immutable strict parallel safe
+return ('x' || right(replace(position_id::text, '-', ''), 13))::bit(52)::bigint;
+create index positions_by_number on ledger.positions (book_id, ledger.position_number(position_id));
+create view ledger.v_position_numbers as
+    select p.book_id, p.position_id, ledger.position_number(p.position_id) as number from ledger.positions p;
+comment on view ledger.v_position_numbers is 'Positions by the integer that published snapshots name them by.';
+
+-- Which positions were told otherwise than at first: few, so that a booking hardly ever writes here.
+create index execution_actions_corrected on ledger.execution_actions (book_id, position_id, recorded_at) where version > 1;
+
+-- The keys that others refer to are the newest indexes of their tables again (decision 0012).
+alter table ledger.execution_actions drop constraint execution_actions_position_fk;
+alter table ledger.lots drop constraint lots_position_fk;
+alter table ledger.closings drop constraint closings_action_fk;
+alter table ledger.positions drop constraint positions_pk, add constraint positions_pk primary key (book_id, position_id);
+alter table ledger.execution_actions drop constraint execution_actions_pk,
+    add constraint execution_actions_pk primary key (book_id, action_id, version);
+alter table ledger.lots add constraint lots_position_fk foreign key (book_id, position_id) references ledger.positions;
+alter table ledger.execution_actions
+    add constraint execution_actions_position_fk foreign key (book_id, position_id) references ledger.positions;
+alter table ledger.closings
+    add constraint closings_action_fk foreign key (book_id, action_id, version) references ledger.execution_actions;
+
+-- Whether a position stood so by T, as known at K: its outcome (pending: closed, the result not known) and what it had realized,
+-- which its last action tells, and a reason, which any of them may have. Null asks nothing.
+create function ledger.stood_as_of(book text, subject uuid, as_of timestamptz, known_as_of timestamptz, outcome text,
+                                   min_pnl numeric, max_pnl numeric, for_reason text)
+returns boolean language sql stable as $$
+    select (outcome is null and min_pnl is null and max_pnl is null or coalesce((
+               select (outcome is null or (l.position_quantity_after = 0 and outcome =
+                           case when l.position_realized_pnl_after > 0 then 'win' when l.position_realized_pnl_after < 0 then 'loss'
+                                when l.position_realized_pnl_after = 0 then 'flat' else 'pending' end))
+                      and (min_pnl is null or l.position_realized_pnl_after >= min_pnl)
+                      and (max_pnl is null or l.position_realized_pnl_after <= max_pnl)
+                 from ledger.actions_as_of(book, as_of, known_as_of) as l
+                where l.position_id = subject
+                order by l.executed_at desc, l.venue_order desc, l.fill_id desc, l.leg desc limit 1), false))
+           and (for_reason is null or exists (
+               select from ledger.actions_as_of(book, as_of, known_as_of) as x
+                where x.position_id = subject and x.reason = for_reason))
+$$;
+comment on function ledger.stood_as_of is 'Whether a position stood so at a moment: what only its actions tell.';
+revoke all on function ledger.position_number(uuid),
+    ledger.stood_as_of(text, uuid, timestamptz, timestamptz, text, numeric, numeric, text) from public;
+
+do $$
+declare
+    reader text;
+begin
+    foreach reader in array array['ledger_reader', 'ledger_writer', 'replay_writer', 'tracker_reader', 'snapshot_reader',
+                                  'notify_reader', 'replay_reader'] loop
+        execute format('grant select on ledger.v_position_numbers to %I', reader);
+        execute format('grant execute on function ledger.position_number(uuid), '
+                       'ledger.stood_as_of(text, uuid, timestamptz, timestamptz, text, numeric, numeric, text) to %I', reader);
+    end loop;
+end $$;
+
+-- ==== 0030_tracker_figures.sql =======================================================================================
+
+-- What the read API needs of other rooms for its figures: bands of scores, later versions in the order in which they became known,
+-- moves of the board without what followed them, and how far the schema is.
+
+-- The ten points in which a score lies, as text; null for what is none.
+create function ledger.score_band(score text) returns text
+language sql immutable parallel safe
+return case when score ~ '^[0-9]{1,3}([.][0-9]+)?$'
+            then least(floor(score::numeric / 10)::integer, 9) * 10 || '-' || least(floor(score::numeric / 10)::integer, 9) * 10 + 10 end;
+comment on function ledger.score_band(text) is 'Bands of ten points; the upper end belongs to the next, 100 to the last.';
+
+create view ledger.v_corrections as
+    select book_id, tenant_id, action_id, version, state, known_from, cause, position_id, ticker, direction, action_type, quantity,
+           price, realized_pnl, currency
+      from ledger.v_action_history where version > 1;
+comment on view ledger.v_corrections is 'Later versions of actions: corrections, knock-on changes and busts.';
+create index execution_actions_corrections on ledger.execution_actions (book_id, recorded_at desc) where version > 1;
+
+create view signal.v_moves as
+    select book_id, ticker, seq, from_lane, lane, rule, reason, price, score, entered_at, receipt_id, action_ids
+      from signal.lane_history;
+comment on view signal.v_moves is 'Moves of the shown lane by themselves: read in the order of their time without looking at what followed.';
+
+-- The table is the migrations' own, so that a schema without it says that nothing was applied.
+create function ops.applied_migration() returns text
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    found text;
+begin
+    if to_regclass('ops.migration_version') is not null then
+        execute 'select max(version_num) from ops.migration_version' into found;
+    end if;
+    return found;
+end
+$$;
+create view ops.v_migration as select ops.applied_migration() as version;
+comment on view ops.v_migration is 'The newest migration that was applied.';
+
+do $$
+declare
+    reader name;
+begin
+    foreach reader in array array['ledger_reader', 'ledger_writer', 'replay_writer', 'tracker_reader', 'snapshot_reader',
+                                  'notify_reader', 'replay_reader'] loop
+        execute format('grant select on ledger.v_corrections to %I', reader);
+        execute format('grant execute on function ledger.score_band(text) to %I', reader);
+    end loop;
+end
+$$;
+revoke all on function ops.applied_migration() from public;
+grant usage on schema ops to tracker_reader;
+grant select on ops.v_migration to tracker_reader;
+grant execute on function ops.applied_migration() to tracker_reader;
+grant select on signal.v_moves to signal_reader, tracker_reader, desk_operator;
+
+-- ==== 0031_tracker_reading.sql =======================================================================================
+
+-- What a board of lanes still lacked: the lanes themselves, in their order, and pages of moves. Sources: tracker.md 4.4, signals.md 5.
+
+create view signal.v_lanes as
+    select l.place, l.key, l.title, l.stages, l.holds
+      from (values
+          (1, 'watching',     'Watching',     array['watch', 'setup_watch'],        'no'),
+          (2, 'almost_ready', 'Almost Ready', array['flip_watch', 'just_flipped'],  'no'),
+          (3, 'enter_now',    'Enter Now',    array['enter_now'],                   'open'),
+          (4, 'just_entered', 'Just Entered', array['just_entered'],                'open'),
+          (5, 'hold',         'Hold',         array['hold'],                        'open'),
+          (6, 'trim',         'Trim',         array['trim'],                        'open'),
+          (7, 'exit',         'Exit',         array['exit'],                        'closed'),
+          (8, 'archived',     'Archived',     array['archive'],                     'no')
+      ) as l(place, key, title, stages, holds);
+comment on view signal.v_lanes is 'The board''s columns in their order: a new lane is a line here. holds: what the rules leave there, no position, an open one, or one that this receipt closed.';
+
+create view signal.v_moves as
+    select h.book_id, h.ticker, h.seq, h.from_lane, h.lane, h.rule, h.reason, h.badges, h.blocks, h.price, h.score, h.entered_at,
+           h.receipt_id, h.action_ids,
+           (select n.entered_at from signal.lane_history n
+             where n.book_id = h.book_id and n.ticker = h.ticker and n.seq > h.seq order by n.seq limit 1) as left_at
+      from signal.lane_history h;
+comment on view signal.v_moves is 'As v_lane_moves, for pages: the end of a move is looked up, so that no book is read whole for some of its moves.';
+
+-- A receipt moves one ticker once, so that (entered_at, receipt_id) is a place in a book's moves.
+create index lane_history_page on signal.lane_history (book_id, entered_at, receipt_id);
+drop index signal.lane_history_by_time;
+
+grant select on signal.v_lanes, signal.v_moves to signal_reader, desk_operator;
+
+-- ==== 0032_tracker_stamps.sql ========================================================================================
+
+-- Has anything changed since an answer was read? Each room says so in one text that differs after every change of what it shows:
+-- made of the transactions (xmin) that wrote the newest rows of its tables, found through indexes, so that it costs a handful of
+-- pages whatever the size. A row's writer is told anew by every update, a row that comes late enters the newest ones, and nothing
+-- depends on clocks that may stand still or be set back but the choice of which rows are the newest. What is numbered anyway (the
+-- sequence of a book, the version of a ticker, of words, of an account) is asked by its number and needs no view here.
+-- Sources: tracker.md 2; decision 0046.
+
+create index audits_newest on ledger.audits (ran_at desc);
+create index reconciliations_newest on ledger.reconciliations (recorded_at desc);
+create index breaks_newest on ledger.breaks (updated_at desc);
+create index chain_anchors_newest on ledger.chain_anchors (recorded_at desc);
+create index publications_newest on metrics.publications (seq desc);
+
+create view ledger.v_stamp as
+    select md5(coalesce(string_agg(n.writer, ',' order by n.part, n.writer), '')) as stamp
+      from ((select 1 as part, a.xmin::text as writer from (select xmin from ledger.audits order by ran_at desc limit 50) a)
+            union all
+            (select 2, r.xmin::text from (select xmin from ledger.reconciliations order by recorded_at desc limit 50) r)
+            union all
+            (select 3, b.xmin::text from (select xmin from ledger.breaks order by updated_at desc limit 50) b)
+            union all
+            (select 4, c.xmin::text from (select xmin from ledger.chain_anchors order by recorded_at desc limit 50) c)) n;
+comment on view ledger.v_stamp is 'Differs after every audit, comparison, break and anchor; bookings have the sequence of their book.';
+
+create view ibkr.v_stamp as
+    select md5(coalesce(string_agg(n.writer, ',' order by n.part, n.writer), '')) as stamp
+      from ((select 1 as part, xmin::text as writer from ibkr.accounts)
+            union all
+            (select 2, xmin::text from ibkr.sync_cursors)
+            union all
+            (select 3, r.xmin::text from (select xmin from ibkr.sync_runs order by started_at desc limit 50) r)
+            union all
+            (select 4, t.xmin::text
+               from (select xmin from ibkr.trades order by coalesce(last_executed_at, fetched_at) desc, id desc limit 50) t)) n;
+comment on view ibkr.v_stamp is 'Differs after every run; while one goes on, at the latest when it ends.';
+
+create view notify.v_stamp as
+    select md5(coalesce(string_agg(n.writer, ',' order by n.part, n.writer), '')) as stamp
+      from ((select 1 as part, xmin::text as writer from notify.channels)
+            union all
+            (select 2, a.xmin::text from (select xmin from notify.attempts order by started_at desc, attempt_id limit 50) a)
+            union all
+            (select 3, r.xmin::text from (select xmin from notify.reconcile_runs order by queued_at desc, run_id limit 50) r)
+            union all
+            (select 4, m.xmin::text
+               from notify.channels c
+              cross join unnest(array['pending', 'sending', 'ambiguous', 'dead']) as s(state)
+              cross join lateral (select o.xmin from notify.messages o
+                                   where o.channel_id = c.channel_id and o.state = s.state
+                                     and o.state in ('pending', 'sending', 'ambiguous', 'dead')
+                                   order by o.pending_since desc limit 25) m)) n;
+comment on view notify.v_stamp is 'Differs after every request, run and decision of a person; what is wanted anew waits, and is seen waiting.';
+
+create view metrics.v_stamp as
+    select md5(coalesce(string_agg(n.writer, ',' order by n.part, n.writer), '')) as stamp
+      from ((select 1 as part, xmin::text as writer from metrics.metrics_daily)
+            union all
+            (select 2, p.xmin::text from (select xmin from metrics.publications order by seq desc limit 50) p)) n;
+comment on view metrics.v_stamp is 'Differs after every publication; there is one published row a day.';
+
+create view replay.v_stamp as
+    select md5(coalesce(string_agg(n.writer, ',' order by n.part, n.writer), '')) as stamp
+      from ((select 1 as part, r.xmin::text as writer
+               from (select xmin from replay.run_records order by created_at desc, run_id desc limit 50) r)
+            union all
+            (select 2, w.xmin::text
+               from (select xmin from replay.run_records
+                      where status in ('planned', 'running') order by created_at desc, run_id desc limit 50) w)
+            union all
+            (select 3, c.xmin::text
+               from (select xmin from replay.comparisons order by recorded_at desc, comparison_id desc limit 50) c)) n;
+comment on view replay.v_stamp is 'Differs with every bucket of a run and every comparison.';
+
+create view outbox.v_stamp as
+    select md5(coalesce(string_agg(n.writer, ',' order by n.part, n.writer), '')) as stamp
+      from ((select 1 as part, e.xmin::text as writer from (select xmin from outbox.events order by id desc limit 50) e)
+            union all
+            (select 2, p.xmin::text
+               from (select xmin from outbox.events where parked_at is not null order by parked_at desc limit 50) p)
+            union all
+            (select 3, i.xmin::text from (select xmin from outbox.inbox order by received_at desc limit 50) i)) n;
+comment on view outbox.v_stamp is 'Differs after every event that is written, given up, or taken in by a consumer.';
+
+create or replace view signal.v_freshness as
+    select book_id, ticker, last_ts, newest_ts, last_receipt_id, updated_at, version from signal.ticker_states;
+
+grant select on ledger.v_stamp to ledger_reader;
+grant select on ibkr.v_stamp to ibkr_reader;
+grant select on notify.v_stamp to notify_reader;
+grant select on metrics.v_stamp to snapshot_reader, tracker_reader;
+grant select on replay.v_stamp to replay_reader, tracker_reader;
+grant select on outbox.v_stamp to outbox_reader;

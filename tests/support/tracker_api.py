@@ -8,7 +8,6 @@ from fillbook.mt5 import ids
 from fillbook.tracker import auditing, filters, linked
 from fillbook.tracker.lanes import CARDS_MAX
 from fillbook.tracker.lanes import PARAMETERS as LANE_PARAMETERS
-from fillbook.tracker.model import DIRECTIONS, LIMIT_MAX, SOURCES, STATUSES, TICKER_LENGTH_MAX, TRADE_PARAMETERS
 from fillbook.tracker.parameter import names
 
 LINKED_ID = ids.account_id("desk", "Alpha-Demo", 50123456)

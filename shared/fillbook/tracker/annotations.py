@@ -8,8 +8,7 @@ Changing them takes the version that was seen. Source: tracker.md 5; decision 00
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, cast
@@ -18,7 +17,7 @@ from uuid import UUID
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Conflict, Rejected
-from fillbook.tracker import common, filters, paging, remarks, store
+from fillbook.tracker import common, filters, paging, remarks, scope, store
 from fillbook.tracker.annotated import QUERIES, of_positions, of_trades
 from fillbook.tracker.annotations_model import (
     Annotation,
@@ -38,10 +37,14 @@ POSITION, IBKR, MT5 = "position", "ibkr_trade", "mt5_trade"
 KINDS = (POSITION, IBKR, MT5)
 FLAGS = ("true", "false")
 BOOK = Parameter(
-    name="books", schema={"type": "string", "minLength": 1, "examples": ["live", "ibkr:U1"]}, purpose="The position's book; `live` when left out."
+    name="books",
+    schema={"type": "string", "minLength": 1, "examples": ["live", "ibkr:U1"]},
+    purpose="The position's book; `live` when left out.",
 )
 IF_MATCH = Parameter(
-    name="If-Match", schema={"type": "string", "pattern": r'^(W/)?"?[0-9]+"?$', "examples": ["1"]}, purpose="`notes_version` as it was seen."
+    name="If-Match",
+    schema={"type": "string", "pattern": r'^(W/)?"?[0-9]+"?$', "examples": ["1"]},
+    purpose="`notes_version` as it was seen.",
 )
 PARAMETERS = (
     Parameter(
@@ -51,7 +54,9 @@ PARAMETERS = (
     ),
     Parameter(name="kind", schema={"enum": list(KINDS)}, purpose="What the words are about."),
     Parameter(
-        name="tag", schema={"type": "string", "minLength": 1, "maxLength": remarks.TAG_LENGTH_MAX}, purpose="With this tag among theirs."
+        name="tag",
+        schema={"type": "string", "minLength": 1, "maxLength": remarks.TAG_LENGTH_MAX},
+        purpose="With this tag among theirs.",
     ),
     Parameter(name="is_detached", schema={"enum": list(FLAGS)}, purpose="Only those that are shown nowhere, or only the others."),
     common.limit(LIMIT_DEFAULT, LIMIT_MAX),
@@ -238,7 +243,7 @@ def notes(db: Database, key: DeskKey, given: Given, now: datetime) -> Annotation
             kind=choice(one, "kind", KINDS),
             tag=tag,
             is_detached=None if detached is None else detached == "true",
-            patterns=[as_expression(pattern) for pattern in key.books],
+            patterns=scope.expressions(key),
             books=None if wanted is None else list(wanted),
             after_at=None if after is None else after.at,
             after_id=None if after is None else after.id,
@@ -278,25 +283,9 @@ def _annotation(row: Mapping[str, Any]) -> Annotation:
     return cast("Annotation", told)
 
 
-def as_expression(pattern: str) -> str:
-    """A key's pattern of books (``DeskKey.sees``) as a regular expression of the database."""
-    return f"^{''.join(_pieces(pattern))}$"
-
-
-def _pieces(pattern: str) -> Iterable[str]:
-    for piece in re.findall(r"\[!?\]?[^\]]*\]|.", pattern, re.DOTALL):
-        if piece == "*":
-            yield ".*"
-        elif piece == "?":
-            yield "."
-        elif len(piece) > 1:
-            inner = piece[1:-1].replace("\\", "\\\\")
-            yield f"[{'^' + inner[1:] if inner.startswith('!') else inner}]"
-        else:
-            yield re.escape(piece)
-
-
-def _writing(path: str, purpose: str, create: Any, change: Any, body: type, parameters: tuple[Parameter, ...]) -> tuple[Route, ...]:
+def _writing(
+    path: str, purpose: str, create: Any, change: Any, body: type, parameters: tuple[Parameter, ...]
+) -> tuple[Route, ...]:
     """The two operations of a subject's words: the first ones, and others over a version that was seen."""
     return (
         Route(

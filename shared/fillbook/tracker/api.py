@@ -10,66 +10,50 @@ from typing import Any
 
 from flask import Request, Response
 
-from fillbook.runtime.clock import Clock, clock_for, real_epoch_seconds
+from fillbook.runtime.clock import Clock, clock_for
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey, desk_keys, key_holder
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.http import Refusal, answer, parse_json_object, read_body
 from fillbook.tracker import (
     accounts,
+    activity,
+    admin,
     annotations,
     auditing,
     brokers,
+    comparisons,
+    executions,
+    exports,
+    figures,
     health,
     lanes,
     linked_trades,
+    marks,
+    messages,
     page,
+    portfolio,
     published,
+    replays,
+    session,
     stamps,
     syncing,
+    trade_detail,
     trades,
+    why,
 )
 from fillbook.tracker.dressing import reads_gzip
 from fillbook.tracker.limits import Limits, network
-from fillbook.tracker.model import single, trade_query
+from fillbook.tracker.model import single
 from fillbook.tracker.route import Download, Given, Route, Sent
 from fillbook.tracker.settings import TradeTrackerConfig
 from fillbook.values import frozen
 
 Handler = Callable[..., Response]
-CLOCKS_APART_SECONDS_MAX = 2
 BODY_BYTES_MAX = 65_536
 URL_BYTES_MAX = 3_000
 """The server before us cuts a request line off at 4,094 bytes, with an answer that is not ours."""
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding"}
-
-
-def condition(db: Database, key: DeskKey, given: Given, now: datetime) -> dict[str, Any]:
-    """The desk's health; it takes no parameters."""
-    single(given, frozenset())
-    is_simulated = abs(now.timestamp() - real_epoch_seconds()) > CLOCKS_APART_SECONDS_MAX
-    return health.health(db, key, now, is_simulated=is_simulated)
-
-
-# operations whose nouns have no ROUTES of their own yet
-PRESENT: tuple[Route, ...] = (
-    Route(
-        path="/timed/trades",
-        purpose="Positions, newest entry first.",
-        use_case=lambda db, key, given, now: trades.trades(db, key, trade_query(given), now),
-        answer=dict,
-    ),
-    Route(
-        path="/timed/ledger/trades",
-        purpose="Positions in the flat shape.",
-        use_case=lambda db, key, given, now: trades.flat_trades(db, key, trade_query(given), now),
-        answer=dict,
-    ),
-    Route(path="/timed/lanes", purpose="The board.", use_case=lanes.lanes, answer=dict),
-    Route(path="/timed/health", purpose="Is the desk well.", use_case=condition, answer=dict),
-    Route(path="/timed/audit", purpose="What proves a book.", use_case=auditing.audit, answer=dict),
-    Route(path="/api/v1/snapshot", purpose="The newest published day.", use_case=published.snapshot, answer=dict),
-)
 
 
 def described(_db: Database, _key: DeskKey, given: Given, _now: datetime) -> Mapping[str, Any]:
@@ -87,32 +71,53 @@ def _document() -> Mapping[str, Any]:
 
 ROUTES: tuple[Route, ...] = (
     Route(path="/openapi.json", purpose="This document.", use_case=described, answer=dict[str, Any]),
-    *PRESENT,
+    *trades.ROUTES,
+    *trade_detail.ROUTES,
+    *executions.ROUTES,
+    *exports.ROUTES,
+    *lanes.ROUTES,
     *annotations.ROUTES,
+    *messages.ROUTES,
+    *replays.ROUTES,
+    *comparisons.ROUTES,
+    *admin.ROUTES,
     *linked_trades.ROUTES,
     *brokers.ROUTES,
     *accounts.ROUTES,
     *syncing.ROUTES,
+    *figures.ROUTES,
+    *portfolio.ROUTES,
+    *activity.ROUTES,
+    *why.ROUTES,
+    *marks.ROUTES,
+    *session.ROUTES,
+    *auditing.ROUTES,
+    *health.ROUTES,
+    *published.ROUTES,
 )
 
 
 @frozen
 class Desk:
-    """What the routes need of their process: the database, the clock, the keys, and how often they may ask."""
+    """What the routes need of their process: the database, the clock, the keys, how often they may ask, and who does what an
+    admin asks for.
+    """
 
     db: Database
     clock: Clock
     keys: tuple[DeskKey, ...]
     limits: Limits
+    admin: admin.Admin
 
 
-def desk_for(config: TradeTrackerConfig, db: Database) -> Desk:
+def desk_for(config: TradeTrackerConfig, db: Database, owners: admin.Owners) -> Desk:
     """What a process needs; nothing is connected yet."""
     return Desk(
         db=db,
         clock=clock_for(config),
         keys=desk_keys(config.desk_keys.get_secret_value()),
         limits=Limits(config.desk_rate_factor, config.desk_failed_keys_max),
+        admin=admin.Admin(db=db, owners=owners),
     )
 
 

@@ -55,7 +55,9 @@ TRADE_PARAMETERS = (
     SYMBOL,
     Parameter(name="executed_from", schema=INSTANT, purpose="Executions reach beyond this instant; IBKR's only."),
     Parameter(name="executed_to", schema=INSTANT, purpose="Executions begin before this instant; IBKR's only."),
-    Parameter(name="include_merged", schema={"enum": list(FLAGS)}, purpose="Trades that were merged into others too; IBKR's only."),
+    Parameter(
+        name="include_merged", schema={"enum": list(FLAGS)}, purpose="Trades that were merged into others too; IBKR's only."
+    ),
     HIDDEN,
     LIMIT,
     CURSOR,

@@ -10,6 +10,7 @@ linked MT5 accounts one alone is looked at where the path names it or its trade.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -17,7 +18,7 @@ from uuid import UUID
 
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
-from fillbook.runtime.sql import encode, load_queries
+from fillbook.runtime.sql import load_queries
 from fillbook.tracker.model import BOOKS_MAX
 from fillbook.tracker.parameter import names
 from fillbook.tracker.route import Given, Route, Source
@@ -56,7 +57,7 @@ def etag(db: Database, key: DeskKey, route: Route, given: Given, path: Mapping[s
         "rooms": {name: value for name, value in row.items() if name not in seen} | seen,
         "minute": int(now.timestamp()) // MINUTE_SECONDS if Source.MINUTE in route.sources else None,
     }
-    return hashlib.sha256(encode(told).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
 
 
 def asked(route: Route, given: Given, path: Mapping[str, str], tenant_id: str) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def asked(route: Route, given: Given, path: Mapping[str, str], tenant_id: str) -
 def _books(given: Given) -> list[str] | None:
     """The books that were asked for; None: all of the key. What is not understood is refused by whoever answers."""
     wanted = (given.get("books") or ["all"])[0].split(",")
-    return None if wanted == ["all"] else wanted[:BOOKS_MAX]
+    return None if wanted == ["all"] else [one for one in wanted[:BOOKS_MAX] if one.isprintable()]
 
 
 def _uuid(text: str | None) -> UUID | None:

@@ -1,6 +1,6 @@
 """The read model's way to the database: one read-only snapshot per request, views of other rooms only.
 
-``Present`` reads what is now; ``past.Past`` answers the same questions for another moment.
+Of positions ``present.Present`` reads what is now; ``past.Past`` answers the same questions for another moment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import load_queries
-from fillbook.tracker.model import TradeQuery
 from fillbook.values import frozen
 
 QUERIES = load_queries("fillbook.tracker")
@@ -65,47 +64,6 @@ def _seen(tx: Tx, key: DeskKey, wanted: Sequence[str] | None) -> Seen:
             raise Rejected("book_unknown", "no such book for this key", field="books", status=404)
     recorded = [row["last_recorded_at"] for row in found if row["last_recorded_at"] is not None]
     return Seen(tx=tx, books=known, recorded_at=max(recorded, default=None))
-
-
-class Present:
-    """What the ledger holds now, with what other rooms say beside it."""
-
-    def __init__(self, seen: Seen) -> None:
-        """Read within one look."""
-        self._seen = seen
-
-    def positions(self, query: TradeQuery, day_start: datetime) -> tuple[list[Row], bool]:
-        """The positions of a query and whether there are more."""
-        rows = self._seen.rows(
-            "positions",
-            day_start=day_start,
-            ticker=query.ticker,
-            direction=query.direction,
-            status=query.status,
-            since=query.since,
-            until=query.until,
-            limit=query.limit + 1,
-        )
-        return rows[: query.limit], len(rows) > query.limit
-
-    def lots(self, rows: Sequence[Row]) -> Groups:
-        """The lots of these positions, oldest first."""
-        return self._of("lots", rows)
-
-    def actions(self, rows: Sequence[Row]) -> Groups:
-        """The execution actions of these positions in order, with closings and the state of each message."""
-        return self._of("actions", rows)
-
-    def flat_trades(self, rows: Sequence[Row]) -> Groups:
-        """The flat shape of these positions."""
-        return self._of("flat_trades", rows, "trade_id")
-
-    def flat_events(self, rows: Sequence[Row]) -> Groups:
-        """The flat shape of their actions."""
-        return self._of("flat_events", rows, "trade_id")
-
-    def _of(self, name: str, rows: Sequence[Row], key: str = "position_id") -> Groups:
-        return by_position(self._seen.rows(name, positions=[row["position_id"] for row in rows]), key)
 
 
 def by_position(rows: list[Row], name: str = "position_id") -> Groups:

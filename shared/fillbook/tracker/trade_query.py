@@ -80,19 +80,20 @@ TRADE_ID = Parameter(
 
 @frozen
 class TradeQuery:
-    """Which positions of the common range and books, with which parts."""
+    """Which positions of the common range and books, with which parts; ``only``: this one, wherever it stands."""
 
     common: Common
-    ticker: str | None
-    direction: str | None
-    status: str
-    outcome: str | None
-    reason: str | None
-    min_pnl: Decimal | None
-    max_pnl: Decimal | None
-    lane: str | None
-    tag: str | None
-    parts: frozenset[str]
+    ticker: str | None = None
+    direction: str | None = None
+    status: str = "all"
+    outcome: str | None = None
+    reason: str | None = None
+    min_pnl: Decimal | None = None
+    max_pnl: Decimal | None = None
+    lane: str | None = None
+    tag: str | None = None
+    only: UUID | None = None
+    parts: frozenset[str] = frozenset()
 
 
 @frozen

@@ -21,10 +21,12 @@ with page as (
                                                when p.realized_pnl = 0 then 'flat' else 'pending' end))
             and (:min_pnl::numeric is null or p.realized_pnl >= :min_pnl::numeric)
             and (:max_pnl::numeric is null or p.realized_pnl <= :max_pnl::numeric)
-            and (:first_actions::uuid[] is null or p.first_action_id = any(:first_actions::uuid[]))
+            and (:within_positions::uuid[] is null or p.position_id = any(:within_positions::uuid[]))
+            and (:within_positions::uuid[] is null
+                 or (p.book_id, p.position_id) in (select * from unnest(:within_books::text[], :within_positions::uuid[])))
             and (:lane::text is null or exists (
                  select from signal.v_board s
-                  where s.book_id = p.book_id and s.ticker = p.instrument_id and s.lane = :lane::text and p.status = 'OPEN'))
+                  where s.book_id = p.book_id and s.ticker = p.instrument_id and s.lane::text = :lane::text and p.status = 'OPEN'))
             -- its first action was its entry and its last one is known, so that only one that spans the range is looked into
             and (:since::timestamptz is null or p.last_action_at >= :since::timestamptz)
             and (:until::timestamptz is null or p.opened_at < :until::timestamptz)
@@ -58,6 +60,16 @@ select p.position_id, p.first_action_id, p.book_id, p.instrument_id, p.symbol, p
                       order by v.as_of desc limit 1) d on true
   left join signal.v_board s on s.book_id = p.book_id and s.ticker = p.instrument_id
  order by p.opened_at desc, p.position_id desc, p.book_id desc;
+
+-- name: tagged
+-- The positions that hold an action with a tag of the user's.
+select distinct h.book_id, h.position_id
+  from tracker.v_annotations n
+  join ledger.v_action_history h on h.book_id = n.book_id and h.action_id = n.subject_id
+ where n.tenant_id = :tenant_id and n.kind = 'position' and n.book_id = any(:books::text[]) and :tag = any(n.tags)
+   and (not :is_present::boolean or (h.known_to is null and h.state = 'BOOKED'))
+ order by h.book_id, h.position_id
+ limit :limit;
 
 -- name: board_of
 -- Where the tickers of some positions stand now (pairs of book and instrument).
@@ -118,9 +130,9 @@ select e.* from ledger.v_trade_events e where e.book_id = any(:books::text[]) an
 select found.book_id, found.action_id, found.version, found.position_id, found.instrument_id, found.ticker,
        found.direction::text as direction, found.action_type::text as action_type, found.executed_at, found.known_from,
        found.session_date, found.quantity, found.price, found.value, found.fees, found.cash_effect, found.currency,
-       found.realized_pnl, found.realized_pnl_gross, found.position_quantity_after, found.position_vwap_after,
+       found.realized_pnl, found.position_quantity_after, found.position_vwap_after,
        found.position_cost_basis_after, found.position_realized_pnl_after, found.is_flat_after, found.reason,
-       found.origin, found.cause
+       found.origin
   from unnest(:books::text[]) as wanted(book_id)
  cross join lateral (
      (select h.* from ledger.v_action_history h
@@ -151,4 +163,37 @@ select found.book_id, found.action_id, found.version, found.position_id, found.i
        order by h.executed_at desc, h.action_id desc
        limit :limit)) as found
  order by found.executed_at desc, found.action_id desc, found.book_id desc
+ limit :limit;
+
+-- name: position_of_number
+-- The positions that published snapshots name by an integer.
+select p.position_id
+  from ledger.v_position_numbers p
+ where p.book_id = any(:books::text[]) and p.number = :number::bigint
+ limit 1;
+
+-- name: versions
+-- Every version of the actions of a position that was known by K, also of those that are not its any more.
+select h.action_id, h.version, h.state::text as state, h.known_from, h.known_to, h.cause, h.action_type::text as action_type,
+       h.executed_at, h.quantity, h.price, h.value, h.fees, h.realized_pnl, h.position_quantity_after, h.position_vwap_after,
+       h.position_realized_pnl_after, h.reason
+  from ledger.v_action_history h
+ where h.book_id = :book_id and h.known_from <= :known_as_of::timestamptz and h.executed_at <= :as_of::timestamptz
+   and h.action_id in (
+       select a.action_id from ledger.actions_as_of(:book_id, :as_of, :known_as_of) a where a.position_id = :position_id::uuid
+       union
+       select v.action_id from ledger.v_action_history v
+        where v.book_id = :book_id and v.position_id = :position_id::uuid and v.version > 1)
+ order by h.executed_at, h.action_id, h.version
+ limit :limit;
+
+-- name: evidence
+-- The facts behind the actions of a position, in the versions that were known at K.
+select a.action_id, f.fill_id, f.version, f.source, f.account_key, f.source_id, f.source_revision, f.is_bust, f.venue_order,
+       f.side::text as side, f.quantity, f.price, f.fees, f.fees_currency, f.executed_at, f.received_at, f.recorded_at, f.origin,
+       f.cause, encode(f.content_hash, 'hex') as content_hash
+  from ledger.actions_as_of(:book_id, :as_of, :known_as_of) a
+  join ledger.v_fill_history f on f.book_id = a.book_id and f.seq = a.fill_seq
+ where a.position_id = :position_id::uuid
+ order by a.executed_at, a.action_id
  limit :limit;

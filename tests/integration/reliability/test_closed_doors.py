@@ -96,8 +96,9 @@ def turned_away(door: Door) -> set[tuple[int, str]]:
 def test_every_route_but_the_page_asks_for_something() -> None:
     assert {str(door) for door in doors("none")} == {
         "trade_tracker GET /",
-        "trade_tracker GET /app/{view}",
-        "trade_tracker GET /assets/{name}",
+        "trade_tracker GET /app/{view:path}",
+        "trade_tracker GET /assets/{name:path}",
+        "trade_tracker GET /favicon.ico",
         "trade_tracker GET /robots.txt",
     }
 
