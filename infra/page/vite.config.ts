@@ -1,5 +1,7 @@
 // How the page is built: one HTML file, chunks with hashed names, no source maps, and the theme's script ahead of everything.
+import { readFileSync } from "node:fs";
 import { defineConfig, type Plugin } from "vite";
+import { favicon } from "./favicon.ts";
 
 const CHART = /node_modules\/(lightweight-charts|fancy-canvas)\//;
 
@@ -19,10 +21,22 @@ function themeFirst(): Plugin {
   };
 }
 
+// Browsers that ask for /favicon.ico get the picture in the palette's own colours.
+function oldIcon(): Plugin {
+  const tokens = readFileSync("src/styles/tokens.css", "utf-8");
+  const value = (name: string): string => new RegExp(`--tt-${name}: (#[0-9a-f]{6});`).exec(tokens)?.[1] ?? "";
+  return {
+    name: "old-icon",
+    generateBundle() {
+      this.emitFile({ type: "asset", fileName: "favicon.ico", source: favicon(value("bg-surface"), value("accent")) });
+    },
+  };
+}
+
 export default defineConfig({
   appType: "mpa",
   publicDir: false,
-  plugins: [themeFirst()],
+  plugins: [themeFirst(), oldIcon()],
   build: {
     target: "es2022",
     sourcemap: false,

@@ -18,7 +18,7 @@ export function bookWords(book: string, isHidden: boolean): string {
 export function BookPicker(): JSX.Element {
   const { books } = useScope();
   const isHidden = usePrivacy();
-  const known = useDesk()?.books.map(({ book_id }) => book_id) ?? [];
+  const known = useDesk()?.visible.map(({ book_id }) => book_id) ?? [];
   const all = [...new Set([LIVE, ...known, ...books.filter((one) => one !== EVERY)])];
   const isEvery = books.includes(EVERY);
   const words = books.length === 1 ? bookWords(books[0] ?? LIVE, isHidden) : `${books.length} books`;

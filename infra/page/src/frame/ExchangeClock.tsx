@@ -2,7 +2,8 @@
 import type { JSX } from "preact";
 import { clock, dayWords, tip, useTick } from "../lib/time.ts";
 import { Icon } from "../parts/Icon.tsx";
-import { useDesk, type SessionAnswer } from "./desk.ts";
+import type { Session } from "../api/types.ts";
+import { useDesk } from "./desk.ts";
 
 export interface Market {
   word: string; // "open", "closed", "pre-market"
@@ -11,16 +12,15 @@ export interface Market {
 }
 
 // What the market is doing at a moment, from the sessions the desk names.
-export function marketAt(now: number, desk: SessionAnswer | null): Market {
+export function marketAt(now: number, desk: Session | null): Market {
   if (desk === null) return { word: "session unknown", isOpen: false, detail: "" };
-  const { today, next, last } = desk.session;
+  const { today, next, last } = desk.exchange;
   if (today !== null && now >= today.open_ts && now < today.close_ts) {
     return { word: "open", isOpen: true, detail: `closes ${clock(today.close_ts, { seconds: false })}` };
   }
   if (today !== null && now < today.open_ts) return { word: "pre-market", isOpen: false, detail: `opens ${clock(today.open_ts, { seconds: false })}` };
   const over = today ?? last;
-  const opens = next === null ? "" : `opens ${dayWords(next.date, false)} ${clock(next.open_ts, { seconds: false })}`;
-  return { word: "market closed", isOpen: false, detail: [over === null ? "" : `last session ${over.date}`, opens].filter((one) => one !== "").join(", ") };
+  return { word: "market closed", isOpen: false, detail: `last session ${over.date}, opens ${dayWords(next.date, false)} ${clock(next.open_ts, { seconds: false })}` };
 }
 
 export function useMarket(): Market {
@@ -33,7 +33,7 @@ export function ExchangeClock(): JSX.Element {
   const desk = useDesk();
   const now = useTick((at) => Math.floor(at / 1000) * 1000);
   const { word, isOpen, detail } = useMarket();
-  const isSimulated = desk?.clock.is_simulated === true;
+  const isSimulated = desk?.is_simulated === true;
   return (
     <div class={`exchange-clock ${isOpen ? "open" : "closed"}`} title={`${detail === "" ? "" : `${detail} · `}${tip(now)}${isSimulated ? " · simulated clock" : ""}`}>
       <Icon name="clock" />

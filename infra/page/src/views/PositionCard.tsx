@@ -5,7 +5,7 @@ import { NONE, percent, type Decimal } from "../lib/decimal.ts";
 import { usePrivacy } from "../lib/privacy.ts";
 import { Link } from "../lib/router.tsx";
 import { useTick } from "../lib/time.ts";
-import type { Trade } from "../api/hand.ts";
+import type { Trade } from "../api/types.ts";
 import { Age } from "../parts/Age.tsx";
 import { Badge } from "../parts/Badge.tsx";
 import { Money, moneyWords } from "../parts/Money.tsx";

@@ -1,7 +1,7 @@
 // Open positions as a grid of cards: by direction, in the reader's order, with a total per currency.
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
-import type { Trade, Trades } from "../api/hand.ts";
+import type { Trade, Trades } from "../api/types.ts";
 import { useScope } from "../lib/books.ts";
 import { compareNullable, total } from "../lib/decimal.ts";
 import { LIVE_SECONDS, usePolled } from "../lib/poll.ts";

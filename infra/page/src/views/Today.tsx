@@ -2,7 +2,8 @@
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import type { Portfolio, Results, Summary, Worth } from "../api/hand.ts";
-import { useDesk, type SessionAnswer } from "../frame/desk.ts";
+import type { Session } from "../api/types.ts";
+import { useDesk } from "../frame/desk.ts";
 import { useScope } from "../lib/books.ts";
 import { compare, money, percent, sign, subtract, type Decimal } from "../lib/decimal.ts";
 import { LIVE_SECONDS, usePolled, type Polled } from "../lib/poll.ts";
@@ -23,11 +24,11 @@ import "./today.css";
 const RANGES = ["1d", "5d", "30d", "90d", "1y"] as const;
 
 // The trading day on the screen: the session under way, else the one that ended last; of a past moment its own day.
-export function tradingDay(desk: SessionAnswer | null, asOf: string | null): string | null {
+export function tradingDay(desk: Session | null, asOf: string | null): string | null {
   if (asOf !== null) return dayOf(Date.parse(asOf));
   if (desk === null) return null;
-  const { today, last } = desk.session;
-  return today !== null && deskNow() >= today.open_ts ? today.date : (last?.date ?? today?.date ?? null);
+  const { today, last } = desk.exchange;
+  return today !== null && deskNow() >= today.open_ts ? today.date : last.date;
 }
 
 export default function Today(): JSX.Element {
