@@ -16,20 +16,22 @@ import { Dates, Stage } from "./snapshot/Dates.tsx";
 import { Detail } from "./snapshot/Detail.tsx";
 import { Kpis } from "./snapshot/Kpis.tsx";
 import { Restatements } from "./snapshot/Restatements.tsx";
-import type { Asset, DayNamed, Dates as Days, Published, PublishedDay } from "./snapshot/types.ts";
+import type { Health } from "../api/types.ts";
+import type { Asset, DayNamed, Published, PublishedDates, PublishedDay } from "./snapshot/types.ts";
 import "./common.css";
 import "./snapshot.css";
 
 export default function Snapshot(): JSX.Element {
   const [params, change] = useFilters();
   const { date = null, kpi = null } = params as { date?: string; kpi?: string };
-  const days = useRows<DayNamed, Days>({ path: "/timed/snapshot/dates", step: 30, most: 400, rows: ({ items }) => items });
+  const days = useRows<DayNamed, PublishedDates>({ path: "/timed/snapshot/dates", step: 30, most: 400, rows: ({ items }) => items });
   const found = usePolled<Published>("/timed/snapshot", { date });
+  const health = usePolled<Health>("/timed/health");
   const choose = (name: string | null): void => change({ kpi: name });
   return (
     <div class="stack">
       <Loaded of={days} skeleton={<Skeleton kind="table" rows={2} />}>
-        {() => (days.rows.length === 0 ? null : <Dates days={days.rows} chosen={found.data?.snapshot?.date ?? date} kpi={kpi} more={days.more} />)}
+        {() => (days.rows.length === 0 ? null : <Dates days={days.rows} chosen={found.data?.snapshot?.date ?? date} kpi={kpi} more={days.more} freshness={health.data?.snapshot ?? null} />)}
       </Loaded>
       <Loaded of={found} skeleton={<Skeleton kind="cards" rows={10} />}>
         {({ snapshot }) =>

@@ -11,7 +11,7 @@ import { Pill } from "../../parts/Pill.tsx";
 import { Qty } from "../../parts/Qty.tsx";
 import { Skeleton } from "../../parts/Skeleton.tsx";
 import { Table, type Column } from "../../parts/Table.tsx";
-import type { Account, Audit, Break, Numbered } from "./types.ts";
+import type { Account, Break, Breaks as Answer, Numbered } from "./types.ts";
 import { spaced } from "./words.ts";
 
 interface Props {
@@ -22,7 +22,7 @@ interface Props {
 
 // Open breaks of the chosen account's book, or of every book of the key; above them what else waits for a decision.
 export function Breaks({ account, numbered, unassigned }: Props): JSX.Element {
-  const found = usePolled<Audit>("/timed/audit", { book_id: account?.book_id ?? null });
+  const found = usePolled<Answer>("/timed/audit", { book_id: account?.book_id ?? null });
   return (
     <>
       <Waiting of={account === null ? numbered : numbered.filter((one) => one.account_id === account.account_id)} unassigned={account === null ? unassigned : {}} />
@@ -53,7 +53,7 @@ const COLUMNS: readonly Column<Break>[] = [
   numeric("Expected", (one) => <Figure text={one.expected} currency={one.currency} />),
   numeric("Broker has", (one) => <Figure text={one.actual} currency={one.currency} />),
   numeric("Difference", (one) => <Figure text={one.difference} currency={one.currency} />),
-  column("Cause", (one) => <span class="words"><Pill tone="warning">{one.cause ?? "not known yet"}</Pill> {one.note}</span>),
+  column("Cause", (one) => <span class="words"><Pill tone="warning">{one.cause}</Pill> {one.note}</span>),
   column("First seen", (one) => <span><Age ts={one.first_seen_ts} lateMinutes={0} oldMinutes={2880} /> · {one.sessions} {one.sessions === 1 ? "session" : "sessions"}</span>),
   column("Last seen", (one) => <Age ts={one.last_seen_ts} />),
 ];

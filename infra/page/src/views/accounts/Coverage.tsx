@@ -8,8 +8,8 @@ import { Label } from "../../parts/Label.tsx";
 import { Loaded } from "../../parts/Loaded.tsx";
 import { Skeleton } from "../../parts/Skeleton.tsx";
 import { Toggle } from "../../parts/Tabs.tsx";
-import { counted, later, months, WEEKDAYS, type CoverageDay, type Month } from "./months.ts";
-import type { Account, Coverage as Answer } from "./types.ts";
+import { counted, later, months, WEEKDAYS, type Month } from "./months.ts";
+import type { Account, CoveredDay, SyncCoverage } from "./types.ts";
 import { DAY_RANK, DAYS } from "./words.ts";
 
 const SPANS = ["30", "90", "180", "400"];
@@ -25,7 +25,7 @@ interface Props {
 
 export function Coverage({ account, accounts, today, span, chooseSpan }: Props): JSX.Element {
   const days = account === null ? SPAN_OF_ALL : Number(SPANS.includes(span) ? span : "90");
-  const found = usePolled<Answer>("/api/v1/sync/coverage", { from: later(today, 1 - days), to: today, account_id: account?.account_id ?? null });
+  const found = usePolled<SyncCoverage>("/api/v1/sync/coverage", { from: later(today, 1 - days), to: today, account_id: account?.account_id ?? null });
   return (
     <>
       <div class="toolbar">
@@ -59,15 +59,15 @@ function Legend(): JSX.Element {
 
 const TALLIED = DAY_RANK.filter((state) => state !== "closed" && state !== "unknown");
 
-function tally(days: readonly CoverageDay[]): string {
+function tally(days: readonly CoveredDay[]): string {
   return counted(days, TALLIED).map(([state, count]) => `${count} ${DAYS[state].word}`).join(" · ");
 }
 
-function told(one: CoverageDay): string {
+function told(one: CoveredDay): string {
   return `${dayWords(one.day)}: ${DAYS[one.state].word}${one.run_id === null ? "" : `, run ${one.run_id.slice(0, 8)}`}`;
 }
 
-function Day({ of, withNumber = false }: { of: CoverageDay; withNumber?: boolean }): JSX.Element {
+function Day({ of, withNumber = false }: { of: CoveredDay; withNumber?: boolean }): JSX.Element {
   return (
     <span class={`day day-${of.state}`} title={told(of)} data-day={of.day}>
       {withNumber && <span class="day-number" aria-hidden="true">{Number(of.day.slice(8))}</span>}
@@ -77,8 +77,8 @@ function Day({ of, withNumber = false }: { of: CoverageDay; withNumber?: boolean
   );
 }
 
-function byAccount(days: readonly CoverageDay[]): Map<string, CoverageDay[]> {
-  const found = new Map<string, CoverageDay[]>();
+function byAccount(days: readonly CoveredDay[]): Map<string, CoveredDay[]> {
+  const found = new Map<string, CoveredDay[]>();
   for (const one of days) {
     const own = found.get(one.account_id);
     if (own === undefined) found.set(one.account_id, [one]);
@@ -87,7 +87,7 @@ function byAccount(days: readonly CoverageDay[]): Map<string, CoverageDay[]> {
   return found;
 }
 
-function Strips({ accounts, days, hasMore }: { accounts: readonly Account[]; days: readonly CoverageDay[]; hasMore: boolean }): JSX.Element {
+function Strips({ accounts, days, hasMore }: { accounts: readonly Account[]; days: readonly CoveredDay[]; hasMore: boolean }): JSX.Element {
   const found = byAccount(days);
   return (
     <>
@@ -111,7 +111,7 @@ function Strips({ accounts, days, hasMore }: { accounts: readonly Account[]; day
   );
 }
 
-function Months({ days }: { days: readonly CoverageDay[] }): JSX.Element {
+function Months({ days }: { days: readonly CoveredDay[] }): JSX.Element {
   return (
     <>
       <p class="hint">{tally(days) || "Nothing is covered in this span."}</p>

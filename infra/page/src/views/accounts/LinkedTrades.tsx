@@ -17,11 +17,11 @@ import { Table, type Column } from "../../parts/Table.tsx";
 import { When } from "../../parts/When.tsx";
 import { Notes, Words } from "./Notes.tsx";
 import type { TradesGiven } from "./Trades.tsx";
-import type { Deal, LinkedTrade, Listed } from "./types.ts";
+import type { Deal, LinkedTrade, LinkedTradeWhole, TradesOf } from "./types.ts";
 import { spaced } from "./words.ts";
 
 export function LinkedTrades({ params, isAdmin }: TradesGiven): JSX.Element {
-  const found = useRows<LinkedTrade, Listed<LinkedTrade>>({ path: "/api/v1/trades", params, step: 50, most: 500, rows: ({ items }) => items });
+  const found = useRows<LinkedTrade, TradesOf<LinkedTrade>>({ path: "/api/v1/trades", params, step: 50, most: 500, rows: ({ items }) => items });
   const [opened, setOpened] = useState<string | null>(null);
   const turn = (id: string): void => setOpened(opened === id ? null : id);
   const detail = (one: LinkedTrade): JSX.Element | null =>
@@ -64,7 +64,7 @@ function columns(opened: string | null, turn: (id: string) => void, withAccount:
 }
 
 function Deals({ tradeId, currency }: { tradeId: string; currency: string | null }): JSX.Element {
-  const found = usePolled<{ trade: { deals: Deal[]; has_more_deals: boolean } }>(`/api/v1/trades/${tradeId}`);
+  const found = usePolled<{ trade: LinkedTradeWhole }>(`/api/v1/trades/${tradeId}`);
   return (
     <Loaded of={found} skeleton={<Skeleton rows={2} />}>
       {({ trade }) =>
@@ -81,7 +81,7 @@ function Deals({ tradeId, currency }: { tradeId: string; currency: string | null
 function dealColumns(currency: string | null): Column<Deal>[] {
   return [
     heading("Deal", (one) => <span class="mono">{one.deal_ticket}</span>),
-    column("Server time", (one) => one.server_time?.slice(0, 19).replace("T", " ") ?? "—"),
+    column("Server time", (one) => one.server_time.slice(0, 19).replace("T", " ")),
     column("Effect", (one) => spaced(one.effect) + (one.is_certain ? "" : " (not certain)")),
     numeric("Volume", (one) => <Qty value={one.volume} />),
     numeric("Price", (one) => <Price value={one.price} decimals={6} />),

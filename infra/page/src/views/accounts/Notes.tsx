@@ -6,7 +6,7 @@ import { Refusal } from "../../parts/Action.tsx";
 import type { Annotated } from "./types.ts";
 
 interface Props {
-  of: Annotated & { trade_id: string };
+  of: Annotated;
   isAdmin: boolean;
   onStored: () => void;
 }

@@ -17,11 +17,11 @@ import { Table, type Column } from "../../parts/Table.tsx";
 import { When } from "../../parts/When.tsx";
 import { Notes, Words } from "./Notes.tsx";
 import type { TradesGiven } from "./Trades.tsx";
-import type { Execution, Listed, NumberedTrade } from "./types.ts";
+import type { BrokerExecutions, Execution, NumberedTrade, TradesOf } from "./types.ts";
 import { spaced } from "./words.ts";
 
 export function NumberedTrades({ params, isAdmin }: TradesGiven): JSX.Element {
-  const found = useRows<NumberedTrade, Listed<NumberedTrade>>({ path: "/api/v1/trades", params, step: 50, most: 500, rows: ({ items }) => items });
+  const found = useRows<NumberedTrade, TradesOf<NumberedTrade>>({ path: "/api/v1/trades", params, step: 50, most: 500, rows: ({ items }) => items });
   const [opened, setOpened] = useState<string | null>(null);
   const turn = (id: string): void => setOpened(opened === id ? null : id);
   const detail = (one: NumberedTrade): JSX.Element | null =>
@@ -70,7 +70,7 @@ function Commission({ of }: { of: NumberedTrade }): JSX.Element {
 }
 
 function Executions({ tradeId }: { tradeId: string }): JSX.Element {
-  const found = usePolled<{ items: Execution[]; has_more: boolean }>(`/api/v1/trades/${tradeId}/executions`);
+  const found = usePolled<BrokerExecutions>(`/api/v1/trades/${tradeId}/executions`);
   return (
     <Loaded of={found} skeleton={<Skeleton rows={2} />}>
       {({ items, has_more }) => (

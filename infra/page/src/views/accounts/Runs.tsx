@@ -9,36 +9,38 @@ import { Pill } from "../../parts/Pill.tsx";
 import { Skeleton } from "../../parts/Skeleton.tsx";
 import { Table, type Column } from "../../parts/Table.tsx";
 import { When } from "../../parts/When.tsx";
-import type { Account, SyncRun, SyncRuns } from "./types.ts";
+import type { Account, Run, SyncRuns } from "./types.ts";
 import { runTone, spaced } from "./words.ts";
 
-const COLUMNS: readonly Column<SyncRun>[] = [
+const COLUMNS: readonly Column<Run>[] = [
   heading("Started", (one) => <When ts={one.started_ts} date />),
   column("Source", (one) => `${one.source} ${spaced(one.kind)}`),
   column("State", (one) => <Pill tone={runTone(one.state)}>{one.state}</Pill>),
-  column("Asked", (one) => <Span from={one.requested_from_ts} to={one.requested_to_ts} wall={[one.window?.requested_from, one.window?.requested_to]} />),
-  column("Covered", (one) => <Span from={one.covered_from_ts} to={one.covered_to_ts} wall={[one.window?.requested_from, one.window?.covered_to]} />),
+  column("Asked", (one) => ("window" in one ? <Wall from={one.window?.requested_from} to={one.window?.requested_to} /> : <Span from={one.requested_from_ts} to={one.requested_to_ts} />)),
+  column("Covered", (one) => ("window" in one ? <Wall from={one.window?.requested_from} to={one.window?.covered_to} /> : <Span from={one.covered_from_ts} to={one.covered_to_ts} />)),
   column("Brought", (one) => <span class="words">{counts(one)}</span>),
   numeric("Took", (one) => (one.duration_seconds === null ? "running" : `${one.duration_seconds} s`)),
-  column("Error", (one) => <span class={one.error_class === null ? "words" : "words loss"}>{[one.error_class, one.error_text].filter((part) => part != null).join(": ") || "—"}</span>),
+  column("Error", (one) => <span class={one.error_class === null ? "words" : "words loss"}>{wrong(one)}</span>),
 ];
 
-function counts(one: SyncRun): string {
+function counts(one: Run): string {
   const told = Object.entries(one.counts ?? {}).filter(([, count]) => typeof count === "number" && count > 0);
   return told.map(([name, count]) => `${count} ${spaced(name.replace(/_count$/, ""))}`).join(", ") || "nothing new";
 }
 
-interface SpanProps {
-  from: number | null | undefined;
-  to: number | null | undefined;
-  wall: readonly [string | null | undefined, string | null | undefined];
+function wrong(one: Run): string {
+  return [one.error_class, "error_text" in one ? one.error_text : null].filter((part) => part !== null).join(": ") || "—";
 }
 
-// A window by its instants, or as the wall clock of the account's server showed it.
-function Span({ from, to, wall: [begins, ends] }: SpanProps): JSX.Element {
-  if (from != null && to != null) return <span class="span"><When ts={from} date seconds={false} zone={false} /> – <When ts={to} date seconds={false} /></span>;
-  if (begins == null || ends == null) return <span class="unknown">—</span>;
-  return <span class="span" title="By the clock of the account's server">{wall(begins)} – {wall(ends)} <small class="hint">server time</small></span>;
+function Span({ from, to }: { from: number | null; to: number | null }): JSX.Element {
+  if (from === null || to === null) return <span class="unknown">—</span>;
+  return <span class="span"><When ts={from} date seconds={false} zone={false} /> – <When ts={to} date seconds={false} /></span>;
+}
+
+// A window as the wall clock of the account's server showed it: what instants these were only the server knows.
+function Wall({ from, to }: { from: string | null | undefined; to: string | null | undefined }): JSX.Element {
+  if (from == null || to == null) return <span class="unknown">—</span>;
+  return <span class="span" title="By the clock of the account's server">{wall(from)} – {wall(to)} <small class="hint">server time</small></span>;
 }
 
 function wall(text: string): string {
@@ -46,7 +48,7 @@ function wall(text: string): string {
 }
 
 export function Runs({ account }: { account: Account }): JSX.Element {
-  const found = useRows<SyncRun, SyncRuns>({ path: `/api/v1/accounts/${account.account_id}/sync-runs`, step: 25, most: 500, rows: ({ items }) => items });
+  const found = useRows<Run, SyncRuns>({ path: `/api/v1/accounts/${account.account_id}/sync-runs`, step: 25, most: 500, rows: ({ items }) => items });
   return (
     <Loaded of={found} skeleton={<Skeleton kind="table" rows={8} />}>
       {() =>

@@ -1,17 +1,9 @@
 // Days of an account as a calendar: months of weeks that begin on Monday, with holes where a month begins or ends within a week.
-
-import type { DayState } from "./words.ts";
-
-export interface CoverageDay {
-  account_id: string;
-  day: string;
-  state: DayState;
-  run_id: string | null;
-}
+import type { CoveredDay, DayState } from "./types.ts";
 
 export interface Month {
   name: string;
-  weeks: (CoverageDay | null)[][];
+  weeks: (CoveredDay | null)[][];
 }
 
 const MONTH = new Intl.DateTimeFormat("en-US", { timeZone: "UTC", month: "long", year: "numeric" });
@@ -28,8 +20,8 @@ export function later(day: string, days: number): string {
 }
 
 // Days in their order as months; newest month first, because that is where people look.
-export function months(days: readonly CoverageDay[]): Month[] {
-  const found = new Map<string, CoverageDay[]>();
+export function months(days: readonly CoveredDay[]): Month[] {
+  const found = new Map<string, CoveredDay[]>();
   for (const one of days) {
     const month = one.day.slice(0, 7);
     found.set(month, [...(found.get(month) ?? []), one]);
@@ -37,19 +29,19 @@ export function months(days: readonly CoverageDay[]): Month[] {
   return [...found.values()].map(month).reverse();
 }
 
-function month(days: CoverageDay[]): Month {
-  const weeks: (CoverageDay | null)[][] = [];
+function month(days: CoveredDay[]): Month {
+  const weeks: (CoveredDay | null)[][] = [];
   for (const one of days) {
     const place = weekday(one.day);
     let week = weeks.at(-1);
-    if (week === undefined || place === 0) weeks.push((week = Array<CoverageDay | null>(7).fill(null)));
+    if (week === undefined || place === 0) weeks.push((week = Array<CoveredDay | null>(7).fill(null)));
     week[place] = one;
   }
   return { name: MONTH.format(Date.parse(`${days[0]?.day ?? ""}T00:00:00Z`)), weeks };
 }
 
 // How many days of each state, in the order of `states`; those without a day are left out.
-export function counted(days: readonly CoverageDay[], states: readonly DayState[]): [DayState, number][] {
+export function counted(days: readonly CoveredDay[], states: readonly DayState[]): [DayState, number][] {
   return states
     .map((state): [DayState, number] => [state, days.filter((one) => one.state === state).length])
     .filter(([, count]) => count > 0);

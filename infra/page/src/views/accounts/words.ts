@@ -1,8 +1,6 @@
 // The words of accounts: states worst first, what each day of a calendar means, how runs end.
 import type { Tone } from "../../parts/Pill.tsx";
-
-export type AccountState = "needs_login" | "failing" | "late" | "ok" | "paused";
-export type DayState = "proven" | "provisional" | "gap" | "unknown" | "closed";
+import type { AccountState, DayState } from "./types.ts";
 
 // Word and tone of an account's state; the order is worst first.
 export const STATES: Record<AccountState, { word: string; tone: Tone; meaning: string }> = {

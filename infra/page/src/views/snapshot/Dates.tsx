@@ -1,12 +1,10 @@
 // The published days as a strip, newest first: each with its stage and version; the newest says how fresh it is.
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { useDesk } from "../../frame/desk.ts";
 import { Link } from "../../lib/router.tsx";
-import { dayWords, useTick } from "../../lib/time.ts";
+import { dayWords } from "../../lib/time.ts";
 import { Pill } from "../../parts/Pill.tsx";
-import { freshnessNow } from "./freshness.ts";
-import type { DayNamed } from "./types.ts";
+import type { DayNamed, SnapshotFreshness } from "./types.ts";
 import { FRESHNESS, STAGES } from "./words.ts";
 
 interface Props {
@@ -14,13 +12,12 @@ interface Props {
   chosen: string | null;
   kpi: string | null;
   more: (() => void) | null;
+  freshness: SnapshotFreshness | null;
 }
 
-export function Dates({ days, chosen, kpi, more }: Props): JSX.Element {
+export function Dates({ days, chosen, kpi, more, freshness }: Props): JSX.Element {
   const strip = useRef<HTMLOListElement>(null);
-  const desk = useDesk();
-  const newest = days[0] ?? null;
-  const word = useTick((now) => freshnessNow(now, desk, newest));
+  const known = freshness === null ? null : FRESHNESS[freshness.state];
   useEffect(() => strip.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }), [chosen]);
   return (
     <nav aria-label="Published days">
@@ -31,7 +28,7 @@ export function Dates({ days, chosen, kpi, more }: Props): JSX.Element {
               <strong>{dayWords(one.date, false)}</strong>
               <span class="date-words">
                 <Stage of={one.stage} />
-                {one === newest && word !== null && <Pill tone={FRESHNESS[word].tone} title={FRESHNESS[word].meaning}>{FRESHNESS[word].word}</Pill>}
+                {one === days[0] && known !== null && <Pill tone={known.tone} title={known.meaning}>{known.word}</Pill>}
               </span>
               <small class="hint">{one.restated > 0 ? <span class="late">restated, version {one.version}</span> : `version ${one.version}`}</small>
             </Link>

@@ -11,12 +11,12 @@ import { Skeleton } from "../../parts/Skeleton.tsx";
 import { Table, type Column } from "../../parts/Table.tsx";
 import { When } from "../../parts/When.tsx";
 import { Published } from "./Published.tsx";
-import type { Restatement, Restatements as Answer } from "./types.ts";
+import type { LateAction, Restated, Restatement } from "./types.ts";
 
 const CAUSES_SHOWN = 3;
 
 export function Restatements({ date }: { date: string }): JSX.Element {
-  const found = useRows<Restatement, Answer>({ path: "/timed/snapshot/restatements", params: { date }, step: 100, most: 500, rows: ({ items }) => items });
+  const found = useRows<Restatement, Restated>({ path: "/timed/snapshot/restatements", params: { date }, step: 100, most: 500, rows: ({ items }) => items });
   return (
     <Loaded of={found} skeleton={<Skeleton rows={2} />}>
       {() =>
@@ -51,7 +51,7 @@ function Difference({ value }: { value: Decimal | null }): JSX.Element {
 }
 
 function cause(one: Restatement): string {
-  const late = one.late_actions ?? [];
+  const late = (one.late_actions ?? []) as LateAction[];
   if (late.length === 0) return "no late execution: a price or a correction came later";
   const named = late.slice(0, CAUSES_SHOWN).map(({ ticker, action_type, action_id }) => [ticker, action_type, action_id?.slice(0, 8)].filter((part) => part !== undefined).join(" "));
   const rest = late.length > CAUSES_SHOWN ? ` and ${late.length - CAUSES_SHOWN} more` : "";

@@ -1,6 +1,6 @@
 // The words of published days: stages, freshness, why a figure is missing.
 import type { Tone } from "../../parts/Pill.tsx";
-import type { Freshness } from "./freshness.ts";
+import type { SnapshotFreshness } from "./types.ts";
 
 export const STAGES: Record<string, { word: string; tone: Tone; meaning: string }> = {
   premarket: { word: "premarket", tone: "plain", meaning: "valued before the open" },
@@ -8,7 +8,7 @@ export const STAGES: Record<string, { word: string; tone: Tone; meaning: string 
   final: { word: "final", tone: "gain", meaning: "valued at the close" },
 };
 
-export const FRESHNESS: Record<Freshness, { word: string; tone: Tone; meaning: string }> = {
+export const FRESHNESS: Record<SnapshotFreshness["state"], { word: string; tone: Tone; meaning: string }> = {
   fresh: { word: "fresh", tone: "gain", meaning: "what was due last is published" },
   late: { word: "late", tone: "warning", meaning: "what is due is not published yet" },
   stale: { word: "stale", tone: "loss", meaning: "what is due is missing for more than half an hour" },
