@@ -14,6 +14,7 @@ create view signal.v_lanes as
       ) as l(place, key, title, stages, holds);
 comment on view signal.v_lanes is 'The board''s columns in their order: a new lane is a line here. holds: what the rules leave there, no position, an open one, or one that this receipt closed.';
 
+drop view if exists signal.v_moves;
 create view signal.v_moves as
     select h.book_id, h.ticker, h.seq, h.from_lane, h.lane, h.rule, h.reason, h.badges, h.blocks, h.price, h.score, h.entered_at,
            h.receipt_id, h.action_ids,
@@ -26,4 +27,4 @@ comment on view signal.v_moves is 'As v_lane_moves, for pages: the end of a move
 create index lane_history_page on signal.lane_history (book_id, entered_at, receipt_id);
 drop index signal.lane_history_by_time;
 
-grant select on signal.v_lanes, signal.v_moves to signal_reader, desk_operator;
+grant select on signal.v_lanes, signal.v_moves to signal_reader, tracker_reader, desk_operator;

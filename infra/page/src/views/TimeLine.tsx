@@ -1,6 +1,6 @@
 // The activity: what happened on the desk, newest first; each item opens the position it belongs to.
 import type { JSX } from "preact";
-import type { Activity, ActivityItem } from "../api/hand.ts";
+import type { Activity, Item as ActivityItem } from "../api/types.ts";
 import { useScope } from "../lib/books.ts";
 import { formatted } from "../lib/decimal.ts";
 import { memo } from "../lib/memo.ts";

@@ -1,7 +1,7 @@
 // Today: what the account is worth, how it went, what was done, and everything that happened, newest first.
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
-import type { Portfolio, Results, Summary, Worth } from "../api/hand.ts";
+import type { Portfolio, Results, Summary, Worth } from "../api/types.ts";
 import type { Session } from "../api/types.ts";
 import { useDesk } from "../frame/desk.ts";
 import { useScope } from "../lib/books.ts";
