@@ -1,10 +1,10 @@
 // Accounts: how every broker account is followed, which of its days are covered, what it traded, and where our books differ from it.
 import type { JSX } from "preact";
-import { useIsAdmin } from "../frame/desk.ts";
+import { useDesk, useIsAdmin } from "../frame/desk.ts";
 import { useRows } from "../lib/list.ts";
 import { usePolled } from "../lib/poll.ts";
 import { Link, useFilters } from "../lib/router.tsx";
-import { dayOf, deskNow } from "../lib/time.ts";
+import { dayOf } from "../lib/time.ts";
 import { percent } from "../lib/decimal.ts";
 import { Card } from "../parts/Card.tsx";
 import { Empty } from "../parts/Empty.tsx";
@@ -82,6 +82,7 @@ interface ChosenProps {
 
 function Chosen({ account, accounts, health, refresh, params, change }: ChosenProps): JSX.Element {
   const isAdmin = useIsAdmin();
+  const desk = useDesk();
   const tab = TABS.find(({ key }) => key === params["tab"])?.key ?? "coverage";
   const isAll = account === null;
   const numbered = health?.accounts ?? [];
@@ -95,7 +96,8 @@ function Chosen({ account, accounts, health, refresh, params, change }: ChosenPr
         {!isAll && <Sources of={numbered.find((one) => one.account_id === account.account_id)} />}
         <div class="row"><Tabs label="What of the accounts" tabs={TABS} chosen={tab} choose={(key) => change({ tab: key })} panel="account-panel" /></div>
         <div id="account-panel" role="tabpanel" aria-label={TABS.find(({ key }) => key === tab)?.title}>
-          {tab === "coverage" && <Coverage account={account} accounts={worstFirst(accounts)} today={dayOf(deskNow())} span={params["days"] ?? ""} chooseSpan={(days) => change({ days })} />}
+          {tab === "coverage" && desk === null && <Skeleton kind="table" rows={8} />}
+          {tab === "coverage" && desk !== null && <Coverage account={account} accounts={worstFirst(accounts)} today={dayOf(desk.server_ts)} span={params["days"] ?? ""} chooseSpan={(days) => change({ days })} />}
           {tab === "runs" && (isAll ? <ChooseOne accounts={worstFirst(accounts)} /> : <Runs key={account.account_id} account={account} />)}
           {tab === "trades" && (
             <Trades key={account?.account_id} account={account} platform={params["platform"] === "mt5" ? "mt5" : "ibkr"} symbol={params["symbol"] ?? ""} withHidden={params["hidden"] === "true"} isAdmin={isAdmin} choose={change} />

@@ -1,11 +1,11 @@
 // Replay: run a stored day again beside the live book, watch it, and see where two runs part.
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { useIsAdmin } from "../frame/desk.ts";
+import { useDesk, useIsAdmin } from "../frame/desk.ts";
 import { useRows } from "../lib/list.ts";
 import { CALM_SECONDS } from "../lib/poll.ts";
 import { useFilters } from "../lib/router.tsx";
-import { dayOf, deskNow } from "../lib/time.ts";
+import { dayOf } from "../lib/time.ts";
 import { Card } from "../parts/Card.tsx";
 import { Empty } from "../parts/Empty.tsx";
 import { Loaded } from "../parts/Loaded.tsx";
@@ -24,6 +24,7 @@ const LIVE = "live";
 export default function Replay(): JSX.Element {
   const [params, change] = useFilters();
   const isAdmin = useIsAdmin();
+  const desk = useDesk();
   const [isBusy, setBusy] = useState(false);
   const runs = useRows<Run, Runs>({ path: "/timed/replay/runs", step: 20, most: 100, rows: (answer) => answer.runs, seconds: isBusy ? BUSY_SECONDS : CALM_SECONDS });
   useEffect(() => setBusy(runs.rows.some(({ status }) => BUSY.has(status))), [runs.rows]);
@@ -35,7 +36,7 @@ export default function Replay(): JSX.Element {
   return (
     <div class="stack">
       <Card title="Start a replay" hint="A replay writes to a book of its own. The live book stays as it is, and nothing is sent to anybody.">
-        <Form isAdmin={isAdmin} today={dayOf(deskNow())} profiles={runs.rows.map(({ profile }) => profile)} onStarted={started} />
+        {desk === null ? <Skeleton rows={2} /> : <Form isAdmin={isAdmin} today={dayOf(desk.server_ts)} profiles={runs.rows.map(({ profile }) => profile)} onStarted={started} />}
       </Card>
       <Card title={<>Runs {runs.data !== null && <span class="count">{runs.rows.length}</span>}</>}>
         <Loaded of={runs} skeleton={<Skeleton kind="table" rows={4} />}>

@@ -61,7 +61,7 @@ function Day({ of, kpi, choose }: { of: PublishedDay; kpi: string | null; choose
         <Kpis kpis={of.kpis} version={of.kpi_version} chosen={kpi} choose={choose} />
         {chosen !== null && <Detail date={of.date} kpi={chosen} close={() => choose(null)} />}
       </Card>
-      <div class="beside">
+      <div class="beside snapshot-more">
         <Card title={<>Portfolio assets <span class="count">{of.assets.length}</span></>} hint="Positions that were open when the day was valued.">
           {of.assets.length === 0 ? <Empty title="No open position">Nothing was open when the day was valued.</Empty> : <div class="tall"><Table caption="Positions open when the day was valued" columns={ASSETS} rows={of.assets} rowKey={(one) => `${one.trade_id} ${one.contract_name}`} /></div>}
         </Card>

@@ -30,6 +30,7 @@ export function Coverage({ account, accounts, today, span, chooseSpan }: Props):
     <>
       <div class="toolbar">
         <Legend />
+        {account === null && <span class="hint">{dayWords(later(today, 1 - days), false)} to {dayWords(today, false)}</span>}
         {account !== null && <Toggle label="Days shown" tabs={SPANS.map((key) => ({ key, title: `${key} days` }))} chosen={String(days)} choose={chooseSpan} />}
       </div>
       <Loaded of={found} skeleton={<Skeleton kind="table" rows={8} />}>
@@ -101,7 +102,7 @@ function Strips({ accounts, days, hasMore }: { accounts: readonly Account[]; day
                 <Link to="/app/accounts" params={{ account: one.account_id, tab: "coverage" }}><Label text={one.label} /></Link>
                 <p class="hint">{tally(own) || "nothing covered"}</p>
               </div>
-              <ol aria-label={`Last ${own.length} days, ${one.platform} account`}>{own.map((day) => <li key={day.day}><Day of={day} /></li>)}</ol>
+              <ol aria-label={`The last ${own.length} days of an ${one.platform} account`}>{own.map((day) => <li key={day.day}><Day of={day} /></li>)}</ol>
             </li>
           );
         })}

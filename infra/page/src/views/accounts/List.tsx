@@ -3,6 +3,7 @@ import type { JSX } from "preact";
 import { percent } from "../../lib/decimal.ts";
 import { Link, type Given } from "../../lib/router.tsx";
 import { Age } from "../../parts/Age.tsx";
+import { Book } from "../../parts/Book.tsx";
 import { column, heading, numeric } from "../../parts/columns.ts";
 import { Label } from "../../parts/Label.tsx";
 import { Money } from "../../parts/Money.tsx";
@@ -26,7 +27,7 @@ export function AccountList({ accounts, chosen, to }: Props): JSX.Element {
   const columns: Column<Account>[] = [
     heading("Account", (one) => (
       <Link to="/app/accounts" params={to(one)} class="account-link" aria-current={one.account_id === chosen ? "true" : undefined}>
-        <Label text={one.label} /> <small class="hint">{one.platform} · {one.broker_name}</small>
+        <Label text={one.label} /> <small class="hint">{one.platform === "IBKR" ? <Book id={one.book_id} /> : `MT5 · ${one.broker_name}`}</small>
       </Link>
     )),
     column("State", (one) => <State of={one} />),

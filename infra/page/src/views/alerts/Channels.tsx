@@ -31,7 +31,7 @@ function One({ of }: { of: Channel }): JSX.Element {
   const rests = useTick((now) => of.paused_until_ts !== null && of.paused_until_ts > now);
   const word = of.status === "active" && rests ? "paused" : of.status;
   return (
-    <li class={`channel edge-${toneOf(word)}`}>
+    <li class={`channel edge-${of.dead > 0 ? "loss" : toneOf(word)}`}>
       <h3>{of.channel_id} <Pill tone={toneOf(word)}>{word}</Pill></h3>
       <dl class="facts">
         <div><dt>Waiting</dt><dd class="num">{of.pending}{of.oldest_pending_ts !== null && <small class="hint"> oldest <Age ts={of.oldest_pending_ts} lateMinutes={1} oldMinutes={10} /></small>}</dd></div>

@@ -13,14 +13,14 @@ import { Table, type Column } from "../../parts/Table.tsx";
 import { When } from "../../parts/When.tsx";
 import { keyOf } from "./Deliveries.tsx";
 import type { DeadLetters, Message } from "./types.ts";
-import { spaced } from "./words.ts";
+import { readable, spaced } from "./words.ts";
 
 const COLUMNS: readonly Column<Message>[] = [
-  heading("Message", (one) => one.title ?? one.subject_key),
+  heading("Message", (one) => readable(one.title ?? one.subject_key)),
   column("Reason", (one) => spaced(one.dead_reason ?? "unknown")),
   column("Channel", (one) => one.channel_id),
   column("Book", (one) => <Book id={one.book_id} />),
-  numeric("Tries", (one) => one.attempts),
+  numeric("Failed tries", (one) => one.attempts),
   column("Occurred", (one) => <When ts={one.occurred_ts} date />),
 ];
 

@@ -51,7 +51,7 @@ export function Form({ isAdmin, today, profiles, onStarted }: Props): JSX.Elemen
         <input id="replay-profile" list="replay-profiles" maxLength={64} required value={profile} onInput={(event) => setProfile(event.currentTarget.value)} />
         <datalist id="replay-profiles">{[...new Set([PROFILE, ...profiles])].map((one) => <option key={one} value={one} />)}</datalist>
       </div>
-      <label class="check"><input type="checkbox" checked={isClean} onChange={(event) => setClean(event.currentTarget.checked)} /> Clean slate: first remove what this run made of the day before</label>
+      <label class="check"><input type="checkbox" checked={isClean} onChange={(event) => setClean(event.currentTarget.checked)} /> Clean slate: remove what this run made of that day, then begin</label>
       {isClean && (
         <div class="field confirm">
           <label for="replay-confirm">Type <strong class="mono">{scope}</strong> to confirm</label>

@@ -83,7 +83,7 @@ function Choose({ of, params }: { of: Run; params: Params }): JSX.Element {
   const { left, right } = params as { left?: string; right?: string };
   if (of.status === "planned") return <span class="unknown">—</span>;
   return (
-    <span class="row">
+    <span class="run-sides">
       <Link class="button small" to="/app/replay" params={{ ...params, left: of.run_id, right: right ?? "live" }} aria-current={of.run_id === left ? "true" : undefined} aria-label={`Compare ${scopeWords(of)} as A`}>A</Link>
       <Link class="button small" to="/app/replay" params={{ ...params, left: left ?? "live", right: of.run_id }} aria-current={of.run_id === right ? "true" : undefined} aria-label={`Compare ${scopeWords(of)} as B`}>B</Link>
     </span>

@@ -5,7 +5,7 @@ import { compare, money, percent, formatted, type Decimal } from "../../lib/deci
 import { usePolled } from "../../lib/poll.ts";
 import { clock } from "../../lib/time.ts";
 import { Chart, type ChartProps, type Point } from "../../parts/Chart.tsx";
-import { column, heading, numeric } from "../../parts/columns.ts";
+import { heading, numeric } from "../../parts/columns.ts";
 import { Empty } from "../../parts/Empty.tsx";
 import { Loaded } from "../../parts/Loaded.tsx";
 import { Money } from "../../parts/Money.tsx";
@@ -91,7 +91,6 @@ function columns(kpi: Kpi, currency: string): Column<Extreme>[] {
     numeric("Quantity", (one) => <Qty value={one.qty} />),
     numeric("Cost basis", (one) => <Money value={one.cost_basis} currency={currency} />),
     numeric("Middle price", (one) => <Price value={one.mid_price} missing="bid or ask is not known" />),
-    column("Symbol", (one) => one.symbol ?? "—"),
   ];
 }
 

@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useRows } from "../../lib/list.ts";
 import { HIDDEN, usePrivacy } from "../../lib/privacy.ts";
-import { formatted, NONE, type Decimal } from "../../lib/decimal.ts";
+import { formatted, NONE, sign, type Decimal } from "../../lib/decimal.ts";
 import { column, heading, numeric } from "../../parts/columns.ts";
 import { Empty } from "../../parts/Empty.tsx";
 import { Loaded } from "../../parts/Loaded.tsx";
@@ -20,11 +20,11 @@ export function Restatements({ date }: { date: string }): JSX.Element {
   return (
     <Loaded of={found} skeleton={<Skeleton rows={2} />}>
       {() =>
-        found.rows.length === 0 ? (
+        shown(found.rows).length === 0 ? (
           <Empty title="Not restated">The final figures of this day stand as they were first published.</Empty>
         ) : (
           <>
-            <Table caption="What was restated, newest first" columns={COLUMNS} rows={found.rows} rowKey={(one) => `${one.version} ${one.subject} ${one.name}`} />
+            <Table caption="What was restated, newest first" columns={COLUMNS} rows={shown(found.rows)} rowKey={(one) => `${one.version} ${one.subject} ${one.name}`} />
             <More of={found} />
           </>
         )
@@ -33,14 +33,19 @@ export function Restatements({ date }: { date: string }): JSX.Element {
   );
 }
 
+// Parts whose number of items stayed are no news.
+function shown(rows: readonly Restatement[]): readonly Restatement[] {
+  return rows.filter(({ subject, difference }) => subject === "kpi" || difference === null || sign(difference) !== 0);
+}
+
 const COLUMNS: readonly Column<Restatement>[] = [
-  heading("Figure", (one) => (one.subject === "kpi" ? one.name : `${one.name} (${one.subject.replaceAll("_", " ")})`)),
+  heading("Figure", (one) => (one.subject === "kpi" ? one.name : `${one.name}, items`)),
   column("Version", (one) => `${one.version - 1} → ${one.version}`),
-  numeric("Before", (one) => <del><Published text={one.old_text ?? NONE} kind={null} /></del>),
-  numeric("Now", (one) => <ins><Published text={one.new_text ?? NONE} kind={null} /></ins>),
+  numeric("Before", (one) => <del class="num"><Published text={one.old_text ?? one.old_num ?? NONE} kind={one.subject === "kpi" ? null : "number"} /></del>),
+  numeric("Now", (one) => <ins class="num"><Published text={one.new_text ?? one.new_num ?? NONE} kind={one.subject === "kpi" ? null : "number"} /></ins>),
   numeric("Difference", (one) => <Difference value={one.difference} />),
   column("Cause", (one) => <span class="words">{cause(one)}</span>),
-  column("Restated", (one) => <When ts={one.recorded_ts} date />),
+  column("Restated", (one) => <When ts={one.recorded_ts} date seconds={false} />),
 ];
 
 // The unit is that of the texts beside it; a difference may be one of money, so privacy hides it.
@@ -53,7 +58,7 @@ function Difference({ value }: { value: Decimal | null }): JSX.Element {
 function cause(one: Restatement): string {
   const late = (one.late_actions ?? []) as LateAction[];
   if (late.length === 0) return "no late execution: a price or a correction came later";
-  const named = late.slice(0, CAUSES_SHOWN).map(({ ticker, action_type, action_id }) => [ticker, action_type, action_id?.slice(0, 8)].filter((part) => part !== undefined).join(" "));
+  const named = late.slice(0, CAUSES_SHOWN).map(({ symbol, action_type, action_id }) => [symbol, action_type, action_id?.slice(0, 8)].filter((part) => part !== undefined).join(" "));
   const rest = late.length > CAUSES_SHOWN ? ` and ${late.length - CAUSES_SHOWN} more` : "";
   return `${named.join(", ")}${rest}, recorded after publication`;
 }

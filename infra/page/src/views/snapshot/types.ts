@@ -9,5 +9,5 @@ export type Restatement = Restatements["items"][number];
 export interface LateAction {
   action_id?: string;
   action_type?: string;
-  ticker?: string;
+  symbol?: string;
 }
