@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -66,14 +68,16 @@ class Desk:
 
     def play(self, minutes: int) -> Summary:
         """Send the next minutes of the day through the webhook and wait until the desk has told them all."""
-        chosen = [minute for minute, _ in zip(self._minutes, range(minutes), strict=False)]
-        desk, environment = demo.desk_of(self.cloud)
-        return demo.play(desk, environment, chosen, sum(map(len, chosen)), io.StringIO())
+        return self._sent(list(itertools.islice(self._minutes, minutes)))
 
     def send(self, *receipts: Document) -> Summary:
         """Send receipts of a journey's own as one minute."""
+        return self._sent([receipts])
+
+    def _sent(self, minutes: Sequence[Sequence[Document]]) -> Summary:
         desk, environment = demo.desk_of(self.cloud)
-        return demo.play(desk, environment, [receipts], len(receipts), io.StringIO())
+        with ThreadPoolExecutor(1) as pool:  # the browser's own loop runs in this thread
+            return pool.submit(demo.play, desk, environment, minutes, sum(map(len, minutes)), io.StringIO()).result()
 
     def step(self, seconds: int) -> None:
         """Move the desk clock on."""

@@ -88,7 +88,7 @@ def portfolio(db: Database, key: DeskKey, given: Given, now: datetime) -> Portfo
         account = _Account(seen, everything, began)
         totals = account.totals(day)
         first = _first(wanted, day, exchange)
-        curve = account.minutes(day) if wanted == "1d" else account.closes(day, first, exchange)
+        curve = list(account.minutes(day) if wanted == "1d" else account.closes(day, first, exchange))
         since = None if first is None else days.window(first.date, exchange)[0]
         executions = _executions(seen, replace(everything, since=since, until=day.as_of + INSTANT))
     found = answer(
@@ -99,7 +99,7 @@ def portfolio(db: Database, key: DeskKey, given: Given, now: datetime) -> Portfo
         **instants("valuation", day.valuation_at),
         range=wanted,
         totals=totals,
-        curve=_thinned(list(curve), points),
+        curve=_thinned(curve, points),
         executions=executions,
     )
     return cast("Portfolio", found)

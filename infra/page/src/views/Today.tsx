@@ -44,7 +44,11 @@ export default function Today(): JSX.Element {
       <div class="today-main stack">
         <Loaded of={portfolio} skeleton={<AccountBones />}>{(data) => <Account data={data} />}</Loaded>
         <Card title="Equity" actions={<Toggle label="Range" tabs={RANGES.map((key) => ({ key, title: key.toUpperCase() }))} chosen={range} choose={(key) => change({ range: key === "1d" ? null : key })} />}>
-          <Loaded of={portfolio} skeleton={<Skeleton kind="chart" rows={1} />}>{(data) => <Curves data={data} range={range} />}</Loaded>
+          {portfolio.data === null && portfolio.error !== null ? (
+            <Empty title="No curve">The account could not be read; see above.</Empty>
+          ) : (
+            <Loaded of={portfolio} skeleton={<Skeleton kind="chart" rows={1} />} quiet>{(data) => <Curves data={data} range={range} />}</Loaded>
+          )}
         </Card>
       </div>
       <div class="today-side stack">
@@ -65,7 +69,7 @@ function Account({ data }: { data: Portfolio }): JSX.Element {
   }
   return (
     <>
-      <Freshness ts={data.data_as_of_ts} what="The account's figures" />
+      <Freshness ts={Math.max(data.data_as_of_ts ?? 0, ...data.curve.map(({ ts }) => ts))} what="The account's figures" />
       {data.totals.map((worth) => <AccountCard key={worth.currency} worth={worth} date={data.date} />)}
     </>
   );
