@@ -10,19 +10,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from fillbook.mt5 import deskstore
 from fillbook.runtime.sql import statement
 from infra.local import mt5_desk
 from infra.local.desk import MT5, LocalCloud
-from tests.support.browser import Desk
+from tests.support.browser import ADMIN_KEY, Desk
 from tests.support.snapshot_api import signature
 
 SCRIPT = "<img src=x onerror=\"document.title='broken'\">"
+TICKS_MAX = 40
 RESTATED, BEFORE = "2026-02-02", "2026-01-30"
+HISTORY = timedelta(days=9)
 GOOD, REFUSED, BARRED = "demo-01", "demo-07", "demo-14"
 
 
@@ -122,7 +125,7 @@ def accounts_linked(desk: Desk) -> Iterator[dict[str, str]]:
     """
     cloud, now = desk.cloud, datetime.fromtimestamp(desk.ask("/timed/session")["server_ts"] / 1000, UTC)
     url = cloud.operator_environment["MT5_DEMO_URL"]
-    wanted = {one.service_account_id: one for one in mt5_desk.links(url, now.date()) if one.service_account_id in (GOOD, REFUSED, BARRED)}
+    wanted = {one.service_account_id: one for one in mt5_desk.links(url, now.date() - HISTORY) if one.service_account_id in (GOOD, REFUSED, BARRED)}
     fake_mt5(cloud, "faults", {"fault": "status", "code": 401, "error_code": "AUTH_FAILED", "account": REFUSED})
     ids = {}
     try:
@@ -130,6 +133,8 @@ def accounts_linked(desk: Desk) -> Iterator[dict[str, str]]:
             for name, link in wanted.items():
                 ids[str(name)] = deskstore.link_account(tx, link, now).account_id
             deskstore.rename_account(tx, ids[GOOD], SCRIPT, now)
+        desk.step(61)  # an account is synced by hand once a minute
+        posted(f"{desk.url}/timed/admin/sync", {"account_id": ids[REFUSED]}, Authorization=f"Bearer {ADMIN_KEY}")
         written(
             desk,
             "update mt5.trading_accounts set connection_status = 'needs_reauth', sync_failure_count = 3, last_error_code = 'auth_failed',"
@@ -186,3 +191,23 @@ def dead_letter(desk: Desk, action_id: str) -> Iterator[None]:
         yield
     finally:
         written(desk, "update notify.messages set state = 'posted', dead_reason = null where action_id = :id::uuid", id=action_id)
+
+
+def check_worked_off(desk: Desk) -> None:
+    """Ticks of the notifier until no check is under way; Discord is asked no faster than it allows, so the clock goes on."""
+    for _ in range(TICKS_MAX):
+        desk.step(30)
+        desk.cloud.control.run_job("discord-drain")
+        runs = desk.ask("/api/v1/notifications/reconciliation", limit="5")["runs"]
+        if all(one["finished_ts"] is not None for one in runs):
+            return
+    raise AssertionError("the check did not end")
+
+
+def refused(desk: Desk, path: str, document: object, key: str) -> int:
+    """The status with which a key's order is refused; 0 when it is not."""
+    try:
+        posted(f"{desk.url}{path}", document, Authorization=f"Bearer {key}")
+    except HTTPError as error:
+        return error.code
+    return 0

@@ -56,7 +56,7 @@ export default function Replay(): JSX.Element {
 
 function SideB({ runs, chosen, choose }: { runs: readonly Run[]; chosen: string; choose: (side: string) => void }): JSX.Element {
   return (
-    <label class="row">
+    <label class="row side-b">
       <span class="hint">Compared with</span>
       <select value={chosen} onChange={(event) => choose(event.currentTarget.value)}>
         <option value={LIVE}>live</option>

@@ -24,7 +24,7 @@ interface Props {
 
 export function Deliveries({ params, change }: Props): JSX.Element {
   const { channel = null, state = null } = params as { channel?: string; state?: string };
-  const found = useRows<Message, Messages>({ path: "/api/v1/notifications/messages", params: { channel, state }, step: 50, most: 500, rows: ({ messages }) => messages });
+  const found = useRows<Message, Messages>({ path: "/api/v1/notifications/messages", params: { channel, state }, step: 30, most: 500, rows: ({ messages }) => messages });
   const [opened, setOpened] = useState<string | null>(null);
   const turn = (key: string): void => setOpened(opened === key ? null : key);
   const isFiltered = channel !== null || state !== null;

@@ -73,16 +73,27 @@ function Named({ letter, side }: { letter: string; side: Side }): JSX.Element {
 }
 
 function Curves({ left, right }: { left: Side; right: Side }): JSX.Element | null {
-  const a = usePolled<Portfolio>("/timed/portfolio", { books: left.book_id, range: "all" }).data;
-  const b = usePolled<Portfolio>("/timed/portfolio", { books: right.book_id, range: "all" }).data;
-  const series = useMemo(() => [curve("A", a, "--tt-info"), curve("B", b, "--tt-warning")].filter((one) => one !== null), [a, b]);
-  if (series.length === 0) return null;
-  return <Chart label="Equity of A and B" summary={series.map(ends).join(" ")} series={series} unit="money" currency={a?.curve[0]?.currency ?? b?.curve[0]?.currency ?? null} withDays />;
+  const a = usePolled<Portfolio>("/timed/portfolio", { books: left.book_id, range: "1d" });
+  const b = usePolled<Portfolio>("/timed/portfolio", { books: right.book_id, range: "1d" });
+  const series = useMemo(() => [curve("A", a.data, "--tt-info"), curve("B", b.data, "--tt-warning")].filter((one) => one !== null), [a.data, b.data]);
+  const missing = [["A", a], ["B", b]] as const;
+  return (
+    <div class="stack">
+      {series.length > 0 && <Chart label="Equity of A and B" summary={series.map(ends).join(" ")} series={series} unit="money" currency={series[0]?.currency ?? null} />}
+      {missing.map(([name, { error, data }]) => error !== null && <p key={name} class="notice">The equity of {name} cannot be read: {error.status} {error.code}.{data !== null && " An earlier answer is shown."}</p>)}
+      {series.length === 0 && a.data !== null && b.data !== null && <p class="hint">Neither side has a priced moment, so there is no curve.</p>}
+    </div>
+  );
 }
 
-function curve(name: string, of: Portfolio | null, colour: `--tt-${string}`): Series | null {
-  if (of === null || of.curve.length === 0) return null;
-  return { name, colour, points: of.curve.map(({ ts, equity }) => ({ ts, value: equity })) };
+interface Curve extends Series {
+  currency: string;
+}
+
+function curve(name: string, of: Portfolio | null, colour: `--tt-${string}`): Curve | null {
+  const currency = of?.curve[0]?.currency;
+  if (of === null || currency === undefined) return null;
+  return { name, colour, currency, points: of.curve.map(({ ts, equity }) => ({ ts, value: equity })) };
 }
 
 function ends({ name, points }: Series): string {

@@ -27,13 +27,23 @@ export function First({ of }: { of: Divergence }): JSX.Element {
           <tr><th scope="row">B</th><td>{shown(of.right.value)}</td><td>{of.right.rule_text ?? "—"}</td></tr>
         </tbody>
       </table>
+      {of.cause === "config" && profileKeys(of.detail).length > 0 && (
+        <p>Keys of the profiles that differ: {profileKeys(of.detail).map(([key, a, b], place) => <span key={key}>{place > 0 && ", "}<code class="mono">{key}</code> {shown(a)} → {shown(b)}</span>)}</p>
+      )}
       <p class="hint">Receipt <span class="mono">{of.receipt_id ?? "none"}</span> of <When ts={of.ts} date />. {of.later_count} later differences of this ticker follow from it.</p>
     </section>
   );
 }
 
-// A value of a decision: text as it is, anything else as it was stored.
+// Keys of the two profiles that differ, as the comparison found them.
+function profileKeys(detail: unknown): [string, unknown, unknown][] {
+  const keys = (detail as { keys?: Record<string, unknown> } | null)?.keys ?? {};
+  return Object.entries(keys).flatMap(([key, pair]) => (Array.isArray(pair) ? [[key, pair[0], pair[1]] as [string, unknown, unknown]] : []));
+}
+
+// A value of a decision: text as it is, several of them in a row, anything else as it was stored.
 export function shown(value: unknown): string {
   if (value === null || value === undefined) return "nothing";
+  if (Array.isArray(value)) return value.length === 0 ? "nothing" : value.map(shown).join(", ");
   return typeof value === "string" ? value : JSON.stringify(value);
 }
