@@ -132,7 +132,8 @@ def _pieces(what: What, form: str, db: Database, key: DeskKey, query: Any, now: 
 
 
 def _from(query: Any, place: Place | None) -> Any:
-    return replace(query, common=replace(query.common, limit=PAGE_ROWS, after=None if place is None else Cursor(place=place)))
+    after = None if place is None else Cursor(place=place, known_as_of=None)
+    return replace(query, common=replace(query.common, limit=PAGE_ROWS, after=after))
 
 
 def _csv(what: What) -> tuple[str, str, Callable[..., str]]:
