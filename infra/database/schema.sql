@@ -9909,6 +9909,9 @@ comment on view ledger.v_position_numbers is 'Positions by the integer that publ
 -- Which positions were told otherwise than at first: few, so that a booking hardly ever writes here.
 create index execution_actions_corrected on ledger.execution_actions (book_id, position_id, recorded_at) where version > 1;
 
+-- Which positions ever had an action of a reason: where these are few they are named, not walked for. Brokers tell no reason.
+create index execution_actions_by_reason on ledger.execution_actions (book_id, reason, position_id) where reason is not null;
+
 -- The keys that others refer to are the newest indexes of their tables again (decision 0012).
 alter table ledger.execution_actions drop constraint execution_actions_position_fk;
 alter table ledger.lots drop constraint lots_position_fk;
@@ -9956,6 +9959,9 @@ begin
     end loop;
 end $$;
 
+-- a rebuild writes positions, and with them this index
+grant execute on function ledger.position_number(uuid) to ledger_maintenance;
+
 -- ==== 0030_tracker_figures.sql =======================================================================================
 
 -- What the read API needs of other rooms for its figures: bands of scores, later versions in the order in which they became known,
@@ -9974,6 +9980,11 @@ create view ledger.v_corrections as
       from ledger.v_action_history where version > 1;
 comment on view ledger.v_corrections is 'Later versions of actions: corrections, knock-on changes and busts.';
 create index execution_actions_corrections on ledger.execution_actions (book_id, recorded_at desc) where version > 1;
+
+create view signal.v_moves as
+    select book_id, ticker, seq, from_lane, lane, rule, reason, price, score, entered_at, receipt_id, action_ids
+      from signal.lane_history;
+comment on view signal.v_moves is 'Moves of the shown lane by themselves: read in the order of their time without looking at what followed.';
 
 -- The table is the migrations' own, so that a schema without it says that nothing was applied.
 create function ops.applied_migration() returns text
@@ -10005,6 +10016,7 @@ revoke all on function ops.applied_migration() from public;
 grant usage on schema ops to tracker_reader;
 grant select on ops.v_migration to tracker_reader;
 grant execute on function ops.applied_migration() to tracker_reader;
+grant select on signal.v_moves to signal_reader, tracker_reader, desk_operator;
 
 -- ==== 0031_tracker_reading.sql =======================================================================================
 
@@ -10024,7 +10036,6 @@ create view signal.v_lanes as
       ) as l(place, key, title, stages, holds);
 comment on view signal.v_lanes is 'The board''s columns in their order: a new lane is a line here. holds: what the rules leave there, no position, an open one, or one that this receipt closed.';
 
-drop view if exists signal.v_moves;
 create view signal.v_moves as
     select h.book_id, h.ticker, h.seq, h.from_lane, h.lane, h.rule, h.reason, h.badges, h.blocks, h.price, h.score, h.entered_at,
            h.receipt_id, h.action_ids,
@@ -10037,7 +10048,7 @@ comment on view signal.v_moves is 'As v_lane_moves, for pages: the end of a move
 create index lane_history_page on signal.lane_history (book_id, entered_at, receipt_id);
 drop index signal.lane_history_by_time;
 
-grant select on signal.v_lanes, signal.v_moves to signal_reader, tracker_reader, desk_operator;
+grant select on signal.v_lanes, signal.v_moves to signal_reader, desk_operator;
 
 -- ==== 0032_tracker_stamps.sql ========================================================================================
 
