@@ -36,7 +36,7 @@ VERBS = {
     "bench": Verb("measure against peers and print ratios", "tests.bench.__main__:run"),
     "calendar": Verb("write the table of trading sessions again", "infra.door.sessions:run"),
     "lock": Verb("resolve infra/requirements.in into the hashed requirements.txt", "infra.door.lock:run"),
-    "table": Verb("write what is generated from the manifest: README table, cloudbuild.yaml", "infra.door.generated:run"),
+    "table": Verb("write what is generated: README table, cloudbuild.yaml, the page's types", "infra.door.generated:run"),
     "new": Verb("the furniture of a new function or room: new function|room NAME", "infra.door.scaffold:run"),
 }
 

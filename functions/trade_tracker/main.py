@@ -5,42 +5,40 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
+import flask
 import functions_framework
 from flask import Request, Response
-from pydantic import SecretStr
 
-from fillbook.runtime.clock import clock_for
-from fillbook.runtime.config import DatabaseConfig
 from fillbook.runtime.db import Database
-from fillbook.runtime.deskkeys import desk_keys
 from fillbook.runtime.http import http_edge
-from fillbook.tracker.api import Desk, refuse, routes
+from fillbook.tracker.api import Desk, desk_for, refuse, routes
+from fillbook.tracker.dressing import dress
+from fillbook.tracker.owners import owners_for
+from fillbook.tracker.settings import TradeTrackerConfig
 
+NAME = "trade_tracker"
 STATEMENT_SECONDS = 3
 STATIC = Path(__file__).resolve().parent / "static"
-
-
-class TradeTrackerConfig(DatabaseConfig):
-    """What the function is told by its environment."""
-
-    desk_keys: SecretStr = SecretStr("[]")
 
 
 @functools.cache
 def desk() -> Desk:
     """Read the configuration and make the pool on the first request."""
     config = TradeTrackerConfig.from_environment()
-    return Desk(
-        db=Database.open(config, application_name="trade_tracker", pool_size=8, statement_timeout_seconds=STATEMENT_SECONDS),
-        clock=clock_for(config),
-        keys=desk_keys(config.desk_keys.get_secret_value()),
-    )
+    db = Database.open(config, application_name=NAME, pool_size=8, statement_timeout_seconds=STATEMENT_SECONDS)
+    return desk_for(config, db, owners_for(config))
 
 
-edge = http_edge("trade_tracker", routes(desk, STATIC), refuse=refuse)
+edge = http_edge(NAME, routes(desk, STATIC), refuse=refuse, dress=dress)
 
 
 @functions_framework.http
 def trade_tracker(request: Request) -> Response:
     """Answer one request."""
     return edge(request)
+
+
+@functions_framework.errorhandler(404)
+def not_routed(_error: Exception) -> Response:
+    """Answer ``/robots.txt`` and ``/favicon.ico``, which the framework keeps from functions."""
+    return edge(flask.request)

@@ -9820,17 +9820,538 @@ $$;
 
 grant execute on function mt5.check_sums(jsonb) to mt5_writer;
 
--- ==== 0033_snapshot_torn.sql =========================================================================================
+-- ==== 0028_tracker_annotations.sql ===================================================================================
 
--- A day that was left in parts says so, until it is published whole. Source: snapshot specification, 4.7; decision 0050.
+-- A user's words about a trade: notes, tags, a strategy, and whether it is hidden. They belong to the user alone: no worker has a
+-- right to them, and nobody may delete them. Sources: tracker.md 5, mt5.md 6 and law 17.
+--
+-- What they are about is named by what never changes: a trade's id; for a position the action that opened it, because a fill that
+-- comes late may give the position another id (decision 0044).
 
-alter table metrics.publications add column is_torn boolean not null default false;
-comment on column metrics.publications.is_torn is
-    'Past the API its readers may have been left parts of this day beside parts of another: a database that is no transaction, or nobody could look.';
-create index publications_in_parts on metrics.publications (report_date, seq) where is_torn or status = 'sending';
+-- Whether tags are within bounds: at most 20, each of 1 to 40 characters, none twice.
+create function tracker.are_tags(tags text[]) returns boolean
+language sql immutable strict as $$
+    select cardinality(tags) <= 20 and coalesce(array_ndims(tags), 1) = 1
+           and not exists (select from unnest(tags) as tag where tag is null or char_length(tag) not between 1 and 40)
+           and cardinality(tags) = (select count(distinct tag) from unnest(tags) as tag)
+$$;
 
-create or replace view metrics.v_publications as
-    select run_id, report_date, seq, slot, stage, trigger, scheduled_at, started_at, finished_at, status, target, content_sha256,
-           version, updated_at, counts, dropped, phase_ms, attempts, http_status, remote_request_id, verified, forced, reason, actor,
-           detail, problems, guards, watermark, is_torn
-      from metrics.publications;
+create table tracker.annotations (
+    tenant_id  text        not null,
+    kind       text        not null,
+    book_id    text        not null default '',
+    subject_id uuid        not null,
+    notes      text,
+    tags       text[]      not null default '{}',
+    strategy   text,
+    hidden_at  timestamptz,
+    version    integer     not null default 1,
+    updated_at timestamptz not null,
+    updated_by text        not null,
+    constraint annotations_pk primary key (tenant_id, kind, book_id, subject_id),
+    constraint annotations_kind_ck check (kind in ('position', 'ibkr_trade', 'mt5_trade')),
+    constraint annotations_book_ck check ((kind = 'position') = (book_id <> '')),
+    constraint annotations_notes_ck check (char_length(notes) between 1 and 10000),
+    constraint annotations_tags_ck check (tracker.are_tags(tags)),
+    constraint annotations_strategy_ck check (char_length(strategy) between 1 and 100),
+    constraint annotations_position_ck check (kind <> 'position' or num_nonnulls(strategy, hidden_at) = 0),
+    constraint annotations_version_ck check (version >= 1)
+);
+comment on table tracker.annotations is 'A user''s words about a trade. Written by the notes routes alone, never deleted.';
+comment on column tracker.annotations.book_id is 'Of a position its book, because ids of actions leave the book out; empty otherwise.';
+comment on column tracker.annotations.subject_id is 'The trade''s id; of a position its first action.';
+comment on column tracker.annotations.hidden_at is 'Since when a broker''s trade is left out of lists; null: it is not.';
+comment on column tracker.annotations.version is 'Rises with every change; whoever changes a row says which version was seen.';
+comment on column tracker.annotations.updated_by is 'Id of the desk key.';
+create index annotations_by_update on tracker.annotations (tenant_id, updated_at desc, subject_id desc);
+
+alter table tracker.annotations enable row level security;
+alter table tracker.annotations force row level security;
+create policy annotations_tenant on tracker.annotations
+    using (tenant_id = nullif(current_setting('fillbook.tenant_id', true), ''))
+    with check (tenant_id = nullif(current_setting('fillbook.tenant_id', true), ''));
+
+create view tracker.v_annotations with (security_invoker = true) as
+    select n.tenant_id, n.kind, n.book_id, n.subject_id, n.notes, n.tags, n.strategy, n.hidden_at, n.version, n.updated_at,
+           n.updated_by
+      from tracker.annotations n;
+comment on view tracker.v_annotations is 'A tenant''s words; they are shown where trades are.';
+
+-- Trades that gave way to an heir are found from it: their words are shown there.
+create index trades_heir_idx on ibkr.trades (merged_into) where merged_into is not null;
+
+revoke all on all functions in schema tracker from public;
+grant execute on function tracker.are_tags(text[]) to tracker_writer;
+grant select on tracker.annotations, tracker.v_annotations to tracker_reader, tracker_writer;
+grant insert on tracker.annotations to tracker_writer;
+grant update (notes, tags, strategy, hidden_at, version, updated_at, updated_by) on tracker.annotations to tracker_writer;
+
+-- ==== 0029_tracker_pages.sql =========================================================================================
+
+-- Room ledger as the read API pages it: positions after a place, in the order in which they are listed.
+
+-- The page's order to the letter, so that a page begins where the one before ended and nothing is put in order. A ticker's and the
+-- open ones are few among many. What is indexed does not change while a position lives, but that it is open.
+drop index ledger.positions_by_opened;
+create index positions_by_opened on ledger.positions (book_id, opened_at desc, position_id desc);
+create index positions_by_ticker on ledger.positions (book_id, ticker, opened_at desc, position_id desc);
+create index positions_open_by_opened on ledger.positions (book_id, opened_at desc, position_id desc) where status = 'OPEN';
+
+-- The integer that published snapshots name a position by: the last 13 hex digits of its id, which is a function of the id alone.
+create function ledger.position_number(position_id uuid) returns bigint
+language sql immutable strict parallel safe
+return ('x' || right(replace(position_id::text, '-', ''), 13))::bit(52)::bigint;
+create index positions_by_number on ledger.positions (book_id, ledger.position_number(position_id));
+create view ledger.v_position_numbers as
+    select p.book_id, p.position_id, ledger.position_number(p.position_id) as number from ledger.positions p;
+comment on view ledger.v_position_numbers is 'Positions by the integer that published snapshots name them by.';
+
+-- Which positions were told otherwise than at first: few, so that a booking hardly ever writes here.
+create index execution_actions_corrected on ledger.execution_actions (book_id, position_id, recorded_at) where version > 1;
+
+-- Which positions ever had an action of a reason: where these are few they are named, not walked for. Brokers tell no reason.
+create index execution_actions_by_reason on ledger.execution_actions (book_id, reason, position_id) where reason is not null;
+
+-- The keys that others refer to are the newest indexes of their tables again (decision 0012).
+alter table ledger.execution_actions drop constraint execution_actions_position_fk;
+alter table ledger.lots drop constraint lots_position_fk;
+alter table ledger.closings drop constraint closings_action_fk;
+alter table ledger.positions drop constraint positions_pk, add constraint positions_pk primary key (book_id, position_id);
+alter table ledger.execution_actions drop constraint execution_actions_pk,
+    add constraint execution_actions_pk primary key (book_id, action_id, version);
+alter table ledger.lots add constraint lots_position_fk foreign key (book_id, position_id) references ledger.positions;
+alter table ledger.execution_actions
+    add constraint execution_actions_position_fk foreign key (book_id, position_id) references ledger.positions;
+alter table ledger.closings
+    add constraint closings_action_fk foreign key (book_id, action_id, version) references ledger.execution_actions;
+
+-- Whether a position stood so by T, as known at K: its outcome (pending: closed, the result not known) and what it had realized,
+-- which its last action tells, and a reason, which any of them may have. Null asks nothing.
+create function ledger.stood_as_of(book text, subject uuid, as_of timestamptz, known_as_of timestamptz, outcome text,
+                                   min_pnl numeric, max_pnl numeric, for_reason text)
+returns boolean language sql stable as $$
+    select (outcome is null and min_pnl is null and max_pnl is null or coalesce((
+               select (outcome is null or (l.position_quantity_after = 0 and outcome =
+                           case when l.position_realized_pnl_after > 0 then 'win' when l.position_realized_pnl_after < 0 then 'loss'
+                                when l.position_realized_pnl_after = 0 then 'flat' else 'pending' end))
+                      and (min_pnl is null or l.position_realized_pnl_after >= min_pnl)
+                      and (max_pnl is null or l.position_realized_pnl_after <= max_pnl)
+                 from ledger.actions_as_of(book, as_of, known_as_of) as l
+                where l.position_id = subject
+                order by l.executed_at desc, l.venue_order desc, l.fill_id desc, l.leg desc limit 1), false))
+           and (for_reason is null or exists (
+               select from ledger.actions_as_of(book, as_of, known_as_of) as x
+                where x.position_id = subject and x.reason = for_reason))
+$$;
+comment on function ledger.stood_as_of is 'Whether a position stood so at a moment: what only its actions tell.';
+revoke all on function ledger.position_number(uuid),
+    ledger.stood_as_of(text, uuid, timestamptz, timestamptz, text, numeric, numeric, text) from public;
+
+do $$
+declare
+    reader text;
+begin
+    foreach reader in array array['ledger_reader', 'ledger_writer', 'replay_writer', 'tracker_reader', 'snapshot_reader',
+                                  'notify_reader', 'replay_reader'] loop
+        execute format('grant select on ledger.v_position_numbers to %I', reader);
+        execute format('grant execute on function ledger.position_number(uuid), '
+                       'ledger.stood_as_of(text, uuid, timestamptz, timestamptz, text, numeric, numeric, text) to %I', reader);
+    end loop;
+end $$;
+
+-- a rebuild writes positions, and with them this index
+grant execute on function ledger.position_number(uuid) to ledger_maintenance;
+
+-- ==== 0030_tracker_figures.sql =======================================================================================
+
+-- What the read API needs of other rooms for its figures: bands of scores, later versions in the order in which they became known,
+-- how far the schema is, and sums of days that are over.
+
+-- The ten points in which a score lies, as text; null for what is none.
+create function ledger.score_band(score text) returns text
+language sql immutable parallel safe
+return case when score ~ '^[0-9]{1,3}([.][0-9]+)?$'
+            then least(floor(score::numeric / 10)::integer, 9) * 10 || '-' || least(floor(score::numeric / 10)::integer, 9) * 10 + 10 end;
+comment on function ledger.score_band(text) is 'Bands of ten points; the upper end belongs to the next, 100 to the last.';
+
+create view ledger.v_corrections as
+    select book_id, tenant_id, action_id, version, state, known_from, cause, position_id, ticker, direction, action_type, quantity,
+           price, realized_pnl, currency
+      from ledger.v_action_history where version > 1;
+comment on view ledger.v_corrections is 'Later versions of actions: corrections, knock-on changes and busts.';
+create index execution_actions_corrections on ledger.execution_actions (book_id, recorded_at desc) where version > 1;
+
+-- The table is the migrations' own, so that a schema without it says that nothing was applied.
+create function ops.applied_migration() returns text
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    found text;
+begin
+    if to_regclass('ops.migration_version') is not null then
+        execute 'select max(version_num) from ops.migration_version' into found;
+    end if;
+    return found;
+end
+$$;
+create view ops.v_migration as select ops.applied_migration() as version;
+comment on view ops.v_migration is 'The newest migration that was applied.';
+
+do $$
+declare
+    reader name;
+begin
+    foreach reader in array array['ledger_reader', 'ledger_writer', 'replay_writer', 'tracker_reader', 'snapshot_reader',
+                                  'notify_reader', 'replay_reader'] loop
+        execute format('grant select on ledger.v_corrections to %I', reader);
+        execute format('grant execute on function ledger.score_band(text) to %I', reader);
+    end loop;
+end
+$$;
+revoke all on function ops.applied_migration() from public;
+grant usage on schema ops to tracker_reader;
+grant select on ops.v_migration to tracker_reader;
+grant execute on function ops.applied_migration() to tracker_reader;
+
+-- ---- sums of days that are over ----
+
+-- Results of long ranges are added up from days. A day's sums say what its actions said when the book was as long as the watermark;
+-- whoever reads them leaves out every day that a later row touches and reads that from the actions. Nothing else depends on them:
+-- without them figures are the same and take longer. ``dimension`` is the word by which a row is told apart: none, ticker,
+-- direction, reason, trigger_reason, score_band. Dates are New York's.
+create table ledger.result_books (
+    book_id    text        not null,
+    seq        bigint      not null,
+    row_hash   bytea       not null,
+    carried_at timestamptz not null,
+    constraint result_books_pk primary key (book_id),
+    constraint result_books_book_fk foreign key (book_id) references ledger.books
+);
+comment on table ledger.result_books is 'How far each book''s sums of days are carried, by the seal of its last action: another seal there and they count no more.';
+
+create table ledger.result_days (
+    book_id          text    not null,
+    dimension        text    not null,
+    day              date    not null,
+    currency         text    not null,
+    key              text,
+    entries          bigint  not null,
+    adds             bigint  not null,
+    trims            bigint  not null,
+    exits            bigint  not null,
+    realized         numeric not null,
+    unknown_realized bigint  not null,
+    fees             numeric not null,
+    unknown_fees     bigint  not null,
+    gains            numeric not null,
+    losses           numeric not null,
+    unknown_parts    bigint  not null,
+    wins             bigint  not null,
+    defeats          bigint  not null,
+    flats            bigint  not null,
+    pending          bigint  not null,
+    won              numeric not null,
+    lost             numeric not null,
+    best             numeric,
+    worst            numeric,
+    held_seconds     numeric not null,
+    trades           bigint  not null,
+    constraint result_days_key unique nulls not distinct (book_id, dimension, day, currency, key),
+    constraint result_days_book_fk foreign key (book_id) references ledger.books,
+    constraint result_days_dimension check (dimension in ('none', 'ticker', 'direction', 'reason', 'trigger_reason', 'score_band'))
+);
+comment on table ledger.result_days is 'Sums of a book''s actions by New York date: what was executed, and how the positions that it closed ended.';
+comment on column ledger.result_days.trades is 'Positions that acted on the date.';
+comment on column ledger.result_days.gains is 'Of closings, lot by lot; won is of positions.';
+
+-- Take the sums of some dates of a book anew.
+create function ledger.sum_days(book text, the_days date[]) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    delete from ledger.result_days r where r.book_id = book and r.day = any(the_days);
+    insert into ledger.result_days
+    with acts as materialized (
+        select d.day, a.action_id, a.version, a.position_id, a.ticker, a.direction, a.currency, a.executed_at, a.action_type,
+               a.realized_pnl, a.fees, a.reason, a.position_realized_pnl_after as result
+          from unnest(the_days) as d(day)
+         cross join lateral (
+               select * from ledger.execution_actions x
+                where x.book_id = book and x.superseded_at is null and x.state = 'BOOKED'
+                  and x.executed_at >= d.day::timestamp at time zone 'America/New_York'
+                  and x.executed_at < (d.day + 1)::timestamp at time zone 'America/New_York'
+                order by x.executed_at desc offset 0) as a
+    ), parts as (
+        select a.*, e.executed_at as opened_at, e.meta, c.gains, c.losses, c.unknown
+          from acts a
+         cross join lateral (
+               select x.executed_at, x.meta from ledger.execution_actions x
+                where x.book_id = book and x.position_id = a.position_id and x.superseded_at is null and x.state = 'BOOKED'
+                  and x.action_type = 'ENTRY'
+                order by x.executed_at limit 1) as e
+          left join lateral (
+               select sum(v.realized_pnl) filter (where v.realized_pnl > 0) as gains,
+                      sum(v.realized_pnl) filter (where v.realized_pnl < 0) as losses,
+                      count(*) filter (where v.realized_pnl is null) as unknown
+                 from ledger.closings v
+                where v.book_id = book and v.action_id = a.action_id and v.version = a.version) as c on true
+    )
+    select book, w.dimension, p.day, p.currency, w.key,
+           count(*) filter (where action_type = 'ENTRY'), count(*) filter (where action_type = 'ADD_ENTRY'),
+           count(*) filter (where action_type = 'TRIM'), count(*) filter (where action_type = 'EXIT'),
+           coalesce(sum(realized_pnl), 0), count(*) filter (where action_type in ('TRIM', 'EXIT') and realized_pnl is null),
+           coalesce(sum(fees), 0), count(*) filter (where fees is null),
+           coalesce(sum(gains), 0), coalesce(sum(losses), 0), coalesce(sum(unknown), 0),
+           count(*) filter (where action_type = 'EXIT' and result > 0), count(*) filter (where action_type = 'EXIT' and result < 0),
+           count(*) filter (where action_type = 'EXIT' and result = 0), count(*) filter (where action_type = 'EXIT' and result is null),
+           coalesce(sum(result) filter (where action_type = 'EXIT' and result > 0), 0),
+           coalesce(sum(result) filter (where action_type = 'EXIT' and result < 0), 0),
+           max(result) filter (where action_type = 'EXIT'), min(result) filter (where action_type = 'EXIT'),
+           coalesce(sum(extract(epoch from executed_at - opened_at)) filter (where action_type = 'EXIT'), 0),
+           count(distinct position_id)
+      from parts p
+     cross join lateral (values
+           ('none', null), ('ticker', p.ticker), ('direction', p.direction::text), ('reason', p.reason),
+           ('trigger_reason', p.meta->>'trigger_reason'), ('score_band', ledger.score_band(p.meta->>'rank'))) as w(dimension, key)
+     group by w.dimension, p.day, p.currency, w.key;
+end
+$$;
+comment on function ledger.sum_days(text, date[]) is 'Sums of whole dates of one book, in the place of those that stood there.';
+
+-- The dates of a book that rows after a place of its chain touch: their own, those of the versions that they replaced, and of a
+-- position whose past became another one all of its dates.
+create function ledger.days_since(book text, after_seq bigint) returns setof date
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    with come as materialized (
+        select x.action_id, x.version, x.position_id, x.executed_at from ledger.execution_actions x
+         where x.book_id = book and x.seq > after_seq
+    ), moved as (
+        select c.executed_at from come c
+        union
+        select o.executed_at from come c
+         cross join lateral (select x.executed_at from ledger.execution_actions x
+                              where x.book_id = book and x.action_id = c.action_id and x.version < c.version offset 0) as o
+         where c.version > 1
+        union
+        select o.executed_at
+          from (select distinct t.position_id from come c
+                 cross join lateral (select x.position_id from ledger.execution_actions x
+                                      where x.book_id = book and x.action_id = c.action_id offset 0) as t
+                 where c.version > 1) as p
+         cross join lateral (select x.executed_at from ledger.execution_actions x
+                              where x.book_id = book and x.position_id = p.position_id and x.superseded_at is null
+                                and x.state = 'BOOKED' offset 0) as o)
+    select distinct (m.executed_at at time zone 'America/New_York')::date from moved m
+$$;
+comment on function ledger.days_since(text, bigint) is 'New York dates whose sums are not those of the watermark any more.';
+
+-- Carry a book's sums on to the end of its chain; answers how many dates were taken anew. Chain and seal as in v_action_seals.
+create function ledger.carry_results(document jsonb) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    book    text := document->>'book_id';
+    newest  record;
+    carried bigint;
+    touched date[];
+begin
+    perform pg_advisory_xact_lock(hashtext('ledger.carry_results'), hashtext(book));
+    select s.seq, s.row_hash into newest from ledger.execution_actions s where s.book_id = book order by s.seq desc limit 1;
+    if newest.seq is null then
+        delete from ledger.result_days r where r.book_id = book;
+        delete from ledger.result_books k where k.book_id = book;
+        return to_jsonb(0);
+    end if;
+    select k.seq into carried
+      from ledger.result_books k
+      join ledger.execution_actions s on s.book_id = k.book_id and s.seq = k.seq and s.row_hash = k.row_hash
+     where k.book_id = book;
+    if carried = newest.seq then
+        return to_jsonb(0);
+    end if;
+    if carried is null then
+        delete from ledger.result_days r where r.book_id = book;
+        touched := array(select distinct (x.executed_at at time zone 'America/New_York')::date from ledger.execution_actions x
+                          where x.book_id = book and x.superseded_at is null and x.state = 'BOOKED');
+    else
+        touched := array(select ledger.days_since(book, carried));
+    end if;
+    perform ledger.sum_days(book, touched);
+    insert into ledger.result_books (book_id, seq, row_hash, carried_at)
+    values (book, newest.seq, newest.row_hash, (document->>'now')::timestamptz)
+    on conflict on constraint result_books_pk
+    do update set seq = excluded.seq, row_hash = excluded.row_hash, carried_at = excluded.carried_at;
+    return to_jsonb(cardinality(touched));
+end
+$$;
+
+create view ledger.v_result_days as select * from ledger.result_days;
+create view ledger.v_result_books as
+    select k.book_id, k.seq, k.carried_at
+      from ledger.result_books k
+      join ledger.execution_actions s on s.book_id = k.book_id and s.seq = k.seq and s.row_hash = k.row_hash;
+comment on view ledger.v_result_books is 'Books whose sums of days count, with the place of the chain up to which they do.';
+
+do $$
+declare
+    name text;
+begin
+    foreach name in array array['result_books', 'result_days'] loop
+        execute format('alter table ledger.%I enable row level security', name);
+        execute format('create policy %I on ledger.%I for select using (true)', name || '_read', name);
+        execute format('create policy %I on ledger.%I for all to ledger_writer '
+                       'using (book_id not like ''replay:%%'') with check (book_id not like ''replay:%%'')', name || '_live', name);
+        execute format('create policy %I on ledger.%I for all to ledger_maintenance using (true) with check (true)',
+                       name || '_maintenance', name);
+        execute format('grant select, insert, update, delete on ledger.%I to ledger_writer, ledger_maintenance', name);
+    end loop;
+    foreach name in array array['ledger_reader', 'ledger_writer', 'tracker_reader'] loop
+        execute format('grant select on ledger.v_result_days, ledger.v_result_books to %I', name);
+    end loop;
+end
+$$;
+revoke all on function ledger.sum_days(text, date[]), ledger.days_since(text, bigint), ledger.carry_results(jsonb) from public;
+grant execute on function ledger.sum_days(text, date[]), ledger.days_since(text, bigint), ledger.carry_results(jsonb)
+    to ledger_writer, ledger_maintenance;
+grant execute on function ledger.days_since(text, bigint) to ledger_reader, tracker_reader;
+
+-- ==== 0031_tracker_reading.sql =======================================================================================
+
+-- What the read API still lacked: the board's lanes themselves, in their order, pages of moves, and the delivery log by time.
+-- Sources: tracker.md 4.4, 5.
+
+create view signal.v_lanes as
+    select l.place, l.key, l.title, l.stages, l.holds
+      from (values
+          (1, 'watching',     'Watching',     array['watch', 'setup_watch'],        'no'),
+          (2, 'almost_ready', 'Almost Ready', array['flip_watch', 'just_flipped'],  'no'),
+          (3, 'enter_now',    'Enter Now',    array['enter_now'],                   'open'),
+          (4, 'just_entered', 'Just Entered', array['just_entered'],                'open'),
+          (5, 'hold',         'Hold',         array['hold'],                        'open'),
+          (6, 'trim',         'Trim',         array['trim'],                        'open'),
+          (7, 'exit',         'Exit',         array['exit'],                        'closed'),
+          (8, 'archived',     'Archived',     array['archive'],                     'no')
+      ) as l(place, key, title, stages, holds);
+comment on view signal.v_lanes is 'The board''s columns in their order: a new lane is a line here. holds: what the rules leave there, no position, an open one, or one that this receipt closed.';
+
+drop view if exists signal.v_moves;
+create view signal.v_moves as
+    select h.book_id, h.ticker, h.seq, h.from_lane, h.lane, h.rule, h.reason, h.badges, h.blocks, h.price, h.score, h.entered_at,
+           h.receipt_id, h.action_ids,
+           (select n.entered_at from signal.lane_history n
+             where n.book_id = h.book_id and n.ticker = h.ticker and n.seq > h.seq order by n.seq limit 1) as left_at
+      from signal.lane_history h;
+comment on view signal.v_moves is 'As v_lane_moves, for pages: the end of a move is looked up, so that no book is read whole for some of its moves.';
+
+-- A receipt moves one ticker once, so that (entered_at, receipt_id) is a place in a book's moves.
+create index lane_history_page on signal.lane_history (book_id, entered_at, receipt_id);
+drop index signal.lane_history_by_time;
+
+-- The delivery log in two halves, so that it can be walked along its time: v_delivery_log begins with the subject.
+create view notify.v_attempts as
+    select attempt_id, channel_id, operation, started_at, finished_at, http_status, discord_code, retry_after_seconds, message_id,
+           error, response_excerpt
+      from notify.attempts;
+comment on view notify.v_attempts is 'Every request to Discord.';
+create view notify.v_attempt_subjects as
+    select s.attempt_id, s.channel_id, s.subject_key, m.subject_kind, m.book_id, m.action_id, m.position_id
+      from notify.attempt_subjects s join notify.messages m on m.channel_id = s.channel_id and m.subject_key = s.subject_key;
+comment on view notify.v_attempt_subjects is 'Which subjects a request carried.';
+-- Keys of messages are compared byte by byte, and so must be whoever looks for a message's requests.
+create index attempt_subjects_by_subject on notify.attempt_subjects (channel_id, subject_key collate "C");
+create index messages_by_position on notify.messages (position_id) where position_id is not null;
+
+grant select on notify.v_attempts, notify.v_attempt_subjects to notify_reader, tracker_reader, desk_operator;
+grant select on signal.v_lanes, signal.v_moves to signal_reader, tracker_reader, desk_operator;
+
+-- ==== 0032_tracker_stamps.sql ========================================================================================
+
+-- Has anything changed since an answer was read? Each room says so in one text that differs after every change of what it shows:
+-- made of the transactions (xmin) that wrote the newest rows of its tables, found through indexes, so that it costs a handful of
+-- pages whatever the size. A row's writer is told anew by every update, a row that comes late enters the newest ones, and nothing
+-- depends on clocks that may stand still or be set back but the choice of which rows are the newest. What is numbered anyway (the
+-- sequence of a book, the version of a ticker, of words, of an account) is asked by its number and needs no view here.
+-- Sources: tracker.md 2; decision 0046.
+
+create index audits_newest on ledger.audits (ran_at desc);
+create index reconciliations_newest on ledger.reconciliations (recorded_at desc);
+create index breaks_newest on ledger.breaks (updated_at desc);
+create index chain_anchors_newest on ledger.chain_anchors (recorded_at desc);
+create index publications_newest on metrics.publications (seq desc);
+
+create view ledger.v_stamp as
+    select md5(coalesce(string_agg(n.writer, ',' order by n.part, n.writer), '')) as stamp
+      from ((select 1 as part, a.xmin::text as writer from (select xmin from ledger.audits order by ran_at desc limit 50) a)
+            union all
+            (select 2, r.xmin::text from (select xmin from ledger.reconciliations order by recorded_at desc limit 50) r)
+            union all
+            (select 3, b.xmin::text from (select xmin from ledger.breaks order by updated_at desc limit 50) b)
+            union all
+            (select 4, c.xmin::text from (select xmin from ledger.chain_anchors order by recorded_at desc limit 50) c)) n;
+comment on view ledger.v_stamp is 'Differs after every audit, comparison, break and anchor; bookings have the sequence of their book.';
+
+create view ibkr.v_stamp as
+    select md5(coalesce(string_agg(n.writer, ',' order by n.part, n.writer), '')) as stamp
+      from ((select 1 as part, xmin::text as writer from ibkr.accounts)
+            union all
+            (select 2, xmin::text from ibkr.sync_cursors)
+            union all
+            (select 3, r.xmin::text from (select xmin from ibkr.sync_runs order by started_at desc limit 50) r)
+            union all
+            (select 4, t.xmin::text
+               from (select xmin from ibkr.trades order by coalesce(last_executed_at, fetched_at) desc, id desc limit 50) t)) n;
+comment on view ibkr.v_stamp is 'Differs after every run; while one goes on, at the latest when it ends.';
+
+create view notify.v_stamp as
+    select md5(coalesce(string_agg(n.writer, ',' order by n.part, n.writer), '')) as stamp
+      from ((select 1 as part, xmin::text as writer from notify.channels)
+            union all
+            (select 2, a.xmin::text from (select xmin from notify.attempts order by started_at desc, attempt_id limit 50) a)
+            union all
+            (select 3, r.xmin::text from (select xmin from notify.reconcile_runs order by queued_at desc, run_id limit 50) r)
+            union all
+            (select 4, m.xmin::text
+               from notify.channels c
+              cross join unnest(array['pending', 'sending', 'ambiguous', 'dead']) as s(state)
+              cross join lateral (select o.xmin from notify.messages o
+                                   where o.channel_id = c.channel_id and o.state = s.state
+                                     and o.state in ('pending', 'sending', 'ambiguous', 'dead')
+                                   order by o.pending_since desc limit 25) m)) n;
+comment on view notify.v_stamp is 'Differs after every request, run and decision of a person; what is wanted anew waits, and is seen waiting.';
+
+create view metrics.v_stamp as
+    select md5(coalesce(string_agg(n.writer, ',' order by n.part, n.writer), '')) as stamp
+      from ((select 1 as part, xmin::text as writer from metrics.metrics_daily)
+            union all
+            (select 2, p.xmin::text from (select xmin from metrics.publications order by seq desc limit 50) p)) n;
+comment on view metrics.v_stamp is 'Differs after every publication; there is one published row a day.';
+
+create view replay.v_stamp as
+    select md5(coalesce(string_agg(n.writer, ',' order by n.part, n.writer), '')) as stamp
+      from ((select 1 as part, r.xmin::text as writer
+               from (select xmin from replay.run_records order by created_at desc, run_id desc limit 50) r)
+            union all
+            (select 2, w.xmin::text
+               from (select xmin from replay.run_records
+                      where status in ('planned', 'running') order by created_at desc, run_id desc limit 50) w)
+            union all
+            (select 3, c.xmin::text
+               from (select xmin from replay.comparisons order by recorded_at desc, comparison_id desc limit 50) c)) n;
+comment on view replay.v_stamp is 'Differs with every bucket of a run and every comparison.';
+
+create view outbox.v_stamp as
+    select md5(coalesce(string_agg(n.writer, ',' order by n.part, n.writer), '')) as stamp
+      from ((select 1 as part, e.xmin::text as writer from (select xmin from outbox.events order by id desc limit 50) e)
+            union all
+            (select 2, p.xmin::text
+               from (select xmin from outbox.events where parked_at is not null order by parked_at desc limit 50) p)
+            union all
+            (select 3, i.xmin::text from (select xmin from outbox.inbox order by received_at desc limit 50) i)) n;
+comment on view outbox.v_stamp is 'Differs after every event that is written, given up, or taken in by a consumer.';
+
+create or replace view signal.v_freshness as
+    select book_id, ticker, last_ts, newest_ts, last_receipt_id, updated_at, version from signal.ticker_states;
+
+grant select on ledger.v_stamp to ledger_reader;
+grant select on ibkr.v_stamp to ibkr_reader;
+grant select on notify.v_stamp to notify_reader;
+grant select on metrics.v_stamp to snapshot_reader, tracker_reader;
+grant select on replay.v_stamp to replay_reader, tracker_reader;
+grant select on outbox.v_stamp to outbox_reader;

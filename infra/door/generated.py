@@ -1,13 +1,15 @@
-"""``table``: writes what is derived from the manifest, the README's table of functions and ``cloudbuild.yaml``.
+"""``table``: writes what is derived: the README's table of functions, ``cloudbuild.yaml``, the page's types of the read API.
 
-Both are committed so that they can be read where people look; a contract test fails when they differ from what this
+All are committed so that they can be read where people look; a contract test fails when they differ from what this
 module would write. It refuses to claim anything: the build file says what would be run, not that it ever was.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from infra.door import pagetypes
 from infra.manifest import Function, Manifest, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -175,7 +177,19 @@ def secret_id(name: str) -> str:
 def outputs(manifest: Manifest) -> dict[Path, str]:
     """Every generated file with the content it must have."""
     path = ROOT / "README.md"
-    return {path: readme(path.read_text("utf-8"), manifest), ROOT / "cloudbuild.yaml": cloudbuild(manifest)}
+    return {
+        path: readme(path.read_text("utf-8"), manifest),
+        ROOT / "cloudbuild.yaml": cloudbuild(manifest),
+        ROOT / pagetypes.FILE: pagetypes.types(read_api()),
+    }
+
+
+def read_api() -> dict[str, Any]:
+    """The OpenAPI document of the read API, as the function tells it."""
+    from fillbook.tracker import openapi
+    from fillbook.tracker.api import ROUTES
+
+    return openapi.document(ROUTES)
 
 
 def run(argv: list[str]) -> int:
@@ -185,6 +199,7 @@ def run(argv: list[str]) -> int:
         return 2
     for path, text in outputs(load()).items():
         changed = not path.exists() or path.read_text("utf-8") != text
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
         print(f"{path.relative_to(ROOT)}: {'written' if changed else 'as it was'}")
     return 0

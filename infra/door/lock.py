@@ -78,6 +78,12 @@ def subset(pins: Mapping[str, tuple[Pin, ...]], names: Iterable[str]) -> str:
     return "".join(pin.text for name in sorted(closure(pins, names)) for pin in pins[name])
 
 
+def without(pins: Mapping[str, tuple[Pin, ...]], names: Iterable[str]) -> str:
+    """The lock's lines but for these packages, in the lock's own order."""
+    left_out = {normal(name) for name in names}
+    return "".join(pin.text for name, found in pins.items() if name not in left_out for pin in found)
+
+
 def direct(text: str) -> tuple[str, ...]:
     """The package names of a requirements source, one a line, comments and blank lines aside; nothing else may stand there."""
     lines = [line.partition("#")[0].strip() for line in text.splitlines()]

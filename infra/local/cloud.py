@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from infra.door.page import PageNotBuilt
 from infra.local.console import Console
 from infra.local.control import ControlError
 from infra.local.desk import LocalCloud
@@ -49,7 +50,7 @@ def run(argv: list[str]) -> int:
             parser.error("the demo day runs on a fast clock and would break a real Discord's limits: use --no-demo")
         with _stoppable():
             return _run(options, overrides, console)
-    except (AlreadyRunning, StartFailed, PostgresError, OSError) as error:
+    except (AlreadyRunning, PageNotBuilt, StartFailed, PostgresError, OSError) as error:
         console.failure(str(error))
         return 1
     except KeyboardInterrupt:

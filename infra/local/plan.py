@@ -86,6 +86,7 @@ def settings(manifest: Manifest, function: Function, place: Place) -> dict[str, 
     """The function's environment: every setting of its entry that has a value here, and nothing else."""
     known = {name: value for name, value in function.env.items() if value is not None}
     known |= _local(place) | _secrets(place)
+    known |= {f"{name.upper()}_AUDIENCE": audience(one) for name, one in manifest.functions.items() if name in place.urls}
     known |= {
         "FILLBOOK_PROJECT": manifest.project_local,
         "FILLBOOK_DATABASE_URL": role_url(place.database_url, function.name, is_ours=place.database_is_ours),

@@ -11,9 +11,10 @@ import json
 from importlib.util import cache_from_source
 from pathlib import Path
 
+from infra.door import page
 from infra.door.bundles import build, compile_bytecode, digest, files
 
-EXTRA_SOURCES = ("infra/door", "infra/page")  # what writes bundles, and the page that one of them holds
+EXTRA_SOURCES = ("infra/door",)  # what writes bundles
 
 
 def prepare(name: str, root: Path, target: Path, sources: str) -> bool:
@@ -36,7 +37,7 @@ def sources_digest(root: Path) -> str:
             # the page's built copy under functions/ is made from infra/page while bundling
             if "static" not in path.relative_to(root).parts[:3]:
                 total.update(f"{path.relative_to(root)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    total.update((root / "requirements.txt").read_bytes())
+    total.update((root / "requirements.txt").read_bytes() + page.sources_digest(root).encode())  # one bundle holds the page
     return total.hexdigest()
 
 

@@ -17,6 +17,9 @@ from typing import Any
 from flask.testing import FlaskClient
 
 FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
+READ_API = "trade_tracker"
+USUAL = {READ_API: {"DESK_RATE_FACTOR": "1000", "DESK_FAILED_KEYS_MAX": "1000000"}}
+"""What tests choose unless they say otherwise: they ask oftener than people, and with more wrong keys."""
 
 
 _PYTESTS_OWN = "PYTEST_CURRENT_TEST"
@@ -47,6 +50,15 @@ class _Client(FlaskClient):
             return super().open(*args, **kwargs)
 
 
+class _ReadApi(_Client):
+    """A client of the read API: whatever it is answered is held to the API's document."""
+
+    def open(self, *args: Any, **kwargs: Any) -> Any:
+        answer = super().open(*args, **kwargs)
+        importlib.import_module("tests.support.tracker_contract").check(answer.request.method, answer)
+        return answer
+
+
 class FunctionApps:
     """Factory of test clients: ``function_app("signal_ingest", {"INGEST_TOKENS": "…"})``.
 
@@ -62,12 +74,12 @@ class FunctionApps:
         """Load ``functions/<name>`` (or ``folder``); its requests see ``env`` on top of the environment."""
         functions_framework = importlib.import_module("functions_framework")
         source = (folder or FUNCTIONS / name) / "main.py"
-        its_env = {"FILLBOOK_ENV": "local", **(env or {})}
+        its_env = {"FILLBOOK_ENV": "local", **USUAL.get(name, {}), **(env or {})}
         sys.modules.pop("main", None)
         with _environment(its_env):
             app = functions_framework.create_app(name, str(source), "http")
         self.modules[name] = sys.modules.pop("main", None)
-        app.test_client_class = type("Client", (_Client,), {"env": its_env})
+        app.test_client_class = type("Client", (_ReadApi if name == READ_API else _Client,), {"env": its_env})
         client: FlaskClient = app.test_client()
         return client
 

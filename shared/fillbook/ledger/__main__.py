@@ -28,7 +28,7 @@ from fillbook.ledger.comparison import MethodResult, compare_methods
 from fillbook.ledger.model import LotMethod
 from fillbook.ledger.moment import moment
 from fillbook.ledger.walk import Horizon
-from fillbook.ledger.words import EFFECTS
+from fillbook.ledger.words import EFFECTS, INVARIANTS
 from fillbook.money import plain
 from fillbook.runtime import logs
 from fillbook.runtime.clock import clock_for
@@ -85,7 +85,7 @@ def _audit(db: Database, options: argparse.Namespace, now: datetime) -> int:
         else:
             print(f"{book_id}: {'clean' if not result.exit else f'exit {result.exit}'} at seq {result.seq}")
             for finding in result.findings:
-                print(f"  {finding.invariant:>2} {audit.INVARIANTS[finding.invariant]}: {finding.ids}: {finding.detail}")
+                print(f"  {finding.invariant:>2} {INVARIANTS[finding.invariant]}: {finding.ids}: {finding.detail}")
             for kind, ids, detail in result.warnings:
                 print(f"   ! {kind}: {ids}: {detail}")
         if result.exit and (worst == CLEAN or result.exit < worst):

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from typing import Any
+from uuid import UUID
 
 from fillbook.ledger import reading
 from fillbook.ledger.amounts import factor, price
@@ -23,7 +24,7 @@ from fillbook.ledger.unfolding import Booked, Unfolded, unfold
 from fillbook.money import CONTEXT, ONE, PRICE_STEP, QUANTITY_STEP
 from fillbook.runtime.db import Tx
 from fillbook.runtime.errors import Rejected
-from fillbook.runtime.sql import load_queries
+from fillbook.runtime.sql import load_queries, statement
 from fillbook.values import frozen
 
 QUERIES = load_queries("fillbook.ledger")
@@ -45,7 +46,12 @@ class KnownBook:
 
 @frozen
 class Selection:
-    """Which positions, newest entry first: filters of the ENTRY, status by T, half-open range in which one was active."""
+    """Which positions, newest entry first: filters of the ENTRY, status by T, half-open range in which one was active.
+
+    ``outcome`` win, loss, flat or pending (not known) of one that was closed by T; ``min_pnl`` and ``max_pnl`` bound what it had
+    realized; ``reason`` is that of one of its actions. ``within``: only these. ``after``: those behind this one in the order of
+    (opened_at, position_id, book_id).
+    """
 
     ticker: str | None = None
     instrument: str | None = None
@@ -53,7 +59,18 @@ class Selection:
     status: str = "all"
     since: datetime | None = None
     until: datetime | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    min_pnl: Decimal | None = None
+    max_pnl: Decimal | None = None
+    within: Sequence[Place] | None = None
+    after: tuple[datetime, UUID, str] | None = None
     rows_max: int
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is asked that only a position's actions tell."""
+        return self.outcome is None and self.reason is None and self.min_pnl is None and self.max_pnl is None
 
 
 @frozen
@@ -159,19 +176,7 @@ def positions(tx: Tx, known: Mapping[str, KnownBook], at: Moment, chosen: Select
     A position that a split met after its last action is unfolded, because a split rounds lot by lot. Raises
     ``Rejected('too_many_actions')`` where that is too much.
     """
-    rows = tx.query(
-        QUERIES["positions_as_of"],
-        books=list(known),
-        as_of=at.as_of,
-        known_as_of=at.known_as_of,
-        ticker=chosen.ticker,
-        instrument=chosen.instrument,
-        direction=chosen.direction,
-        status=chosen.status,
-        since=chosen.since,
-        until=chosen.until,
-        rows_max=chosen.rows_max,
-    )
+    rows = tx.query(QUERIES["positions_as_of"], **_asked(known, at, chosen))
     of_book = splits(tx, dict.fromkeys(row["book_id"] for row in rows), at)
     with localcontext(CONTEXT):
         found = [_held(row, _own(of_book[row["book_id"]], row["instrument_id"])) for row in rows]
@@ -180,6 +185,47 @@ def positions(tx: Tx, known: Mapping[str, KnownBook], at: Moment, chosen: Select
         return found
     unfolded = unfold_all(tx, known, at, split)
     return [_scaled(held, unfolded[held.place]) if held.place in unfolded else held for held in found]
+
+
+def count(tx: Tx, known: Mapping[str, KnownBook], at: Moment, chosen: Selection, *, lots: bool = False) -> int:
+    """How many positions there are, at most ``rows_max``, or how many lots these were opened with."""
+    (row,) = tx.query(_LOTS_COUNTED if lots else _COUNTED, **_asked(known, at, chosen))
+    return int(row["count"])
+
+
+def _asked(known: Mapping[str, KnownBook], at: Moment, chosen: Selection) -> dict[str, object]:
+    after_at, after_id, after_book = chosen.after or (None, None, None)
+    return {
+        "books": list(known),
+        "as_of": at.as_of,
+        "known_as_of": at.known_as_of,
+        "ticker": chosen.ticker,
+        "instrument": chosen.instrument,
+        "direction": chosen.direction,
+        "status": chosen.status,
+        "since": chosen.since,
+        "until": chosen.until,
+        "is_plain": chosen.is_plain,
+        "outcome": chosen.outcome,
+        "reason": chosen.reason,
+        "min_pnl": chosen.min_pnl,
+        "max_pnl": chosen.max_pnl,
+        "within_books": None if chosen.within is None else [book_id for book_id, _ in chosen.within],
+        "within_positions": None if chosen.within is None else [position_id for _, position_id in chosen.within],
+        "after_at": after_at,
+        "after_id": after_id,
+        "after_book": after_book,
+        "rows_max": chosen.rows_max,
+    }
+
+
+_FOUND = QUERIES["positions_as_of"].text.partition("\n), chosen as (")[0] + "\n)\n"
+_COUNTED = statement(f"{_FOUND}select count(*) as count from found", name="positions_counted_as_of")
+_LOTS_COUNTED = statement(
+    f"{_FOUND}select count(*) as count from found cross join lateral ledger.actions_as_of(found.book_id, :as_of, :known_as_of) as a "
+    "where a.position_id = found.position_id and a.lot_id is not null and a.action_type in ('ENTRY', 'ADD_ENTRY')",
+    name="lots_counted_as_of",
+)
 
 
 def stories(tx: Tx, at: Moment, places: Sequence[Place]) -> dict[Place, list[Booked]]:

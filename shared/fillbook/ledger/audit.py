@@ -23,6 +23,7 @@ from fillbook.ledger.reading import Row
 from fillbook.ledger.rebuild import Comparison
 from fillbook.ledger.store import QUERIES
 from fillbook.ledger.verification import ChainRow, verify_in
+from fillbook.ledger.words import INVARIANTS
 from fillbook.outbox.model import Event
 from fillbook.outbox.service import enqueue
 from fillbook.runtime.db import Database, Tx
@@ -37,25 +38,6 @@ ANNOUNCED_DAYS = 6
 FINDINGS_MAX = 100
 FINDINGS_TOLD = 10
 _CANNOT_FOLD = (FillbookError, LookupError, ArithmeticError)
-
-INVARIANTS: Mapping[int, str] = {
-    1: "Σ open lots = position",
-    2: "CLOSED or VOID means nothing open",
-    3: "Σ closings = action quantity",
-    4: "lot conserved",
-    5: "realized = Σ closings",
-    6: "position = Σ actions",
-    7: "one OPEN",
-    8: "every current fill is booked or parked",
-    9: "order",
-    10: "arithmetic",
-    11: "cash truth",
-    12: "one currency, one multiplier per position",
-    13: "chain",
-    14: "content",
-    15: "announced",
-    16: "rebuild = stored",
-}
 
 
 @frozen

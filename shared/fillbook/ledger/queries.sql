@@ -548,7 +548,7 @@ select b.book_id, b.tenant_id, b.kind, b.lot_method::text as lot_method, b.netti
  order by b.book_id;
 
 -- name: positions_as_of
--- Positions, newest entry first: the last action of each by T, and the sums over its actions by then; bounded by rows_max.
+-- Positions, newest entry first, after a place: the last action of each by T, and the sums over its actions by then.
 -- A range takes the entries within it, active by themselves; where these fill no page, the older ones: by what happened within,
 -- or by their own entries where a ticker is asked for, which only the ENTRY says for sure.
 -- Open at T as known at K is at most what is held to be so now and what was learned or replaced after K: few, each looked at.
@@ -568,6 +568,14 @@ with found as (
                 and (:status::text = 'all' or exists (
                      select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
                       where x.position_id = e.position_id and x.action_type = 'EXIT' offset 0))
+                and (:is_plain::boolean
+                     or ledger.stood_as_of(wanted.book_id, e.position_id, :as_of, :known_as_of, :outcome, :min_pnl, :max_pnl, :reason))
+                and (:within_positions::uuid[] is null or e.position_id = any(:within_positions::uuid[]))
+                and (:within_positions::uuid[] is null
+                     or (wanted.book_id, e.position_id) in (select * from unnest(:within_books::text[], :within_positions::uuid[])))
+                and (:after_at::timestamptz is null
+                     or ((e.executed_at, e.position_id) <= (:after_at::timestamptz, :after_id::uuid)
+                         and (e.executed_at, e.position_id, e.book_id) < (:after_at::timestamptz, :after_id::uuid, :after_book::text)))
               order by e.executed_at desc, e.position_id desc
               limit :rows_max
          ), candidates as (
@@ -609,6 +617,14 @@ with found as (
              and (:status::text = 'all' or exists (
                   select from ledger.actions_as_of(wanted.book_id, :as_of, :known_as_of) as x
                    where x.position_id = e.position_id and x.action_type = 'EXIT' offset 0))
+             and (:is_plain::boolean
+                  or ledger.stood_as_of(wanted.book_id, e.position_id, :as_of, :known_as_of, :outcome, :min_pnl, :max_pnl, :reason))
+             and (:within_positions::uuid[] is null or e.position_id = any(:within_positions::uuid[]))
+             and (:within_positions::uuid[] is null
+                  or (wanted.book_id, e.position_id) in (select * from unnest(:within_books::text[], :within_positions::uuid[])))
+             and (:after_at::timestamptz is null
+                  or ((e.executed_at, e.position_id) <= (:after_at::timestamptz, :after_id::uuid)
+                      and (e.executed_at, e.position_id, e.book_id) < (:after_at::timestamptz, :after_id::uuid, :after_book::text)))
            order by e.executed_at desc, e.position_id desc
            limit :rows_max)
          union all
@@ -630,9 +646,17 @@ with found as (
                      and (:since::timestamptz is null or x.executed_at >= :since::timestamptz)
                      and (:until::timestamptz is null or x.executed_at < :until::timestamptz)
                   offset 0))
+             and (:is_plain::boolean
+                  or ledger.stood_as_of(wanted.book_id, e.position_id, :as_of, :known_as_of, :outcome, :min_pnl, :max_pnl, :reason))
+             and (:within_positions::uuid[] is null or e.position_id = any(:within_positions::uuid[]))
+             and (:within_positions::uuid[] is null
+                  or (wanted.book_id, e.position_id) in (select * from unnest(:within_books::text[], :within_positions::uuid[])))
+             and (:after_at::timestamptz is null
+                  or ((e.executed_at, e.position_id) <= (:after_at::timestamptz, :after_id::uuid)
+                      and (e.executed_at, e.position_id, e.book_id) < (:after_at::timestamptz, :after_id::uuid, :after_book::text)))
            order by e.executed_at desc, e.position_id desc
            limit :rows_max)) as held
-     order by held.executed_at desc, held.position_id desc
+     order by held.executed_at desc, held.position_id desc, held.book_id desc
      limit :rows_max
 ), chosen as (
     select entry.*, last.*
@@ -677,7 +701,7 @@ select chosen.*, fill.contract_name, fill.cash_style, told.created_at, total.*
       cross join lateral (select a.action_type in ('ENTRY', 'ADD_ENTRY') as opens,
                                  case when a.direction = 'LONG' then 1 else -1 end as sign) as k
       where a.position_id = chosen.position_id) as total
- order by chosen.opened_at desc, chosen.position_id desc;
+ order by chosen.opened_at desc, chosen.position_id desc, chosen.book_id desc;
 
 -- name: actions_as_of
 -- The actions of some positions (pairs of book and position) in booking order, with their fills and closings.
@@ -793,3 +817,7 @@ select to_json(r) as row from ledger.reconciliations r
 select to_json(x) as row from ledger.breaks x
  where x.book_id = :book_id and x.first_seen_at <= :known_as_of::timestamptz
  order by x.first_seen_at, x.break_id;
+
+-- name: books_to_carry
+-- The books whose sums of days are kept: all but replays.
+select book_id from ledger.books where book_id not like 'replay:%' order by book_id;

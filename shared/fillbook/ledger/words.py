@@ -15,6 +15,25 @@ EVENT_LOTS_MAX = 50
 META_BYTES_MAX = 16 * 1024
 UNKNOWN_CURRENCY = "XXX"
 REASON_FORM = re.compile(r"[a-z][a-z0-9_]{0,63}")
+INVARIANTS: Mapping[int, str] = {
+    1: "Σ open lots = position",
+    2: "CLOSED or VOID means nothing open",
+    3: "Σ closings = action quantity",
+    4: "lot conserved",
+    5: "realized = Σ closings",
+    6: "position = Σ actions",
+    7: "one OPEN",
+    8: "every current fill is booked or parked",
+    9: "order",
+    10: "arithmetic",
+    11: "cash truth",
+    12: "one currency, one multiplier per position",
+    13: "chain",
+    14: "content",
+    15: "announced",
+    16: "rebuild = stored",
+}
+"""What an audit holds a book against, by number (ledger specification, 10)."""
 
 
 class Direction(StrEnum):

@@ -80,7 +80,7 @@ Handler = Callable[..., Response]  # (request, **path parameters)
 Verify = Callable[[Request], object]  # raises Rejected 401 or 403
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
-_PARAMETER = re.compile(r"\{(\w+)\}")
+_PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
 
 
 @frozen
@@ -147,7 +147,8 @@ def http_edge(
 ) -> Callable[[Request], Response]:
     """Return the function's edge for ``routes``: ``"GET /v1/books/{book_id}"`` -> handler(request, book_id=…).
 
-    ``{name}`` matches one path segment; literal paths win, then templates in the order given. GET routes answer HEAD.
+    ``{name}`` matches one path segment, ``{name:path}`` at the end of a path all that is left, slashes included; literal paths
+    win, then templates in the order given. GET routes answer HEAD.
     ``refuse`` shapes the error body where a contract asks for another one; ``others``: by method, who takes every other path.
     ``dress`` sets headers that every answer has, refusals among them; it must not raise.
     """
@@ -264,8 +265,7 @@ class _Table:
             if not method.isupper() or not path.startswith("/"):
                 raise ValueError(f"{route!r} is not 'METHOD /path'")
             if "{" in path:
-                pattern = _PARAMETER.sub(r"(?P<\1>[^/]+)", re.escape(path).replace(r"\{", "{").replace(r"\}", "}"))
-                self._templates.append((re.compile(pattern), method, handler))
+                self._templates.append((_pattern(path), method, handler))
             else:
                 self._literal.setdefault(path, {})[method] = handler
 
@@ -286,6 +286,11 @@ class _Table:
         if allowed:
             raise _MethodNotAllowed(allowed)
         raise Rejected("not_found", status=404)
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    text = re.escape(path).replace(r"\{", "{").replace(r"\}", "}")
+    return re.compile(_PARAMETER.sub(lambda found: f"(?P<{found[1]}>{'.*' if found[2] else '[^/]+'})", text))
 
 
 class _MethodNotAllowed(Rejected):

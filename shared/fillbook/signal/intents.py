@@ -144,6 +144,7 @@ def _fill(
             "rank": _text(decision.score),
             "rr": _text(intent.rr),
             "script_version": receipt.script_version,
+            "trigger_reason": receipt.trigger_reason,
             "profile": decision.profile,
         },
         received_at=received_at,

@@ -19,10 +19,10 @@ from fillbook.runtime.config import ConfigError
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.http import Refusal, answer, read_body
+from fillbook.runtime.rates import Rate
 from fillbook.snapshot import filters, keys, rates, read, receive
 from fillbook.snapshot.keys import MetricsKey, metrics_keys
 from fillbook.snapshot.model import BadSnapshot, Problem
-from fillbook.snapshot.rates import Rate
 from fillbook.snapshot.read import Shown
 from fillbook.snapshot.receive import Delivery, OlderSnapshot
 from fillbook.snapshot.settings import SnapshotApiConfig

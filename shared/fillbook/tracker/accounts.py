@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from fillbook.runtime.db import Database
@@ -16,7 +16,9 @@ from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.tracker import filters, linked, paging, store
 from fillbook.tracker.brokers import accounts_of
+from fillbook.tracker.brokers_model import Accounts, OneAccount
 from fillbook.tracker.model import single
+from fillbook.tracker.route import Given, Route, Source
 from fillbook.tracker.syncing import LOOK_BACK, source_state
 from fillbook.tracker.wire import answer, instants
 
@@ -27,8 +29,8 @@ _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 """The first half of a cursor's place; accounts are in the order of their ids alone."""
 
 
-def accounts(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime) -> Document:
-    """A page of accounts; ``next`` is the cursor of the one after it, null on the last."""
+def accounts(db: Database, key: DeskKey, given: Given, now: datetime) -> Accounts:
+    """A page of accounts; ``next_cursor`` is the cursor of the one after it, null on the last."""
     query = filters.accounts(given)
     with store.look(db, key, None) as seen:
         numbers = list(accounts_of(seen, None)) if query.platform in (None, "ibkr") else []
@@ -41,18 +43,19 @@ def accounts(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: da
         found = _numbered(seen, [place.int for place in page if place not in known], now)
         found += linked.accounts(seen, key, [place for place in page if place in known], now)
     last = paging.Place(at=_NO_TIME, id=page[-1]) if has_more else None
-    return answer(
+    told = answer(
         now,
         max((at for _, at in found if at is not None), default=None),
         seen.books,
         count=len(found),
         has_more=has_more,
         items=[document for document, _ in found],
-        next=None if last is None else paging.written(last, query.filters),
+        next_cursor=None if last is None else paging.written(last, query.question),
     )
+    return cast("Accounts", told)
 
 
-def account(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime, *, account: str) -> Document:
+def account(db: Database, key: DeskKey, given: Given, now: datetime, *, account: str) -> OneAccount:
     """One account; 404 ``account_unknown``."""
     single(given, frozenset())
     identity = filters.path_account(account)
@@ -64,7 +67,7 @@ def account(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: dat
     if not found:
         raise Rejected("account_unknown", "no such account for this key", status=404)
     ((document, at),) = found
-    return answer(now, at, seen.books, account=document)
+    return cast("OneAccount", answer(now, at, seen.books, account=document))
 
 
 def _numbered(seen: store.Seen, numbers: Sequence[int], now: datetime) -> list[Dated]:
@@ -125,3 +128,24 @@ def _state(row: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], now: datet
     if "failing" in words:
         return "failing"
     return "ok" if words == {"ok"} else "late"
+
+
+SOURCES = frozenset({Source.IBKR, Source.MT5, Source.MINUTE})
+ROUTES: tuple[Route, ...] = (
+    Route(
+        path="/api/v1/accounts",
+        purpose="Every broker account of the tenant, with how it is followed.",
+        use_case=accounts,
+        answer=Accounts,
+        parameters=filters.ACCOUNT_PARAMETERS,
+        sources=SOURCES,
+    ),
+    Route(
+        path="/api/v1/accounts/{account}",
+        purpose="One broker account.",
+        use_case=account,
+        answer=OneAccount,
+        parameters=(filters.ACCOUNT_IN_PATH,),
+        sources=SOURCES,
+    ),
+)

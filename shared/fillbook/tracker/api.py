@@ -1,7 +1,8 @@
-"""The routes of the read API and of the page: each reads its parameters, asks one use case and answers."""
+"""The read API whole and the page: the operations of all nouns in one table, each behind its key, and the static files."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -9,137 +10,207 @@ from typing import Any
 
 from flask import Request, Response
 
-from fillbook.runtime.clock import Clock, real_epoch_seconds
+from fillbook.runtime.clock import Clock, clock_for
 from fillbook.runtime.db import Database
-from fillbook.runtime.deskkeys import DeskKey, key_holder
-from fillbook.runtime.http import Refusal, answer
+from fillbook.runtime.deskkeys import DeskKey, desk_keys, key_holder
+from fillbook.runtime.errors import Rejected
+from fillbook.runtime.http import Refusal, answer, parse_json_object, read_body
 from fillbook.tracker import (
     accounts,
+    activity,
+    admin,
+    annotations,
     auditing,
     brokers,
-    filters,
+    comparisons,
+    executions,
+    exports,
+    figures,
     health,
     lanes,
     linked_trades,
+    marks,
+    messages,
     page,
+    portfolio,
     published,
+    replays,
+    session,
     stamps,
     syncing,
+    trade_detail,
     trades,
+    why,
 )
-from fillbook.tracker.model import single, trade_query
+from fillbook.tracker.dressing import reads_gzip
+from fillbook.tracker.limits import Limits, network
+from fillbook.tracker.model import single
+from fillbook.tracker.route import Download, Given, Route, Sent
+from fillbook.tracker.settings import TradeTrackerConfig
 from fillbook.values import frozen
 
 Handler = Callable[..., Response]
-CLOCKS_APART_SECONDS_MAX = 2
-
-
-def any_trade(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime, *, trade_id: str) -> dict[str, Any]:
-    """One trade of whichever broker; ids of both are derived from content, so that no id is two trades."""
-    identity = filters.path_uuid(trade_id, "trade_unknown")
-    found = linked_trades.linked_trade(db, key, given, now, trade_id=identity)
-    return brokers.broker_trade(db, key, given, now, trade_id=trade_id) if found is None else found
-
-
-BROKER_ROUTES: Mapping[str, Callable[..., dict[str, Any]]] = {
-    "/timed/audit": auditing.audit,
-    "/api/v1/trades": lambda db, key, given, now: (
-        linked_trades.linked_trades if filters.is_linked(given) else brokers.broker_trades
-    )(db, key, given, now),
-    "/api/v1/trades/{trade_id}": any_trade,
-    "/api/v1/trades/{trade_id}/executions": brokers.broker_executions,
-    "/api/v1/accounts": accounts.accounts,
-    "/api/v1/accounts/{account}": accounts.account,
-    "/api/v1/accounts/{account}/sync-runs": syncing.sync_runs,
-    "/api/v1/sync/health": syncing.sync_health,
-    "/api/v1/sync/coverage": syncing.sync_coverage,
-}
+BODY_BYTES_MAX = 262_144  # the longest notes, each character escaped as two halves
+URL_BYTES_MAX = 3_000
+"""The server before us cuts a request line off at 4,094 bytes, with an answer that is not ours."""
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding"}
+
+
+def described(_db: Database, _key: DeskKey, given: Given, _now: datetime) -> Mapping[str, Any]:
+    """The OpenAPI document of all routes, made once per process."""
+    single(given, frozenset())
+    return _document()
+
+
+@functools.cache
+def _document() -> Mapping[str, Any]:
+    from fillbook.tracker import openapi  # costs a start what one reader in a thousand asks for
+
+    return openapi.document(ROUTES)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(path="/openapi.json", purpose="This document.", use_case=described, answer=dict[str, Any]),
+    *trades.ROUTES,
+    *trade_detail.ROUTES,
+    *executions.ROUTES,
+    *exports.ROUTES,
+    *lanes.ROUTES,
+    *annotations.ROUTES,
+    *messages.ROUTES,
+    *replays.ROUTES,
+    *comparisons.ROUTES,
+    *admin.ROUTES,
+    *linked_trades.ROUTES,
+    *brokers.ROUTES,
+    *accounts.ROUTES,
+    *syncing.ROUTES,
+    *figures.ROUTES,
+    *portfolio.ROUTES,
+    *activity.ROUTES,
+    *why.ROUTES,
+    *marks.ROUTES,
+    *session.ROUTES,
+    *auditing.ROUTES,
+    *health.ROUTES,
+    *published.ROUTES,
+)
 
 
 @frozen
 class Desk:
-    """What the routes need of their process: the database, the clock and the keys."""
+    """What the routes need of their process: the database, the clock, the keys, how often they may ask, and who does what an
+    admin asks for.
+    """
 
     db: Database
     clock: Clock
     keys: tuple[DeskKey, ...]
+    limits: Limits
+    admin: admin.Admin
 
-    @property
-    def is_simulated(self) -> bool:
-        """Whether the desk clock shows another time than the wall."""
-        return abs(self.clock.now().timestamp() - real_epoch_seconds()) > CLOCKS_APART_SECONDS_MAX
+
+def desk_for(config: TradeTrackerConfig, db: Database, owners: admin.Owners) -> Desk:
+    """What a process needs; nothing is connected yet."""
+    return Desk(
+        db=db,
+        clock=clock_for(config),
+        keys=desk_keys(config.desk_keys.get_secret_value()),
+        limits=Limits(config.desk_rate_factor, config.desk_failed_keys_max),
+        admin=admin.Admin(db=db, owners=owners),
+    )
 
 
 def routes(desk: Callable[[], Desk], static: Path) -> Mapping[str, Handler]:
     """Method and path -> handler; ``desk`` is called on the first request that needs it, never for a static file."""
 
-    def read(use_case: Callable[..., dict[str, Any]]) -> Handler:
-        def handler(request: Request, **path: str) -> Response:
-            here = desk()
-            now = here.clock.now()
-            key = key_holder(request.headers.get("Authorization"), here.keys, now)
-            return answer(200, use_case(here, key, request.args.to_dict(flat=False), now, **path), PRIVATE)
+    def file(place: str) -> Handler:
+        return lambda request, **_path: sent(request, page.find(static, place))
 
-        return handler
-
-    def conditional(route: str, use_case: Callable[..., dict[str, Any]]) -> Handler:
-        """A read whose reader may hold the answer already: then nothing but the stamp is looked at."""
-        reads = read(of_database(use_case))
-
-        def handler(request: Request, **path: str) -> Response:
-            here = desk()
-            now = here.clock.now()
-            key = key_holder(request.headers.get("Authorization"), here.keys, now)
-            tag = stamps.etag(here.db, key, route, request.args.to_dict(flat=False), path, now)
-            if tag is None:
-                return reads(request, **path)
-            known = request.if_none_match.contains_weak(tag)
-            response = answer(304, None, PRIVATE) if known else reads(request, **path)
-            response.set_etag(tag, weak=True)
-            return response
-
-        return handler
-
-    def index(_request: Request, **_path: str) -> Response:
-        return sent(page.find(static, page.INDEX))
-
-    def asset(_request: Request, name: str) -> Response:
-        return sent(page.find(static, name))
+    def asset(request: Request, name: str) -> Response:
+        return sent(request, page.find(static, f"{page.ASSETS}/{name}"))
 
     return {
-        "GET /": index,
-        "GET /app/{view}": index,
-        "GET /assets/{name}": asset,
+        "GET /": file(page.INDEX),
+        "GET /app/{view:path}": file(page.INDEX),
+        "GET /assets/{name:path}": asset,
+        "GET /favicon.ico": file(page.ICON),
         "GET /robots.txt": lambda _request: Response("User-agent: *\nDisallow: /\n", mimetype="text/plain"),
-        "GET /timed/trades": read(lambda here, key, given, now: trades.trades(here.db, key, trade_query(given), now)),
-        "GET /timed/ledger/trades": read(lambda here, key, given, now: trades.flat_trades(here.db, key, trade_query(given), now)),
-        "GET /timed/lanes": read(lambda here, key, given, now: lanes.lanes(here.db, key, given, now)),
-        "GET /timed/health": read(condition),
-        "GET /api/v1/snapshot": read(of_database(published.snapshot)),
-        **{f"GET {path}": conditional(path, use_case) for path, use_case in BROKER_ROUTES.items()},
+        **{route.operation: operation(route, desk) for route in ROUTES},
     }
 
 
-def of_database(use_case: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """A use case that asks the database only."""
+def operation(route: Route, desk: Callable[[], Desk]) -> Handler:
+    """Return the handler of a route: who asks and how often, whether the reader holds the answer already, then the answer."""
 
-    def asked(desk: Desk, key: DeskKey, given: Mapping[str, list[str]], now: datetime, **path: str) -> dict[str, Any]:
-        return use_case(desk.db, key, given, now, **path)
+    def handler(request: Request, **path: str) -> Response:
+        if len(request.path.encode()) + len(request.query_string) > URL_BYTES_MAX:
+            raise Rejected("uri_too_long", status=414)
+        here = desk()
+        now = here.clock.now()
+        key = admitted(here, request, route, now)
+        given = request.args.to_dict(flat=False)
+        tag = stamps.etag(here.db, key, route, given, path, now)
+        if tag is not None and request.if_none_match.contains_weak(tag):
+            response = answer(304, None, PRIVATE)
+        else:
+            told = route.use_case(getattr(here, route.asks), key, given, now, **_more(route, request), **path)
+            response = _answered(route, told)
+        if tag is not None:
+            response.set_etag(tag, weak=True)
+        return response
 
-    return asked
+    return handler
 
 
-def condition(desk: Desk, key: DeskKey, given: Mapping[str, list[str]], now: datetime) -> dict[str, Any]:
-    """The desk's health; it takes no parameters."""
-    single(given, frozenset())
-    return health.health(desk.db, key, now, is_simulated=desk.is_simulated)
+def admitted(here: Desk, request: Request, route: Route, now: datetime) -> DeskKey:
+    """The key of a request that may ask this now; ``Rejected`` 401, 403 or 429, ``Unavailable`` where none is configured.
+
+    The address is the last that was written down on the way here: by the cloud's own front, whatever a caller says before it.
+    """
+    address = network((request.access_route or ["unknown"])[-1])
+    here.limits.failed_keys.check(address)
+    authorization = request.headers.get("Authorization")
+    try:
+        key = key_holder(authorization, here.keys, now)
+    except Rejected as refusal:
+        if refusal.status == 401 and authorization is not None:
+            here.limits.failed_keys.count(address)
+        raise
+    here.limits.take(key.id, route.weight)
+    if not key.may(route.scope):
+        raise Rejected("forbidden", f"key {key.id} lacks {route.scope}", status=403)
+    return key
 
 
-def sent(file: page.File) -> Response:
-    """A file of the page with its headers."""
-    response = Response(file.content, content_type=file.content_type)
-    response.headers.update(page.HEADERS)
+def _more(route: Route, request: Request) -> dict[str, Sent]:
+    if route.method == "GET":
+        return {}
+    body = parse_json_object(read_body(request, BODY_BYTES_MAX))
+    headers = {one.name: request.headers[one.name] for one in route.headers if one.name in request.headers}
+    return {"sent": Sent(body=body, headers=headers, request_id=request.environ["fillbook.request_id"])}
+
+
+def _answered(route: Route, told: Mapping[str, Any] | Download) -> Response:
+    if not isinstance(told, Download):
+        return answer(route.status, told, PRIVATE)
+    response = Response(told.pieces, status=route.status, content_type=told.content_type)
+    response.headers.update(PRIVATE)
+    response.headers["Content-Disposition"] = f'attachment; filename="{told.file_name}"'
+    return response
+
+
+def sent(request: Request, file: page.File) -> Response:
+    """A file of the page, or that its reader holds it already."""
+    if request.if_none_match.contains_weak(file.tag):
+        response = answer(304)
+    else:
+        response = Response(file.packed if reads_gzip(request) else file.content, content_type=file.content_type)
+        if reads_gzip(request):
+            response.headers["Content-Encoding"] = "gzip"
+    response.headers["Cache-Control"] = file.cache_control
+    response.vary.add("Accept-Encoding")
+    response.set_etag(file.tag, weak=True)
     return response
 
 

@@ -1,7 +1,8 @@
 """Broker trades and their executions as the desk took them in: every row the broker told of, with what became of it.
 
 Columns are those of ``ibkr.v_trades`` and ``ibkr.v_trade_executions``; broker ids are texts. A trade that was merged into
-another one still answers and names its heir. Pages walk by (last execution, id): a trade that is executed while somebody
+another one still answers and names its heir, which shows the user's words about both; hidden trades are left out of lists unless
+they are asked for. Pages walk by (last execution, id): a trade that is executed while somebody
 pages moves ahead of the cursor and is seen on the next look, never twice on this one. Source: ibkr.md 12.
 """
 
@@ -10,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
-from fillbook.tracker import filters, paging, store
+from fillbook.tracker import annotated, filters, paging, store
+from fillbook.tracker.brokers_model import BrokerExecutions, BrokerTrades, OneBrokerTrade
 from fillbook.tracker.model import single
+from fillbook.tracker.route import Given, Route, Source
 from fillbook.tracker.wire import answer, instants, text
 
 Document = dict[str, Any]
@@ -39,8 +42,8 @@ _INNER = frozenset({"sorted_at"})
 _ENDS = frozenset({"requested_from", "requested_to", "covered_from", "covered_to"})
 
 
-def broker_trades(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime) -> Document:
-    """A page of broker trades, newest first; ``next`` is the cursor of the one after it, null on the last."""
+def broker_trades(db: Database, key: DeskKey, given: Given, now: datetime) -> BrokerTrades:
+    """A page of broker trades, newest first; ``next_cursor`` is the cursor of the one after it, null on the last."""
     query = filters.broker_trades(given)
     with store.look(db, key, None) as seen:
         accounts = accounts_of(seen, query.account_id)
@@ -52,36 +55,41 @@ def broker_trades(db: Database, key: DeskKey, given: Mapping[str, list[str]], no
             executed_from=query.executed_from,
             executed_to=query.executed_to,
             include_merged=query.include_merged,
+            include_hidden=query.include_hidden,
+            tenant_id=key.tenant_id,
             after_at=None if query.after is None else query.after.at,
             after_id=None if query.after is None else query.after.id,
             limit=query.limit + 1,
         )
-    shown = rows[: query.limit]
+        shown = rows[: query.limit]
+        words = annotated.of_trades(seen, key, [row["trade_id"] for row in shown], is_linked=False)
     has_more = len(rows) > query.limit
     last = paging.Place(at=shown[-1]["sorted_at"], id=shown[-1]["trade_id"]) if has_more else None
-    return answer(
+    found = answer(
         now,
         max((row["updated_at"] for row in shown), default=None),
         seen.books,
         count=len(shown),
         has_more=has_more,
-        items=[told(row) for row in shown],
-        next=None if last is None else paging.written(last, query.filters),
+        items=[told(row) | annotated.about_trade(words.get(row["trade_id"])) for row in shown],
+        next_cursor=None if last is None else paging.written(last, query.question),
     )
+    return cast("BrokerTrades", found)
 
 
-def broker_trade(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime, *, trade_id: str) -> Document:
+def broker_trade(db: Database, key: DeskKey, given: Given, now: datetime, *, trade_id: str) -> OneBrokerTrade:
     """One trade with the keys that hold it together and the open anomalies about it or its rows; 404 ``trade_unknown``."""
     single(given, frozenset())
     with store.look(db, key, None) as seen:
         row = _trade(seen, trade_id)
         anomalies = seen.tx.query(store.QUERIES["broker_trade_anomalies"], trade_id=row["trade_id"], account_id=row["account_id"])
-    return answer(
-        now, row["updated_at"], seen.books, trade=told(row) | {"keys": row["keys"], "anomalies": [told(one) for one in anomalies]}
-    )
+        words = annotated.of_trades(seen, key, [row["trade_id"]], is_linked=False).get(row["trade_id"])
+    more = {"keys": row["keys"], "anomalies": [told(one) for one in anomalies]}
+    trade = told(row) | annotated.about_trade(words) | more
+    return cast("OneBrokerTrade", answer(now, row["updated_at"], seen.books, trade=trade))
 
 
-def broker_executions(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime, *, trade_id: str) -> Document:
+def broker_executions(db: Database, key: DeskKey, given: Given, now: datetime, *, trade_id: str) -> BrokerExecutions:
     """All rows of a trade by (executed_at, ib_exec_id); what the broker wrote (``include=raw``) needs an admin key, 403."""
     query = filters.executions(given)
     if "raw" in query.parts and not key.may("admin"):
@@ -99,7 +107,7 @@ def broker_executions(db: Database, key: DeskKey, given: Mapping[str, list[str]]
         names = [row["ib_exec_id"] for row in shown] if query.parts else []
         texts = seen.tx.query(store.QUERIES["broker_texts"], account_id=trade["account_id"], ib_exec_ids=names) if names else []
     items = [_execution(row, query.parts, texts) for row in shown]
-    return answer(
+    found = answer(
         now,
         max((row["updated_at"] for row in shown), default=None),
         seen.books,
@@ -109,6 +117,7 @@ def broker_executions(db: Database, key: DeskKey, given: Mapping[str, list[str]]
         merged_into=trade["merged_into"],
         items=items,
     )
+    return cast("BrokerExecutions", found)
 
 
 def _execution(row: Mapping[str, Any], parts: frozenset[str], texts: Sequence[Mapping[str, Any]]) -> Document:
@@ -158,3 +167,15 @@ def told(row: Mapping[str, Any]) -> Document:
         elif name != "keys":
             document[name] = value
     return document
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        path="/api/v1/trades/{trade_id}/executions",
+        purpose="The executions of an IBKR trade, superseded and voided ones too.",
+        use_case=broker_executions,
+        answer=BrokerExecutions,
+        parameters=(filters.TRADE_ID, *filters.EXECUTION_PARAMETERS),
+        sources=frozenset({Source.IBKR}),
+    ),
+)

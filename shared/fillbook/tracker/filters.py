@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from fillbook.runtime.errors import Rejected
 from fillbook.tracker import paging
+from fillbook.tracker.common import CURSOR, asked
 from fillbook.tracker.model import choice, instant, refused, single, whole
+from fillbook.tracker.parameter import Parameter, names
 from fillbook.values import frozen
 
 LIMIT_DEFAULT = 100
@@ -22,14 +25,62 @@ LINKED_TRADE_STATUSES = ("open", "close_pending", "closed")
 PLATFORMS = ("ibkr", "mt5")
 FLAGS = ("true", "false")
 EXECUTION_PARTS = frozenset({"raw", "history"})
-TRADE_PARAMETERS = frozenset(
-    {"platform", "account_id", "status", "symbol", "limit", "after", "executed_from", "executed_to", "include_merged"}
+INSTANT: Mapping[str, Any] = {"type": "string", "examples": ["2026-02-03", "2026-02-03T15:16:00Z", "1770131700000"]}
+PLATFORM = Parameter(name="platform", schema={"enum": list(PLATFORMS)}, purpose="Whose accounts.")
+ACCOUNT = Parameter(
+    name="account_id",
+    schema={"type": "string", "examples": ["1", "9223372036854775807", "0d6fd3a6-2f6b-5a53-9a4a-7f0c4f5a2b11"]},
+    purpose="One account: a number of IBKR's, the id of a linked one.",
 )
-LINKED_TRADE_PARAMETERS = frozenset({"platform", "account_id", "status", "symbol", "limit", "after"})
-ACCOUNT_PARAMETERS = frozenset({"platform", "limit", "after"})
-EXECUTION_PARAMETERS = frozenset({"is_canonical", "include"})
-RUN_PARAMETERS = frozenset({"limit", "after"})
-COVERAGE_PARAMETERS = frozenset({"account_id", "from", "to"})
+SYMBOL = Parameter(
+    name="symbol",
+    schema={"type": "string", "minLength": 1, "maxLength": SYMBOL_LENGTH_MAX, "examples": ["AAPL"]},
+    purpose="As the broker writes it, or of the underlying.",
+)
+LIMIT = Parameter(
+    name="limit",
+    schema={"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
+    purpose="How many at most.",
+)
+STATUS = Parameter(
+    name="status",
+    schema={"enum": [*TRADE_STATUSES, *LINKED_TRADE_STATUSES]},
+    purpose="Of IBKR's trades one of the first seven, of linked ones one of the last three.",
+)
+HIDDEN = Parameter(name="include_hidden", schema={"enum": list(FLAGS)}, purpose="Trades that the user hid too.")
+TRADE_PARAMETERS = (
+    PLATFORM,
+    ACCOUNT,
+    STATUS,
+    SYMBOL,
+    Parameter(name="executed_from", schema=INSTANT, purpose="Executions reach beyond this instant; IBKR's only."),
+    Parameter(name="executed_to", schema=INSTANT, purpose="Executions begin before this instant; IBKR's only."),
+    Parameter(
+        name="include_merged", schema={"enum": list(FLAGS)}, purpose="Trades that were merged into others too; IBKR's only."
+    ),
+    HIDDEN,
+    LIMIT,
+    CURSOR,
+)
+LINKED_TRADE_PARAMETERS = (PLATFORM, ACCOUNT, STATUS, SYMBOL, HIDDEN, LIMIT, CURSOR)
+ACCOUNT_PARAMETERS = (PLATFORM, LIMIT, CURSOR)
+EXECUTION_PARAMETERS = (
+    Parameter(name="is_canonical", schema={"enum": list(FLAGS)}, purpose="Only rows that count, or only those that do not."),
+    Parameter(
+        name="include",
+        schema={"enum": ["raw", "history", "raw,history"]},
+        purpose="What the broker wrote (admin), and every text of a row.",
+    ),
+)
+RUN_PARAMETERS = (LIMIT, CURSOR)
+RUNS_OF_ACCOUNT = {"list": "sync_runs"}
+COVERAGE_PARAMETERS = (
+    ACCOUNT,
+    Parameter(name="from", schema={"type": "string", "format": "date"}, purpose="The first day."),
+    Parameter(name="to", schema={"type": "string", "format": "date"}, purpose="The last day; 400 at most."),
+)
+TRADE_ID = Parameter(name="trade_id", schema={"type": "string", "format": "uuid"}, purpose="A trade's id.")
+ACCOUNT_IN_PATH = Parameter(name="account", schema=ACCOUNT.schema, purpose=ACCOUNT.purpose)
 
 
 @frozen
@@ -42,9 +93,10 @@ class BrokerTradeQuery:
     executed_from: datetime | None
     executed_to: datetime | None
     include_merged: bool
+    include_hidden: bool
     limit: int
     after: paging.Place | None
-    filters: Mapping[str, str]
+    question: Mapping[str, str]
 
 
 @frozen
@@ -54,9 +106,10 @@ class LinkedTradeQuery:
     account_id: UUID | None
     status: str | None
     symbol: str | None
+    include_hidden: bool
     limit: int
     after: paging.Place | None
-    filters: Mapping[str, str]
+    question: Mapping[str, str]
 
 
 @frozen
@@ -66,7 +119,7 @@ class AccountQuery:
     platform: str | None
     limit: int
     after: paging.Place | None
-    filters: Mapping[str, str]
+    question: Mapping[str, str]
 
 
 @frozen
@@ -88,8 +141,8 @@ class CoverageQuery:
 
 def broker_trades(given: Mapping[str, list[str]]) -> BrokerTradeQuery:
     """Understand the parameters of a list of broker trades; raises ``Rejected`` naming the one that is wrong."""
-    one = single(given, TRADE_PARAMETERS)
-    filters = _filters(one)
+    one = single(given, names(TRADE_PARAMETERS))
+    question = asked(one, "broker_trades")
     executed_from = instant(one["executed_from"], "executed_from") if "executed_from" in one else None
     executed_to = instant(one["executed_to"], "executed_to") if "executed_to" in one else None
     if executed_from is not None and executed_to is not None and executed_from >= executed_to:
@@ -101,16 +154,17 @@ def broker_trades(given: Mapping[str, list[str]]) -> BrokerTradeQuery:
         executed_from=executed_from,
         executed_to=executed_to,
         include_merged=choice(one, "include_merged", FLAGS) == "true",
+        include_hidden=choice(one, "include_hidden", FLAGS) == "true",
         limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
-        after=paging.read(one["after"], filters, "after") if "after" in one else None,
-        filters=filters,
+        after=paging.read(one["cursor"], question, "cursor").place if "cursor" in one else None,
+        question=question,
     )
 
 
 def linked_trades(given: Mapping[str, list[str]]) -> LinkedTradeQuery:
     """Understand the parameters of a list of trades of linked accounts; raises ``Rejected`` naming the one that is wrong."""
-    one = single(given, LINKED_TRADE_PARAMETERS)
-    filters = _filters(one)
+    one = single(given, names(LINKED_TRADE_PARAMETERS))
+    question = asked(one, "linked_trades")
     chosen = any_account(one["account_id"]) if "account_id" in one else None
     if isinstance(chosen, int):
         raise refused("account_id")
@@ -118,9 +172,10 @@ def linked_trades(given: Mapping[str, list[str]]) -> LinkedTradeQuery:
         account_id=chosen,
         status=choice(one, "status", LINKED_TRADE_STATUSES),
         symbol=_symbol(one),
+        include_hidden=choice(one, "include_hidden", FLAGS) == "true",
         limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
-        after=paging.read(one["after"], filters, "after") if "after" in one else None,
-        filters=filters,
+        after=paging.read(one["cursor"], question, "cursor").place if "cursor" in one else None,
+        question=question,
     )
 
 
@@ -131,19 +186,14 @@ def is_linked(given: Mapping[str, list[str]]) -> bool:
 
 def accounts(given: Mapping[str, list[str]]) -> AccountQuery:
     """Which accounts, how many, and after which."""
-    one = single(given, ACCOUNT_PARAMETERS)
-    filters = _filters(one)
+    one = single(given, names(ACCOUNT_PARAMETERS))
+    question = asked(one, "accounts")
     return AccountQuery(
         platform=choice(one, "platform", PLATFORMS),
         limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
-        after=paging.read(one["after"], filters, "after") if "after" in one else None,
-        filters=filters,
+        after=paging.read(one["cursor"], question, "cursor").place if "cursor" in one else None,
+        question=question,
     )
-
-
-def _filters(one: Mapping[str, str]) -> dict[str, str]:
-    """What a cursor belongs to: everything that was asked but how much and from where."""
-    return {name: text for name, text in one.items() if name not in ("after", "limit")}
 
 
 def _symbol(one: Mapping[str, str]) -> str | None:
@@ -155,7 +205,7 @@ def _symbol(one: Mapping[str, str]) -> str | None:
 
 def executions(given: Mapping[str, list[str]]) -> ExecutionQuery:
     """Understand the parameters of a trade's executions."""
-    one = single(given, EXECUTION_PARAMETERS)
+    one = single(given, names(EXECUTION_PARAMETERS))
     parts = frozenset(filter(None, one.get("include", "").split(",")))
     if not parts <= EXECUTION_PARTS:
         raise refused("include")
@@ -165,14 +215,14 @@ def executions(given: Mapping[str, list[str]]) -> ExecutionQuery:
 
 def runs(given: Mapping[str, list[str]]) -> tuple[int, paging.Place | None]:
     """How many runs, and after which."""
-    one = single(given, RUN_PARAMETERS)
+    one = single(given, names(RUN_PARAMETERS))
     limit = whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX)
-    return limit, paging.read(one["after"], {}, "after") if "after" in one else None
+    return limit, paging.read(one["cursor"], RUNS_OF_ACCOUNT, "cursor").place if "cursor" in one else None
 
 
 def coverage(given: Mapping[str, list[str]], today: date) -> CoverageQuery:
     """The days asked for; the last thirty when none are named."""
-    one = single(given, COVERAGE_PARAMETERS)
+    one = single(given, names(COVERAGE_PARAMETERS))
     to_day = day(one["to"], "to") if "to" in one else today
     try:
         from_day = day(one["from"], "from") if "from" in one else to_day - timedelta(days=COVERAGE_DAYS - 1)

@@ -76,6 +76,10 @@ select t.id, case when t.open_time is null then '1970-01-01 00:00:00+00'::timest
    and (:account_id::uuid is not null or t.account_id = any(:accounts::uuid[]))
    and (:status::text is null or t.status = :status::mt5.trade_status)
    and (:symbol::text is null or t.symbol = :symbol::text or t.symbol_norm = :symbol::text)
+   and (:include_hidden::boolean or not exists (
+        select from tracker.v_annotations n
+         where n.tenant_id = :tenant_id and n.kind = 'mt5_trade' and n.book_id = '' and n.subject_id = t.id
+           and n.hidden_at is not null))
    and (case when t.open_time is null then '1970-01-01 00:00:00+00'::timestamptz else t.open_time end, t.id)
        < (coalesce(:after_at::timestamptz, 'infinity'), coalesce(:after_id::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
  order by case when t.open_time is null then '1970-01-01 00:00:00+00'::timestamptz else t.open_time end desc, t.id desc
@@ -88,7 +92,11 @@ with live as materialized (
       from mt5.account_trades t
      where t.tenant_id = :tenant_id and t.account_id = any(:accounts::uuid[])
        and t.status <> 'closed' and t.status = :status::mt5.trade_status
-       and (:symbol::text is null or t.symbol = :symbol::text or t.symbol_norm = :symbol::text))
+       and (:symbol::text is null or t.symbol = :symbol::text or t.symbol_norm = :symbol::text)
+       and (:include_hidden::boolean or not exists (
+            select from tracker.v_annotations n
+             where n.tenant_id = :tenant_id and n.kind = 'mt5_trade' and n.book_id = '' and n.subject_id = t.id
+               and n.hidden_at is not null)))
 select l.id, l.sorted_at
   from live l
  where (l.sorted_at, l.id)
@@ -116,12 +124,3 @@ select d.currency_digits, d.deal_ticket, d.revision, d.position_id, d.order_id, 
  where d.tenant_id = :tenant_id and d.account_id = :account_id and d.position_id = :position_id::bigint
  order by d.time_server_msc, d.deal_ticket
  limit :limit;
-
--- name: linked_stamp
--- What changes whenever anything of the tenant's accounts does, of one of them, or of that of a trade.
-select count(*) as accounts, max(v.updated_at) as last_at,
-       coalesce(sum((extract(epoch from v.updated_at) * 1000000)::numeric), 0) as sum_at
-  from mt5.v_account_states v
- where v.tenant_id = :tenant_id and (:account_id::uuid is null or v.account_id = :account_id::uuid)
-   and (:trade_id::uuid is null
-        or v.account_id = (select t.account_id from mt5.account_trades t where t.tenant_id = :tenant_id and t.id = :trade_id::uuid));

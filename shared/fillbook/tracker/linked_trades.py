@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from fillbook.mt5.deals import Stored
@@ -17,9 +17,11 @@ from fillbook.mt5.episodes import Leg, episodes
 from fillbook.mt5.model import Deal
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
-from fillbook.tracker import filters, linked, paging, store
-from fillbook.tracker.brokers import told
+from fillbook.tracker import annotated, filters, linked, paging, store
+from fillbook.tracker.brokers import broker_trade, broker_trades, told
+from fillbook.tracker.brokers_model import BrokerTrades, OneBrokerTrade
 from fillbook.tracker.model import single
+from fillbook.tracker.route import Given, Route, Source
 from fillbook.tracker.wire import answer, instants, text
 
 Document = dict[str, Any]
@@ -46,8 +48,8 @@ _OF_DEAL = (
 )
 
 
-def linked_trades(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime) -> Document:
-    """A page of trades; ``next`` is the cursor of the one after it, null on the last."""
+def linked_trades(db: Database, key: DeskKey, given: Given, now: datetime) -> BrokerTrades:
+    """A page of trades; ``next_cursor`` is the cursor of the one after it, null on the last."""
     query = filters.linked_trades(given)
     with store.look(db, key, None) as seen:
         accounts = linked.own(seen, key, now, query.account_id)
@@ -55,19 +57,21 @@ def linked_trades(db: Database, key: DeskKey, given: Mapping[str, list[str]], no
         shown, has_more = places[: query.limit], len(places) > query.limit
         ids = [place.id for place in shown]
         rows = seen.tx.query(linked.QUERIES["linked_trades"], tenant_id=key.tenant_id, ids=ids) if ids else []
+        words = annotated.of_trades(seen, key, ids, is_linked=True)
     found = {row["trade_id"]: row for row in rows}
-    return answer(
+    page = answer(
         now,
         max((row["updated_at"] for row in rows), default=None),
         seen.books,
         count=len(ids),
         has_more=has_more,
-        items=[_trade(found[one]) for one in ids],
-        next=paging.written(shown[-1], query.filters) if has_more else None,
+        items=[_trade(found[one]) | annotated.about_trade(words.get(one)) for one in ids],
+        next_cursor=paging.written(shown[-1], query.question) if has_more else None,
     )
+    return cast("BrokerTrades", page)
 
 
-def linked_trade(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime, *, trade_id: UUID) -> Document | None:
+def linked_trade(db: Database, key: DeskKey, given: Given, now: datetime, *, trade_id: UUID) -> OneBrokerTrade | None:
     """One trade with the deals behind it, in their order; None: this key has no such trade of a linked account.
 
     A deal that reversed a netting position belongs to two trades, to each with its part of volume and costs.
@@ -86,10 +90,10 @@ def linked_trade(db: Database, key: DeskKey, given: Mapping[str, list[str]], now
             position_id=row["position_id"],
             limit=DEALS_MAX + 1,
         )
+        words = annotated.of_trades(seen, key, [trade_id], is_linked=True).get(trade_id)
     deals = _deals(found[:DEALS_MAX], row["episode"])
-    return answer(
-        now, row["updated_at"], seen.books, trade=_trade(row) | {"deals": deals, "has_more_deals": len(found) > DEALS_MAX}
-    )
+    whole = _trade(row) | annotated.about_trade(words) | {"deals": deals, "has_more_deals": len(found) > DEALS_MAX}
+    return cast("OneBrokerTrade", answer(now, row["updated_at"], seen.books, trade=whole))
 
 
 def _deals(rows: Sequence[Mapping[str, Any]], number: int) -> list[Document]:
@@ -143,6 +147,7 @@ def _page(seen: store.Seen, key: DeskKey, query: filters.LinkedTradeQuery, accou
         accounts=list(accounts),
         status=query.status,
         symbol=query.symbol,
+        include_hidden=query.include_hidden,
         after_at=None if query.after is None else query.after.at,
         after_id=None if query.after is None else query.after.id,
         limit=query.limit + 1,
@@ -154,3 +159,36 @@ def _page(seen: store.Seen, key: DeskKey, query: filters.LinkedTradeQuery, accou
 def _trade(row: Mapping[str, Any]) -> Document:
     document = told({name: value for name, value in row.items() if name not in _INNER})
     return document | {"label": linked.label(row), "login_masked": linked.masked(row["login_number"])}
+
+
+def any_trades(db: Database, key: DeskKey, given: Given, now: datetime) -> BrokerTrades:
+    """A page of the trades of one platform."""
+    return (linked_trades if filters.is_linked(given) else broker_trades)(db, key, given, now)
+
+
+def any_trade(db: Database, key: DeskKey, given: Given, now: datetime, *, trade_id: str) -> OneBrokerTrade:
+    """One trade of whichever broker; ids of both are derived from content, so that no id is two trades."""
+    identity = filters.path_uuid(trade_id, "trade_unknown")
+    found = linked_trade(db, key, given, now, trade_id=identity)
+    return broker_trade(db, key, given, now, trade_id=trade_id) if found is None else found
+
+
+SOURCES = frozenset({Source.IBKR, Source.MT5, Source.ANNOTATIONS})
+ROUTES: tuple[Route, ...] = (
+    Route(
+        path="/api/v1/trades",
+        purpose="Broker trades of one platform, newest first.",
+        use_case=any_trades,
+        answer=BrokerTrades,
+        parameters=filters.TRADE_PARAMETERS,
+        sources=SOURCES,
+    ),
+    Route(
+        path="/api/v1/trades/{trade_id}",
+        purpose="One broker trade with what holds it together.",
+        use_case=any_trade,
+        answer=OneBrokerTrade,
+        parameters=(filters.TRADE_ID,),
+        sources=SOURCES,
+    ),
+)

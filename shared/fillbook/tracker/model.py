@@ -1,4 +1,4 @@
-"""What a reader of the desk may ask: a list query that was understood whole."""
+"""How the parameters of a question are read: each once, understood whole or refused by name."""
 
 from __future__ import annotations
 
@@ -7,67 +7,8 @@ from datetime import UTC, date, datetime, time
 
 from fillbook.calendar import NEW_YORK
 from fillbook.runtime.errors import Rejected
-from fillbook.values import frozen
 
-LIMIT_DEFAULT = 200
-LIMIT_MAX = 1_000
 BOOKS_MAX = 10
-TICKER_LENGTH_MAX = 32
-STATUSES = ("all", "open", "closed")
-DIRECTIONS = ("LONG", "SHORT")
-PARTS = frozenset({"lots", "actions"})
-SOURCES = frozenset({"d1", "positions", "ledger"})  # accepted and ignored: there is one source
-CLOCKS = frozenset({"as_of", "known_as_of"})
-TRADE_PARAMETERS = CLOCKS | {"books", "since", "until", "ticker", "direction", "status", "include", "limit", "source"}
-
-
-@frozen
-class TradeQuery:
-    """Which positions: books wanted, half-open range of activity, filters, how many and with which parts.
-
-    ``as_of`` and ``known_as_of`` ask how they stood, and how they were known; None is now.
-    """
-
-    books: tuple[str, ...] | None
-    since: datetime | None
-    until: datetime | None
-    ticker: str | None
-    direction: str | None
-    status: str
-    parts: frozenset[str]
-    limit: int
-    as_of: datetime | None = None
-    known_as_of: datetime | None = None
-
-    @property
-    def is_past(self) -> bool:
-        """Whether another moment than now was asked for."""
-        return self.as_of is not None or self.known_as_of is not None
-
-
-def trade_query(given: Mapping[str, list[str]]) -> TradeQuery:
-    """Understand the parameters of a list of trades, or raise ``Rejected('parameter_invalid')`` naming the one that is wrong."""
-    one = single(given, TRADE_PARAMETERS)
-    ticker = one.get("ticker")
-    if ticker is not None and not 0 < len(ticker) <= TICKER_LENGTH_MAX:
-        raise refused("ticker")
-    parts = frozenset(filter(None, one.get("include", "").split(",")))
-    if not parts <= PARTS:
-        raise refused("include")
-    if one.get("source", "d1") not in SOURCES:
-        raise refused("source")
-    return TradeQuery(
-        books=books(one),
-        since=instant(one["since"], "since") if "since" in one else None,
-        until=instant(one["until"], "until") if "until" in one else None,
-        ticker=ticker,
-        direction=choice(one, "direction", DIRECTIONS),
-        status=choice(one, "status", STATUSES) or "all",
-        parts=parts,
-        limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),
-        as_of=clock(one, "as_of"),
-        known_as_of=clock(one, "known_as_of"),
-    )
 
 
 def refused(name: str) -> Rejected:

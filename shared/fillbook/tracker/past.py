@@ -23,25 +23,31 @@ from fillbook.money import CONTEXT, PRICE_STEP, plain
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.tracker import store
-from fillbook.tracker.model import TradeQuery
+from fillbook.tracker.common import Common
+from fillbook.tracker.present import QUERIES, Places, Present
 from fillbook.tracker.store import Groups, Row, Seen
+from fillbook.tracker.trade_query import TradeQuery
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
 CLOSINGS = frozenset({"TRIM", "EXIT"})
 
 
 @contextmanager
-def look(db: Database, key: DeskKey, query: TradeQuery, now: datetime) -> Iterator[tuple[Seen, Moment, store.Present | Past]]:
+def look(db: Database, key: DeskKey, asked: Common, now: datetime) -> Iterator[tuple[Seen, Moment, Present | Past]]:
     """One look at the desk, its moment, and the source of its rows; raises ``Rejected`` as ``store.look`` and ``moment``.
 
-    Where K was not given, it is the newest row that the answer has seen: that moment can be asked for again.
+    Where K was not given, it is the newest row that the first page has seen, carried by the cursor from there on: that moment
+    can be asked for again. While nothing was recorded since, what is now is what was known.
     """
-    at = moment(query.as_of, query.known_as_of, now)
-    with store.look(db, key, query.books) as seen:
-        if query.known_as_of is None:
-            at = replace(at, known_as_of=seen.recorded_at or now)
-        if not query.is_past:
-            yield seen, at, store.Present(seen)
+    at = moment(asked.as_of, asked.known_as_of, now)
+    carried = None if asked.after is None else asked.after.known_as_of
+    with store.look(db, key, asked.books) as seen:
+        if asked.known_as_of is None:
+            at = replace(at, known_as_of=carried or seen.recorded_at or now)
+        is_unchanged = carried is None or seen.recorded_at is None or seen.recorded_at <= carried
+        if not asked.is_past and is_unchanged:
+            yield seen, at, Present(seen)
             return
         known = asof.books(seen.tx, seen.book_ids, at)
         recorded = [one.recorded_at for one in known.values() if one.recorded_at is not None]
@@ -50,7 +56,7 @@ def look(db: Database, key: DeskKey, query: TradeQuery, now: datetime) -> Iterat
 
 
 class Past:
-    """What ``store.Present`` answers, for a moment; a position of the answer is unfolded once, when its parts are asked for."""
+    """What ``Present`` answers, for a moment; a position of a page is unfolded once, when its parts are asked for."""
 
     def __init__(self, seen: Seen, known: Mapping[str, KnownBook], at: Moment) -> None:
         """Read within one look."""
@@ -59,37 +65,40 @@ class Past:
         self._at = at
         self._held: list[Held] = []
 
-    def positions(self, query: TradeQuery, day_start: datetime) -> tuple[list[Row], bool]:
-        """The positions of a query and whether there are more."""
-        chosen = Selection(
-            ticker=query.ticker,
-            direction=query.direction,
-            status=query.status,
-            since=query.since,
-            until=query.until,
-            rows_max=query.limit + 1,
-        )
-        found = asof.positions(self._tx, self._known, self._at, chosen)
-        self._held = found[: query.limit]
-        instruments = [(held.book_id, held.instrument) for held in self._held]
+    def positions(self, query: TradeQuery, day_start: datetime, within: Places | None) -> tuple[list[Row], bool]:
+        """The positions of a query and whether there are more; ``within``: only these. Lanes are not known of a moment."""
+        limit = query.common.limit
+        found = asof.positions(self._tx, self._known, self._at, _selection(query, within, limit + 1))
+        return self._rows(found[:limit], day_start), len(found) > limit
+
+    def count(self, query: TradeQuery, within: Places | None, limit: int, *, lots: bool = False) -> int:
+        """How many positions, ``limit`` at most, or how many lots these have."""
+        return asof.count(self._tx, self._known, self._at, _selection(query, within, limit), lots=lots)
+
+    def _rows(self, held: list[Held], day_start: datetime) -> list[Row]:
+        self._held = held
+        self.__dict__.pop("_told", None)  # those of the page before
+        self.__dict__.pop("_unfolded", None)
+        instruments = [(one.book_id, one.instrument) for one in held]
         last = asof.marks(self._tx, instruments, self._at.as_of, self._at)
-        earlier = asof.marks(self._tx, instruments, day_start, self._at)
-        rows = []
-        for held in self._held:
-            mark, before = last.get((held.book_id, held.instrument)), earlier.get((held.book_id, held.instrument))
-            rows.append(
-                {name: getattr(held, name) for name in _AS_HELD}
-                | {
-                    "position_id": UUID(held.position_id),
-                    "symbol": held.ticker,
-                    "mark": None if mark is None else mark.price,
-                    "marked_at": None if mark is None else mark.marked_at,
-                    "mark_before": None if before is None else before.price,
-                    "lane": None,
-                    "badges": None,
-                }
-            )
-        return rows, len(found) > query.limit
+        earlier = asof.marks(self._tx, instruments, day_start - _TICK, self._at)
+        places = {"books": [one.book_id for one in held], "positions": [one.position_id for one in held]}
+        rows = self._tx.query(QUERIES["corrected"], known_as_of=self._at.known_as_of, **places) if held else []
+        corrected = {(row["book_id"], str(row["position_id"])) for row in rows}
+        return [
+            {name: getattr(one, name) for name in _AS_HELD}
+            | {
+                "position_id": UUID(one.position_id),
+                "first_action_id": UUID(one.first_action_id),
+                "instrument_id": one.instrument,
+                "symbol": one.ticker,
+                **_marked(last.get((one.book_id, one.instrument)), earlier.get((one.book_id, one.instrument))),
+                "lane": None,
+                "badges": None,
+                "is_corrected": one.place in corrected,
+            }
+            for one in held
+        ]
 
     @cached_property
     def _told(self) -> dict[asof.Place, list[Booked]]:
@@ -136,7 +145,33 @@ _AS_HELD = (
     "book_id contract_name direction status currency multiplier quantity_open quantity_opened quantity_closed vwap entry_vwap "
     "cost_basis realized_pnl fees_total opened_at last_action_at closed_at action_count opening_basis"
 ).split()
-_AS_BOOKED = "executed_at quantity price value fees realized_pnl position_quantity_after reason".split()
+_AS_BOOKED = "executed_at quantity price value fees realized_pnl position_quantity_after position_vwap_after reason".split()
+
+
+def _selection(query: TradeQuery, within: Places | None, rows_max: int) -> Selection:
+    asked = query.common
+    return Selection(
+        ticker=query.ticker,
+        direction=query.direction,
+        status=query.status,
+        since=asked.since,
+        until=asked.until,
+        outcome=query.outcome,
+        reason=query.reason,
+        min_pnl=query.min_pnl,
+        max_pnl=query.max_pnl,
+        within=within,
+        after=None if asked.place is None else (asked.place.at, asked.place.id, asked.place.book_id),
+        rows_max=rows_max,
+    )
+
+
+def _marked(last: asof.Seen | None, earlier: asof.Seen | None) -> Row:
+    return {
+        "mark": None if last is None else last.price,
+        "marked_at": None if last is None else last.marked_at,
+        "mark_before": None if earlier is None else earlier.price,
+    }
 
 
 def _age(lot: Lot) -> tuple[datetime, str]:
@@ -152,6 +187,7 @@ def _lot_row(book_id: str, lot: Lot) -> Row:
         "quantity": lot.quantity_adjusted,
         "quantity_open": lot.quantity_open,
         "price": lot.price_adjusted,
+        "value": lot.value,
         "cost_basis": lot.basis,
         "cost_basis_open": lot.basis_open,
         "status": lot.status.value,

@@ -7,96 +7,6 @@ select book_id, seq, last_recorded_at
  where tenant_id = :tenant_id
    and case when :books::text[] is null then book_id not like 'replay:%' else book_id = any(:books::text[]) end;
 
--- name: positions
--- Positions with activity in a range, newest entry first, with their last mark and the last one of an earlier session.
-select p.position_id, p.book_id, p.symbol, p.contract_name, p.direction::text as direction, p.status::text as status,
-       p.currency, p.multiplier, p.quantity_open, p.quantity_opened, p.quantity_closed, p.vwap, p.entry_vwap, p.cost_basis,
-       p.realized_pnl, p.fees_total, p.opened_at, p.last_action_at, p.closed_at, p.action_count,
-       o.opening_basis, m.price as mark, m.as_of as marked_at, d.price as mark_before, s.lane, s.badges
-  from ledger.v_positions p
-  left join lateral (select case when bool_and(l.cost_basis is not null) then sum(l.cost_basis) end as opening_basis
-                       from ledger.v_lots l where l.book_id = p.book_id and l.position_id = p.position_id) o on true
-  left join lateral (select v.price, v.as_of from ledger.v_marks v
-                      where v.book_id = p.book_id and v.instrument_id = p.instrument_id
-                      order by v.as_of desc limit 1) m on true
-  left join lateral (select v.price from ledger.v_marks v
-                      where v.book_id = p.book_id and v.instrument_id = p.instrument_id and v.as_of < :day_start
-                      order by v.as_of desc limit 1) d on true
-  left join signal.v_board s on s.book_id = p.book_id and s.ticker = p.instrument_id
- where p.book_id = any(:books::text[])
-   and (:ticker::text is null or p.symbol = :ticker::text)
-   and (:direction::text is null or p.direction::text = :direction::text)
-   and (:status::text = 'all' or (p.status = 'OPEN') = (:status::text = 'open'))
-   and ((:since::timestamptz is null and :until::timestamptz is null) or exists (
-        select from ledger.v_actions a
-         where a.book_id = p.book_id and a.position_id = p.position_id
-           and (:since::timestamptz is null or a.executed_at >= :since::timestamptz)
-           and (:until::timestamptz is null or a.executed_at < :until::timestamptz)))
- order by p.opened_at desc, p.position_id desc
- limit :limit;
-
--- name: lots
--- The lots of some positions, oldest first.
-select book_id, position_id, lot_id, opened_at, quantity, quantity_open, price, cost_basis, cost_basis_open, status::text as status
-  from ledger.v_lots
- where book_id = any(:books::text[]) and position_id = any(:positions::uuid[])
- order by opened_at, lot_id;
-
--- name: actions
--- The execution actions of some positions in order, each with its closings and the state of its message.
-select a.book_id, a.position_id, a.action_id, a.version, a.executed_at, a.action_type::text as action_type, a.quantity, a.price,
-       a.value, a.fees, a.realized_pnl, a.position_quantity_after, a.reason, c.closings, n.state as message_state,
-       n.message_id, n.posted_at
-  from ledger.v_actions a
-  left join lateral (select json_agg(json_build_object('lot_id', v.lot_id, 'quantity', v.quantity::text,
-                                                       'lot_price', v.lot_price::text, 'realized_pnl', v.realized_pnl::text)
-                                     order by v.lot_id) as closings
-                       from ledger.v_closings v where v.book_id = a.book_id and v.action_id = a.action_id) c on true
-  left join notify.v_messages n
-    on n.subject_kind = 'execution' and n.book_id = a.book_id and n.action_id = a.action_id
- where a.book_id = any(:books::text[]) and a.position_id = any(:positions::uuid[])
- order by a.executed_at, a.action_id;
-
--- name: flat_trades
--- The flat shape of some positions, exactly the columns of the view.
-select t.* from ledger.v_trades t where t.book_id = any(:books::text[]) and t.trade_id = any(:positions::uuid[]);
-
--- name: flat_events
--- The flat shape of the actions of some positions.
-select e.* from ledger.v_trade_events e where e.book_id = any(:books::text[]) and e.trade_id = any(:positions::uuid[])
- order by e.ts, e.event_id;
-
--- name: board
--- One card per ticker, latest move first.
-select book_id, ticker, lane, previous_lane, reason, rule, badges, blocks, lane_since, side, score, last_price,
-       day_change_percent, last_ts, last_receipt_id, position_id
-  from signal.v_board
- where book_id = any(:books::text[]) and (:ticker::text is null or ticker = :ticker::text)
- order by lane_since desc, ticker;
-
--- name: ages
--- Newest rows of the desk and what waits or failed on its way out.
-select (select max(last_ts) from signal.v_freshness) as last_receipt_at,
-       (select max(executed_at) from ledger.v_actions where book_id = any(:books::text[])) as last_execution_at,
-       (select max(as_of) from ledger.v_marks where book_id = any(:books::text[])) as newest_mark_at,
-       (select coalesce(sum(due), 0) from outbox.v_backlog) as outbox_depth,
-       (select coalesce(sum(parked), 0) from outbox.v_backlog) as outbox_parked,
-       (select min(oldest_unpublished_at) from outbox.v_backlog) as outbox_oldest_at,
-       (select count(*) from notify.v_messages where state in ('pending', 'sending', 'ambiguous')) as messages_pending,
-       (select count(*) from notify.v_messages where state = 'dead') as messages_dead,
-       (select max(posted_at) from notify.v_messages) as last_delivery_at;
-
--- name: channels
--- The channels that stand still, with why.
-select channel_id, status, status_reason from notify.v_channels where status <> 'active';
-
--- name: audits
--- The last audit of each book.
-select distinct on (book_id) book_id, ran_at, exit
-  from ledger.v_audits
- where book_id = any(:books::text[])
- order by book_id, ran_at desc;
-
 -- name: broker_accounts
 -- The broker accounts of the reader's books.
 select account_id, code, book_id, is_enabled, opened_at
@@ -118,6 +28,16 @@ select t.trade_id, t.account_id, t.account_code, t.book_id, t.match_kind, t.conf
    and (:symbol::text is null or t.symbol = :symbol::text or t.trade_id in (
         select e.trade_id from ibkr.v_trade_executions e
          where e.account_id = any(:accounts::bigint[]) and e.underlying_symbol = :symbol::text))
+   and (:include_hidden::boolean or not coalesce((
+            with recursive line as (
+                select t.trade_id as id
+                union
+                select m.trade_id from line l join ibkr.v_trades m on m.merged_into = l.id)
+            select n.hidden_at is not null
+              from line l
+              join tracker.v_annotations n
+                on n.tenant_id = :tenant_id and n.kind = 'ibkr_trade' and n.book_id = '' and n.subject_id = l.id
+             order by l.id = t.trade_id desc, n.updated_at desc, n.subject_id limit 1), false))
    and (:executed_from::timestamptz is null or coalesce(t.last_executed_at, t.fetched_at) >= :executed_from::timestamptz)
    and (:executed_to::timestamptz is null or coalesce(t.first_executed_at, t.fetched_at) < :executed_to::timestamptz)
    and (coalesce(t.last_executed_at, t.fetched_at), t.trade_id)
@@ -245,43 +165,3 @@ select a.account_id, d.day::date as day, c.state,
               group by account_id, day) r
     on r.account_id = a.account_id and r.day = d.day::date
  order by a.account_id, d.day;
-
--- name: audit_findings
--- The last audit of each book with what it found.
-select distinct on (book_id) book_id, ran_at, exit, findings
-  from ledger.v_audits
- where book_id = any(:books::text[])
- order by book_id, ran_at desc;
-
--- name: last_reconciliations
--- The last comparison of each book with its broker.
-select distinct on (book_id) book_id, as_of, source, result, breaks_open
-  from ledger.v_reconciliations
- where book_id = any(:books::text[])
- order by book_id, as_of desc, recorded_at desc;
-
--- name: breaks
--- Open differences between books and brokers, oldest first.
-select break_id, book_id, kind, instrument, ticker, direction::text as direction, currency, expected, actual, difference, cause,
-       note, sessions, first_seen_at, last_seen_at
-  from ledger.v_breaks
- where book_id = any(:books::text[]) and resolved_at is null
- order by first_seen_at, book_id, break_id
- limit :limit;
-
--- name: published_day
--- The newest published day with the books it was made of, and how its newest publication ended.
-select d.date, d.stage, d.version, d.content_sha256, d.headline, d.counts, d.updated_at, d.received_at,
-       coalesce(d.provenance->'books', '[]'::jsonb) as books, p.status, p.target, p.verified, p.finished_at
-  from metrics.v_daily d
-  left join lateral (
-        select v.status, v.target, v.verified, v.finished_at
-          from metrics.v_publications v
-         where v.report_date = d.date and v.finished_at is not null and v.status <> 'watched'
-         order by v.seq desc limit 1) p on true
- order by d.date desc
- limit 1;
-
--- name: published_kpis
--- The figures of a published day, in its order.
-select kpi, value_text, value_num, value_kind, missing_reason from metrics.v_kpis where date = :date order by sort_order;

@@ -6,13 +6,15 @@ something else than another. Source: tracker.md 1 to 5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
+from fillbook.tracker.parameter import Parameter as Parameter
+from fillbook.tracker.parameter import names as names
 from fillbook.values import frozen
 
 Given = Mapping[str, list[str]]
@@ -22,8 +24,26 @@ class UseCase(Protocol):
     """Answers a question within the tenant and books of the key; raises ``Rejected`` for one that is not understood."""
 
     def __call__(self, db: Database, key: DeskKey, given: Given, now: datetime, **path: str) -> Mapping[str, Any]:
-        """Return a document of the route's answer type."""
+        """Return a document of the route's answer type; a route with ``method`` other than GET is given ``sent`` as well."""
         ...
+
+
+@frozen
+class Sent:
+    """What a writing request brings besides its address: a JSON object, the headers its route names, its id in the log."""
+
+    body: Mapping[str, Any]
+    headers: Mapping[str, str]
+    request_id: str
+
+
+@frozen
+class Download:
+    """A file that is sent piece by piece. What can be refused was refused before there is one: nothing is sent before."""
+
+    file_name: str
+    content_type: str
+    pieces: Iterator[bytes]
 
 
 class Source(StrEnum):
@@ -52,24 +72,31 @@ class Weight(StrEnum):
 
 
 @frozen
-class Parameter:
-    """A parameter of the query: its name, the JSON schema of its text (with examples), and one sentence."""
-
-    name: str
-    schema: Mapping[str, Any]
-    purpose: str
-    is_required: bool = False
-
-
-@frozen
 class Route:
-    """One operation. ``answer`` is the TypedDict of its 200 document; ``sources`` empty: it has no ETag."""
+    """One operation. ``answer`` is the TypedDict of its document; ``sources`` empty: it has no ETag.
+
+    ``status`` is that of the answer. ``body``: the TypedDict of what is sent, None: nothing may be. ``headers``: request headers it
+    reads. ``refusals``: statuses beside those that every route has. ``asks``: what of the desk the use case is given first.
+    ``media``: of a ``Download``; its ``answer`` is ``str`` unless it is JSON.
+    """
 
     path: str
     purpose: str
-    use_case: UseCase | Callable[..., Mapping[str, Any]]
-    answer: type
+    use_case: UseCase | Callable[..., Mapping[str, Any] | Download]
+    answer: Any
     parameters: tuple[Parameter, ...] = ()
     scope: str = "read"
     weight: Weight = Weight.LIST
     sources: frozenset[Source] = frozenset()
+    method: str = "GET"
+    status: int = 200
+    body: Any = None
+    headers: tuple[Parameter, ...] = ()
+    refusals: frozenset[int] = frozenset()
+    asks: str = "db"
+    media: str = "application/json"
+
+    @property
+    def operation(self) -> str:
+        """Method and path, as the edge's table and the manifest name it."""
+        return f"{self.method} {self.path}"

@@ -1,6 +1,6 @@
 """The read model's way to the database: one read-only snapshot per request, views of other rooms only.
 
-``Present`` reads what is now; ``past.Past`` answers the same questions for another moment.
+Of positions ``present.Present`` reads what is now; ``past.Past`` answers the same questions for another moment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import load_queries
-from fillbook.tracker.model import TradeQuery
 from fillbook.values import frozen
 
 QUERIES = load_queries("fillbook.tracker")
@@ -45,56 +44,26 @@ class Seen:
 def look(db: Database, key: DeskKey, wanted: Sequence[str] | None) -> Iterator[Seen]:
     """Open a REPEATABLE READ READ ONLY look; a book outside the key's list does not exist (``Rejected('book_unknown')``, 404)."""
     with db.transaction(read_only=True, isolation="repeatable read", tenant_id=key.tenant_id) as tx:
-        chosen = None if wanted is None else list(wanted)
-        found = [row for row in tx.query(QUERIES["books"], tenant_id=key.tenant_id, books=chosen) if key.sees(row["book_id"])]
-        known = {row["book_id"]: int(row["seq"]) for row in found}
-        for book_id in wanted or ():
-            # the live book exists from the first signal on; before that it is there, and empty
-            if book_id not in known and not (book_id == "live" and key.sees("live")):
-                raise Rejected("book_unknown", "no such book for this key", field="books", status=404)
-        recorded = [row["last_recorded_at"] for row in found if row["last_recorded_at"] is not None]
-        yield Seen(tx=tx, books=known, recorded_at=max(recorded, default=None))
+        yield _seen(tx, key, wanted)
 
 
-class Present:
-    """What the ledger holds now, with what other rooms say beside it."""
+@contextmanager
+def write(db: Database, key: DeskKey, wanted: Sequence[str] | None) -> Iterator[Seen]:
+    """As ``look``, in a transaction that may write a user's words and is committed at its end."""
+    with db.transaction(tenant_id=key.tenant_id) as tx:
+        yield _seen(tx, key, wanted)
 
-    def __init__(self, seen: Seen) -> None:
-        """Read within one look."""
-        self._seen = seen
 
-    def positions(self, query: TradeQuery, day_start: datetime) -> tuple[list[Row], bool]:
-        """The positions of a query and whether there are more."""
-        rows = self._seen.rows(
-            "positions",
-            day_start=day_start,
-            ticker=query.ticker,
-            direction=query.direction,
-            status=query.status,
-            since=query.since,
-            until=query.until,
-            limit=query.limit + 1,
-        )
-        return rows[: query.limit], len(rows) > query.limit
-
-    def lots(self, rows: Sequence[Row]) -> Groups:
-        """The lots of these positions, oldest first."""
-        return self._of("lots", rows)
-
-    def actions(self, rows: Sequence[Row]) -> Groups:
-        """The execution actions of these positions in order, with closings and the state of each message."""
-        return self._of("actions", rows)
-
-    def flat_trades(self, rows: Sequence[Row]) -> Groups:
-        """The flat shape of these positions."""
-        return self._of("flat_trades", rows, "trade_id")
-
-    def flat_events(self, rows: Sequence[Row]) -> Groups:
-        """The flat shape of their actions."""
-        return self._of("flat_events", rows, "trade_id")
-
-    def _of(self, name: str, rows: Sequence[Row], key: str = "position_id") -> Groups:
-        return by_position(self._seen.rows(name, positions=[row["position_id"] for row in rows]), key)
+def _seen(tx: Tx, key: DeskKey, wanted: Sequence[str] | None) -> Seen:
+    chosen = None if wanted is None else list(wanted)
+    found = [row for row in tx.query(QUERIES["books"], tenant_id=key.tenant_id, books=chosen) if key.sees(row["book_id"])]
+    known = {row["book_id"]: int(row["seq"]) for row in found}
+    for book_id in wanted or ():
+        # the live book exists from the first signal on; before that it is there, and empty
+        if book_id not in known and not (book_id == "live" and key.sees("live")):
+            raise Rejected("book_unknown", "no such book for this key", field="books", status=404)
+    recorded = [row["last_recorded_at"] for row in found if row["last_recorded_at"] is not None]
+    return Seen(tx=tx, books=known, recorded_at=max(recorded, default=None))
 
 
 def by_position(rows: list[Row], name: str = "position_id") -> Groups:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from fillbook.calendar import NEW_YORK, CalendarError, calendar
@@ -19,6 +19,8 @@ from fillbook.runtime.deskkeys import DeskKey
 from fillbook.tracker import filters, linked, paging, store
 from fillbook.tracker.brokers import accounts_of, told
 from fillbook.tracker.model import single
+from fillbook.tracker.route import Given, Route, Source
+from fillbook.tracker.syncing_model import SyncCoverage, SyncHealth, SyncRuns
 from fillbook.tracker.wire import answer, instants
 
 Document = dict[str, Any]
@@ -27,7 +29,7 @@ LOOK_BACK = timedelta(days=40)
 _COVERED = {"settled": "proven", "provisional": "provisional", "gap": "gap"}
 
 
-def sync_health(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime) -> Document:
+def sync_health(db: Database, key: DeskKey, given: Given, now: datetime) -> SyncHealth:
     """Per account of IBKR: its sources with their last runs, open anomalies, quarantined rows and breaks, whether its book is
     opened; under ``mt5`` the linked accounts.
     """
@@ -63,7 +65,8 @@ def sync_health(db: Database, key: DeskKey, given: Mapping[str, list[str]], now:
     unassigned: dict[str, int] = {}
     for one in strays:
         unassigned[one["reason"]] = unassigned.get(one["reason"], 0) + one["count"]
-    return answer(now, newest, seen.books, count=len(found), accounts=found, quarantine_unassigned=unassigned, mt5=mt5)
+    told_all = answer(now, newest, seen.books, count=len(found), accounts=found, quarantine_unassigned=unassigned, mt5=mt5)
+    return cast("SyncHealth", told_all)
 
 
 def _source(last: Mapping[str, Any], cursors: Sequence[Mapping[str, Any]], now: datetime) -> Document:
@@ -93,7 +96,7 @@ def _break(row: Mapping[str, Any]) -> Document:
     return {"kind": row["kind"], "cause": row["cause"], "count": row["count"], **instants("oldest", row["oldest_at"])}
 
 
-def sync_runs(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime, *, account: str) -> Document:
+def sync_runs(db: Database, key: DeskKey, given: Given, now: datetime, *, account: str) -> SyncRuns:
     """Runs of an account, newest first: the window asked, what was covered, counts, error class, how long it took."""
     limit, after = filters.runs(given)
     identity = filters.path_account(account)
@@ -106,15 +109,16 @@ def sync_runs(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: d
             rows = _runs(seen, number, limit, after)
     shown = rows[:limit]
     has_more = len(rows) > limit
-    return answer(
+    found = answer(
         now,
         max((ended for _, ended, _ in shown if ended is not None), default=None),
         seen.books,
         count=len(shown),
         has_more=has_more,
         items=[document for _, _, document in shown],
-        next=paging.written(shown[-1][0], {}) if has_more else None,
+        next_cursor=paging.written(shown[-1][0], filters.RUNS_OF_ACCOUNT) if has_more else None,
     )
+    return cast("SyncRuns", found)
 
 
 def _runs(seen: store.Seen, account_id: int, limit: int, after: paging.Place | None) -> list[linked.Run]:
@@ -139,7 +143,7 @@ def _seconds(row: Mapping[str, Any]) -> int | None:
     return None if row["finished_at"] is None else round((row["finished_at"] - row["started_at"]).total_seconds())
 
 
-def sync_coverage(db: Database, key: DeskKey, given: Mapping[str, list[str]], now: datetime) -> Document:
+def sync_coverage(db: Database, key: DeskKey, given: Given, now: datetime) -> SyncCoverage:
     """Per account and day, oldest first: proven (settled), provisional, gap, closed (a gap without a session), unknown;
     and the last run that proved or reached the day. Days of linked accounts are those of their server. ``has_more``: linked
     accounts were left out, because their days are too many for one answer; ask for one of them.
@@ -161,7 +165,7 @@ def sync_coverage(db: Database, key: DeskKey, given: Mapping[str, list[str]], no
         for row in rows
     ]
     days += more_days
-    return answer(now, None, seen.books, count=len(days), has_more=has_more, days=days)
+    return cast("SyncCoverage", answer(now, None, seen.books, count=len(days), has_more=has_more, days=days))
 
 
 def _day_state(day: date, state: str | None) -> str:
@@ -172,3 +176,30 @@ def _day_state(day: date, state: str | None) -> str:
         return covered if calendar().session(day) is not None else "closed"
     except CalendarError:
         return covered
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        path="/api/v1/accounts/{account}/sync-runs",
+        purpose="Runs of an account, newest first.",
+        use_case=sync_runs,
+        answer=SyncRuns,
+        parameters=(filters.ACCOUNT_IN_PATH, *filters.RUN_PARAMETERS),
+        sources=frozenset({Source.IBKR, Source.MT5}),
+    ),
+    Route(
+        path="/api/v1/sync/health",
+        purpose="How well the desk follows its brokers, by source and account.",
+        use_case=sync_health,
+        answer=SyncHealth,
+        sources=frozenset({Source.IBKR, Source.MT5, Source.LEDGER, Source.MINUTE}),
+    ),
+    Route(
+        path="/api/v1/sync/coverage",
+        purpose="Each account and day: whether all of it was read, and the run that says so.",
+        use_case=sync_coverage,
+        answer=SyncCoverage,
+        parameters=filters.COVERAGE_PARAMETERS,
+        sources=frozenset({Source.IBKR, Source.MT5, Source.MINUTE}),
+    ),
+)

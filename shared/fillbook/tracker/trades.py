@@ -1,29 +1,40 @@
 """Trades for a screen: one per position, with lots, executions and the state of each execution's message.
 
 ``as_of`` and ``known_as_of`` ask for another moment (``past.py``). What other rooms say now, a lane or a message, is not
-part of such an answer and null in it.
+part of such an answer and null in it; a user's words are, as they are now. Later pages of a list are read as of what was known
+on its first, with lanes and messages as they are now. Source: tracker.md 2, 3, 4.1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, time
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from fillbook import money
 from fillbook.calendar import NEW_YORK, Session, TradingCalendar, calendar
+from fillbook.ledger.moment import Moment
 from fillbook.ledger.valuation import gain, mark_state
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
+from fillbook.runtime.errors import Rejected
 from fillbook.signal.rules import reason_words
-from fillbook.tracker import past
-from fillbook.tracker.model import TradeQuery
+from fillbook.tracker import annotated, paging, past
+from fillbook.tracker.present import QUERIES, Places, Present
+from fillbook.tracker.route import Given, Route, Source
+from fillbook.tracker.store import Groups, Row, Seen
+from fillbook.tracker.trade_query import FLAT_TRADE_PARAMETERS, TRADE_PARAMETERS, TradeQuery, trade_query
+from fillbook.tracker.trades_model import FlatTrades, Trades
 from fillbook.tracker.wire import answer, instants, percent, text
 
 Document = dict[str, Any]
+Place = tuple[str, Any]
 NOT_THEN: Document = {"lane": None, "is_defend": None}
 """What a position of another moment does not say: lanes are known as they are, not as they were."""
+TAGGED_MAX = 10_000
+RARE_MAX = 2_000
+PROBLEMS = frozenset({"missing", "wrong", "double", "orphan", "unverifiable"})
 
 
 def day_of(now: datetime, exchange: TradingCalendar) -> Session:
@@ -37,25 +48,146 @@ def day_start(session: Session) -> datetime:
     return datetime.combine(session.date, time.min, NEW_YORK)
 
 
-def trades(db: Database, key: DeskKey, query: TradeQuery, now: datetime) -> Document:
-    """The positions of a query; money and quantities as text, unknown as null."""
+def trades(db: Database, key: DeskKey, given: Given, now: datetime) -> Trades:
+    """A page of positions; money and quantities as text, unknown as null."""
+    query = trade_query(given)
+    with past.look(db, key, query.common, now) as (seen, at, source):
+        rows, following = chosen(seen, key, source, query, at)
+        found = told(seen, key, source, rows, query.parts, at, is_past=query.common.is_past)
+    return cast("Trades", _page(seen, at, query, following, found))
+
+
+def flat_trades(db: Database, key: DeskKey, given: Given, now: datetime) -> FlatTrades:
+    """The flat shape: exactly the columns of ``ledger.v_trades``, each trade with its lots and execution actions."""
+    query = trade_query(given, parameters=FLAT_TRADE_PARAMETERS)
+    with past.look(db, key, query.common, now) as (seen, at, source):
+        rows, following = chosen(seen, key, source, query, at)
+        flat, lots, events = source.flat_trades(rows), source.lots(rows), source.flat_events(rows)
+    found = []
+    for row in rows:
+        place = (row["book_id"], row["position_id"])
+        parts = {
+            "lots": [lot(one, row) for one in lots.get(place, [])],
+            "execution_actions": [plainly(one) for one in events.get(place, [])],
+        }
+        found += [plainly(trade) | parts for trade in flat[place]]
+    return cast("FlatTrades", _page(seen, at, query, following, found))
+
+
+def _page(seen: Seen, at: Moment, query: TradeQuery, following: paging.Place | None, found: list[Document]) -> Document:
+    cursor = None if following is None else query.common.cursor(following, at.known_as_of)
+    has_more = cursor is not None
+    return answer(at, seen.recorded_at, seen.books, count=len(found), has_more=has_more, next_cursor=cursor, trades=found)
+
+
+def place_of(row: Mapping[str, Any]) -> paging.Place:
+    """Where a position stands in the lists."""
+    return paging.Place(at=row["opened_at"], id=row["position_id"], book_id=row["book_id"])
+
+
+def chosen(
+    seen: Seen, key: DeskKey, source: Present | past.Past, query: TradeQuery, at: Moment
+) -> tuple[list[Row], paging.Place | None]:
+    """The rows of a page and where the next one begins, with the lanes of now unless another moment was asked for."""
+    rows, has_more = source.positions(query, day_start(day_of(at.as_of, calendar())), within(seen, key, query, source))
+    following = place_of(rows[-1]) if has_more else None
+    if isinstance(source, Present) or query.common.is_past or not rows:
+        return rows, following
+    pairs = {(row["book_id"], row["instrument_id"]) for row in rows}
+    board = seen.tx.query(QUERIES["board_of"], books=[book for book, _ in pairs], instruments=[one for _, one in pairs])
+    lanes = {(row["book_id"], row["instrument_id"]): row for row in board}
+    none = {"lane": None, "badges": None}
+    for row in rows:
+        found = lanes.get((row["book_id"], row["instrument_id"]), none)
+        row |= {"lane": found["lane"], "badges": found["badges"]}
+    return [row for row in rows if query.lane in (None, row["lane"])], following
+
+
+def within(seen: Seen, key: DeskKey, query: TradeQuery, source: Present | past.Past) -> Places | None:
+    """The positions that alone are wanted, as far as that is told cheaply; None: any may be."""
+    if query.only is not None:
+        return [(book_id, str(query.only)) for book_id in seen.book_ids]
+    if query.tag is not None:
+        asked = {"tag": query.tag, "is_present": isinstance(source, Present), "limit": TAGGED_MAX + 1}
+        tagged = seen.tx.query(QUERIES["tagged"], tenant_id=key.tenant_id, books=seen.book_ids, **asked)
+        if len(tagged) > TAGGED_MAX:
+            raise Rejected("tag_too_wide", f"more than {TAGGED_MAX} positions have this tag", field="tag")
+        return _places(tagged)
+    if query.reason is not None:
+        # a reason of many is soon met on the way, a rare one is looked up
+        rare = seen.tx.query(QUERIES["of_reason"], books=seen.book_ids, reason=query.reason, limit=RARE_MAX + 1)
+        return _places(rare) if len(rare) <= RARE_MAX else None
+    return None
+
+
+def _places(rows: Sequence[Row]) -> Places:
+    return [(row["book_id"], str(row["position_id"])) for row in rows]
+
+
+def told(
+    seen: Seen,
+    key: DeskKey,
+    source: Present | past.Past,
+    rows: Sequence[Row],
+    parts: frozenset[str],
+    at: Moment,
+    *,
+    is_past: bool,
+) -> list[Document]:
+    """Positions as they are shown, with the parts that were asked for."""
     exchange = calendar()
-    with past.look(db, key, query, now) as (seen, at, source):
-        rows, has_more = source.positions(query, day_start(day_of(at.as_of, exchange)))
-        lots = source.lots(rows) if "lots" in query.parts else {}
-        actions = source.actions(rows) if "actions" in query.parts else {}
+    words = annotated.of_positions(seen, key, rows)
+    lots = source.lots(rows) if "lots" in parts else {}
+    actions = source.actions(rows) if "actions" in parts else {}
+    messages = {} if is_past else messages_of(seen, actions)
     found = []
     for row in rows:
         place = (row["book_id"], row["position_id"])
         trade = position(row, mark_state(row["marked_at"], at.as_of, row["book_id"].partition(":")[0], exchange))
-        if query.is_past:
+        trade |= annotated.about_position(words.get(place))
+        if is_past:
             trade |= NOT_THEN
-        if "lots" in query.parts:
+        if "lots" in parts:
             trade["lots"] = [lot(one, row) for one in lots.get(place, [])]
-        if "actions" in query.parts:
-            trade["execution_actions"] = [action(one) for one in actions.get(place, [])]
+        if "actions" in parts:
+            trade["execution_actions"] = [
+                action(one, None if is_past else message(messages.get((row["book_id"], one["action_id"]))))
+                for one in actions.get(place, [])
+            ]
         found.append(trade)
-    return answer(at, seen.recorded_at, seen.books, count=len(found), has_more=has_more, trades=found)
+    return found
+
+
+def messages_of(seen: Seen, actions: Groups) -> dict[Place, Row]:
+    """The message rows of executions, by book and action."""
+    pairs = [(book_id, one["action_id"]) for (book_id, _), rows in actions.items() for one in rows]
+    if not pairs:
+        return {}
+    books, ids = [book_id for book_id, _ in pairs], [action_id for _, action_id in pairs]
+    return {(row["book_id"], row["action_id"]): row for row in seen.tx.query(QUERIES["messages_of"], books=books, actions=ids)}
+
+
+def message(row: Mapping[str, Any] | None) -> Document:
+    """What became of a message."""
+    if row is None:
+        return {"state": "none", "message_id": None, "url": None, **instants("posted", None)}
+    return {
+        "state": message_state(row),
+        "message_id": row["message_id"],
+        "url": row["message_url"],
+        **instants("posted", row["posted_at"]),
+    }
+
+
+def message_state(row: Mapping[str, Any]) -> str:
+    """A message's state in one word: what was found wrong with it, else how far it got; ``proven``: posted and read back."""
+    state: str = "pending" if row["state"] == "sending" else row["state"]
+    if state != "posted":
+        return state
+    if row["last_finding"] is not None:
+        kind: str = row["last_finding"].partition(" ")[0].rstrip(":")
+        return kind if kind in PROBLEMS else "wrong"
+    return "posted" if row["proven_at"] is None else "proven"
 
 
 def position(row: Mapping[str, Any], state: str) -> Document:
@@ -67,8 +199,8 @@ def position(row: Mapping[str, Any], state: str) -> Document:
     before = row["mark_before"]
     change = None if mark is None or before is None else mark - before
     return {
-        "position_id": row["position_id"],
-        "trade_id": row["position_id"],
+        "position_id": str(row["position_id"]),
+        "trade_id": str(row["position_id"]),
         "book_id": row["book_id"],
         "ticker": row["symbol"],
         "contract_name": row["contract_name"],
@@ -95,6 +227,7 @@ def position(row: Mapping[str, Any], state: str) -> Document:
         **instants("first_entry", row["opened_at"]),
         **instants("last_action", row["last_action_at"]),
         "action_count": row["action_count"],
+        "is_corrected": row["is_corrected"],
     }
 
 
@@ -116,10 +249,11 @@ def lot(row: Mapping[str, Any], of: Mapping[str, Any]) -> Document:
     """One lot; its unrealized P&L takes the part of the basis that is still open."""
     unrealized = gain(of["direction"], row["quantity_open"], of["mark"], of["multiplier"], row["cost_basis_open"])
     return {
-        "lot_id": row["lot_id"],
+        "lot_id": str(row["lot_id"]),
         **instants("", row["opened_at"]),
         "qty": text(row["quantity"]),
         "price": text(row["price"]),
+        "value": text(row["value"]),
         "remaining_qty": text(row["quantity_open"]),
         "cost_basis": text(row["cost_basis"]),
         "unrealized_pnl": text(unrealized) if row["status"] == "OPEN" else None,
@@ -127,26 +261,10 @@ def lot(row: Mapping[str, Any], of: Mapping[str, Any]) -> Document:
     }
 
 
-def action(row: Mapping[str, Any]) -> Document:
+def action(row: Mapping[str, Any], its_message: Document | None) -> Document:
     """One execution with the lots it closed and what became of its message."""
-    closings = [
-        {
-            "lot_id": closing["lot_id"],
-            "qty": text(Decimal(closing["quantity"])),
-            "lot_price": text(Decimal(closing["lot_price"])),
-            "pnl_realized": None if closing["realized_pnl"] is None else text(Decimal(closing["realized_pnl"])),
-        }
-        for closing in row["closings"] or ()
-    ]
-    message = None
-    if "message_state" in row:
-        message = {
-            "state": row["message_state"] or "none",
-            "message_id": row["message_id"],
-            **instants("posted", row["posted_at"]),
-        }
     return {
-        "action_id": row["action_id"],
+        "action_id": str(row["action_id"]),
         "version": row["version"],
         **instants("", row["executed_at"]),
         "action_type": row["action_type"],
@@ -155,29 +273,49 @@ def action(row: Mapping[str, Any]) -> Document:
         "value": text(row["value"]),
         "fees": text(row["fees"]),
         "pnl_realized": text(row["realized_pnl"]),
-        "lots": closings,
+        "lots": [
+            {
+                "lot_id": closing["lot_id"],
+                "qty": text(Decimal(closing["quantity"])),
+                "lot_price": text(Decimal(closing["lot_price"])),
+                "pnl_realized": None if closing["realized_pnl"] is None else text(Decimal(closing["realized_pnl"])),
+            }
+            for closing in row["closings"] or ()
+        ],
         "qty_after": text(row["position_quantity_after"]),
+        "vwap_after": text(row["position_vwap_after"]),
         "reason": row["reason"],
-        "reason_text": None if row["reason"] is None else reason_words(row["reason"]),
-        "message": message,
+        "reason_text": reason_text(row["reason"]),
+        "message": its_message,
     }
 
 
-def flat_trades(db: Database, key: DeskKey, query: TradeQuery, now: datetime) -> Document:
-    """The flat shape: exactly the columns of ``ledger.v_trades``, each trade with its lots and execution actions."""
-    with past.look(db, key, query, now) as (seen, at, source):
-        rows, has_more = source.positions(query, day_start(day_of(at.as_of, calendar())))
-        flat, lots, events = source.flat_trades(rows), source.lots(rows), source.flat_events(rows)
-    found = []
-    for row in rows:
-        place = (row["book_id"], row["position_id"])
-        parts = {"lots": lots.get(place, []), "execution_actions": events.get(place, [])}
-        found += [
-            plainly(trade) | {name: [plainly(one) for one in part] for name, part in parts.items()} for trade in flat[place]
-        ]
-    return answer(at, seen.recorded_at, seen.books, count=len(found), has_more=has_more, trades=found)
+def reason_text(reason: str | None) -> str | None:
+    """A reason in words."""
+    return None if reason is None else reason_words(reason)
 
 
 def plainly(row: Mapping[str, Any]) -> Document:
-    """A row of a view as it goes on the wire: decimals as plain text, whatever their column's scale."""
+    """A row of a flat view as it goes on the wire: decimals as plain text, whatever their column's scale."""
     return {name: text(value) if isinstance(value, Decimal) else value for name, value in row.items()}
+
+
+SOURCES = frozenset({Source.LEDGER, Source.MARKS, Source.ANNOTATIONS})
+ROUTES: tuple[Route, ...] = (
+    Route(
+        path="/timed/trades",
+        purpose="Positions, newest entry first.",
+        use_case=trades,
+        answer=Trades,
+        parameters=TRADE_PARAMETERS,
+        sources=SOURCES | {Source.SIGNAL, Source.NOTIFY, Source.MINUTE},
+    ),
+    Route(
+        path="/timed/ledger/trades",
+        purpose="Positions in the flat shape, with their lots and execution actions.",
+        use_case=flat_trades,
+        answer=FlatTrades,
+        parameters=FLAT_TRADE_PARAMETERS,
+        sources=SOURCES,
+    ),
+)

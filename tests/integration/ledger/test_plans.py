@@ -163,7 +163,9 @@ def test_a_statement_that_reads_a_book_in_pages_uses_its_index(full: Database, n
 
 
 AS_OF = {"as_of": at(10_000), "known_as_of": at(20_000)}
-WHICH: dict[str, object] = dict.fromkeys(("ticker", "instrument", "direction", "since", "until"))
+_FILTERS = "ticker instrument direction since until outcome reason min_pnl max_pnl within_books within_positions"
+_FROM = "after_at after_id after_book"
+WHICH: dict[str, object] = dict.fromkeys(f"{_FILTERS} {_FROM}".split()) | {"is_plain": True}
 
 
 @pytest.fixture(scope="module")

@@ -217,12 +217,12 @@ def test_the_list_has_every_broker_and_pages_show_each_account_once(
     while after is not None:
         page = ask(reader, "/api/v1/accounts", limit="2", **after)[1]
         seen += page["items"]
-        after = None if page["next"] is None else {"after": page["next"]}
+        after = None if page["next_cursor"] is None else {"cursor": page["next_cursor"]}
     assert seen == everything
     assert [one["account_id"] for one in ask(reader, "/api/v1/accounts", platform="mt5")[1]["items"]] == by_id
     assert [one["account_id"] for one in ask(reader, "/api/v1/accounts", platform="ibkr")[1]["items"]] == numbers
-    cursor = ask(reader, "/api/v1/accounts", limit="1")[1]["next"]
-    status, answer = ask(reader, "/api/v1/accounts", platform="mt5", after=cursor)
+    cursor = ask(reader, "/api/v1/accounts", limit="1")[1]["next_cursor"]
+    status, answer = ask(reader, "/api/v1/accounts", platform="mt5", cursor=cursor)
     assert (status, answer["error"]["code"]) == (400, "cursor_mismatch")
     for number, row in zip(numbers, everything, strict=False):
         assert ask(reader, f"/api/v1/accounts/{number}")[1]["account"] == row
@@ -246,8 +246,8 @@ def test_runs_of_a_linked_account_are_paged_newest_first(desk: LinkedDesk, reade
         assert (one["counts"]["trades_synced"], one["kind"]) == (row["trades_synced"], row["sync_type"])
     assert {one["window"] for one in everything["items"]} == {None}, "nothing is known of what they read"
     first = ask(reader, path, limit="3")[1]
-    rest = ask(reader, path, limit="3", after=first["next"])[1]
-    assert (first["has_more"], rest["next"]) == (True, None)
+    rest = ask(reader, path, limit="3", cursor=first["next_cursor"])[1]
+    assert (first["has_more"], rest["next_cursor"]) == (True, None)
     assert first["items"] + rest["items"] == everything["items"]
 
 
@@ -341,7 +341,7 @@ def test_an_unknown_account_is_not_found(reader: FlaskClient, name: str) -> None
     [
         ("/api/v1/accounts", {"platform": "mt4"}, "platform"),
         ("/api/v1/accounts", {"limit": "501"}, "limit"),
-        ("/api/v1/accounts", {"after": "nothing"}, "after"),
+        ("/api/v1/accounts", {"cursor": "nothing"}, "cursor"),
         ("/api/v1/accounts", {"status": "ok"}, "unknown"),
         (f"/api/v1/accounts/{NOBODY}", {"limit": "1"}, "unknown"),
         ("/api/v1/sync/coverage", {"account_id": "z" * 36}, "account_id"),

@@ -10,8 +10,8 @@ import pytest
 
 from fillbook.runtime.config import ConfigError
 from fillbook.runtime.errors import Rejected, Unavailable
+from fillbook.runtime.rates import NAMES_MAX, Rate
 from fillbook.snapshot import keys
-from fillbook.snapshot.rates import NAMES_MAX, Rate
 from fillbook.snapshot.settings import SnapshotApiConfig
 
 NOW = datetime(2026, 2, 11, tzinfo=UTC)

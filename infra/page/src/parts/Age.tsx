@@ -1,0 +1,21 @@
+// How long ago, by the desk's clock, and still right a minute later.
+import type { JSX } from "preact";
+import { age, clock, tip, useTick } from "../lib/time.ts";
+
+interface Props {
+  ts: number | null | undefined;
+  never?: string;
+  lateMinutes?: number; // amber from here
+  oldMinutes?: number; // red from here
+}
+
+export function Age({ ts, never = "never", lateMinutes, oldMinutes }: Props): JSX.Element {
+  const text = useTick((now) => (ts === null || ts === undefined ? never : age(ts, now)));
+  const tone = useTick((now) => {
+    if (ts === null || ts === undefined) return "unknown";
+    const minutes = (now - ts) / 60_000;
+    return oldMinutes !== undefined && minutes >= oldMinutes ? "old" : lateMinutes !== undefined && minutes >= lateMinutes ? "late" : "fresh";
+  });
+  if (ts === null || ts === undefined) return <span class="unknown">{text}</span>;
+  return <time class={`age ${tone}`} dateTime={new Date(ts).toISOString()} title={`${clock(ts, { date: true })} · ${tip(ts)}`}>{text}</time>;
+}

@@ -1,0 +1,55 @@
+// How the page is built: one HTML file, chunks with hashed names, no source maps, and the theme's script ahead of everything.
+import { readFileSync } from "node:fs";
+import { defineConfig, type Plugin } from "vite";
+import { favicon } from "./favicon.ts";
+
+const CHART = /node_modules\/(lightweight-charts|fancy-canvas)\//;
+
+// The theme must stand before the first paint, so its script is a plain one that holds up the page: Vite only knows modules.
+function themeFirst(): Plugin {
+  return {
+    name: "theme-first",
+    transformIndexHtml: {
+      order: "post",
+      handler(_html, context) {
+        const chunk = Object.values(context.bundle ?? {}).find((one) => one.type === "chunk" && one.name === "theme");
+        const src = chunk === undefined ? "/src/theme.ts" : `/${chunk.fileName}`;
+        const attrs = chunk === undefined ? { type: "module", src } : { src };
+        return [{ tag: "script", attrs, injectTo: "head-prepend" }];
+      },
+    },
+  };
+}
+
+// Browsers that ask for /favicon.ico get the picture in the palette's own colours.
+function oldIcon(): Plugin {
+  const tokens = readFileSync("src/styles/tokens.css", "utf-8");
+  const value = (name: string): string => new RegExp(`--tt-${name}: (#[0-9a-f]{6});`).exec(tokens)?.[1] ?? "";
+  return {
+    name: "old-icon",
+    generateBundle() {
+      this.emitFile({ type: "asset", fileName: "favicon.ico", source: favicon(value("bg-surface"), value("accent")) });
+    },
+  };
+}
+
+export default defineConfig({
+  appType: "mpa",
+  publicDir: false,
+  plugins: [themeFirst(), oldIcon()],
+  build: {
+    target: "es2022",
+    sourcemap: false,
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+    chunkSizeWarningLimit: 300,
+    emptyOutDir: true,
+    rolldownOptions: {
+      input: { index: "index.html", theme: "src/theme.ts" },
+      output: {
+        codeSplitting: { groups: [{ name: "charts", test: CHART }] },
+      },
+    },
+  },
+});

@@ -1,0 +1,76 @@
+"""One local desk and one Chromium for all journeys; each journey has a tab of its own, in which nothing may go wrong.
+
+``desk`` the shared desk, an hour into an invented day · ``browser`` Chromium · ``tab`` a reader's tab at 1,440 px, logged in with
+a key that may do everything · ``new_tab(width=…, key=…)`` another one. Helpers are in ``tests/support/browser.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from infra.local.desk import LocalCloud
+from infra.manifest import load
+from tests.e2e.conftest import bundles, cluster, desks, minutes_of_the_day
+from tests.support.browser import Desk, Tab, desk_keys, opened
+
+__all__ = ["bundles", "cluster"]  # fixtures of whole desks, shared with the end-to-end tests
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+TICKERS = 8
+PLAYED_MINUTES = 90
+DAY_MINUTES = 390
+NewTab = Callable[..., Tab]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every journey drives a browser, starts bundles and takes its time."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            for mark in (pytest.mark.browser, pytest.mark.bundles, pytest.mark.slow):
+                item.add_marker(mark)
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory, bundles: Path, cluster: Path) -> Iterator[Desk]:  # noqa: F811 - the fixtures
+    """The desk of all journeys, with the first part of its day played."""
+    options = {"function_overrides": {"trade_tracker": {"DESK_KEYS": desk_keys(), "DESK_RATE_FACTOR": "100"}}}
+    with desks(tmp_path_factory.mktemp("browser"), bundles, cluster) as start:
+        cloud: LocalCloud = start(functions=list(load().functions), **options)
+        found = Desk(cloud, minutes_of_the_day(DAY_MINUTES, tickers=TICKERS))
+        found.play(PLAYED_MINUTES)
+        yield found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window. A missing one fails where CI runs and skips with a reason elsewhere."""
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium on this machine")
+        pytest.skip("no Chromium on this machine")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def new_tab(browser: Browser, desk: Desk) -> Iterator[NewTab]:
+    """Tabs of this journey: ``new_tab(width=360, key=READ_KEY)``; key None stands at the log-in."""
+    with ExitStack() as stack:
+        make: Callable[..., AbstractContextManager[Tab]] = partial(opened, browser, desk)
+        yield lambda **options: stack.enter_context(make(**options))
+
+
+@pytest.fixture
+def tab(new_tab: NewTab) -> Tab:
+    """A tab at 1,440 px, logged in with a key that may do everything."""
+    return new_tab()

@@ -1,0 +1,134 @@
+"""Journeys through the open positions: the grid at each width, what a card says of its day, and the choice of a side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.browser.conftest import NewTab
+from tests.support.browser import READ_KEY, Desk, Tab
+
+COLUMNS = {360: 2, 640: 3, 768: 4, 1024: 5, 1440: 5}
+SIDES = ("LONG", "SHORT")
+GROUND = "card => getComputedStyle(card).backgroundColor"
+VARIABLE = """name => { const probe = document.body.appendChild(document.createElement("i"));
+    probe.style.setProperty("background-color", `var(${name})`);
+    const found = getComputedStyle(probe).backgroundColor; probe.remove(); return found; }"""
+
+
+def crowd(document: dict[str, Any], count: int = 12) -> None:
+    """The desk's own positions again and again until there are ``count``, long and short in turn, each with an id of its own."""
+    trades = document["trades"]
+    document["trades"] = [
+        {**trades[number % len(trades)], "position_id": f"{number:08d}-0000-0000-0000-000000000000", "direction": SIDES[number % 2]}
+        for number in range(count)
+    ]
+    document["count"] = count
+
+
+def card(tab: Tab, ticker: str) -> Locator:
+    """The card of a ticker."""
+    return tab.page.locator(".position-card", has=tab.page.locator(".position-ticker", has_text=ticker))
+
+
+def test_the_grid_has_the_columns_of_its_width_and_the_page_never_scrolls_sideways(tab: Tab) -> None:
+    """Journey 3."""
+    tab.rewrite("/timed/trades", crowd)
+    page = tab.open("positions")
+    for width, columns in COLUMNS.items():
+        page.set_viewport_size({"width": width, "height": 900})
+        lefts = page.locator(".position-card").evaluate_all("cards => cards.map(card => Math.round(card.getBoundingClientRect().left))")
+        assert len(set(lefts)) == columns, width
+        assert not tab.scrolls_sideways(), width
+        if width in (360, 768, 1440):
+            tab.picture("positions")
+
+
+def test_a_card_tells_its_day_by_tint_arrow_and_word_and_its_trim_from_nothing_on(tab: Tab) -> None:
+    """Journey 4."""
+    days = {
+        "UPPY": {"day_direction": "up", "day_change_percent": "1.20", "trimmed_percent": "25.00", "unrealized_pnl": "123.50"},
+        "DOWN": {"day_direction": "down", "day_change_percent": "-0.70", "trimmed_percent": "0.00", "unrealized_pnl": "5.00"},
+        "FLAT": {"day_direction": "flat", "day_change_percent": "0.00", "trimmed_percent": "0.00", "unrealized_pnl": "0.00"},
+        "NONE": {"day_direction": "unknown", "day_change_percent": None, "trimmed_percent": "0.00", "unrealized_pnl": None},
+    }
+
+    def four(document: dict[str, Any]) -> None:
+        crowd(document, len(days))
+        for trade, (ticker, day) in zip(document["trades"], days.items(), strict=True):
+            trade |= {"ticker": ticker, "direction": "LONG", "price_state": "fresh", **day}
+            if ticker == "NONE":
+                trade |= {"price_state": "missing", "current_price": None, "price_ts": None, "return_percent": None}
+
+    tab.rewrite("/timed/trades", four)
+    page = tab.open("positions")
+    grounds = {ticker: card(tab, ticker).evaluate(GROUND) for ticker in days}
+    assert grounds["UPPY"] == page.evaluate(VARIABLE, "--tt-accent-dim")
+    assert grounds["DOWN"] == page.evaluate(VARIABLE, "--tt-negative-dim")
+    assert grounds["FLAT"] == grounds["NONE"] == page.evaluate(VARIABLE, "--tt-bg-surface")
+    for ticker, words in {"UPPY": "▲ +1.20 %", "DOWN": "▼ −0.70 %", "FLAT": "● 0.00 %", "NONE": "unknown"}.items():
+        expect(card(tab, ticker)).to_contain_text(words)
+    names = [card(tab, ticker).get_by_role("link").get_attribute("aria-label") for ticker in days]
+    assert names == [
+        "UPPY long, up 1.2 percent today, 25 percent trimmed, unrealized plus 123.50 dollars",
+        "DOWN long, down 0.7 percent today, 0 percent trimmed, unrealized plus 5.00 dollars",
+        "FLAT long, flat today, 0 percent trimmed, unrealized flat",
+        "NONE long, day unknown, 0 percent trimmed, no price",
+    ]
+    expect(card(tab, "NONE")).to_contain_text("no price")
+    assert "$" not in card(tab, "NONE").locator(".position-result").inner_text()
+    for ticker, percent in {"UPPY": "25", "NONE": "0"}.items():
+        bar = card(tab, ticker).get_by_role("progressbar")
+        assert (bar.get_attribute("aria-valuenow"), bar.get_attribute("aria-valuetext")) == (percent, f"{percent} % trimmed")
+        box, around = bar.bounding_box(), card(tab, ticker).bounding_box()
+        assert box is not None
+        assert around is not None
+        assert box["height"] >= 6
+        assert box["width"] >= around["width"] - 3
+        expect(card(tab, ticker)).to_contain_text(f"{percent} % trimmed")
+    tab.picture("position-cards")
+
+
+def test_the_choice_of_a_side_shows_its_cards_and_survives_a_reload(tab: Tab) -> None:
+    """Journey 5."""
+    tab.rewrite("/timed/trades", lambda document: crowd(document, 5))
+    page = tab.open("positions")
+    sides = page.get_by_role("group", name="Direction")
+    assert sides.get_by_role("button").all_inner_texts() == ["All\n5", "LONG\n3", "SHORT\n2"]
+    for name, count in {"SHORT": 2, "LONG": 3}.items():
+        sides.get_by_role("button", name=name).click()
+        expect(page.locator(".position-card")).to_have_count(count)
+        assert set(page.locator(".position-head .pill").all_inner_texts()) == {name}
+    page.reload()
+    tab.settled()
+    expect(page.locator(".position-card")).to_have_count(3)
+    expect(sides.get_by_role("button", name="LONG")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("/")
+    page.keyboard.type("no such ticker")
+    expect(page.get_by_text("No open position fits the filter")).to_be_visible()
+
+
+@pytest.mark.parametrize("count", [0, 1000])
+def test_no_position_and_a_thousand_positions_have_a_page_that_answers(tab: Tab, count: int) -> None:
+    tab.rewrite("/timed/trades", lambda document: crowd(document, count))
+    page = tab.open("positions")
+    if count == 0:
+        expect(page.get_by_text("No open positions")).to_be_visible()
+        return
+    expect(page.locator(".position-card")).to_have_count(count)
+    page.evaluate("""() => { window.longTasks = [];
+        new PerformanceObserver(list => window.longTasks.push(...list.getEntries().map(one => one.duration))).observe({type: "longtask"}); }""")
+    tab.refresh()
+    page.get_by_label("Sort by").select_option("ticker")
+    expect(page.locator(".position-card")).to_have_count(count)
+
+
+def test_totals_are_the_sums_of_the_cards_and_equal_the_api(new_tab: NewTab, desk: Desk) -> None:
+    tab = new_tab(key=READ_KEY)
+    page = tab.open("positions")
+    trades = desk.ask("/timed/trades", READ_KEY, status="open", limit="1000")["trades"]
+    assert page.locator(".position-card").count() == len(trades) > 0
+    assert page.locator(".total dt").first.inner_text() == f"{len(trades)} position{'' if len(trades) == 1 else 's'}"
+    assert sorted(page.locator(".position-ticker").all_inner_texts()) == sorted(trade["ticker"] for trade in trades)

@@ -1,0 +1,181 @@
+"""Every figure of results, calendar and account over generated books, against a second computation from the actions alone.
+
+Acceptance 2: results equal an independent fold; weeks = Σ days = summary; the account equals the published day to the last digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import pytest
+
+from fillbook.ledger import service
+from fillbook.ledger.keeping import carry_results
+from fillbook.ledger.model import Mark
+from fillbook.runtime.db import Database
+from fillbook.runtime.deskkeys import DeskKey
+from fillbook.snapshot import days, source
+from fillbook.snapshot.source import ViewNames
+from fillbook.tracker import figures, portfolio
+from infra.local.postgres import PostgresServer
+from tests.support.campaigns import chance, small_or_full, tell
+from tests.support.figures_fold import WORDS, fold
+from tests.support.ledger import StoredWorld
+from tests.support.servers import TEMPLATE, database_config
+from tests.support.snapshot_desk import SnapshotDesk, ny
+from tests.support.snapshot_histories import history
+from tests.support.snapshot_oracle import Oracle, Seen, rounded
+
+BOOKS = small_or_full(5, 1_000)
+START_CASH = Decimal(100_000)
+EVER, FOR_EVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+KEY = DeskKey(id="laws", sha256="0" * 64, scopes=frozenset({"read"}), tenant_id="desk", books=("ibkr:*",))
+NOWS = ("2026-02-03T16:30", "2026-02-03T11:17:30", "2026-02-03T20:00", "2026-02-03T09:00")
+PUBLISHED = {
+    "equity": "Equity",
+    "unrealized_pnl": "Unrealized PnL",
+    "day_pnl": "Daily PnL",
+    "day_realized_pnl": "Realized PnL",
+    "day_return_percent": "Daily return",
+    "gross_exposure": "Gross exposure",
+    "net_exposure": "Net exposure",
+}
+
+
+@pytest.fixture(scope="module")
+def desk(postgres: PostgresServer) -> Iterator[SnapshotDesk]:
+    """A database whose published book changes from book to book."""
+    name = "tracker_figure_laws"
+    postgres.run("psql", "-qc", f"create database {name} template {TEMPLATE} strategy = file_copy")
+    db = Database.open(database_config(postgres.url(database=name)), application_name="tests", statement_timeout_seconds=120)
+    yield SnapshotDesk(db)
+    db.close()
+    postgres.run("psql", "-qc", f"drop database {name} with (force)")
+
+
+def told(desk: SnapshotDesk, name: str, rng: Random) -> tuple[StoredWorld, list[Seen]]:
+    """A generated book and its marks; its days are summed up before or after some of it is told, or never."""
+    story = history(rng)
+    world = desk.open(name, start_cash=START_CASH)
+    cut = rng.choice([0, len(story.deliveries) // 2, len(story.deliveries)])
+    if cut:
+        world.deliver(story.deliveries[:cut], ny("2026-02-03T21:00"))
+        carry_results(desk.db, ny("2026-02-03T21:00"))
+    if cut < len(story.deliveries):
+        world.deliver(story.deliveries[cut:], ny("2026-02-03T21:00"))
+    seen = [
+        Mark(instrument=m.instrument, price=m.price, bid=m.bid, ask=m.ask, marked_at=m.at, source="signal") for m in story.marks
+    ]
+    service.run(desk.db, lambda tx: service.mark(tx, world.book.book_id, seen, ny("2026-02-03T21:00")))
+    return world, story.marks
+
+
+def test_every_figure_of_generated_books_equals_an_independent_fold(desk: SnapshotDesk) -> None:
+    rng = chance(20_260_204)
+    for number in range(BOOKS):
+        world, marks = told(desk, f"law-{number}", rng)
+        now = ny(rng.choice(NOWS))
+        if number % 100 == 99:
+            tell(f"{number + 1} books")
+        since = rng.choice([None, ny("2026-02-02T00:00"), ny("2026-02-02T10:30")])
+        until = rng.choice([None, ny("2026-02-03T00:00"), ny("2026-02-03T12:00")])
+        for by in rng.sample(list(WORDS), len(WORDS) if number == 0 else 3):
+            results_agree(desk.db, world, since, until, by)
+        days_add_up_to_weeks_and_to_the_summary(desk.db, world)
+        account_agrees(desk, world, marks, now)
+
+
+def asked(db: Database, world: StoredWorld, use_case: Any, now: datetime, **given: str | None) -> Any:
+    """The answer of a use case for the world's book."""
+    question = {"books": [world.book.book_id]} | {name: [text] for name, text in given.items() if text is not None}
+    return use_case(db, KEY, question, now)
+
+
+def results_agree(db: Database, world: StoredWorld, since: datetime | None, until: datetime | None, by: str | None) -> None:
+    """Summary and groups against the fold, as they are now and as they were known."""
+    whole = fold(world.actions, since or EVER, until or FOR_EVER, None)
+    parts = fold(world.actions, since or EVER, until or FOR_EVER, by)
+    limits = {
+        "since": None if since is None else since.isoformat(),
+        "until": None if until is None else until.isoformat(),
+        "group_by": by,
+    }
+    later = ny("2026-02-04T09:00")
+    for known in (None, later.isoformat()):
+        answer = asked(db, world, figures.summary, later, known_as_of=known, **limits)
+        assert {(one["currency"], None): one for one in answer["totals"]} == whole, (by, limits)
+        if by is not None:
+            shown = {(one["currency"], one["key"]): {k: v for k, v in one.items() if k != "key"} for one in answer["groups"]}
+            assert shown == parts, (by, limits)
+            assert answer["other"] == []
+
+
+def days_add_up_to_weeks_and_to_the_summary(db: Database, world: StoredWorld) -> None:
+    """Journey 12: week totals = Σ days = summary of the same span, for every currency."""
+    later = ny("2026-02-04T09:00")
+    calendar = asked(db, world, figures.by_days, later, **{"from": "2026-01-29", "to": "2026-02-03"})
+    until = ny("2026-02-04T00:00").isoformat()
+    summary = asked(db, world, figures.summary, later, since=ny("2026-01-29T00:00").isoformat(), until=until)
+    totals = {one["currency"]: one for one in summary["totals"]}
+    for currency, total in totals.items():
+        for name in ("entries", "adds", "trims", "exits", "wins", "losses", "flats", "pending"):
+            for rows in (calendar["days"], calendar["weeks"]):
+                assert sum(one[name] for one in rows if one["currency"] == currency) == total[name]
+        for name in ("realized_pnl", "fees"):
+            for rows in (calendar["days"], calendar["weeks"]):
+                parts = [one[name] for one in rows if one["currency"] == currency]
+                assert (None if None in parts else sum(map(Decimal, parts))) == (
+                    None if total[name] is None else Decimal(total[name])
+                )
+        opened = [one.action for one in world.actions if one.action.currency == currency]
+        held = sum(a.action_type == "ENTRY" for a in opened) - sum(a.action_type == "EXIT" for a in opened)
+        assert [one["open_at_close"] for one in calendar["days"] if one["currency"] == currency][-1] == held
+
+
+def account_agrees(desk: SnapshotDesk, world: StoredWorld, marks: list[Seen], now: datetime) -> None:
+    """The account against the published day and against a computation from the actions, its minutes too."""
+    planned = days.plan(days.trading_day(now), now)
+    desk.refreshed(planned)
+    values = source.read(desk.db, ViewNames(), planned).values
+    assert values is not None
+    answer = asked(desk.db, world, portfolio.portfolio, now)
+    (total,) = [one for one in answer["totals"] if one["currency"] == "USD"]
+    for name, kpi in PUBLISHED.items():
+        expected = values[kpi]["value_num"]
+        assert (None if total[name] is None else Decimal(total[name])) == expected, (name, kpi)
+    assert total["open_positions"] == values["Open positions"]["value_num"]
+    oracle = Oracle(world.actions, marks, planned, START_CASH)
+    cash, value, equity = total["cash"], total["positions_value"], total["equity"]
+    if None not in (cash, value, equity):
+        assert abs(Decimal(cash) + Decimal(value) - Decimal(equity)) <= Decimal("0.01")
+    minutes_agree(answer, oracle, planned, Random(7))
+    closes_agree(asked(desk.db, world, portfolio.portfolio, now, range="5d"), world, marks)
+
+
+def minutes_agree(answer: Any, oracle: Oracle, planned: Any, rng: Random) -> None:
+    """A point where everything has a mark, and none elsewhere."""
+    shown = {point["at"]: point for point in answer["curve"] if point["currency"] == "USD"}
+    count = max(0, int((planned.valuation_at - planned.session_open).total_seconds() // 60))
+    assert len(shown) <= count
+    for minute in rng.sample(range(1, count + 1), min(count, 12)):
+        at = planned.session_open + timedelta(minutes=minute)
+        expected = rounded(oracle.equity(at, at, ended=True), 2)
+        point = shown.get(at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+        assert (None if point is None else Decimal(point["equity"])) == expected, at
+        if point is not None:
+            assert point["state"] == oracle.is_stale(at), at
+
+
+def closes_agree(answer: Any, world: StoredWorld, marks: list[Seen]) -> None:
+    """The end of each session's day at the marks of its close."""
+    shown = {point["at"]: point["equity"] for point in answer["curve"] if point["currency"] == "USD"}
+    for day in ("2026-01-30", "2026-02-02"):
+        planned = days.plan(datetime.fromisoformat(day).date(), ny(f"{day}T23:59:59"))
+        oracle = Oracle(world.actions, marks, planned, START_CASH)
+        expected = rounded(oracle.equity(planned.window_end - timedelta(microseconds=1), planned.session_close), 2)
+        at = planned.session_close.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        assert (None if at not in shown else Decimal(shown[at])) == expected, day

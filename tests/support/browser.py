@@ -1,0 +1,201 @@
+"""A reader's tab in front of a running desk: what it opened, what it fetched, and everything that went wrong on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from infra.local import demo
+from infra.local.desk import LocalCloud
+from infra.local.home import ROOT
+from infra.local.receipts import Document
+from infra.local.summary import Summary
+
+ADMIN_KEY, READ_KEY, LIVE_KEY = "browser-admin-key", "browser-read-key", "browser-live-key"
+EVERY_BOOK = ["live", "replay:*", "ibkr:*", "mt5:*"]
+HEIGHT = 900
+PICTURES = ROOT / "build" / "pictures"
+LOAD_FAILED = re.compile(r"Failed to load resource: .*?(?:status of (\d{3})|net::(\w+))")
+CSP_REPORTS = """addEventListener("securitypolicyviolation", event => console.error(
+    `policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));"""
+KEPT_KEY = """if (!sessionStorage.getItem("fillbook.key") && sessionStorage.getItem("left") === null)
+    sessionStorage.setItem("fillbook.key", JSON.stringify({{key: {key}, used: Date.now()}}));"""
+AXE = """rules => axe.run(document, {resultTypes: ["violations"], ...(rules.length ? {runOnly: rules} : {})}).then(all => all.violations)"""
+WAIT_MS = 15_000
+
+expect.set_options(timeout=WAIT_MS)
+
+
+def desk_keys() -> str:
+    """``DESK_KEYS``: one that may do everything, one that may read everything, one that sees the live book alone."""
+    keys = {
+        "browser-admin": (ADMIN_KEY, ["read", "admin"], EVERY_BOOK),
+        "browser-read": (READ_KEY, ["read"], EVERY_BOOK),
+        "browser-live": (LIVE_KEY, ["read"], ["live"]),
+    }
+    return json.dumps(
+        [
+            {"id": name, "sha256": hashlib.sha256(key.encode()).hexdigest(), "scopes": scopes, "tenant_id": "desk", "books": books}
+            for name, (key, scopes, books) in keys.items()
+        ]
+    )
+
+
+class Desk:
+    """The desk that all journeys share: its day goes on when a journey plays more of it, never back."""
+
+    def __init__(self, cloud: LocalCloud, minutes: Sequence[Sequence[Document]]) -> None:
+        self.cloud = cloud
+        self._minutes = iter(minutes)
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return self.cloud.url("trade_tracker")
+
+    def play(self, minutes: int) -> Summary:
+        """Send the next minutes of the day through the webhook and wait until the desk has told them all."""
+        return self._sent(list(itertools.islice(self._minutes, minutes)))
+
+    def send(self, *receipts: Document) -> Summary:
+        """Send receipts of a journey's own as one minute."""
+        return self._sent([receipts])
+
+    def _sent(self, minutes: Sequence[Sequence[Document]]) -> Summary:
+        desk, environment = demo.desk_of(self.cloud)
+        with ThreadPoolExecutor(1) as pool:  # the browser's own loop runs in this thread
+            return pool.submit(demo.play, desk, environment, minutes, sum(map(len, minutes)), io.StringIO()).result()
+
+    def step(self, seconds: int) -> None:
+        """Move the desk clock on."""
+        self.cloud.clock.step(timedelta(seconds=seconds).total_seconds())
+
+    def ask(self, path: str, key: str = READ_KEY, **parameters: str) -> Any:
+        """What the API answers, as the page gets it; an error's body where it refuses."""
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        request = Request(f"{self.url}{path}{query}", headers={"Authorization": f"Bearer {key}"})
+        try:
+            with urlopen(request, timeout=15) as answer:
+                return json.load(answer)
+        except HTTPError as error:
+            return json.load(error)
+
+
+class Tab:
+    """One tab of the browser. ``wrong``: what a reader would call broken; a journey's fixture asserts that it is empty."""
+
+    def __init__(self, context: BrowserContext, desk: Desk) -> None:
+        self.desk, self.context = desk, context
+        self.page: Page = context.new_page()
+        self.wrong: list[str] = []
+        self._expected: set[str] = set()
+        self.page.on("console", lambda said: self._heard(said.type, said.text))
+        self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        self.page.on("request", lambda asked: self._asked(asked.url))
+
+    def _heard(self, kind: str, text: str) -> None:
+        failed = LOAD_FAILED.search(text)
+        if kind in ("error", "warning") and not (failed and (failed[1] or failed[2]) in self._expected):
+            self.wrong.append(f"{kind}: {text}")
+
+    def _asked(self, url: str) -> None:
+        if not url.startswith((self.desk.url, "blob:" + self.desk.url)):
+            self.wrong.append(f"foreign request: {url}")
+
+    @contextmanager
+    def expecting(self, *statuses: int | str) -> Iterator[None]:
+        """A stretch in which the browser may complain about answers of these statuses (or ``net::`` errors)."""
+        self._expected |= {str(status) for status in statuses}
+        yield
+        self.page.wait_for_timeout(50)  # what the console was told in this stretch is heard before it ends
+        self._expected.clear()
+
+    def open(self, view: str = "today", **parameters: str) -> Page:
+        """Go to a view by its address and wait until nothing of it is loading."""
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        self.page.goto(f"{self.desk.url}/app/{view}{query}")
+        return self.settled()
+
+    def settled(self) -> Page:
+        """Wait until the view stands: no skeleton is left."""
+        self.page.wait_for_selector("main .skeleton, main .loading", state="detached", timeout=WAIT_MS)
+        self.page.wait_for_selector("main.view > *", timeout=WAIT_MS)
+        self.page.wait_for_selector("main .skeleton, main .loading", state="detached", timeout=WAIT_MS)
+        return self.page
+
+    def refresh(self) -> None:
+        """Ask for everything on the screen again, as the key ``r`` does, and wait for the answers."""
+        with self.page.expect_response(lambda answer: "/timed/" in answer.url or "/api/" in answer.url):
+            self.page.keyboard.press("r")
+        self.page.wait_for_load_state("networkidle")
+
+    def rewrite(self, path: str, change: Any) -> None:
+        """Show the page the desk's own answer with something changed: ``change(document)`` edits it in place."""
+
+        def changed(route: Any) -> None:
+            headers = {name: value for name, value in route.request.headers.items() if name != "if-none-match"}
+            answer = route.fetch(headers=headers)
+            document = answer.json()
+            change(document)
+            kept = {name: value for name, value in answer.headers.items() if name not in ("etag", "content-encoding", "content-length")}
+            route.fulfill(status=answer.status, headers=kept, body=json.dumps(document))
+
+        self.page.route(re.compile(re.escape(f"{self.desk.url}{path}") + r"(\?|$)"), changed)
+
+    def scrolls_sideways(self) -> bool:
+        """Whether the page is wider than its window."""
+        return bool(self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+
+    def theme(self, name: str) -> None:
+        """What the system prefers: ``dark`` or ``light``."""
+        self.page.emulate_media(color_scheme=name)  # type: ignore[arg-type]
+
+    def picture(self, name: str) -> Path:
+        """Keep what is seen, in both themes, as an output of the tests."""
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        for theme in ("light", "dark"):
+            self.theme(theme)
+            path = PICTURES / f"{name}-{self.page.viewport_size['width'] if self.page.viewport_size else 0}-{theme}.png"
+            self.page.screenshot(path=path, full_page=True)
+        return path
+
+    def findings(self, *rules: str) -> list[str]:
+        """What axe finds serious or critical on the page as it stands, by all its rules or by these; one line each."""
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate((ROOT / "infra/page/node_modules/axe-core/axe.min.js").read_text("utf-8"))
+        found: list[Mapping[str, Any]] = self.page.evaluate(AXE, list(rules))
+        return [
+            f"{one['id']}: {one['help']}: {node['html'][:120]} {node.get('failureSummary', '')[:200]}"
+            for one in found
+            if one["impact"] in ("serious", "critical")
+            for node in one["nodes"][:3]
+        ]
+
+
+@contextmanager
+def opened(browser: Browser, desk: Desk, *, width: int = 1440, key: str | None = ADMIN_KEY, **options: Any) -> Iterator[Tab]:
+    """A tab of its own, logged in with ``key`` (None: at the log-in); afterwards nothing may have gone wrong in it."""
+    context = browser.new_context(viewport={"width": width, "height": HEIGHT}, **options)
+    context.add_init_script(CSP_REPORTS)
+    if key is not None:
+        context.add_init_script(KEPT_KEY.format(key=json.dumps(key)))
+    try:
+        tab = Tab(context, desk)
+        yield tab
+        assert tab.wrong == []
+    finally:
+        context.close()
