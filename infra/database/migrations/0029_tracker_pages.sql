@@ -68,3 +68,6 @@ begin
                        'ledger.stood_as_of(text, uuid, timestamptz, timestamptz, text, numeric, numeric, text) to %I', reader);
     end loop;
 end $$;
+
+-- a rebuild writes positions, and with them this index
+grant execute on function ledger.position_number(uuid) to ledger_maintenance;

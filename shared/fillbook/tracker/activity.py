@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
+from fillbook.ledger import asof
+from fillbook.ledger.moment import Moment
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.sql import load_queries, statement
@@ -85,11 +87,15 @@ def activity(db: Database, key: DeskKey, given: Given, now: datetime) -> Activit
     with store.look(db, key, what.common.books) as seen:
         known = known_as_of(what.common, seen.recorded_at, now)
         rows = page(seen, key, what, known)
+        seqs = seen.books
+        if what.common.known_as_of is not None:
+            then = asof.books(seen.tx, seen.book_ids, Moment(as_of=known, known_as_of=known))
+            seqs = {name: then[name].seq for name in seen.books}
     shown, has_more = rows[: what.common.limit], len(rows) > what.common.limit
     found = answer(
         now,
         max((row["at"] for _, row in shown), default=None),
-        seen.books,
+        seqs,
         **exact("known_as_of", known),
         count=len(shown),
         has_more=has_more,
