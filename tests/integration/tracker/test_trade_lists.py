@@ -122,7 +122,12 @@ def test_a_message_is_told_in_one_word_with_its_link(client: FlaskClient, query:
         **row,
     )
     states = []
-    for change in ("verify_due = false", "proven_at = now()", "last_finding = 'double: title'", "state = 'dead', dead_reason = 'gone'"):
+    for change in (
+        "verify_due = false",
+        "proven_at = now()",
+        "last_finding = 'double: title'",
+        "state = 'dead', dead_reason = 'gone'",
+    ):
         query(f"update notify.messages set {change} returning channel_id")
         states.append(get(client, "/timed/trades?ticker=ZZTD&include=actions")[1]["trades"][0]["execution_actions"][0]["message"])
     assert [one["state"] for one in states] == ["posted", "proven", "double", "dead"]
@@ -293,7 +298,9 @@ def test_a_file_is_written_page_by_page_and_an_empty_one_has_its_header(
     assert get(client, "/timed/export/trades.json?ticker=NONE")[1]["trades"] == []
 
 
-def test_a_position_that_was_closed_today_and_entered_last_month_is_in_todays_range(client: FlaskClient, booked: Database) -> None:
+def test_a_position_that_was_closed_today_and_entered_last_month_is_in_todays_range(
+    client: FlaskClient, booked: Database
+) -> None:
     entered = replace(fill("ZZTE", 1, Side.BUY, "1", "5"), executed_at=NOW - timedelta(days=33))
     with booked.transaction() as tx:
         service.book_fills(tx, "live", [entered, fill("ZZTE", 9, Side.SELL, "1", "6")], BOOKED_AT + timedelta(minutes=1))

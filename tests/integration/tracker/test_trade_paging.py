@@ -52,7 +52,9 @@ def arrivals(number: int, turn: int) -> list[Fill]:
     ][turn % 6 : turn % 6 + 1]
 
 
-def test_every_position_known_at_the_start_is_returned_exactly_once_while_the_book_moves(client: FlaskClient, db: Database) -> None:
+def test_every_position_known_at_the_start_is_returned_exactly_once_while_the_book_moves(
+    client: FlaskClient, db: Database
+) -> None:
     opened(db)
     facts = [opening(number) for number in range(POSITIONS)]
     for start in range(0, POSITIONS, 60):
@@ -101,4 +103,6 @@ def everything(client: FlaskClient, query: str) -> list[dict[str, Any]]:
 
 def without_marks(trade: dict[str, Any]) -> dict[str, Any]:
     """What does not move with prices."""
-    return {name: value for name, value in trade.items() if not name.startswith(("price", "current", "day_", "unrealized", "return"))}
+    return {
+        name: value for name, value in trade.items() if not name.startswith(("price", "current", "day_", "unrealized", "return"))
+    }

@@ -21,7 +21,11 @@ POSITIONS = small_or_full(6_000, 100_000)
 LIMIT = 51
 BOOK = "ibkr:U1"
 BEGIN = datetime(2026, 1, 2, 15, tzinfo=UTC)
-MIDDLE = {"after_at": BEGIN + timedelta(minutes=POSITIONS // 2), "after_id": "80000000-0000-0000-0000-000000000000", "after_book": BOOK}
+MIDDLE = {
+    "after_at": BEGIN + timedelta(minutes=POSITIONS // 2),
+    "after_id": "80000000-0000-0000-0000-000000000000",
+    "after_book": BOOK,
+}
 FIRST: dict[str, object] = dict.fromkeys(("after_at", "after_id", "after_book"))
 TRADES: dict[str, object] = {
     **dict.fromkeys("ticker direction outcome reason min_pnl max_pnl lane within_books within_positions since until".split()),
