@@ -1,7 +1,7 @@
 """The read API at 100,000 positions: each route at 1, 4 and 20 readers, against its own statements bare on the same server.
 
-Bare: the statements of the route's first page in one look, texts as they come, no document made. Readers and statements take turns.
-A reader holds its connection and asks as soon as it has its answer; latencies are whole answers at the reader.
+Bare: the statements of the route's first page in one look, texts as they come, no document made. Readers and statements take
+turns. A reader keeps its connection and asks as soon as it has its answer; latencies are of whole answers.
 """
 
 from __future__ import annotations
