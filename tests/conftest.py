@@ -38,6 +38,8 @@ settings.load_profile("fillbook")
 # rooms whose specification names no number of histories; the ledger's names 200, and nightly all have FILLBOOK_EXAMPLES
 HALF = tuple(f"tests/property/{room}/" for room in ("ibkr", "notify", "outbox", "runtime", "signal"))
 
+JOURNEYS = "tests/browser/"
+
 _FOLDER = pytest.StashKey[Path]()
 _NUMBERS = itertools.count(1)
 
@@ -81,6 +83,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the session's folder, after the last worker has gone."""
     if not hasattr(config, "workerinput") and _FOLDER in config.stash:
         shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out tests file by file; all journeys through the page go to one worker, because they share a desk and a browser."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneDeskForAllJourneys(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return JOURNEYS if nodeid.startswith(JOURNEYS) else str(super()._split_scope(nodeid))
+
+    return OneDeskForAllJourneys(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -84,8 +84,14 @@ class Place:
     @property
     def memory_mb(self) -> float:
         """The most memory that the process ever held."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+        found = (Path(f"/proc/{pid}/status").read_text() for pid in (self.pid, *children(self.pid)))
+        return max(int(status.split("VmHWM:")[1].split()[0]) for status in found) / 1024
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has begun: the one that answers is one of them."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(word) for word in text.split()]
 
 
 def fill(db: Database, positions: int) -> None:

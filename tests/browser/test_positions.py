@@ -30,7 +30,7 @@ def crowd(document: dict[str, Any], count: int = 12) -> None:
 
 def card(tab: Tab, ticker: str) -> Locator:
     """The card of a ticker."""
-    return tab.page.locator(".position-card", has=tab.page.get_by_text(ticker, exact=True))
+    return tab.page.locator(".position-card", has=tab.page.locator(".position-ticker", has_text=ticker))
 
 
 def test_the_grid_has_the_columns_of_its_width_and_the_page_never_scrolls_sideways(tab: Tab) -> None:
@@ -70,7 +70,7 @@ def test_a_card_tells_its_day_by_tint_arrow_and_word_and_its_trim_from_nothing_o
     assert grounds["FLAT"] == grounds["NONE"] == page.evaluate(VARIABLE, "--tt-bg-surface")
     for ticker, words in {"UPPY": "▲ +1.20 %", "DOWN": "▼ −0.70 %", "FLAT": "● 0.00 %", "NONE": "unknown"}.items():
         expect(card(tab, ticker)).to_contain_text(words)
-    names = [card(tab, ticker).get_attribute("aria-label") for ticker in days]
+    names = [card(tab, ticker).get_by_role("link").get_attribute("aria-label") for ticker in days]
     assert names == [
         "UPPY long, up 1.2 percent today, 25 percent trimmed, unrealized plus 123.50 dollars",
         "DOWN long, down 0.7 percent today, 0 percent trimmed, unrealized plus 5.00 dollars",

@@ -34,6 +34,7 @@ CSP_REPORTS = """addEventListener("securitypolicyviolation", event => console.er
     `policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));"""
 KEPT_KEY = """if (!sessionStorage.getItem("fillbook.key") && sessionStorage.getItem("left") === null)
     sessionStorage.setItem("fillbook.key", JSON.stringify({{key: {key}, used: Date.now()}}));"""
+AXE = """rules => axe.run(document, {resultTypes: ["violations"], ...(rules.length ? {runOnly: rules} : {})}).then(all => all.violations)"""
 WAIT_MS = 15_000
 
 expect.set_options(timeout=WAIT_MS)
@@ -172,11 +173,11 @@ class Tab:
             self.page.screenshot(path=path, full_page=True)
         return path
 
-    def findings(self) -> list[str]:
-        """What axe finds serious or critical on the page as it stands, one line each."""
+    def findings(self, *rules: str) -> list[str]:
+        """What axe finds serious or critical on the page as it stands, by all its rules or by these; one line each."""
         if not self.page.evaluate("'axe' in window"):
             self.page.evaluate((ROOT / "infra/page/node_modules/axe-core/axe.min.js").read_text("utf-8"))
-        found: list[Mapping[str, Any]] = self.page.evaluate("axe.run(document, {resultTypes: ['violations']}).then(all => all.violations)")
+        found: list[Mapping[str, Any]] = self.page.evaluate(AXE, list(rules))
         return [
             f"{one['id']}: {one['help']}: {node['html'][:120]} {node.get('failureSummary', '')[:200]}"
             for one in found

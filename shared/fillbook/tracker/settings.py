@@ -16,9 +16,9 @@ OWNERS = ("account_sync", "discord_notifier", "execution_sync", "replay_worker")
 
 
 class TradeTrackerConfig(DatabaseConfig):
-    """Who may read and how often (no keys means nobody; ``desk_rate_factor`` multiplies what each key may), and where owners are.
+    """Settings of ``trade_tracker``. An owner's audience is its address unless another one is set.
 
-    An owner's audience is its address unless another one is set.
+    ``desk_rate_factor`` multiplies how often each key may ask; ``desk_failed_keys_max``: wrong keys of an address in a minute.
     """
 
     desk_keys: SecretStr = SecretStr("[]")

@@ -73,6 +73,13 @@ select distinct h.book_id, h.position_id
  order by h.book_id, h.position_id
  limit :limit;
 
+-- name: of_reason
+-- Positions that ever had an action of a reason, in whatever version; of many not all.
+select distinct h.book_id, h.position_id
+  from ledger.v_action_history h
+ where h.book_id = any(:books::text[]) and h.reason = :reason
+ limit :limit;
+
 -- name: board_of
 -- Where the tickers of some positions stand now (pairs of book and instrument).
 select s.book_id, s.ticker as instrument_id, s.lane, s.badges
@@ -185,7 +192,8 @@ select h.action_id, h.version, h.state::text as state, h.known_from, h.known_to,
        select a.action_id from ledger.actions_as_of(:book_id, :as_of, :known_as_of) a where a.position_id = :position_id::uuid
        union
        select v.action_id from ledger.v_action_history v
-        where v.book_id = :book_id and v.position_id = :position_id::uuid and v.version > 1)
+        where v.book_id = :book_id and v.position_id = :position_id::uuid and v.version > 1
+          and v.known_from <= :known_as_of::timestamptz)
  order by h.executed_at, h.action_id, h.version
  limit :limit;
 

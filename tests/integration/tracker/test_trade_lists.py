@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 
 from fillbook.ledger import service
 from fillbook.ledger.model import Side
+from fillbook.ledger.chain import encode
 from fillbook.runtime.db import Database
 from fillbook.tracker import exports
 from tests.support.tracker_desk import BOOKED_AT, KEY, NOW, fill, get
@@ -223,14 +224,18 @@ def file(client: FlaskClient, path: str) -> tuple[Any, str]:
     return answer.headers, answer.data.decode()
 
 
-LISTS = {"trades": "/timed/trades", "actions": "/timed/ledger/actions"}
+LISTS = {
+    "trades": ("/timed/trades", "trades"),
+    "actions": ("/timed/ledger/actions", "actions"),
+    "activity": ("/timed/activity", "items"),
+}
 
 
 def cell(value: Any) -> str:
     """A value of the API as a cell of a file has it, but for formulas."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return "" if value is None else "[]" if value == [] else str(value)
+    return "" if value is None else encode(value) if isinstance(value, list | dict) else str(value)
 
 
 @pytest.mark.usefixtures("desk")
@@ -238,7 +243,8 @@ def cell(value: Any) -> str:
 @pytest.mark.parametrize("what", LISTS)
 def test_rows_of_a_file_are_those_of_the_list_field_by_field(client: FlaskClient, what: str, then: str) -> None:
     query = f"?{then}since=2026-02-03T15:02:00Z"
-    rows = get(client, LISTS[what] + query)[1][what]
+    path, name = LISTS[what]
+    rows = get(client, path + query)[1][name]
     headers, text = file(client, f"/timed/export/{what}.csv{query}")
     assert headers["Content-Type"] == "text/csv; charset=utf-8"
     assert headers["Content-Disposition"] == f'attachment; filename="fillbook-{what}-live-2026-02-03-2026-02-03.csv"'
@@ -249,7 +255,7 @@ def test_rows_of_a_file_are_those_of_the_list_field_by_field(client: FlaskClient
     ]
     assert set(found[0]) - set(rows[0]) <= {"other_words"}
     status, document = get(client, f"/timed/export/{what}.json{query}")
-    assert (status, document[what], document["count"], document["next_cursor"]) == (200, rows, len(rows), None)
+    assert (status, document[name], document["count"], document["next_cursor"]) == (200, rows, len(rows), None)
 
 
 @pytest.mark.usefixtures("desk")

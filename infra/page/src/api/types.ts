@@ -1060,6 +1060,7 @@ export interface Facts {
   unit?: string | null;
 }
 
+/** Why the last run did not end well: its class and the words it may be told in. */
 export interface Failure {
   class: string | null;
   text: string | null;
@@ -2720,6 +2721,8 @@ export interface Answers {
   "GET /timed/export/lots.json": Lots;
   "GET /timed/export/actions.csv": string;
   "GET /timed/export/actions.json": Actions;
+  "GET /timed/export/activity.csv": string;
+  "GET /timed/export/activity.json": Activity;
   "GET /timed/lanes": Lanes;
   "GET /timed/lanes/history": Moves;
   "POST /timed/ledger/trades/{trade_id}/notes": AnnotationAnswer;

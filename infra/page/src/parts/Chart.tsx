@@ -59,7 +59,7 @@ export function Chart(props: ChartProps): JSX.Element {
   return (
     <figure class={`chart ${own}`} aria-label={label}>
       {asTable ? (
-        <ChartTable label={label} series={shown} unit={isHidden ? "percent" : unit} currency={currency} withDays={withDays} />
+        <ChartTable label={label} series={shown} markers={props.markers ?? []} unit={isHidden ? "percent" : unit} currency={currency} withDays={withDays} />
       ) : Drawn === null ? (
         <Skeleton kind="chart" rows={1} />
       ) : (
@@ -87,7 +87,9 @@ function relative(series: Series): Series {
 
 type Row = { ts: number; values: readonly (Decimal | null)[] };
 
-function ChartTable({ label, series, unit, currency, withDays }: { label: string; series: readonly Series[]; unit: ChartProps["unit"]; currency: string | null; withDays: boolean }): JSX.Element {
+interface ChartTableProps extends Required<Pick<ChartProps, "label" | "series" | "markers" | "unit" | "currency" | "withDays">> {}
+
+function ChartTable({ label, series, markers, unit, currency, withDays }: ChartTableProps): JSX.Element {
   const rows = new Map<number, (Decimal | null)[]>();
   series.forEach(({ points }, number) => {
     for (const { ts, value } of points) {
@@ -101,6 +103,7 @@ function ChartTable({ label, series, unit, currency, withDays }: { label: string
     { key: "ts", title: "Time", heading: true, cell: ({ ts }) => clock(ts, { date: true, seconds: false, zone: !withDays }) },
     ...series.map(({ name }, number): Column<Row> => ({ key: name, title: name, numeric: true, cell: ({ values }) => shownValue(values[number] ?? null, unit, currency) })),
   ];
+  if (markers.length > 0) columns.push({ key: "marked", title: "Marked", cell: ({ ts }) => markers.filter((marker) => marker.ts === ts).map(({ text }) => text).join(", ") });
   return <Table caption={label} columns={columns} rows={sorted} rowKey={({ ts }) => String(ts)} />;
 }
 

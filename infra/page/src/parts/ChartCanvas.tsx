@@ -40,11 +40,13 @@ function options(withDays: boolean, asPercent: boolean, decimals: number): Param
     autoSize: true,
     layout: { attributionLogo: false, background: { color: "transparent" }, textColor: colour("--tt-text-muted"), fontFamily: colour("--tt-font"), fontSize: 12 },
     grid: { vertLines: { visible: false }, horzLines: { color: colour("--tt-border") } },
-    rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.15, bottom: 0.12 } },
+    rightPriceScale: { borderVisible: false, ensureEdgeTickMarksVisible: true, scaleMargins: { top: 0.15, bottom: 0.12 } },
     timeScale: {
       borderColor: colour("--tt-border"),
       timeVisible: !withDays,
       secondsVisible: false,
+      fixLeftEdge: true,
+      fixRightEdge: true,
       minBarSpacing: 0.05,
       tickMarkFormatter: (time: Time) => (withDays ? dayWords(dayOf(ms(time)), false).replace(/^\w+, /, "") : clock(ms(time), { seconds: false, zone: false })),
     },
@@ -63,7 +65,7 @@ function added(chart: IChartApi, { kind = "line" }: Series): Drawn {
 function paint(drawn: Drawn, { colour: name = "--tt-info", kind = "line", points }: Series): void {
   const line = colour(name);
   const common = { priceLineVisible: false, lineWidth: 2 as const };
-  if (kind === "area") drawn.api.applyOptions({ ...common, lineColor: line, topColor: colour("--tt-info-dim"), bottomColor: "transparent" });
+  if (kind === "area") drawn.api.applyOptions({ ...common, lineColor: line, topColor: colour("--tt-info-dim"), bottomColor: `${colour("--tt-info-dim")}00` });
   else drawn.api.applyOptions({ ...common, color: line, ...(kind === "steps" ? { lineType: LineType.WithSteps } : {}) });
   const seen = new Map<number, { time: UTCTimestamp; value?: number }>();
   for (const { ts, value } of points) {

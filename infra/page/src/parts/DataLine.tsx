@@ -5,7 +5,7 @@ import { age, clock, deskNow, tip, useTick } from "../lib/time.ts";
 import { Icon } from "./Icon.tsx";
 
 function newest(watched: readonly Watch[]): number | null {
-  const known = watched.map(({ dataAsOf }) => dataAsOf).filter((ts) => ts !== null);
+  const known = watched.filter(({ address }) => !address.startsWith("/timed/session")).map(({ dataAsOf }) => dataAsOf).filter((ts) => ts !== null);
   return known.length === 0 ? null : Math.max(...known);
 }
 

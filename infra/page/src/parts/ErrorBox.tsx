@@ -26,7 +26,7 @@ export function ErrorBox({ error, retry, compact = false, shown }: Props): JSX.E
         <p class="error-detail">
           {error.status === 0 ? error.message : <><span class="mono">{error.status} {error.code}</span> · {error.message}</>}
           {error.requestId !== null && <> · request <span class="mono">{error.requestId}</span></>}
-          {error.retryAfter !== null && <> · asked again in {error.retryAfter} s</>}
+          {error.status === 429 && error.retryAfter !== null && <> · asked again in {error.retryAfter} s</>}
         </p>
       </div>
       {retry !== undefined && error.status !== 403 && error.status !== 404 && <button type="button" class="button" onClick={retry}>Retry</button>}

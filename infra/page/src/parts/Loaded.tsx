@@ -8,15 +8,16 @@ import type { Polled } from "../lib/poll.ts";
 interface Props<T> {
   of: Polled<T>;
   skeleton?: ComponentChildren;
+  quiet?: boolean; // another part of the view tells of the same failure
   children: (data: T) => ComponentChildren;
 }
 
-export function Loaded<T>({ of, skeleton, children }: Props<T>): JSX.Element {
+export function Loaded<T>({ of, skeleton, quiet = false, children }: Props<T>): JSX.Element {
   const { data, error, refresh } = of;
   if (data === null) return error === null ? <>{skeleton ?? <Skeleton />}</> : <ErrorBox error={error} retry={refresh} />;
   return (
     <>
-      {error !== null && <ErrorBox error={error} retry={refresh} compact shown={`Shown: ${dataAsOfWords(data)}`} />}
+      {error !== null && !quiet && <ErrorBox error={error} retry={refresh} compact shown={`Shown: ${dataAsOfWords(data)}`} />}
       {children(data)}
     </>
   );

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { memo } from "../lib/memo.ts";
 import { NONE, percent, type Decimal } from "../lib/decimal.ts";
 import { usePrivacy } from "../lib/privacy.ts";
-import { Link } from "../lib/router.tsx";
+import { Link, navigate } from "../lib/router.tsx";
 import { useTick } from "../lib/time.ts";
 import type { Trade } from "../api/types.ts";
 import { Age } from "../parts/Age.tsx";
@@ -23,10 +23,12 @@ export const PositionCard = memo(function PositionCard({ trade, withBook }: { tr
   const isHidden = usePrivacy();
   const isNew = useTick((now) => now - trade.first_entry_ts < JUST_OPENED_MS);
   const noPrice = trade.price_state === "missing";
+  const path = `/app/positions/${trade.position_id}`;
+  // the link is stretched over the card; a press on a figure, which keeps its tool tip, is taken as one on the link
   return (
-    <Link to={`/app/positions/${trade.position_id}`} class={`position-card day-${trade.day_direction}`} aria-label={cardName(trade, isHidden)}>
+    <div class={`position-card day-${trade.day_direction}`} onClick={(event) => event.button === 0 && !event.defaultPrevented && !(event.ctrlKey || event.metaKey || event.shiftKey) && navigate(path)}>
       <div class="position-head">
-        <span class="position-ticker">{trade.ticker}</span>
+        <Link to={path} class="position-ticker" aria-label={cardName(trade, isHidden)}>{trade.ticker}</Link>
         <Pill>{trade.direction}</Pill>
       </div>
       <div class="position-badges">
@@ -50,7 +52,7 @@ export const PositionCard = memo(function PositionCard({ trade, withBook }: { tr
       </dl>
       <p class="position-trimmed">{trade.trimmed_percent === null ? `${NONE} trimmed` : `${percent(trade.trimmed_percent, { least: 0 })} trimmed`}</p>
       <ProgressBar class="position-bar" value={trade.trimmed_percent} word="trimmed" />
-    </Link>
+    </div>
   );
 });
 

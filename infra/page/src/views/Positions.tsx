@@ -69,7 +69,7 @@ function Grid({ data }: { data: Trades }): JSX.Element {
         </div>
       </div>
       <Totals trades={shown} />
-      <Freshness ts={data.data_as_of_ts} what="These positions" />
+      <Freshness ts={newest(data)} what="These positions" />
       {data.has_more && <p class="notice">Only the first {data.count} open positions are shown; choose fewer books to see the others.</p>}
       {shown.length === 0 ? <Nothing isFiltered={data.trades.length > 0} /> : (
         <ul class="position-grid">
@@ -78,6 +78,11 @@ function Grid({ data }: { data: Trades }): JSX.Element {
       )}
     </>
   );
+}
+
+// The newest fact on the screen: an execution, or the price of one of the positions.
+function newest(data: Trades): number | null {
+  return data.trades.reduce<number | null>((found, { price_ts: ts }) => (ts !== null && (found === null || ts > found) ? ts : found), data.data_as_of_ts);
 }
 
 function Nothing({ isFiltered }: { isFiltered: boolean }): JSX.Element {

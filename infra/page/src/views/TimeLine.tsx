@@ -67,10 +67,10 @@ const Item = memo(function Item({ item }: { item: ActivityItem }): JSX.Element {
       <time class="activity-time num" dateTime={new Date(item.ts).toISOString()} title={tip(item.ts)}>{clock(item.ts, { zone: false })}</time>
       <span class="activity-what">
         <Pill>{item.figures.action_type ?? WORDS[item.kind]}</Pill>
-        <strong>{item.ticker ?? item.book_id ?? ""}</strong>
-        <span class="activity-detail"><Detail item={item} /></span>
+        <strong>{item.ticker ?? ""}</strong>
       </span>
       <span class="activity-result"><Result item={item} /></span>
+      <span class="activity-detail"><Detail item={item} /></span>
     </>
   );
   return (
@@ -89,7 +89,7 @@ function Detail({ item }: { item: ActivityItem }): JSX.Element {
     return <>{figures.direction} <span class="num">{quantity}{price}</span>{figures.reason_text ? ` · ${figures.reason_text}` : ""}</>;
   }
   if (figures.lane !== undefined) return <>{figures.from_lane ? `${titled(figures.from_lane)} → ` : ""}{titled(figures.lane)}</>;
-  return <>{isHidden ? WORDS[item.kind] : item.title}{figures.error ? ` · ${figures.error}` : ""}</>;
+  return <>{isHidden ? WORDS[item.kind] : item.title}{figures.error && !isHidden ? ` · ${figures.error}` : ""}</>;
 }
 
 function Result({ item }: { item: ActivityItem }): JSX.Element | null {

@@ -5,7 +5,7 @@ import type { Portfolio, Results, Summary, Worth } from "../api/types.ts";
 import type { Session } from "../api/types.ts";
 import { useDesk } from "../frame/desk.ts";
 import { useScope } from "../lib/books.ts";
-import { compare, money, percent, sign, subtract, type Decimal } from "../lib/decimal.ts";
+import { absolute, compare, money, percent, sign, subtract, type Decimal } from "../lib/decimal.ts";
 import { LIVE_SECONDS, usePolled, type Polled } from "../lib/poll.ts";
 import { useFilters } from "../lib/router.tsx";
 import { clock, dayOf, dayWords, deskNow } from "../lib/time.ts";
@@ -44,7 +44,11 @@ export default function Today(): JSX.Element {
       <div class="today-main stack">
         <Loaded of={portfolio} skeleton={<AccountBones />}>{(data) => <Account data={data} />}</Loaded>
         <Card title="Equity" actions={<Toggle label="Range" tabs={RANGES.map((key) => ({ key, title: key.toUpperCase() }))} chosen={range} choose={(key) => change({ range: key === "1d" ? null : key })} />}>
-          <Loaded of={portfolio} skeleton={<Skeleton kind="chart" rows={1} />}>{(data) => <Curves data={data} range={range} />}</Loaded>
+          {portfolio.data === null && portfolio.error !== null ? (
+            <Empty title="No curve">The account could not be read; see above.</Empty>
+          ) : (
+            <Loaded of={portfolio} skeleton={<Skeleton kind="chart" rows={1} />} quiet>{(data) => <Curves data={data} range={range} />}</Loaded>
+          )}
         </Card>
       </div>
       <div class="today-side stack">
@@ -65,7 +69,7 @@ function Account({ data }: { data: Portfolio }): JSX.Element {
   }
   return (
     <>
-      <Freshness ts={data.data_as_of_ts} what="The account's figures" />
+      <Freshness ts={Math.max(data.data_as_of_ts ?? 0, ...data.curve.map(({ ts }) => ts))} what="The account's figures" />
       {data.totals.map((worth) => <AccountCard key={worth.currency} worth={worth} date={data.date} />)}
     </>
   );
@@ -78,11 +82,11 @@ function AccountCard({ worth, date }: { worth: Worth; date: string }): JSX.Eleme
     <section class="card account-card" aria-label={`Account in ${currency}`}>
       <div class="account-lead">
         <div>
-          <p class="label">Equity <span class="hint">{currency}</span></p>
+          <p class="label">Equity <span class="hint">· {currency}</span></p>
           <p class="account-equity"><Money value={worth.equity} currency={currency} missing={why} /></p>
         </div>
         <div>
-          <p class="label">Day P&amp;L <span class="hint">{dayWords(date, false)}</span></p>
+          <p class="label">Day P&amp;L <span class="hint">· {dayWords(date, false)}</span></p>
           <p class="account-day">
             <Money value={day} currency={currency} pnl missing={why} />
             {day !== null && (
@@ -132,7 +136,7 @@ function told(points: readonly Point[], currency: string, range: string): string
   const at = (ts: number): string => (range === "1d" ? clock(ts, { seconds: false, zone: false }) : dayWords(dayOf(ts), false));
   const [low, high] = known.reduce(([least, most], one) => [compare(one.value, least) < 0 ? one.value : least, compare(one.value, most) > 0 ? one.value : most], [first.value, first.value]);
   const change = subtract(last.value, first.value);
-  return `From ${money(first.value, currency)} (${at(first.ts)}) to ${money(last.value, currency)} (${at(last.ts)}), ${sign(change) === 0 ? "flat" : `${upDown(change)} ${money(change, currency, { signed: true })}`}; lowest ${money(low, currency)}, highest ${money(high, currency)}.`;
+  return `From ${money(first.value, currency)} (${at(first.ts)}) to ${money(last.value, currency)} (${at(last.ts)}), ${sign(change) === 0 ? "flat" : `${upDown(change)} ${money(absolute(change), currency)}`}; lowest ${money(low, currency)}, highest ${money(high, currency)}.`;
 }
 
 function DaySummary({ polled, day }: { polled: Polled<Summary>; day: string | null }): JSX.Element {

@@ -1,0 +1,51 @@
+"""Journey through what was told: a dead letter with its remedy, a message that somebody changed, and the check that mends it."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import NewTab
+from tests.support.browser import READ_KEY, Desk
+from tests.support.browser_scenes import check_worked_off, dead_letter, message_changed_by_hand
+
+
+def test_a_dead_letter_has_a_remedy_and_a_check_finds_and_mends_a_changed_message(new_tab: NewTab, desk: Desk) -> None:
+    """Journey 16."""
+    messages = desk.ask("/api/v1/notifications/messages", kind="execution", books="live", limit="500")["messages"]
+    dead, changed = [one for one in messages if one["message_id"] is not None][:2]
+    tab = new_tab()
+    with dead_letter(desk, dead["action_id"]):
+        page = tab.open("alerts", tab="dead")
+        group = page.locator(".groups li")
+        expect(group).to_contain_text("exhausted 1 in executions")
+        expect(group.locator("code")).to_contain_text("op notify replay --channel executions --reason exhausted")
+        expect(page.get_by_role("region", name="Dead letters").locator("tbody tr")).to_have_count(1)
+
+    message_changed_by_hand(desk, changed["message_id"])
+    tab.open("alerts", tab="checks")
+    page.get_by_role("button", name="Start a check").click()
+    expect(page.get_by_text("Queued.")).to_be_visible()
+    check_worked_off(desk)
+    tab.refresh()
+    checks = page.get_by_role("region", name="Checks, newest first")
+    newest = checks.locator("tbody tr").first
+    expect(newest).to_contain_text("repaired")
+    expect(newest).to_contain_text("1 wrong")
+    newest.get_by_role("button").click()
+    field = tab.settled().locator(".findings").get_by_role("row", name="quantity")
+    assert field.locator("td").all_inner_texts()[1] == "4242"
+    assert field.locator("td").all_inner_texts()[0] != "4242"
+
+    tab.open("alerts", tab="log", state="posted", channel="executions")
+    row = page.get_by_role("row", name=changed["title"]).first
+    row.get_by_role("button").click()
+    expect(tab.settled().get_by_role("region", name="Requests for this message").get_by_role("row", name="edit")).to_be_visible()
+
+
+def test_a_read_key_reads_alerts_on_a_phone_and_starts_nothing(new_tab: NewTab) -> None:
+    tab = new_tab(width=360, key=READ_KEY)
+    page = tab.open("alerts", tab="checks")
+    expect(page.get_by_text("A check is started with an admin key.")).to_be_visible()
+    assert page.get_by_role("button", name="Start a check").count() == 0
+    assert not tab.scrolls_sideways()
+    assert tab.findings() == []

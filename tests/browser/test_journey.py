@@ -1,0 +1,194 @@
+"""Journeys through a position: its lots and executions, why they were done, what was corrected, and what the desk noted."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from fillbook.runtime.sql import statement
+from tests.browser.conftest import NewTab
+from tests.browser.test_lanes import next_minute
+from tests.support import tracker_journeys as journeys
+from tests.support.browser import READ_KEY, Desk, Tab
+from tests.support.tracker_journeys import BOOK, receipt
+
+ZERO = Decimal(0)
+LINKS = ["Receipt", "Signal", "Lane decision", "Intent", "Fill", "Execution", "Closing", "Event", "Message", "Published figure"]
+
+
+def now_of(desk: Desk) -> datetime:
+    """The desk's clock."""
+    now: datetime = desk.cloud.clock.now().astimezone(UTC)
+    return now
+
+
+@pytest.fixture(scope="module")
+def past(desk: Desk) -> Desk:
+    """The desk with the broker's book."""
+    journeys.furnish(desk.cloud.database, now_of(desk))
+    return desk
+
+
+def position(desk: Desk, ticker: str, book: str = BOOK) -> dict[str, Any]:
+    """The newest position of a ticker as the API answers it."""
+    found: dict[str, Any] = desk.ask("/timed/trades", READ_KEY, books=book, ticker=ticker, include="lots,actions")["trades"][0]
+    return found
+
+
+def amount(text: str) -> Decimal:
+    """A figure of the page as a number; FLAT is nothing, a dash is not known."""
+    return ZERO if text.strip() == "FLAT" else Decimal(re.sub(r"[^0-9.-]", "", text.replace("−", "-")))
+
+
+def fact(page: Page, name: str) -> str:
+    """A figure of the head."""
+    return page.locator(f".journey-facts div:has(dt:text-is('{name}')) dd").inner_text()
+
+
+def column(page: Page, table: str, label: str) -> list[str]:
+    """The texts of one column of a table's body."""
+    return page.locator(f"{table} tbody [data-label='{label}']").all_inner_texts()
+
+
+def test_a_trimmed_position_tells_lots_and_executions_and_keeps_what_the_desk_noted(past: Desk, tab: Tab, new_tab: NewTab) -> None:
+    """Journey 8."""
+    trade = position(past, "ZZLT")
+    page = tab.open(f"positions/{trade['position_id']}", books=BOOK)
+    assert column(page, ".journey-lots", "Remaining") == ["5", "10"]
+    assert [amount(text) for text in column(page, ".journey-lots", "Price")] == [100, 110]
+    assert sum(map(amount, column(page, ".journey-lots", "Unrealized")), ZERO) == amount(fact(page, "Unrealized P&L")) == 125
+    assert page.locator(".executions .pill").all_inner_texts() == ["ENTRY", "ADD ENTRY", "TRIM"]
+    earned = [text for text in column(page, ".executions", "Net P&L") if text != "opens"]
+    assert sum(map(amount, earned), ZERO) == amount(fact(page, "Realized P&L")) == Decimal(trade["realized_pnl"])
+    assert [amount(text) for text in column(page, ".executions", "VWAP after")] == [100, 105, Decimal("106.6667")]
+    expect(page.locator(".journey-chart canvas").first).to_be_visible()
+    page.get_by_role("button", name="Show as table").click()
+    marked = [text for text in page.locator(".journey-chart [data-label=Marked]").all_inner_texts() if text]
+    assert marked == ["TRIM", "ADD", "ENTRY"]
+    expect(page.locator(".journey-chart figcaption")).to_contain_text("between 98.20 and 120.00")
+    page.get_by_role("button", name="Show as chart").click()
+
+    page.get_by_role("button", name="Write a note").click()
+    page.get_by_label("Notes").fill("Good entry, late add.\nWatch the gap.")
+    page.get_by_label(re.compile("Tags")).fill("breakout, late add")
+    page.get_by_role("button", name="Store").click()
+    expect(page.get_by_role("button", name="Edit")).to_be_focused()
+    noted = page.locator(".journey-notes")
+    for _ in ("stored", "read again"):
+        expect(noted).to_contain_text("Watch the gap.")
+        assert noted.locator(".notes-tags li").all_inner_texts() == ["breakout", "late add"]
+        page.reload()
+        tab.settled()
+    journeys.book(past.cloud.database, [journeys.addition("110.50", revision=2)], now_of(past))
+    tab.refresh()
+    expect(page.locator(".journey-head")).to_contain_text("corrected")
+    expect(noted).to_contain_text("Watch the gap.")
+    assert amount(fact(page, "Unrealized P&L")) == 120
+    tab.picture("journey")
+
+    reader = new_tab(key=READ_KEY).open(f"positions/{position(past, 'ZZLT')['position_id']}", books=BOOK)
+    expect(reader.locator(".journey-notes")).to_contain_text("Watch the gap.")
+    expect(reader.locator(".journey-notes button")).to_have_count(0)
+
+
+def test_words_that_were_overtaken_are_not_lost(past: Desk, tab: Tab, new_tab: NewTab) -> None:
+    """Two people write: the second is told, sees both texts, and decides."""
+    path = f"positions/{position(past, 'ZZIB')['position_id']}"
+    first, second = tab.open(path, books=BOOK), new_tab().open(path, books=BOOK)
+    first.get_by_role("button", name="Write a note").click()
+    first.get_by_label("Notes").fill("mine")
+    first.get_by_role("button", name="Store").click()
+    expect(first.get_by_role("button", name="Edit")).to_be_visible()
+    second.keyboard.press("r")
+    second.get_by_role("button", name="Edit").click()
+    second.get_by_label("Notes").fill("theirs")
+    second.get_by_role("button", name="Store").click()
+    expect(second.get_by_role("button", name="Edit")).to_be_visible()
+    first.get_by_role("button", name="Edit").click()
+    first.get_by_label("Notes").fill("mine, again")
+    with tab.expecting(412):
+        first.get_by_role("button", name="Store").click()
+        expect(first.locator(".notes-overtaken")).to_contain_text("theirs")
+    expect(first.get_by_label("Notes")).to_have_value("mine, again")
+    first.get_by_role("button", name="Keep mine").click()
+    first.get_by_role("button", name="Store").click()
+    expect(first.locator(".notes-text")).to_have_text("mine, again")
+
+
+def test_the_why_of_an_exit_is_told_link_by_link_and_what_is_missing_is_named(past: Desk, tab: Tab) -> None:
+    """Journey 9."""
+    at = next_minute(past)
+    past.send(receipt(at, "ZZWY"))
+    past.send(receipt(next_minute(past), "ZZWY", price=Decimal("96.90")))
+    trade = position(past, "ZZWY", "live")
+    assert trade["status"] == "CLOSED"
+    exit_id = trade["execution_actions"][-1]["action_id"]
+    page = tab.open(f"positions/{trade['position_id']}", open=exit_id)
+    page.get_by_role("button", name="Why was this done?").click()
+    names = page.locator(".why-name")
+    expect(names.first).to_have_text("Receipt")
+    assert [name for number, name in enumerate(told := names.all_inner_texts()) if number == 0 or told[number - 1] != name] == LINKS
+    for link in page.locator(".why-link").all():
+        link.locator("summary").click()
+        expect(link.locator(".why-more")).to_be_visible()
+    lane = page.locator(".why-link", has_text="Lane decision")
+    expect(lane).to_contain_text("Stop reached".lower())
+    assert lane.locator(".table tbody tr").count() > 5, "the rules it compared"
+    with past.cloud.database.transaction() as tx:
+        tx.execute(statement("update notify.messages set last_finding = 'missing' where action_id = :id"), id=exit_id)
+    page.reload()
+    tab.settled()
+    expect(page.locator(".executions [data-label=Message]").last).to_have_text("missing")
+    page.get_by_role("button", name="Why was this done?").click()
+    message = page.locator(".why-link.is-missing", has_text="Message")
+    expect(message).to_contain_text("the message is not there any more")
+    expect(page.locator(".why > .hint")).to_contain_text("message")
+    tab.picture("journey-why")
+
+
+def told(desk: Desk) -> None:
+    """Let what is in the outbox be told."""
+    for job in ("outbox-relay", "discord-drain"):
+        assert desk.cloud.control.run_job(job) == 200
+    desk.cloud.control.wait_idle()
+
+
+def test_a_correction_of_the_broker_changes_figures_and_message_together(past: Desk, tab: Tab) -> None:
+    """Journey 10."""
+    told(past)
+    trade = position(past, "ZZIB")
+    page = tab.open(f"positions/{trade['position_id']}", books=BOOK, open=trade["execution_actions"][-1]["action_id"])
+    assert amount(fact(page, "Realized P&L")) == 40
+    before = past.ask("/timed/ledger/summary", READ_KEY, books=BOOK)["totals"][0]["realized_pnl"]
+    expect(page.locator(".execution-detail")).to_contain_text("version 1 of 1 posted")
+    journeys.book(past.cloud.database, [journeys.sale("21.50", revision=2)], now_of(past))
+    tab.refresh()
+    expect(page.locator(".journey-facts")).to_contain_text("$60.00")
+    corrected = page.locator(".journey-corrections")
+    expect(corrected).to_contain_text("Version 2")
+    changed = {row.locator("th").inner_text(): row.locator("td").all_inner_texts() for row in corrected.locator("tbody tr").all()}
+    assert changed["Price"] == ["21.00", "21.50"]
+    assert changed["Net P&L"] == ["+$40.00", "+$60.00"]
+    after = past.ask("/timed/ledger/summary", READ_KEY, books=BOOK)["totals"][0]["realized_pnl"]
+    assert Decimal(after) - Decimal(before) == 20
+    told(past)
+    page.reload()
+    tab.settled()
+    expect(page.locator(".execution-detail")).to_contain_text("version 2 of 2 posted")
+    tab.picture("journey-corrected")
+
+
+def test_a_phone_reads_the_whole_journey_without_scrolling_sideways(past: Desk, new_tab: NewTab) -> None:
+    """Journey 8 at 360 px: tables are labelled rows."""
+    tab = new_tab(width=360, key=READ_KEY)
+    page = tab.open(f"positions/{position(past, 'ZZLT')['position_id']}", books=BOOK)
+    expect(page.locator(".journey-chart canvas").first).to_be_visible()
+    assert not tab.scrolls_sideways()
+    label = page.evaluate("getComputedStyle(document.querySelector('.journey-lots td'), '::before').content")
+    assert label == '"Quantity"'
+    tab.picture("journey")
