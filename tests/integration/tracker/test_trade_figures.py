@@ -140,9 +140,10 @@ def detail(world: StoredWorld, position_id: str, **given: str) -> dict[str, Any]
 
 def pages(world: StoredWorld, **given: str) -> list[dict[str, Any]]:
     """All pages of a list."""
-    found, cursor = [], {}
+    found: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
     while True:
-        page = listed(world, **given, **cursor)
+        page = listed(world, NOW, **given, **cursor)
         found.append(page)
         if page["next_cursor"] is None:
             return found

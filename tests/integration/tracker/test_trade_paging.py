@@ -37,7 +37,7 @@ def deliver(db: Database, facts: list[Fill], second: int) -> None:
 
 
 def arrivals(number: int, turn: int) -> list[Fill]:
-    """What happens to a position between two pages: a trim, an exit, a late fill before its entry, a correction, a bust, a stranger."""
+    """What comes between two pages: a trim, an exit, a late fill before the entry, a correction, a bust, a stranger."""
     entry = opening(number)
     sold = fill(named(number), 9, Side.SELL, "4", "110")
     early = replace(fill(named(number), 2, Side.BUY, "1", "90"), executed_at=entry.executed_at - timedelta(minutes=30 + turn))

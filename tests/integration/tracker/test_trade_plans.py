@@ -79,13 +79,13 @@ def nodes(db: Database, name: str, **params: object) -> list[dict[str, Any]]:
 
 def put_in_order(plan: list[dict[str, Any]]) -> float:
     """How many rows the largest sort was given."""
-    return max((node["Plans"][0]["Actual Rows"] for node in plan if node["Node Type"] == "Sort"), default=0)
+    return max((float(node["Plans"][0]["Actual Rows"]) for node in plan if node["Node Type"] == "Sort"), default=0.0)
 
 
 def read(plan: list[dict[str, Any]], *tables: str) -> float:
     """How many rows of some tables the scans gave or threw away."""
     scans = [node for node in plan if node.get("Relation Name") in tables]
-    return sum((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] for node in scans)
+    return sum(float(node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * float(node["Actual Loops"]) for node in scans)
 
 
 def walked(plan: list[dict[str, Any]]) -> set[str]:
