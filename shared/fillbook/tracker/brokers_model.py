@@ -1,4 +1,4 @@
-"""What is answered about broker trades: rows of ``ibkr.v_trades`` and ``ibkr.v_trade_executions``, and of ``mt5.account_trades``."""
+"""What is answered about broker trades and accounts: rows of the views of IBKR and of linked MT5 accounts."""
 
 from __future__ import annotations
 
