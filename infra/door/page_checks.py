@@ -1,7 +1,7 @@
 """What must hold of the page before a change is kept: types, palette, what its pure parts do, and how heavy it is.
 
 Started by ``check`` as a tool of its own: silent when all holds, otherwise one line per finding and status 1. The budgets are
-those of tracker.md 12, in bytes after gzip; the first view is what the browser fetches before Today shows figures.
+those of tracker.md 12, in bytes after gzip; the first view is what the browser fetches before anything is shown.
 """
 
 from __future__ import annotations
@@ -60,10 +60,9 @@ def weight(root: Path) -> Iterator[str]:
 
 
 def first_view(folder: Path) -> set[str]:
-    """The scripts and styles that stand in the page itself or belong to Today, with everything they import at once."""
+    """The scripts and styles that the page itself names, with everything they import at once."""
     assets = {path.name for path in (folder / "assets").iterdir() if path.suffix in (".js", ".css")}
-    waiting = [name for name in assets if name.startswith("Today-")]
-    waiting += [name for name in assets if name in (folder / "index.html").read_text("utf-8")]
+    waiting = [name for name in assets if name in (folder / "index.html").read_text("utf-8")]
     found: set[str] = set()
     while waiting:
         name = waiting.pop()
