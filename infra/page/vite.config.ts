@@ -35,6 +35,12 @@ function oldIcon(): Plugin {
   };
 }
 
+// The shorter form of JSX needs its two names in each file that has any.
+function shortJsx(): Plugin {
+  const names = `import { h as h$, Fragment as f$ } from "preact";`;
+  return { name: "short-jsx", enforce: "pre", transform: (code, id) => (/\/src\/.*\.tsx$/.test(id) ? { code: names + code, map: null } : null) };
+}
+
 // All styles come with the page, so what is loaded later is loaded plainly.
 function plainImports(): Plugin {
   return {
@@ -47,8 +53,8 @@ function plainImports(): Plugin {
 export default defineConfig({
   appType: "mpa",
   publicDir: false,
-  plugins: [themeFirst(), oldIcon(), plainImports()],
-  oxc: { jsx: { runtime: "classic", pragma: "h$", pragmaFrag: "f$" }, jsxInject: `import { h as h$, Fragment as f$ } from "preact"` },
+  plugins: [themeFirst(), oldIcon(), shortJsx(), plainImports()],
+  oxc: { jsx: { runtime: "classic", pragma: "h$", pragmaFrag: "f$" } },
   build: {
     target: "es2022",
     cssTarget: ["chrome123", "firefox121", "safari17.5"],
