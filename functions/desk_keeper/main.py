@@ -34,7 +34,8 @@ database = functools.cache(
 def keep(call: CronCall) -> dict[str, object]:
     """The night's chores, then what they announced."""
     clock = clock_for(config())
-    chores = {"audits": audit.audit_due, "breaks": reconcile.reconcile_due, "marks": keeping.expire_marks, "signal": expire}
+    chores = {"audits": audit.audit_due, "breaks": reconcile.reconcile_due, "sums": keeping.carry_results}
+    chores |= {"marks": keeping.expire_marks, "signal": expire}
     done = keeping.keep_desk(database(), slot=call.slot, now=clock.now(), sessions=calendar(), chores=chores)
     relay_own(database(), publisher(), range(PARTITIONS), now_from=clock)
     return done

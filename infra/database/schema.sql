@@ -9909,6 +9909,9 @@ comment on view ledger.v_position_numbers is 'Positions by the integer that publ
 -- Which positions were told otherwise than at first: few, so that a booking hardly ever writes here.
 create index execution_actions_corrected on ledger.execution_actions (book_id, position_id, recorded_at) where version > 1;
 
+-- Which positions ever had an action of a reason: where these are few they are named, not walked for. Brokers tell no reason.
+create index execution_actions_by_reason on ledger.execution_actions (book_id, reason, position_id) where reason is not null;
+
 -- The keys that others refer to are the newest indexes of their tables again (decision 0012).
 alter table ledger.execution_actions drop constraint execution_actions_position_fk;
 alter table ledger.lots drop constraint lots_position_fk;
@@ -9955,6 +9958,9 @@ begin
                        'ledger.stood_as_of(text, uuid, timestamptz, timestamptz, text, numeric, numeric, text) to %I', reader);
     end loop;
 end $$;
+
+-- a rebuild writes positions, and with them this index
+grant execute on function ledger.position_number(uuid) to ledger_maintenance;
 
 -- ==== 0030_tracker_figures.sql =======================================================================================
 

@@ -16,6 +16,7 @@ STAGES = {
     "rebuild": "a book from its journal again, against beancount and RP2 booking the same history",
     "replay": "a stored day decided again, against nautilus_trader and backtesting.py on the same bars",
     "snapshot": "a published day: read, sent, stored, proven; past the API; against a job of the classic kind",
+    "api": "the read API at 100,000 positions: each route at 1, 4 and 20 readers, files, against its statements bare",
     "ibkr_flex": "a statement of 50,000 rows parsed: processor time and memory, against expat alone",
     "e2e": "webhook to Discord: latency at a constant rate, against the same chain with empty handlers",
     "coldstart": "cold start of each function against a bare hello world",
@@ -33,7 +34,7 @@ def run(argv: list[str]) -> int:
         sys.stdout.write(
             "bench [STAGE …] [--runs N]; e2e also [--rate N[,N]] [--seconds N], rebuild also [--fills N],\n"
             "ibkr also [--executions N[,N]], accounts also [--accounts N[,N]] [--latency MS] [--only PART[,PART]],\n"
-            "replay also [--tickers N],\n"
+            "replay also [--tickers N], api also [--positions N] [--calls N],\n"
             "snapshot also [--rows N[,N]] [--sessions N] [--trades N] [--only PART[,PART]]\n"
             + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
         )

@@ -86,5 +86,17 @@ def _hold(told: str, name: str, schema: dict[str, Any], answer: TestResponse) ->
     data = gzip.decompress(answer.data) if answer.headers.get("Content-Encoding") == "gzip" else answer.data
     body = json.loads(data)
     if not _VALIDATORS[name].is_valid(body):
-        faults = [f"{'/'.join(map(str, fault.instance_path))}: {fault.message[:300]}" for fault in _VALIDATORS[name].iter_errors(body)]
+        faults = [_said(fault) for fault in _VALIDATORS[name].iter_errors(body)]
         raise AssertionError(f"{told} is not as announced: {faults[:5]}")
+
+
+def _said(fault: Any) -> str:
+    """A fault in words; of alternatives those of the nearest one."""
+    branches = getattr(fault.kind, "context", None)
+    if branches:
+        return f"{_place(fault)} none of its forms: {[_said(one) for one in min(branches, key=len)][:3]}"
+    return f"{_place(fault)} {fault.message[-300:]}"
+
+
+def _place(fault: Any) -> str:
+    return "/".join(map(str, fault.instance_path)) or "(whole)"

@@ -15,6 +15,10 @@ OPENS = ("ENTRY", "ADD_ENTRY")
 CENT, PRICE = Decimal("0.01"), Decimal("1e-10")
 
 
+class NotTold(Exception):
+    """The executions alone do not tell a figure."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lot:
     """An opening and what is left of it."""
@@ -84,8 +88,8 @@ def _folded(actions: Sequence[Mapping[str, Any]], mark: Decimal | None) -> dict[
     basis = summed(None if lot.value is None or lot.fees is None else lot.value + sign * lot.fees for lot in lots)
     realized = summed(row["realized_pnl"] for row in closings)
     taken = summed(_basis_taken(row, sign) for row in closings)
-    cost = None if basis is None or taken is None else basis - taken
     is_open = left > 0
+    cost = _cost(lots, sign, None if basis is None or taken is None else basis - taken) if is_open else Decimal(0)
     multiplier = next((row["multiplier"] for row in reversed(actions) if row["multiplier"] is not None), None)
     gain = None
     if is_open and mark is not None and multiplier is not None and cost is not None:
@@ -110,6 +114,18 @@ def _folded(actions: Sequence[Mapping[str, Any]], mark: Decimal | None) -> dict[
         "last_action_at": _instant(last["executed_at"]),
         "action_count": len(actions),
     }
+
+
+def _cost(lots: Sequence[Lot], sign: int, rest: Decimal | None) -> Decimal | None:
+    """The basis of what is open: what closings left of all of it, else that of the lots nobody closed a part of."""
+    if rest is not None:
+        return rest
+    open_lots = [lot for lot in lots if lot.left]
+    if any(lot.value is None or lot.fees is None for lot in open_lots):
+        return None
+    if any(lot.left != lot.quantity for lot in open_lots):
+        raise NotTold("a closing took an unknown part of a known lot")
+    return summed(None if lot.value is None or lot.fees is None else lot.value + sign * lot.fees for lot in open_lots)
 
 
 def _basis_taken(row: Mapping[str, Any], sign: int) -> Decimal | None:

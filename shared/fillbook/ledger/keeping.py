@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from fillbook.calendar import NEW_YORK, TradingCalendar
+from fillbook.ledger.store import QUERIES
 from fillbook.runtime.db import Call, Database
 from fillbook.runtime.slots import once
 
@@ -40,6 +41,20 @@ def keep_desk(
         return {"status": "closed"}
     done = once(db, JOB, slot, run, lease_seconds=RUN_SECONDS_MAX)
     return {"status": "duplicate"} if done is None else {"status": "kept", **done}
+
+
+def carry_results(db: Database, now: datetime) -> int:
+    """Take the sums of days anew that later rows touched, book by book; return how many days those were.
+
+    Nothing depends on it but the time that figures of long ranges take. A book that has not grown costs one look.
+    """
+    with db.transaction(read_only=True) as tx:
+        books = [row["book_id"] for row in tx.query(QUERIES["books_to_carry"])]
+    total = 0
+    for book_id in books:
+        (carried,) = db.call(Call("ledger.carry_results", {"book_id": book_id, "now": now}))
+        total += int(carried)
+    return total
 
 
 def expire_marks(db: Database, now: datetime) -> int:

@@ -817,3 +817,7 @@ select to_json(r) as row from ledger.reconciliations r
 select to_json(x) as row from ledger.breaks x
  where x.book_id = :book_id and x.first_seen_at <= :known_as_of::timestamptz
  order by x.first_seen_at, x.break_id;
+
+-- name: books_to_carry
+-- The books whose sums of days are kept: all but replays.
+select book_id from ledger.books where book_id not like 'replay:%' order by book_id;

@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
+from fillbook.ledger import asof
+from fillbook.ledger.moment import Moment
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
-from fillbook.runtime.sql import load_queries
+from fillbook.runtime.sql import load_queries, statement
 from fillbook.signal.rules import reason_words
 from fillbook.tracker import common, paging, store
 from fillbook.tracker.activity_model import Activity, Item
@@ -26,6 +28,10 @@ from fillbook.tracker.wire import answer, exact, instants, text
 from fillbook.values import frozen
 
 QUERIES: Final = load_queries("fillbook.tracker", "activity.sql")
+COUNTED: Final = {
+    kind: statement(f"select count(*) as count from ({asked.text}) as counted", name=f"{kind}_counted")
+    for kind, asked in QUERIES.items()
+}
 LIMIT_DEFAULT: Final = 100
 LIMIT_MAX: Final = 500
 TICKER_LENGTH_MAX: Final = 64
@@ -81,15 +87,19 @@ def activity(db: Database, key: DeskKey, given: Given, now: datetime) -> Activit
     with store.look(db, key, what.common.books) as seen:
         known = known_as_of(what.common, seen.recorded_at, now)
         rows = page(seen, key, what, known)
+        seqs = seen.books
+        if what.common.known_as_of is not None:
+            then = asof.books(seen.tx, seen.book_ids, Moment(as_of=known, known_as_of=known))
+            seqs = {name: then[name].seq for name in seen.books}
     shown, has_more = rows[: what.common.limit], len(rows) > what.common.limit
     found = answer(
         now,
         max((row["at"] for _, row in shown), default=None),
-        seen.books,
+        seqs,
         **exact("known_as_of", known),
         count=len(shown),
         has_more=has_more,
-        next_cursor=what.common.cursor(_place(shown[-1][1]), known) if has_more else None,
+        next_cursor=what.common.cursor(place_of(shown[-1][1]), known) if has_more else None,
         items=[item(kind, row) for kind, row in shown],
     )
     return cast("Activity", found)
@@ -104,24 +114,38 @@ def known_as_of(query: Common, recorded_at: datetime | None, now: datetime) -> d
 
 def page(seen: Seen, key: DeskKey, what: Asked, known: datetime) -> list[tuple[str, Row]]:
     """The rows of a page with their kinds, newest first, and one more where there are more."""
+    found: list[tuple[str, Row]] = []
+    limit = what.common.limit + 1
+    for kind in what.kinds:
+        asked_of = _asked_of(seen, key, what, known, kind, limit)
+        found += [(kind, row) for row in seen.tx.query(QUERIES[kind], **asked_of)]
+    found.sort(key=lambda one: (one[1]["at"], one[1]["uid"]), reverse=True)
+    return found[:limit]
+
+
+def count(seen: Seen, key: DeskKey, what: Asked, known: datetime, limit: int) -> int:
+    """How much happened, of each kind ``limit`` at most."""
+    return sum(
+        int(row["count"])
+        for kind in what.kinds
+        for row in seen.tx.query(COUNTED[kind], **_asked_of(seen, key, what, known, kind, limit))
+    )
+
+
+def _asked_of(seen: Seen, key: DeskKey, what: Asked, known: datetime, kind: str, limit: int) -> dict[str, object]:
+    """The parameters that the statement of a kind has."""
     query = what.common
-    given = {
+    given: dict[str, object] = {
+        "books": _replayed(seen, key) if kind == "replay" else seen.book_ids,
         "since": query.since or EVER,
         "until": query.until or FOR_EVER,
         "known_as_of": known,
         "ticker": what.ticker,
         "after_at": FOR_EVER if query.place is None else query.place.at,
         "after_id": LAST_ID if query.place is None else query.place.id,
-        "limit": query.limit + 1,
+        "limit": limit,
     }
-    found: list[tuple[str, Row]] = []
-    for kind in what.kinds:
-        statement = QUERIES[kind]
-        books = _replayed(seen, key) if kind == "replay" else seen.book_ids
-        asked_of = {"books": books, **given}
-        found += [(kind, row) for row in seen.tx.query(statement, **{name: asked_of[name] for name in statement.parameters})]
-    found.sort(key=lambda one: (one[1]["at"], one[1]["uid"]), reverse=True)
-    return found[: query.limit + 1]
+    return {name: given[name] for name in QUERIES[kind].parameters}
 
 
 def _replayed(seen: Seen, key: DeskKey) -> list[str]:
@@ -129,7 +153,8 @@ def _replayed(seen: Seen, key: DeskKey) -> list[str]:
     return [row["book_id"] for row in seen.tx.query(QUERIES["replay_books"]) if key.sees(row["book_id"])]
 
 
-def _place(row: Row) -> paging.Place:
+def place_of(row: Row) -> paging.Place:
+    """Where something stands in the list."""
     return paging.Place(at=row["at"], id=row["uid"])
 
 

@@ -210,7 +210,7 @@ def _route(path: str, purpose: str, use_case: Any, body: Any, told: type, *, sta
         status=status,
         body=body,
         headers=(IDEMPOTENCY_KEY,),
-        refusals=frozenset({409, 413, 422, 429, 502}),
+        refusals=frozenset({408, 409, 413, 422, 429, 502}),
         asks="admin",
     )
 

@@ -127,7 +127,7 @@ def _position(db: Database, key: DeskKey, given: Given, trade_id: str) -> Iterat
         raise refused("books")
     (book_id,) = wanted
     with store.write(db, key, wanted) as seen:
-        rows = seen.tx.query(QUERIES["position_subject"], book_id=book_id, trade_id=identity)
+        rows = seen.tx.query(QUERIES["position_subject"], books=seen.book_ids, trade_id=identity)
         if rows:
             subject = Subject(kind=POSITION, **rows[0])
             found = of_positions(seen, key, [{"position_id": subject.trade_id}]).get((book_id, identity), ())
@@ -299,7 +299,7 @@ def _writing(
             method="POST",
             status=201,
             body=body,
-            refusals=frozenset({409}),
+            refusals=frozenset({408, 409, 413}),
         ),
         Route(
             path=path,
@@ -312,7 +312,7 @@ def _writing(
             method="PATCH",
             body=body,
             headers=(IF_MATCH,),
-            refusals=frozenset({412, 428}),
+            refusals=frozenset({408, 412, 413, 428}),
         ),
     )
 

@@ -38,7 +38,7 @@ select n.kind, n.book_id, n.subject_id, n.notes, n.tags, n.strategy, n.hidden_at
 -- A position and the action that opened it.
 select p.position_id as trade_id, p.first_action_id as subject_id, p.book_id, p.symbol as ticker
   from ledger.v_positions p
- where p.book_id = :book_id and p.position_id = :trade_id;
+ where p.book_id = any(:books::text[]) and p.position_id = :trade_id;
 
 -- name: trade_subject
 -- A broker trade.

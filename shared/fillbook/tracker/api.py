@@ -50,7 +50,7 @@ from fillbook.tracker.settings import TradeTrackerConfig
 from fillbook.values import frozen
 
 Handler = Callable[..., Response]
-BODY_BYTES_MAX = 65_536
+BODY_BYTES_MAX = 262_144  # the longest notes, each character escaped as two halves
 URL_BYTES_MAX = 3_000
 """The server before us cuts a request line off at 4,094 bytes, with an answer that is not ours."""
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding"}

@@ -132,7 +132,7 @@ class LinkedDeal(TypedDict):
     deal_ticket: str
     order_id: str
     position_id: str
-    part: str
+    part: int
     effect: str
     server_time: str
     deal_type: int

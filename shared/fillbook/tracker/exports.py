@@ -20,10 +20,12 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import encode
-from fillbook.tracker import executions, past, trades
+from fillbook.tracker import activity, executions, past, trades
+from fillbook.tracker.activity_model import Activity, Item
 from fillbook.tracker.annotations_model import PositionWords
 from fillbook.tracker.common import ON_EVERY_PAGE, Common
-from fillbook.tracker.parameter import Parameter
+from fillbook.tracker.model import single
+from fillbook.tracker.parameter import Parameter, names
 from fillbook.tracker.paging import Cursor, Place
 from fillbook.tracker.present import Present
 from fillbook.tracker.route import Download, Given, Route, Weight
@@ -65,9 +67,13 @@ class Look:
 
 @frozen
 class What:
-    """A list that can be a file: its row, its parameters, how many rows it has and how a page of them is read."""
+    """A list that can be a file: its row, its parameters, how many rows it has and how a page of them is read.
+
+    ``rows``: what the list is called in its document.
+    """
 
     name: str
+    rows: str
     row: type
     document: type
     left_out: frozenset[str]
@@ -132,7 +138,8 @@ def _pieces(what: What, form: str, db: Database, key: DeskKey, query: Any, now: 
 
 
 def _from(query: Any, place: Place | None) -> Any:
-    return replace(query, common=replace(query.common, limit=PAGE_ROWS, after=None if place is None else Cursor(place=place)))
+    after = None if place is None else Cursor(place=place, known_as_of=None)
+    return replace(query, common=replace(query.common, limit=PAGE_ROWS, after=after))
 
 
 def _csv(what: What) -> tuple[str, str, Callable[..., str]]:
@@ -155,7 +162,7 @@ def _json(what: What, look: Look, count: int) -> tuple[str, str, Callable[..., s
     def rows_of(rows: list[Document], *, begins: bool) -> str:
         return ("" if begins or not rows else ",") + ",".join([encode(row) for row in rows])
 
-    return f'{frame[:-1]},"{what.name}":[', "]}", rows_of
+    return f'{frame[:-1]},"{what.rows}":[', "]}", rows_of
 
 
 def _name(what: What, form: str, asked: Common, now: datetime) -> str:
@@ -206,10 +213,27 @@ def _page_of_actions(look: Look, query: ActionQuery) -> Page:
     return [executions.execution(row) for row in rows], executions.place_of(rows[-1]) if has_more else None
 
 
+def _activity_query(given: Given, *, parameters: tuple[Parameter, ...]) -> activity.Asked:
+    single(given, names(parameters))
+    return activity.asked(given)
+
+
+def _count_activity(look: Look, what: activity.Asked) -> int:
+    return activity.count(look.seen, look.key, what, look.at.known_as_of, ROWS_MAX + 1)
+
+
+def _page_of_activity(look: Look, what: activity.Asked) -> Page:
+    found = activity.page(look.seen, look.key, what, look.at.known_as_of)
+    shown = found[: what.common.limit]
+    place = activity.place_of(shown[-1][1]) if len(found) > len(shown) else None
+    return [dict(activity.item(kind, row)) for kind, row in shown], place
+
+
 _OF_POSITION = {"book_id": "book_id", "ticker": "symbol", "direction": "direction", "currency": "currency"}
 EVERYTHING = (
     What(
         name="trades",
+        rows="trades",
         row=Trade,
         document=Trades,
         left_out=frozenset({"lots", "execution_actions"}),
@@ -220,6 +244,7 @@ EVERYTHING = (
     ),
     What(
         name="lots",
+        rows="lots",
         row=LotAlone,
         document=Lots,
         left_out=frozenset(),
@@ -230,6 +255,7 @@ EVERYTHING = (
     ),
     What(
         name="actions",
+        rows="actions",
         row=Action,
         document=Actions,
         left_out=frozenset(),
@@ -237,6 +263,17 @@ EVERYTHING = (
         query=action_query,
         count=_count_actions,
         page=_page_of_actions,
+    ),
+    What(
+        name="activity",
+        rows="items",
+        row=Item,
+        document=Activity,
+        left_out=frozenset(),
+        parameters=activity.PARAMETERS,
+        query=_activity_query,
+        count=_count_activity,
+        page=_page_of_activity,
     ),
 )
 

@@ -19,7 +19,7 @@ from fillbook.ledger import asof
 from fillbook.ledger.moment import moment
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
-from fillbook.tracker import common, days, store, sums
+from fillbook.tracker import common, days, store
 from fillbook.tracker import results as made
 from fillbook.tracker.common import Common
 from fillbook.tracker.figures_model import Calendar, Day, Group, Results, Summary, Week
@@ -28,7 +28,7 @@ from fillbook.tracker.model import choice, refused, single
 from fillbook.tracker.results import Cell
 from fillbook.tracker.route import Given, Parameter, Route, Source, Weight, names
 from fillbook.tracker.store import Row
-from fillbook.tracker.sums import Asked
+from fillbook.tracker.sums import OF_AN_EXECUTION, Asked, Sums
 from fillbook.tracker.wire import answer, text
 
 GROUPS: Final = ("ticker", "direction", "day", "weekday", "reason", "trigger_reason", "score_band", "book")
@@ -62,19 +62,20 @@ def summary(db: Database, key: DeskKey, given: Given, now: datetime) -> Summary:
     by = choice(one, "group_by", GROUPS)
     asked = common.read(one, "summary", 1, 1)
     with store.look(db, key, asked.books) as seen:
-        total, recorded_at = _asked(seen, asked, now)
-        whole = folded(sums.cells(seen, total))
-        acted = _trades(seen, total, whole)
+        total, seqs, recorded_at = _asked(seen, asked, now)
+        kept = Sums(seen)
+        whole = folded(kept.cells(total))
+        acted = _trades(kept, total, whole)
         grouped, acted_in = whole, acted
         if by is not None:
             told_apart = replace(total, by=by)
-            grouped = folded(sums.cells(seen, told_apart), by)
-            acted_in = _trades(seen, told_apart, grouped)
+            grouped = folded(kept.cells(told_apart), by)
+            acted_in = _trades(kept, told_apart, grouped)
     ranked = [] if by is None else _ranked(grouped, acted_in, by)
     found = answer(
         total.at,
         recorded_at,
-        total.seqs,
+        seqs,
         group_by=by,
         count=len(ranked),
         totals=[made.results(place[0], whole[place], acted[place]) for place in sorted(whole)],
@@ -84,8 +85,8 @@ def summary(db: Database, key: DeskKey, given: Given, now: datetime) -> Summary:
     return cast("Summary", found)
 
 
-def _asked(seen: store.Seen, asked: Common, now: datetime) -> tuple[Asked, datetime | None]:
-    """What is asked for, and how recent what it is answered from is."""
+def _asked(seen: store.Seen, asked: Common, now: datetime) -> tuple[Asked, Mapping[str, int], datetime | None]:
+    """What is asked for, of which books at which sequence, and how recent that is."""
     at = moment(asked.as_of, asked.known_as_of, now)
     seqs, recorded_at = seen.books, seen.recorded_at
     if asked.known_as_of is None:
@@ -94,7 +95,7 @@ def _asked(seen: store.Seen, asked: Common, now: datetime) -> tuple[Asked, datet
         known = asof.books(seen.tx, seen.book_ids, at)
         seqs = {name: known[name].seq for name in seen.books}
         recorded_at = max((one.recorded_at for one in known.values() if one.recorded_at is not None), default=None)
-    return Asked(seqs=seqs, since=asked.since, until=asked.until, at=at, is_past=asked.is_past), recorded_at
+    return Asked(since=asked.since, until=asked.until, at=at, is_past=asked.is_past), seqs, recorded_at
 
 
 def folded(rows: Iterable[Row], by: str | None = None) -> dict[Place, Cell]:
@@ -113,11 +114,11 @@ def _word(row: Mapping[str, Any], by: str | None) -> str | None:
     return day.isoformat() if by == "day" else WEEKDAYS[day.weekday()]
 
 
-def _trades(seen: store.Seen, asked: Asked, groups: Mapping[Place, Cell]) -> dict[Place, int]:
+def _trades(kept: Sums, asked: Asked, groups: Mapping[Place, Cell]) -> dict[Place, int]:
     """How many positions acted, by group: opened in the range or before; on each date where the word is an execution's."""
-    is_of_an_execution = asked.by in sums.OF_AN_EXECUTION
+    is_of_an_execution = asked.by in OF_AN_EXECUTION
     found = {place: 0 if is_of_an_execution else cell.entries for place, cell in groups.items()}
-    for row in sums.active(seen, asked) if is_of_an_execution else sums.carried(seen, asked):
+    for row in kept.active(asked) if is_of_an_execution else kept.carried(asked):
         found[row["currency"], _word(row, asked.by)] += row["trades"]
     return found
 
@@ -157,18 +158,19 @@ def by_days(db: Database, key: DeskKey, given: Given, now: datetime) -> Calendar
         at = moment(asked.as_of, asked.known_as_of, now)
         sessions = [one.date for one in _sessions(exchange, first, min(last, _day(at.as_of)))]
         bounds = (days.window(sessions[0], exchange)[0], days.window(sessions[-1], exchange)[1]) if sessions else (now, now)
-        what, recorded_at = _asked(seen, replace(asked, since=bounds[0], until=bounds[1]), now)
+        what, seqs, recorded_at = _asked(seen, replace(asked, since=bounds[0], until=bounds[1]), now)
         what = replace(what, by="day")
-        cells = folded(sums.cells(seen, what), "day") if sessions else {}
-        opened = sums.open_at(seen, what, bounds[0])
-        currencies = sorted({place[0] for place in cells} | set(opened)) or sums.base_currencies(seen)
+        kept = Sums(seen)
+        cells = folded(kept.cells(what), "day") if sessions else {}
+        opened = kept.open_at(what, bounds[0])
+        currencies = sorted({place[0] for place in cells} | set(opened)) or kept.base_currencies()
     found = [day for currency in currencies for day in _days(currency, sessions, cells, opened.get(currency, 0))]
     found.sort(key=lambda day: day[0])
     shown = [_shown(*day) for day in found] if one.get("by") != "week" else []
     told = answer(
         what.at,
         recorded_at,
-        what.seqs,
+        seqs,
         first_date=first.isoformat(),
         last_date=last.isoformat(),
         count=len(shown),

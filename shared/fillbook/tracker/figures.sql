@@ -17,14 +17,19 @@ with acts as (
            case :by::text when 'ticker' then a.ticker when 'direction' then a.direction::text when 'book' then a.book_id
                           when 'reason' then a.reason when 'trigger_reason' then e.meta->>'trigger_reason'
                           when 'score_band' then ledger.score_band(e.meta->>'rank') end as key,
-           a.kind, a.realized_pnl, a.fees, c.gains, c.losses, c.unknown, a.result, a.executed_at - e.executed_at as held
+           a.kind, a.realized_pnl, a.fees, c.gains, c.losses, c.unknown, a.result, a.executed_at - e.opened_at as held
       from acts a
       left join lateral (
-           select x.executed_at, x.meta
-             from ledger.actions_as_of(a.book_id, :as_of::timestamptz, :known_as_of::timestamptz) as x
-            where x.position_id = a.position_id and x.action_type = 'ENTRY'
-              and (a.kind = 'EXIT' or :by::text in ('trigger_reason', 'score_band'))
-            limit 1) as e on true
+           (select p.opened_at, null::jsonb as meta from ledger.v_positions p
+             where not :is_past::boolean and :by::text not in ('trigger_reason', 'score_band') and a.kind = 'EXIT'
+               and p.book_id = a.book_id and p.position_id = a.position_id)
+           union all
+           (select x.executed_at, x.meta
+              from ledger.actions_as_of(a.book_id, :as_of::timestamptz, :known_as_of::timestamptz) as x
+             where (:is_past::boolean or :by::text in ('trigger_reason', 'score_band'))
+               and (a.kind = 'EXIT' or :by::text in ('trigger_reason', 'score_band'))
+               and x.position_id = a.position_id and x.action_type = 'ENTRY'
+             limit 1)) as e on true
       left join lateral (
            select sum(v.realized_pnl) filter (where v.realized_pnl > 0) as gains,
                   sum(v.realized_pnl) filter (where v.realized_pnl < 0) as losses,
@@ -38,7 +43,7 @@ select currency, day, key, count(*) filter (where kind = 'ENTRY') as entries, co
        coalesce(sum(realized_pnl), 0) as realized,
        count(*) filter (where kind in ('TRIM', 'EXIT') and realized_pnl is null) as unknown_realized,
        coalesce(sum(fees), 0) as fees, count(*) filter (where fees is null) as unknown_fees,
-       coalesce(sum(gains), 0) as gains, coalesce(sum(losses), 0) as losses, coalesce(sum(unknown), 0) as unknown_parts,
+       coalesce(sum(gains), 0) as gains, coalesce(sum(losses), 0) as losses, coalesce(sum(unknown), 0)::bigint as unknown_parts,
        count(*) filter (where kind = 'EXIT' and result > 0) as wins, count(*) filter (where kind = 'EXIT' and result < 0) as defeats,
        count(*) filter (where kind = 'EXIT' and result = 0) as flats,
        count(*) filter (where kind = 'EXIT' and result is null) as pending,
@@ -127,3 +132,33 @@ select x.currency, count(*) filter (where x.action_type = 'ENTRY') - count(*) fi
 -- name: base_currencies
 -- The currencies in which some books count.
 select distinct base_currency as currency from ledger.v_books where book_id = any(:books::text[]) order by 1;
+
+-- name: touched
+-- The books whose kept sums count, each with the New York dates that rows after their watermark touch.
+select b.book_id, array(select d from ledger.days_since(b.book_id, b.seq) as d) as days
+  from ledger.v_result_books b
+ where b.book_id = any(:books::text[]);
+
+-- name: kept_results
+-- Kept sums of whole dates, but for those that were touched; by currency and group, of days and weekdays by date.
+select r.currency, case when :by::text in ('day', 'weekday') then r.day end as day,
+       case when :by::text = 'book' then r.book_id when :dimension::text <> 'none' then r.key end as key,
+       sum(r.entries)::bigint as entries, sum(r.adds)::bigint as adds, sum(r.trims)::bigint as trims, sum(r.exits)::bigint as exits,
+       sum(r.realized) as realized, sum(r.unknown_realized)::bigint as unknown_realized, sum(r.fees) as fees,
+       sum(r.unknown_fees)::bigint as unknown_fees, sum(r.gains) as gains, sum(r.losses) as losses,
+       sum(r.unknown_parts)::bigint as unknown_parts, sum(r.wins)::bigint as wins, sum(r.defeats)::bigint as defeats,
+       sum(r.flats)::bigint as flats, sum(r.pending)::bigint as pending, sum(r.won) as won, sum(r.lost) as lost, max(r.best) as best,
+       min(r.worst) as worst, sum(r.held_seconds) as held_seconds
+  from ledger.v_result_days r
+ where r.book_id = any(:books::text[]) and r.dimension = :dimension::text and r.day >= :first::date and r.day <= :last::date
+   and (r.book_id, r.day) not in (select o.book_id, o.day from unnest(:out_books::text[], :out_days::date[]) as o(book_id, day))
+ group by 1, 2, 3;
+
+-- name: kept_active
+-- How many positions acted on kept dates.
+select r.currency, case when :by::text in ('day', 'weekday') then r.day end as day,
+       case when :dimension::text <> 'none' then r.key end as key, sum(r.trades)::bigint as trades
+  from ledger.v_result_days r
+ where r.book_id = any(:books::text[]) and r.dimension = :dimension::text and r.day >= :first::date and r.day <= :last::date
+   and (r.book_id, r.day) not in (select o.book_id, o.day from unnest(:out_books::text[], :out_days::date[]) as o(book_id, day))
+ group by 1, 2, 3;

@@ -7,16 +7,13 @@ names it. Nothing is asked twice: a call that was not answered may have been don
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
-
-import requests
-from urllib3.util.retry import Retry
 
 from fillbook.runtime import clock
 from fillbook.runtime.auth import Identity, identity_for
+from fillbook.runtime.bodies import parse_json_object
 from fillbook.runtime.errors import Rejected, Unavailable
-from fillbook.runtime.outgoing import read_bounded, session
 from fillbook.runtime.sql import encode
 from fillbook.tracker.admin import OwnerFailed, Told
 from fillbook.tracker.settings import OWNERS, TradeTrackerConfig
@@ -24,6 +21,7 @@ from fillbook.tracker.settings import OWNERS, TradeTrackerConfig
 IDENTITY: Final = "fb-trade-tracker"
 """The service account of the manifest (a contract test compares them)."""
 CONNECT_SECONDS: Final = 2.0
+LEAST_SECONDS: Final = 0.1
 ANSWER_SECONDS: Final = 10.0
 ANSWER_BYTES_MAX: Final = 1024 * 1024
 RETRY_AFTER_SECONDS_MAX: Final = 3_600
@@ -34,46 +32,46 @@ _FIELD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
 class HttpOwners:
-    """Asks owners; ``ask`` as ``admin.Owners`` says. Connections are made when they are needed and kept."""
+    """Asks owners; ``ask`` as ``admin.Owners`` says. ``seconds`` is for everything: identity, connecting, the whole answer."""
 
-    def __init__(
-        self,
-        config: TradeTrackerConfig,
-        identity: Identity,
-        *,
-        seconds: float = ANSWER_SECONDS,
-        now: Callable[[], float] = clock.monotonic,
-    ) -> None:
+    def __init__(self, config: TradeTrackerConfig, identity: Identity, *, seconds: float = ANSWER_SECONDS) -> None:
+        """Nobody is asked for anything yet."""
         self._urls = {owner: getattr(config, f"{owner}_url") for owner in OWNERS}
         self._audiences = {owner: getattr(config, f"{owner}_audience") for owner in OWNERS}
         self._identity = identity
         self._seconds = seconds
-        self._now = now
-        self._http = session(Retry(total=0, redirect=0))
 
     def ask(self, owner: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Told:
         """Post a document to a path of an owner."""
-        ends = self._now() + self._seconds
+        import requests  # costs a start 60 ms that a process without admin actions need not pay
+
+        ends = clock.monotonic() + self._seconds
         url = self._urls[owner]
         if url is None:
             raise OwnerFailed(owner, f"{owner.upper()}_URL is not set")
         try:
             sent = {**headers, **self._identity.header(self._audiences[owner] or url), "Content-Type": "application/json"}
-            left = max(ends - self._now() - CONNECT_SECONDS, 0.1)
-            with self._http.post(
-                f"{url}{path}",
-                data=encode(body).encode(),
-                headers=sent,
-                timeout=(CONNECT_SECONDS, left),
-                stream=True,
-                allow_redirects=False,
-            ) as response:
-                answer = read_bounded(response, seconds=max(ends - self._now(), 0.1), bytes_max=ANSWER_BYTES_MAX)
-                return _judged(owner, response.status_code, response.headers.get("Retry-After"), answer)
+            return self._asked(owner, f"{url}{path}", encode(body).encode(), sent, ends)
         except requests.RequestException as error:
             raise OwnerFailed(owner, type(error).__name__) from error
         except Unavailable as error:
             raise OwnerFailed(owner, error.reason) from error
+
+    def _asked(self, owner: str, url: str, body: bytes, headers: Mapping[str, str], ends: float) -> Told:
+        from urllib3.util.retry import Retry
+
+        from fillbook.runtime.outgoing import read_bounded, session
+
+        left = max(ends - clock.monotonic() - CONNECT_SECONDS, LEAST_SECONDS)
+        with (
+            session(Retry(total=0), pool_size=1) as http,
+            http.post(
+                url, data=body, headers=dict(headers), timeout=(CONNECT_SECONDS, left), stream=True, allow_redirects=False
+            ) as response,
+        ):
+            rest = max(ends - clock.monotonic(), LEAST_SECONDS)
+            answer = read_bounded(response, seconds=rest, bytes_max=ANSWER_BYTES_MAX)
+            return _judged(owner, response.status_code, response.headers.get("Retry-After"), answer)
 
 
 def owners_for(config: TradeTrackerConfig) -> HttpOwners:
@@ -99,8 +97,6 @@ def _judged(owner: str, status: int, retry_after: str | None, answer: bytes) -> 
 
 
 def _document(answer: bytes) -> Mapping[str, Any] | None:
-    from fillbook.runtime.bodies import parse_json_object
-
     try:
         return parse_json_object(answer) if answer.strip() else None
     except Rejected:

@@ -56,7 +56,7 @@ def look(db: Database, key: DeskKey, asked: Common, now: datetime) -> Iterator[t
 
 
 class Past:
-    """What ``Present`` answers, for a moment; a position of the answer is unfolded once, when its parts are asked for."""
+    """What ``Present`` answers, for a moment; a position of a page is unfolded once, when its parts are asked for."""
 
     def __init__(self, seen: Seen, known: Mapping[str, KnownBook], at: Moment) -> None:
         """Read within one look."""
@@ -77,6 +77,8 @@ class Past:
 
     def _rows(self, held: list[Held], day_start: datetime) -> list[Row]:
         self._held = held
+        self.__dict__.pop("_told", None)  # those of the page before
+        self.__dict__.pop("_unfolded", None)
         instruments = [(one.book_id, one.instrument) for one in held]
         last = asof.marks(self._tx, instruments, self._at.as_of, self._at)
         earlier = asof.marks(self._tx, instruments, day_start - _TICK, self._at)

@@ -21,14 +21,14 @@ from fillbook.money import CONTEXT, ZERO
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.sql import load_queries
-from fillbook.tracker import common, days, figures, store, sums
+from fillbook.tracker import common, days, figures, store
 from fillbook.tracker import results as made
 from fillbook.tracker.model import choice, single, whole
 from fillbook.tracker.portfolio_model import Executions, Point, Portfolio, Worth
 from fillbook.tracker.results import Cell
 from fillbook.tracker.route import Given, Parameter, Route, Source, Weight, names
 from fillbook.tracker.store import Row, Seen
-from fillbook.tracker.sums import Asked
+from fillbook.tracker.sums import Asked, Sums
 from fillbook.tracker.wire import MONEY_DECIMALS, answer, instants, text
 from fillbook.values import frozen
 
@@ -83,14 +83,15 @@ def portfolio(db: Database, key: DeskKey, given: Given, now: datetime) -> Portfo
     at = moment(asked.as_of, None, now)
     day = today(at.as_of, exchange)
     with store.look(db, key, asked.books) as seen:
-        everything = Asked(seqs=seen.books, since=None, until=None, at=at, is_past=False)
+        everything = Asked(since=None, until=None, at=at, is_past=False)
+        kept = Sums(seen)
         began = {row["currency"]: row["start_cash"] for row in seen.tx.query(QUERIES["start_cash"], books=seen.book_ids)}
-        account = _Account(seen, everything, began)
+        account = _Account(seen, kept, everything, began)
         totals = account.totals(day)
         first = _first(wanted, day, exchange)
         curve = list(account.minutes(day) if wanted == "1d" else account.closes(day, first, exchange))
         since = None if first is None else days.window(first.date, exchange)[0]
-        executions = _executions(seen, replace(everything, since=since, until=day.as_of + INSTANT))
+        executions = _executions(kept, replace(everything, since=since, until=day.as_of + INSTANT))
     found = answer(
         at.as_of,
         seen.recorded_at,
@@ -119,8 +120,9 @@ def _first(wanted: str, day: Today, exchange: TradingCalendar) -> Session | None
 class _Account:
     """What some books are worth at some moments, within one look."""
 
-    def __init__(self, seen: Seen, everything: Asked, began: Mapping[str, Decimal]) -> None:
+    def __init__(self, seen: Seen, kept: Sums, everything: Asked, began: Mapping[str, Decimal]) -> None:
         self._seen = seen
+        self._kept = kept
         self._everything = everything
         self._began = began
 
@@ -173,7 +175,7 @@ class _Account:
 
     def closes(self, day: Today, first: Session | None, exchange: TradingCalendar) -> Iterator[Point]:
         """A point per session of a range: what its day had come to, at the marks of its close; the last one as it stands."""
-        cells = figures.folded(sums.cells(self._seen, replace(self._everything, until=day.as_of + INSTANT, by="day")), "day")
+        cells = figures.folded(self._kept.cells(replace(self._everything, until=day.as_of + INSTANT, by="day")), "day")
         begun = min((place[1] or "" for place in cells), default=day.session.date.isoformat())
         sessions = exchange.sessions(date.fromisoformat(begun) if first is None else first.date, day.session.date)
         moments = [
@@ -209,7 +211,7 @@ class _Account:
         return self._cells(replace(self._everything, until=until + INSTANT))
 
     def _cells(self, asked: Asked) -> dict[str, Cell]:
-        return {place[0]: cell for place, cell in figures.folded(sums.cells(self._seen, asked)).items()}
+        return {place[0]: cell for place, cell in figures.folded(self._kept.cells(asked)).items()}
 
 
 def _worth(currency: str, began: Decimal, now: tuple[Row | None, Cell], then: tuple[Row | None, Cell], of_the_day: Cell) -> Worth:
@@ -279,9 +281,9 @@ def _thinned(curve: Sequence[Point], points: int) -> list[Point]:
     return found
 
 
-def _executions(seen: Seen, asked: Asked) -> Executions:
-    by_day = figures.folded(sums.cells(seen, replace(asked, by="day")), "day")
-    by_ticker = figures.folded(sums.cells(seen, replace(asked, by="ticker")), "ticker")
+def _executions(kept: Sums, asked: Asked) -> Executions:
+    by_day = figures.folded(kept.cells(replace(asked, by="day")), "day")
+    by_ticker = figures.folded(kept.cells(replace(asked, by="ticker")), "ticker")
     tickers = sorted(by_ticker, key=lambda place: (-_count(by_ticker[place]), place[1] or "", place[0]))[:TICKERS_MAX]
     return cast(
         "Executions",

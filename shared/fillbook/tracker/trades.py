@@ -33,6 +33,7 @@ Place = tuple[str, Any]
 NOT_THEN: Document = {"lane": None, "is_defend": None}
 """What a position of another moment does not say: lanes are known as they are, not as they were."""
 TAGGED_MAX = 10_000
+RARE_MAX = 2_000
 PROBLEMS = frozenset({"missing", "wrong", "double", "orphan", "unverifiable"})
 
 
@@ -103,15 +104,23 @@ def chosen(
 
 
 def within(seen: Seen, key: DeskKey, query: TradeQuery, source: Present | past.Past) -> Places | None:
-    """The positions that alone are wanted; None: any."""
+    """The positions that alone are wanted, as far as that is told cheaply; None: any may be."""
     if query.only is not None:
         return [(book_id, str(query.only)) for book_id in seen.book_ids]
-    if query.tag is None:
-        return None
-    asked = {"tag": query.tag, "is_present": isinstance(source, Present), "limit": TAGGED_MAX + 1}
-    rows = seen.tx.query(QUERIES["tagged"], tenant_id=key.tenant_id, books=seen.book_ids, **asked)
-    if len(rows) > TAGGED_MAX:
-        raise Rejected("tag_too_wide", f"more than {TAGGED_MAX} positions have this tag", field="tag")
+    if query.tag is not None:
+        asked = {"tag": query.tag, "is_present": isinstance(source, Present), "limit": TAGGED_MAX + 1}
+        tagged = seen.tx.query(QUERIES["tagged"], tenant_id=key.tenant_id, books=seen.book_ids, **asked)
+        if len(tagged) > TAGGED_MAX:
+            raise Rejected("tag_too_wide", f"more than {TAGGED_MAX} positions have this tag", field="tag")
+        return _places(tagged)
+    if query.reason is not None:
+        # a reason of many is soon met on the way, a rare one is looked up
+        rare = seen.tx.query(QUERIES["of_reason"], books=seen.book_ids, reason=query.reason, limit=RARE_MAX + 1)
+        return _places(rare) if len(rare) <= RARE_MAX else None
+    return None
+
+
+def _places(rows: Sequence[Row]) -> Places:
     return [(row["book_id"], str(row["position_id"])) for row in rows]
 
 

@@ -2,6 +2,8 @@
 
 -- name: positions
 -- Positions with activity in a range, newest entry first, after a place; book by book along their order, then the first of all.
+-- What no index tells stands in a coalesce: the planner then takes it for true of every other row, and walks in the page's order
+-- instead of putting in order what it takes for few.
 with page as (
     select found.*
       from unnest(:books::text[]) as wanted(book_id)
@@ -12,15 +14,15 @@ with page as (
                  or ((p.opened_at, p.position_id) <= (:after_at::timestamptz, :after_id::uuid)
                      and (p.opened_at, p.position_id, p.book_id) < (:after_at::timestamptz, :after_id::uuid, :after_book::text)))
             and (:ticker::text is null or p.symbol = :ticker::text)
-            and (:direction::text is null or p.direction::text = :direction::text)
+            and (:direction::text is null or coalesce(p.direction::text = :direction::text, false))
             and (:status::text <> 'open' or p.status = 'OPEN')
-            and (:status::text <> 'closed' or p.status = 'CLOSED')
+            and (:status::text <> 'closed' or coalesce(p.status = 'CLOSED', false))
             and (:outcome::text is null
-                 or (p.status = 'CLOSED'
-                     and :outcome::text = case when p.realized_pnl > 0 then 'win' when p.realized_pnl < 0 then 'loss'
-                                               when p.realized_pnl = 0 then 'flat' else 'pending' end))
-            and (:min_pnl::numeric is null or p.realized_pnl >= :min_pnl::numeric)
-            and (:max_pnl::numeric is null or p.realized_pnl <= :max_pnl::numeric)
+                 or coalesce(p.status = 'CLOSED'
+                             and :outcome::text = case when p.realized_pnl > 0 then 'win' when p.realized_pnl < 0 then 'loss'
+                                                       when p.realized_pnl = 0 then 'flat' else 'pending' end, false))
+            and (:min_pnl::numeric is null or coalesce(p.realized_pnl >= :min_pnl::numeric, false))
+            and (:max_pnl::numeric is null or coalesce(p.realized_pnl <= :max_pnl::numeric, false))
             and (:within_positions::uuid[] is null or p.position_id = any(:within_positions::uuid[]))
             and (:within_positions::uuid[] is null
                  or (p.book_id, p.position_id) in (select * from unnest(:within_books::text[], :within_positions::uuid[])))
@@ -28,10 +30,10 @@ with page as (
                  select from signal.v_board s
                   where s.book_id = p.book_id and s.ticker = p.instrument_id and s.lane::text = :lane::text and p.status = 'OPEN'))
             -- its first action was its entry and its last one is known, so that only one that spans the range is looked into
-            and (:since::timestamptz is null or p.last_action_at >= :since::timestamptz)
+            and (:since::timestamptz is null or coalesce(p.last_action_at >= :since::timestamptz, false))
             and (:until::timestamptz is null or p.opened_at < :until::timestamptz)
             and (:since::timestamptz is null or :until::timestamptz is null
-                 or p.opened_at >= :since::timestamptz or p.last_action_at < :until::timestamptz
+                 or coalesce(p.opened_at >= :since::timestamptz or p.last_action_at < :until::timestamptz, false)
                  or exists (select from ledger.v_actions a
                              where a.book_id = p.book_id and a.position_id = p.position_id
                                and a.executed_at >= :since::timestamptz and a.executed_at < :until::timestamptz offset 0))
@@ -69,6 +71,13 @@ select distinct h.book_id, h.position_id
  where n.tenant_id = :tenant_id and n.kind = 'position' and n.book_id = any(:books::text[]) and :tag = any(n.tags)
    and (not :is_present::boolean or (h.known_to is null and h.state = 'BOOKED'))
  order by h.book_id, h.position_id
+ limit :limit;
+
+-- name: of_reason
+-- Positions that ever had an action of a reason, in whatever version; of many not all.
+select distinct h.book_id, h.position_id
+  from ledger.v_action_history h
+ where h.book_id = any(:books::text[]) and h.reason = :reason
  limit :limit;
 
 -- name: board_of
@@ -144,7 +153,7 @@ select found.book_id, found.action_id, found.version, found.position_id, found.i
          and (:since::timestamptz is null or h.executed_at >= :since::timestamptz)
          and (:until::timestamptz is null or h.executed_at < :until::timestamptz)
          and (:ticker::text is null or h.ticker = :ticker::text)
-         and (:action_type::text is null or h.action_type::text = :action_type::text)
+         and (:action_type::text is null or coalesce(h.action_type::text = :action_type::text, false))
          and (:position_id::uuid is null or h.position_id = :position_id::uuid)
        order by h.executed_at desc, h.action_id desc
        limit :limit)
@@ -158,7 +167,7 @@ select found.book_id, found.action_id, found.version, found.position_id, found.i
          and (:since::timestamptz is null or h.executed_at >= :since::timestamptz)
          and (:until::timestamptz is null or h.executed_at < :until::timestamptz)
          and (:ticker::text is null or h.ticker = :ticker::text)
-         and (:action_type::text is null or h.action_type::text = :action_type::text)
+         and (:action_type::text is null or coalesce(h.action_type::text = :action_type::text, false))
          and (:position_id::uuid is null or h.position_id = :position_id::uuid)
        order by h.executed_at desc, h.action_id desc
        limit :limit)) as found
@@ -183,7 +192,8 @@ select h.action_id, h.version, h.state::text as state, h.known_from, h.known_to,
        select a.action_id from ledger.actions_as_of(:book_id, :as_of, :known_as_of) a where a.position_id = :position_id::uuid
        union
        select v.action_id from ledger.v_action_history v
-        where v.book_id = :book_id and v.position_id = :position_id::uuid and v.version > 1)
+        where v.book_id = :book_id and v.position_id = :position_id::uuid and v.version > 1
+          and v.known_from <= :known_as_of::timestamptz)
  order by h.executed_at, h.action_id, h.version
  limit :limit;
 

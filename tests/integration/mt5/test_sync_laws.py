@@ -10,6 +10,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ from infra.local.mt5_model import Terms
 from infra.local.mt5_world import MODES
 from tests.support.examples import rows
 from tests.support.mt5_syncing import Syncing
+from tests.support.tracker_words import ROLE, Words
 
 BEGINS = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)  # the New York clock changes two days later
 FAULTS = ("none", "none", "positions", "page", "stale", "late", "history")
@@ -41,6 +43,12 @@ _COLUMNS = (
     "last_deal_msc, ledger_state"
 )
 """All but what a snapshot alone can say: the terminal's number, stops, when it was seen."""
+
+
+@pytest.fixture
+def words(open_database: Any, query: Any) -> Words:
+    """A user who speaks of trades as soon as they are shown."""
+    return Words(open_database(ROLE), query)
 
 
 def wandered(syncing: Syncing, seed: int, mode: str, steps: int) -> tuple[str, str, str, str]:
@@ -118,10 +126,12 @@ def settle(syncing: Syncing, name: str, account: str) -> None:
         assert syncing.versions(account) == before
 
 
-def follow(syncing: Syncing, name: str, account: str, polls: list[tuple[int, str]], end: datetime) -> dict[str, tuple[int, int]]:
+def follow(
+    syncing: Syncing, name: str, account: str, polls: list[tuple[int, str]], end: datetime, words: Words | None = None
+) -> dict[str, tuple[int, int]]:
     """Poll an account at some of 40 moments between the begin and the end; law 8: its watermark never falls.
 
-    Returns every trade that was ever shown, by its id.
+    Returns every trade that was ever shown, by its id; of each a user spoke at once, if there is one.
     """
     span, reached = (end - BEGINS) / 40, -1
     shown: dict[str, tuple[int, int]] = {}
@@ -135,7 +145,10 @@ def follow(syncing: Syncing, name: str, account: str, polls: list[tuple[int, str
         syncing.fake.clear_faults()
         before, reached = reached, syncing.row(account)["history_until_msc"] or reached
         assert reached >= before
-        shown |= named(syncing, account)
+        now_shown = named(syncing, account)
+        for trade_id in now_shown.keys() - shown.keys() if words is not None else ():
+            words.about(trade_id)
+        shown |= now_shown
     syncing.fake.clock.set(max(end, syncing.now) + timedelta(hours=1))
     return shown
 
@@ -143,13 +156,18 @@ def follow(syncing: Syncing, name: str, account: str, polls: list[tuple[int, str
 @worlds
 @few
 def test_laws_1_2_4_8_15_17_any_split_into_polls_ends_in_the_truth(
-    syncing: Syncing, seed: int, mode: str, steps: int, polls: list[tuple[int, str]]
+    syncing: Syncing, words: Words, seed: int, mode: str, steps: int, polls: list[tuple[int, str]]
 ) -> None:
     once, often, first, second = wandered(syncing, seed, mode, steps)
     end = syncing.fake.world.account(once).book.changes[-1].at  # type: ignore[union-attr]
-    shown = follow(syncing, often, second, polls, end)
+    shown = follow(syncing, often, second, polls, end, words)
+    said = words.kept()
     settle(syncing, often, second)
-    assert shown.items() <= named(syncing, second).items()  # law 17: whatever was annotated is still there under its id
+    rebuild(syncing.db, second, syncing.now)
+    # law 17: whatever was annotated is still there under its id, and what was said of it is the same to the byte
+    assert shown.items() <= named(syncing, second).items()
+    assert shown.keys() <= said.keys()
+    assert words.kept() == said
     settle(syncing, once, first)
     assert told(syncing, second) == told(syncing, first)
     if mode == "hedging":
@@ -180,6 +198,7 @@ def test_law_5_a_rebuild_from_deals_is_what_polls_left(
 
 def test_law_17_a_worker_of_this_room_can_touch_no_users_words(syncing: Syncing, query: Any) -> None:
     """Annotations live in room tracker, under a trade's id: no history can reach them without a right to."""
+    assert query("select to_regclass('tracker.annotations')::text as name") == [{"name": "tracker.annotations"}]
     found = query(
         "select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace "
         "where n.nspname = 'tracker' and c.relkind in ('r', 'p', 'v', 'm') and ("

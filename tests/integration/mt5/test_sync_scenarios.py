@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from fillbook.mt5.rebuilding import rebuild
 from fillbook.mt5.words import ContractKind, SyncStatus
 from tests.support.mt5_syncing import Syncing, traded
+from tests.support.tracker_words import ROLE, Words, ask, send, tracker
 
 V1, V0 = ContractKind.V1, ContractKind.V0
 both = pytest.mark.parametrize("kind", [V1, V0])
@@ -246,16 +248,36 @@ def test_27_numbers_survive_as_they_were_said(syncing: Syncing, kind: ContractKi
     assert [row["deal_ticket"] for row in tickets] == [2975166898, 9007199254740993]
 
 
-def test_33_a_trade_keeps_the_id_that_annotations_hang_on(syncing: Syncing) -> None:
+def test_33_notes_tags_and_hiding_stay_through_syncs_close_and_rebuild(
+    syncing: Syncing, open_database: Any, query: Any, function_app: Any, database_url: str, tmp_path: Path
+) -> None:
     account = syncing.account()
     traded(syncing)
     syncing.good(account)
-    ids = {row["position_id"]: row["id"] for row in syncing.trades(account)}
-    syncing.good(account, times=2)
+    client = tracker(function_app, database_url, tmp_path, syncing.now)
+    ids = {row["status"]: str(row["id"]) for row in syncing.trades(account)}
+    opened, hidden = ids["open"], ids["closed"]
+    said = {"notes": "Watch the close.", "tags": ["swing", "fx"], "strategy": "breakout"}
+    assert send(client, "POST", f"/api/v1/trades/{opened}/notes", said)[0] == 201
+    assert send(client, "POST", f"/api/v1/trades/{hidden}/notes", {"is_hidden": True})[0] == 201
+    before = Words(open_database(ROLE), query).kept()
+
+    def seen() -> None:
+        assert Words(open_database(ROLE), query).kept() == before
+        (shown,) = ask(client, "/api/v1/trades", platform="mt5")[1]["items"]
+        assert (shown["trade_id"], shown["is_hidden"], shown["notes_version"]) == (opened, False, 1)
+        assert {name: shown[name] for name in said} == said
+        both = ask(client, "/api/v1/trades", platform="mt5", include_hidden="true")[1]["items"]
+        assert {one["trade_id"]: one["is_hidden"] for one in both} == {opened: False, hidden: True}
+        assert ask(client, f"/api/v1/trades/{hidden}")[1]["trade"]["is_hidden"] is True
+
+    seen()
+    syncing.good(account, times=3)
+    seen()
     syncing.does("a", "close", position="two", price="1.10100")
     syncing.good(account)
-    assert {row["position_id"]: row["id"] for row in syncing.trades(account)} == ids
+    seen()
     rebuild(syncing.db, account, syncing.now)
-    rows = syncing.trades(account)
-    assert {row["position_id"]: row["id"] for row in rows} == ids
-    assert [row["status"] for row in rows] == ["closed", "closed"]
+    seen()
+    assert [row["status"] for row in syncing.trades(account)] == ["closed", "closed"]
+    assert ask(client, "/api/v1/trades", platform="mt5", status="open")[1]["items"] == []

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from fillbook.ledger import service
+from fillbook.ledger.keeping import carry_results
 from fillbook.ledger.model import Mark
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
@@ -29,7 +30,7 @@ from tests.support.snapshot_desk import SnapshotDesk, ny
 from tests.support.snapshot_histories import history
 from tests.support.snapshot_oracle import Oracle, Seen, rounded
 
-BOOKS = small_or_full(6, 1_000)
+BOOKS = small_or_full(5, 1_000)
 START_CASH = Decimal(100_000)
 EVER, FOR_EVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 KEY = DeskKey(id="laws", sha256="0" * 64, scopes=frozenset({"read"}), tenant_id="desk", books=("ibkr:*",))
@@ -57,10 +58,15 @@ def desk(postgres: PostgresServer) -> Iterator[SnapshotDesk]:
 
 
 def told(desk: SnapshotDesk, name: str, rng: Random) -> tuple[StoredWorld, list[Seen]]:
-    """A generated book, told in one go, and its marks."""
+    """A generated book and its marks; its days are summed up before or after some of it is told, or never."""
     story = history(rng)
     world = desk.open(name, start_cash=START_CASH)
-    world.deliver(story.deliveries, ny("2026-02-03T21:00"))
+    cut = rng.choice([0, len(story.deliveries) // 2, len(story.deliveries)])
+    if cut:
+        world.deliver(story.deliveries[:cut], ny("2026-02-03T21:00"))
+        carry_results(desk.db, ny("2026-02-03T21:00"))
+    if cut < len(story.deliveries):
+        world.deliver(story.deliveries[cut:], ny("2026-02-03T21:00"))
     seen = [
         Mark(instrument=m.instrument, price=m.price, bid=m.bid, ask=m.ask, marked_at=m.at, source="signal") for m in story.marks
     ]

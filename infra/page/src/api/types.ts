@@ -1340,7 +1340,7 @@ export interface LinkedDeal {
   deal_ticket: string;
   order_id: string;
   position_id: string;
-  part: string;
+  part: number;
   effect: string;
   server_time: string;
   deal_type: number;

@@ -1,0 +1,152 @@
+"""Where the bench of the read API happens: a book of 100,000 positions, the function as a process before it, many keys.
+
+Positions, fills and actions are ``ledger_crowd``'s; here come their lots, closings and marks, so that a page has all its parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+import requests
+
+from fillbook.ledger import service
+from fillbook.ledger.model import Book
+from fillbook.runtime.db import Database
+from fillbook.runtime.sql import statement
+from infra.database.migrate import migrate
+from infra.local.postgres import PostgresServer
+from tests.bench.report import RESULTS
+from tests.bench.snapshot_place import ROOT, framework, free_port, opened, settings, wait_for
+from tests.support.ledger_crowd import crowd
+
+KEYS: Final = tuple(f"reader-{number}" for number in range(400))
+"""A reader may ask 300 times a minute and export 6 times: measured ones take turns."""
+OPENED_AT: Final = datetime(2026, 1, 2, 15, tzinfo=UTC)
+LEFT_OPEN: Final = 1_000
+_ROWS = (
+    """
+insert into ledger.lots (book_id, lot_id, position_id, fill_id, action_id, opened_at, venue_order, status, quantity, price,
+    multiplier, value, fees, fees_base, basis, fx_rate, split_factor, price_adjusted, quantity_adjusted, quantity_open, value_open,
+    basis_open, fees_base_open)
+select book_id, position_id, position_id, first_action_id, first_action_id, opened_at, '', status, 10, 100, 1, 1000, 0, 0, 1000, 1,
+       1, 100, 10, quantity_open, quantity_open * 100, quantity_open * 100, 0
+  from ledger.positions
+""",
+    """
+insert into ledger.closings (book_id, action_id, version, lot_id, ordinal, quantity, lot_price, split_factor, close_value, lot_value,
+    proceeds, lot_basis, realized_pnl_gross, realized_pnl, realized_pnl_base, executed_at, recorded_at)
+select book_id, action_id, version, position_id, 1, quantity, 100, 1, value, value, value, value, 0, 0, 0, executed_at, recorded_at
+  from ledger.execution_actions where action_type in ('TRIM', 'EXIT')
+""",
+    """
+insert into ledger.marks (book_id, instrument, bucket_at, marked_at, recorded_at, price, source)
+select p.book_id, p.instrument, date_bin('5 minutes', p.opened_at - d.age, 'epoch'), p.opened_at - d.age, p.opened_at, 101, 'signal'
+  from ledger.positions p cross join (values (interval '1 minute'), (interval '5 days')) as d(age)
+""",
+)
+
+
+@dataclass(kw_only=True)
+class Place:
+    """The function's address and process, the database behind it, and keys that take turns."""
+
+    url: str
+    db: Database
+    pid: int
+    now: datetime
+    keys: Iterator[str] = field(default_factory=lambda: itertools.cycle(KEYS))
+
+    def get(self, session: requests.Session, path: str, **headers: str) -> requests.Response:
+        """An answer, which must be one."""
+        answer = session.get(self.url + path, headers={"Authorization": f"Bearer {next(self.keys)}", **headers}, timeout=60)
+        if answer.status_code not in (200, 304):
+            raise RuntimeError(f"{path}: {answer.status_code} {answer.text[:300]}")
+        return answer
+
+    @property
+    def memory_mb(self) -> float:
+        """The most memory that the process ever held."""
+        found = (Path(f"/proc/{pid}/status").read_text() for pid in (self.pid, *children(self.pid)))
+        return max(int(status.split("VmHWM:")[1].split()[0]) for status in found) / 1024
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has begun: the one that answers is one of them."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(word) for word in text.split()]
+
+
+def fill(db: Database, positions: int) -> None:
+    """The book with everything that a page shows."""
+    with db.transaction() as tx:
+        service.open_book(tx, Book(book_id="live", start_cash=Decimal(100_000)), OPENED_AT)
+    crowd(db, "live", positions, left_open=LEFT_OPEN)
+    with db.transaction() as tx:
+        tx.execute(statement("set local session_replication_role = replica"))
+        for text in _ROWS:
+            tx.execute(statement(text))
+        tx.execute(
+            statement(
+                "update ledger.books set seq = 10000000, last_recorded_at = (select max(recorded_at) from ledger.execution_actions)"
+            )
+        )
+        for table in ("lots", "closings", "marks", "books"):
+            tx.execute(statement(f"analyze ledger.{table}"))
+
+
+@contextmanager
+def place(positions: int) -> Iterator[Place]:
+    """A server with the book and the function before it."""
+    data, folder = RESULTS / "api-pg", RESULTS / "api-place"
+    for path in (data, folder):
+        shutil.rmtree(path, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with PostgresServer(data, fsync=False, settings={"max_wal_size": "4GB", "shared_buffers": "512MB"}) as postgres:
+        postgres.run("psql", "-qc", "create database api")
+        url = postgres.url(database="api")
+        migrate(url)
+        with opened(url) as owner:
+            fill(owner, positions)
+        postgres.run("psql", "-qc", "vacuum analyze", "api")
+        with opened(f"{url}?role=tracker_reader") as db, _function(url, folder, positions, db) as where:
+            yield where
+    for path in (data, folder):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def _function(url: str, folder: Path, positions: int, db: Database) -> Iterator[Place]:
+    now = OPENED_AT + timedelta(minutes=positions + 10)
+    clock = {"desk_at": now.isoformat(), "real_at": time.time(), "speed": 1.0, "paused": True}
+    (folder / "clock.json").write_text(json.dumps(clock))
+    entry = {"scopes": ["read"], "tenant_id": "desk", "books": ["live"]}
+    keys = [{"id": key, "sha256": hashlib.sha256(key.encode()).hexdigest(), **entry} for key in KEYS]
+    port = free_port()
+    environment = {
+        **settings(f"{url}?role=tracker_reader"),
+        "DESK_KEYS": json.dumps(keys),
+        "FILLBOOK_DESK_CLOCK": str(folder / "clock.json"),
+        "THREADS": "8",
+    }
+    command = framework("trade_tracker", ROOT / "functions" / "trade_tracker" / "main.py", port)
+    log = (folder / "process.log").open("wb")
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_for(port, process, folder / "process.log")
+        yield Place(url=f"http://127.0.0.1:{port}", db=db, pid=process.pid, now=now)
+    finally:
+        process.terminate()
+        process.wait(20)
+        log.close()

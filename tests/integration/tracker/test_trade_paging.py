@@ -1,0 +1,104 @@
+"""Paging while fills, corrections and exits arrive: every position known at the start is returned exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from fillbook.ledger import service
+from fillbook.ledger.model import Book, Fill, Side
+from fillbook.runtime.db import Database
+from tests.support.campaigns import chance, small_or_full
+from tests.support.tracker_desk import BOOKED_AT, fill, get
+
+POSITIONS = small_or_full(60, 4_000)
+LIMIT = small_or_full("7", "100")
+Query = Callable[..., list[dict[str, Any]]]
+
+
+def named(number: int) -> str:
+    return f"ZP{number:05}"
+
+
+def opening(number: int, quantity: str = "10") -> Fill:
+    """One position a number; three of them are opened at the same instant."""
+    at = BOOKED_AT + timedelta(seconds=number // 3 * 3)
+    return replace(fill(named(number), 1, Side.BUY, quantity, "100"), executed_at=at)
+
+
+def deliver(db: Database, facts: list[Fill], second: int) -> None:
+    with db.transaction() as tx:
+        service.book_fills(tx, "live", facts, BOOKED_AT + timedelta(seconds=second))
+
+
+def arrivals(number: int, turn: int) -> list[Fill]:
+    """What happens to a position between two pages: a trim, an exit, a late fill before its entry, a correction, a bust, a stranger."""
+    entry = opening(number)
+    sold = fill(named(number), 9, Side.SELL, "4", "110")
+    early = replace(fill(named(number), 2, Side.BUY, "1", "90"), executed_at=entry.executed_at - timedelta(minutes=30 + turn))
+    revised = replace(entry, source_revision=2, cause="revision", executed_at=entry.executed_at - timedelta(minutes=45))
+    return [
+        sold,
+        replace(sold, quantity=sold.quantity + 6),
+        early,
+        revised,
+        replace(entry, is_bust=True, cause="bust"),
+        replace(fill(f"ZN{turn:05}", 3, Side.BUY, "1", "5"), executed_at=entry.executed_at),
+    ][turn % 6 : turn % 6 + 1]
+
+
+def test_every_position_known_at_the_start_is_returned_exactly_once_while_the_book_moves(client: FlaskClient, db: Database) -> None:
+    opened(db)
+    facts = [opening(number) for number in range(POSITIONS)]
+    for start in range(0, POSITIONS, 60):
+        deliver(db, facts[start : start + 60], 1 + start // 60)
+    known = {trade["position_id"]: trade for trade in everything(client, "?limit=1000&include=lots,actions")}
+    rng, second, turn = chance(8), 120, 0
+    seen: list[dict[str, Any]] = []
+    seen_actions: list[str] = []
+    cursor: str | None = ""
+    own: str | None = ""
+    while cursor is not None:
+        page = get(client, f"/timed/trades?limit={LIMIT}&include=lots,actions" + (f"&cursor={cursor}" if cursor else ""))[1]
+        if own is not None:
+            listed = get(client, f"/timed/ledger/actions?limit={LIMIT}" + (f"&cursor={own}" if own else ""))[1]
+            seen_actions, own = seen_actions + [row["action_id"] for row in listed["actions"]], listed["next_cursor"]
+        seen += page["trades"]
+        cursor = page["next_cursor"]
+        for _ in range(3):
+            deliver(db, arrivals(rng.randrange(POSITIONS), turn), second)
+            second, turn = second + 1, turn + 1
+    ids = [trade["position_id"] for trade in seen]
+    assert len(ids) == len(set(ids)) == POSITIONS
+    assert [without_marks(trade) for trade in seen] == [without_marks(known[one]) for one in ids]
+    assert ids == sorted(ids, key=lambda one: (known[one]["first_entry_ts"], one), reverse=True)
+    after = {trade["position_id"]: trade for trade in everything(client, "?limit=1000&include=lots,actions")}
+    assert len(seen_actions) == len(set(seen_actions)) == POSITIONS
+    assert after.keys() != known.keys()
+    assert [one for one in known if one in after and without_marks(after[one]) != without_marks(known[one])]
+
+
+def opened(db: Database) -> None:
+    with db.transaction() as tx:
+        service.open_book(tx, Book(book_id="live", start_cash=Decimal(100000)), BOOKED_AT)
+
+
+def everything(client: FlaskClient, query: str) -> list[dict[str, Any]]:
+    """All rows of a list, page by page."""
+    found: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = get(client, f"/timed/trades{query}" + (f"&cursor={cursor}" if cursor else ""))[1]
+        found += page["trades"]
+        cursor = page["next_cursor"]
+    return found
+
+
+def without_marks(trade: dict[str, Any]) -> dict[str, Any]:
+    """What does not move with prices."""
+    return {name: value for name, value in trade.items() if not name.startswith(("price", "current", "day_", "unrealized", "return"))}
