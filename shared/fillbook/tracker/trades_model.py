@@ -1,10 +1,10 @@
-"""The shapes of positions, their lots and executions, as they are listed and one by one. Source: tracker.md 3, 4.1; ledger.md 12."""
+"""The shapes of positions, their lots and executions, listed and one by one. Source: tracker.md 3, 4.1; ledger.md 12."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from fillbook.tracker.annotations_model import PositionWords
 from fillbook.tracker.shapes import Amount, Frame, Instant, Milliseconds, Page, Percent
@@ -12,8 +12,8 @@ from fillbook.tracker.shapes import Amount, Frame, Instant, Milliseconds, Page, 
 Direction = Literal["LONG", "SHORT"]
 ActionType = Literal["ENTRY", "ADD_ENTRY", "TRIM", "EXIT"]
 MessageState = Literal[
-    "proven", "posted", "pending", "ambiguous", "dead", "missing", "wrong", "double", "orphan", "unverifiable", "suppressed", "muted",
-    "removed", "none",
+    "proven", "posted", "pending", "ambiguous", "dead", "missing", "wrong", "double", "orphan", "unverifiable", "suppressed",
+    "muted", "removed", "none",
 ]  # fmt: skip
 
 
