@@ -17,10 +17,10 @@ VARIABLE = """name => { const probe = document.body.appendChild(document.createE
     const found = getComputedStyle(probe).backgroundColor; probe.remove(); return found; }"""
 
 DRAWN = """() => { window.drawn = new Set();
-    const isAge = one => one.closest("time") !== null;  // ages go on by themselves
-    new MutationObserver(all => all.map(one => one.target.parentElement ?? one.target).filter(one => !isAge(one))
-        .forEach(one => one.closest(".position-card") && window.drawn.add(one.closest(".position-card"))))
-        .observe(document.querySelector(".position-grid"), {subtree: true, childList: true, characterData: true, attributes: true}); }"""
+    const cardOf = one => one.closest("time") === null && one.closest(".position-card");  // ages go on by themselves
+    new MutationObserver(all => all.map(({target}) => cardOf(target.parentElement)).filter(Boolean)
+        .forEach(card => window.drawn.add(card))
+    ).observe(document.querySelector(".position-grid"), {subtree: true, childList: true, characterData: true, attributes: true}); }"""
 
 
 def crowd(document: dict[str, Any], count: int = 12) -> None:
