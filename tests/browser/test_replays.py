@@ -42,6 +42,8 @@ def test_a_replay_is_started_watched_and_compared_with_live_which_stays_as_it_is
     assert page.get_by_role("region", name="Trades that differ").locator("tbody tr").count() == sum(one["status"] != "equal" for one in found["trades"])
     expect(page.get_by_role("figure", name="Equity of A and B")).to_be_visible()
     assert desk.ask("/timed/ledger/trades", limit="500")["trades"] == live
+    page.set_viewport_size({"width": 360, "height": 900})
+    assert not tab.scrolls_sideways()
 
 
 def test_a_read_key_sees_no_form_and_its_order_is_refused(new_tab: NewTab, desk: Desk) -> None:
