@@ -11,10 +11,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewTab
-from tests.browser.test_journey import amount, column, now_of
+from tests.browser.test_journey import amount, column
 from tests.support import tracker_journeys as journeys
 from tests.support.browser import READ_KEY, Desk, Tab
-from tests.support.tracker_journeys import BOOK, PAST_TRADES
+from tests.support.tracker_journeys import BOOK, PAST_TRADES, now_of
 
 ZERO = Decimal(0)
 MONTH = "2026-01"

@@ -1,14 +1,14 @@
 """Lists as files: every row of a question, as the list shows it, streamed page by page out of one look at the desk.
 
 Rows are counted before the first byte: what is too much is refused (413), nothing is cut off. CSV as the ledger writes it
-(``ledger.csvtext``): formula cells inert, header = the fields of the list's row, lists inside a row as JSON. Source: tracker.md 3.
+(``ledger.csvtext``): formula cells inert, header = the fields of the list's row, lists inside a row as JSON.
+Source: tracker.md 3.
 """
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, get_args, get_type_hints
@@ -25,8 +25,8 @@ from fillbook.tracker.activity_model import Activity, Item
 from fillbook.tracker.annotations_model import PositionWords
 from fillbook.tracker.common import ON_EVERY_PAGE, Common
 from fillbook.tracker.model import single
-from fillbook.tracker.parameter import Parameter, names
 from fillbook.tracker.paging import Cursor, Place
+from fillbook.tracker.parameter import Parameter, names
 from fillbook.tracker.present import Present
 from fillbook.tracker.route import Download, Given, Route, Weight
 from fillbook.tracker.shapes import Amount, Percent
@@ -96,7 +96,9 @@ class What:
 def _fields(row: type) -> dict[str, Any]:
     """The fields of a row with their types, a user's words last."""
     hints = get_type_hints(row, include_extras=True)
-    return {name: hint for name, hint in hints.items() if name not in WORDS} | {name: hints[name] for name in WORDS if name in hints}
+    return {name: hint for name, hint in hints.items() if name not in WORDS} | {
+        name: hints[name] for name in WORDS if name in hints
+    }
 
 
 def _is_decimal(hint: Any) -> bool:
@@ -279,10 +281,13 @@ EVERYTHING = (
 
 
 def _route(what: What, form: str) -> Route:
+    def use_case(db: Database, key: DeskKey, given: Given, now: datetime) -> Download:
+        return exported(what, form, db, key, given, now)
+
     return Route(
         path=f"/timed/export/{what.name}.{form}",
         purpose=f"The list of {what.name} as a file, without its pages.",
-        use_case=functools.partial(exported, what, form),
+        use_case=use_case,
         answer=what.document if form == "json" else str,
         parameters=what.asked,
         weight=Weight.EXPORT,

@@ -1060,6 +1060,7 @@ export interface Facts {
   unit?: string | null;
 }
 
+/** Why the last run did not end well: its class and the words it may be told in. */
 export interface Failure {
   class: string | null;
   text: string | null;
@@ -2351,7 +2352,8 @@ export interface Totals {
   realized_pnl: Amount | null;
 }
 
-/** A position; ``lane`` and ``is_defend`` null: of another moment. ``outcome`` null: open. */
+/** A position; ``instrument``: what it holds as its book names it, by which marks are asked for. ``lane`` and ``is_defend`` null: of
+ * another moment. ``outcome`` null: open. */
 export interface Trade {
   notes: string | null;
   tags: string[];
@@ -2362,6 +2364,7 @@ export interface Trade {
   book_id: string;
   ticker: string;
   contract_name: string;
+  instrument: string;
   direction: "LONG" | "SHORT";
   status: "OPEN" | "CLOSED";
   outcome: "WIN" | "LOSS" | "FLAT" | "PENDING" | null;
@@ -2720,6 +2723,8 @@ export interface Answers {
   "GET /timed/export/lots.json": Lots;
   "GET /timed/export/actions.csv": string;
   "GET /timed/export/actions.json": Actions;
+  "GET /timed/export/activity.csv": string;
+  "GET /timed/export/activity.json": Activity;
   "GET /timed/lanes": Lanes;
   "GET /timed/lanes/history": Moves;
   "POST /timed/ledger/trades/{trade_id}/notes": AnnotationAnswer;

@@ -28,6 +28,7 @@ export function Calendar({ month: asked, chosen, change }: Props): JSX.Element {
   const weeks = weeksOf(month);
   const [first, last] = [weeks[0]?.[0] ?? `${month}-01`, weeks.at(-1)?.[6] ?? `${month}-01`];
   const answer = usePolled<Answer>("/timed/calendar", { ...query, from: first, to: last });
+  const follows = useRef(false); // the keyboard walked to another day: it takes the focus as soon as it is there
   const go = (by: number): void => change({ month: monthsLater(month, by), day: null });
   return (
     <div class="calendar">
@@ -37,7 +38,7 @@ export function Calendar({ month: asked, chosen, change }: Props): JSX.Element {
         <button type="button" class="button small" disabled={month >= today.slice(0, 7)} onClick={() => go(1)}>Later</button>
       </div>
       <Loaded of={answer} skeleton={<Skeleton kind="table" rows={6} />}>
-        {(data) => <Month answer={data} month={month} weeks={weeks} chosen={isDate(chosen) ? chosen : today} today={today} change={change} />}
+        {(data) => <Month answer={data} month={month} weeks={weeks} chosen={isDate(chosen) ? chosen : today} today={today} change={change} follows={follows} />}
       </Loaded>
     </div>
   );
@@ -57,9 +58,10 @@ interface MonthProps {
   chosen: string;
   today: string;
   change: Change;
+  follows: { current: boolean };
 }
 
-function Month({ answer, month, weeks, chosen, today, change }: MonthProps): JSX.Element {
+function Month({ answer, month, weeks, chosen, today, change, follows }: MonthProps): JSX.Element {
   const [own, setOwn] = useState<string | null>(null);
   const known = currencies(answer.days);
   const currency = own !== null && known.includes(own) ? own : (known[0] ?? null);
@@ -69,7 +71,12 @@ function Month({ answer, month, weeks, chosen, today, change }: MonthProps): JSX
   const amounts = [...days.values()].map(({ realized_pnl }) => realized_pnl).filter((amount) => amount !== null);
   const largest = Number(amounts.map(absolute).sort(compare).at(-1) ?? "0");
   const stop = chosen.startsWith(month) ? chosen : `${month}-01`;
-  const grid = useFollowedFocus(stop);
+  const grid = useRef<HTMLTableElement>(null);
+  useLayoutEffect(() => {
+    if (!follows.current) return;
+    follows.current = false;
+    grid.current?.querySelector<HTMLElement>(`[data-date="${stop}"]`)?.focus({ preventScroll: true });
+  });
 
   const open = (date: string): void => change({ tab: null, month: null, day: null, from: date, to: date });
   const move = (event: TargetedKeyboardEvent<HTMLTableElement>): void => {
@@ -78,6 +85,7 @@ function Month({ answer, month, weeks, chosen, today, change }: MonthProps): JSX
     if (to === null) return;
     event.preventDefault();
     if (to > today) return;
+    follows.current = true;
     change({ day: to, month: to.slice(0, 7) });
   };
   return (
@@ -115,28 +123,6 @@ function MonthLine({ days, currency }: { days: readonly Day[]; currency: string 
       <span class="hint"> · {count((day) => day.wins)} wins, {count((day) => day.losses)} losses, {count((day) => day.flats)} flat · {count((day) => day.entries)} entries, {count((day) => day.adds)} adds, {count((day) => day.trims)} trims, {count((day) => day.exits)} exits</span>
     </p>
   );
-}
-
-// The day the keyboard walked to takes the focus when it was in the grid before, also when another month had to be fetched.
-function useFollowedFocus(stop: string): { current: HTMLTableElement | null } {
-  const grid = useRef<HTMLTableElement>(null);
-  const isInside = useRef(false);
-  useLayoutEffect(() => {
-    const own = grid.current;
-    if (own === null) return;
-    const entered = (): void => void (isInside.current = true);
-    const left = (event: FocusEvent): void => void (isInside.current = event.relatedTarget === null && document.hasFocus());
-    own.addEventListener("focusin", entered);
-    own.addEventListener("focusout", left);
-    return () => {
-      own.removeEventListener("focusin", entered);
-      own.removeEventListener("focusout", left);
-    };
-  }, []);
-  useLayoutEffect(() => {
-    if (isInside.current) grid.current?.querySelector<HTMLElement>(`[data-date="${stop}"]`)?.focus({ preventScroll: true });
-  }, [stop]);
-  return grid;
 }
 
 function acted(day: Day): number {
