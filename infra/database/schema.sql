@@ -9965,7 +9965,7 @@ grant execute on function ledger.position_number(uuid) to ledger_maintenance;
 -- ==== 0030_tracker_figures.sql =======================================================================================
 
 -- What the read API needs of other rooms for its figures: bands of scores, later versions in the order in which they became known,
--- moves of the board without what followed them, and how far the schema is.
+-- how far the schema is, and sums of days that are over.
 
 -- The ten points in which a score lies, as text; null for what is none.
 create function ledger.score_band(score text) returns text
@@ -9980,11 +9980,6 @@ create view ledger.v_corrections as
       from ledger.v_action_history where version > 1;
 comment on view ledger.v_corrections is 'Later versions of actions: corrections, knock-on changes and busts.';
 create index execution_actions_corrections on ledger.execution_actions (book_id, recorded_at desc) where version > 1;
-
-create view signal.v_moves as
-    select book_id, ticker, seq, from_lane, lane, rule, reason, price, score, entered_at, receipt_id, action_ids
-      from signal.lane_history;
-comment on view signal.v_moves is 'Moves of the shown lane by themselves: read in the order of their time without looking at what followed.';
 
 -- The table is the migrations' own, so that a schema without it says that nothing was applied.
 create function ops.applied_migration() returns text
@@ -10016,11 +10011,211 @@ revoke all on function ops.applied_migration() from public;
 grant usage on schema ops to tracker_reader;
 grant select on ops.v_migration to tracker_reader;
 grant execute on function ops.applied_migration() to tracker_reader;
-grant select on signal.v_moves to signal_reader, tracker_reader, desk_operator;
+
+-- ---- sums of days that are over ----
+
+-- Results of long ranges are added up from days. A day's sums say what its actions said when the book was as long as the watermark;
+-- whoever reads them leaves out every day that a later row touches and reads that from the actions. Nothing else depends on them:
+-- without them figures are the same and take longer. ``dimension`` is the word by which a row is told apart: none, ticker,
+-- direction, reason, trigger_reason, score_band. Dates are New York's.
+create table ledger.result_books (
+    book_id    text        not null,
+    seq        bigint      not null,
+    row_hash   bytea       not null,
+    carried_at timestamptz not null,
+    constraint result_books_pk primary key (book_id),
+    constraint result_books_book_fk foreign key (book_id) references ledger.books
+);
+comment on table ledger.result_books is 'How far each book''s sums of days are carried, by the seal of its last action: another seal there and they count no more.';
+
+create table ledger.result_days (
+    book_id          text    not null,
+    dimension        text    not null,
+    day              date    not null,
+    currency         text    not null,
+    key              text,
+    entries          bigint  not null,
+    adds             bigint  not null,
+    trims            bigint  not null,
+    exits            bigint  not null,
+    realized         numeric not null,
+    unknown_realized bigint  not null,
+    fees             numeric not null,
+    unknown_fees     bigint  not null,
+    gains            numeric not null,
+    losses           numeric not null,
+    unknown_parts    bigint  not null,
+    wins             bigint  not null,
+    defeats          bigint  not null,
+    flats            bigint  not null,
+    pending          bigint  not null,
+    won              numeric not null,
+    lost             numeric not null,
+    best             numeric,
+    worst            numeric,
+    held_seconds     numeric not null,
+    trades           bigint  not null,
+    constraint result_days_key unique nulls not distinct (book_id, dimension, day, currency, key),
+    constraint result_days_book_fk foreign key (book_id) references ledger.books,
+    constraint result_days_dimension check (dimension in ('none', 'ticker', 'direction', 'reason', 'trigger_reason', 'score_band'))
+);
+comment on table ledger.result_days is 'Sums of a book''s actions by New York date: what was executed, and how the positions that it closed ended.';
+comment on column ledger.result_days.trades is 'Positions that acted on the date.';
+comment on column ledger.result_days.gains is 'Of closings, lot by lot; won is of positions.';
+
+-- Take the sums of some dates of a book anew.
+create function ledger.sum_days(book text, the_days date[]) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+    delete from ledger.result_days r where r.book_id = book and r.day = any(the_days);
+    insert into ledger.result_days
+    with acts as materialized (
+        select d.day, a.action_id, a.version, a.position_id, a.ticker, a.direction, a.currency, a.executed_at, a.action_type,
+               a.realized_pnl, a.fees, a.reason, a.position_realized_pnl_after as result
+          from unnest(the_days) as d(day)
+         cross join lateral (
+               select * from ledger.execution_actions x
+                where x.book_id = book and x.superseded_at is null and x.state = 'BOOKED'
+                  and x.executed_at >= d.day::timestamp at time zone 'America/New_York'
+                  and x.executed_at < (d.day + 1)::timestamp at time zone 'America/New_York'
+                order by x.executed_at desc offset 0) as a
+    ), parts as (
+        select a.*, e.executed_at as opened_at, e.meta, c.gains, c.losses, c.unknown
+          from acts a
+         cross join lateral (
+               select x.executed_at, x.meta from ledger.execution_actions x
+                where x.book_id = book and x.position_id = a.position_id and x.superseded_at is null and x.state = 'BOOKED'
+                  and x.action_type = 'ENTRY'
+                order by x.executed_at limit 1) as e
+          left join lateral (
+               select sum(v.realized_pnl) filter (where v.realized_pnl > 0) as gains,
+                      sum(v.realized_pnl) filter (where v.realized_pnl < 0) as losses,
+                      count(*) filter (where v.realized_pnl is null) as unknown
+                 from ledger.closings v
+                where v.book_id = book and v.action_id = a.action_id and v.version = a.version) as c on true
+    )
+    select book, w.dimension, p.day, p.currency, w.key,
+           count(*) filter (where action_type = 'ENTRY'), count(*) filter (where action_type = 'ADD_ENTRY'),
+           count(*) filter (where action_type = 'TRIM'), count(*) filter (where action_type = 'EXIT'),
+           coalesce(sum(realized_pnl), 0), count(*) filter (where action_type in ('TRIM', 'EXIT') and realized_pnl is null),
+           coalesce(sum(fees), 0), count(*) filter (where fees is null),
+           coalesce(sum(gains), 0), coalesce(sum(losses), 0), coalesce(sum(unknown), 0),
+           count(*) filter (where action_type = 'EXIT' and result > 0), count(*) filter (where action_type = 'EXIT' and result < 0),
+           count(*) filter (where action_type = 'EXIT' and result = 0), count(*) filter (where action_type = 'EXIT' and result is null),
+           coalesce(sum(result) filter (where action_type = 'EXIT' and result > 0), 0),
+           coalesce(sum(result) filter (where action_type = 'EXIT' and result < 0), 0),
+           max(result) filter (where action_type = 'EXIT'), min(result) filter (where action_type = 'EXIT'),
+           coalesce(sum(extract(epoch from executed_at - opened_at)) filter (where action_type = 'EXIT'), 0),
+           count(distinct position_id)
+      from parts p
+     cross join lateral (values
+           ('none', null), ('ticker', p.ticker), ('direction', p.direction::text), ('reason', p.reason),
+           ('trigger_reason', p.meta->>'trigger_reason'), ('score_band', ledger.score_band(p.meta->>'rank'))) as w(dimension, key)
+     group by w.dimension, p.day, p.currency, w.key;
+end
+$$;
+comment on function ledger.sum_days(text, date[]) is 'Sums of whole dates of one book, in the place of those that stood there.';
+
+-- The dates of a book that rows after a place of its chain touch: their own, those of the versions that they replaced, and of a
+-- position whose past became another one all of its dates.
+create function ledger.days_since(book text, after_seq bigint) returns setof date
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    with come as materialized (
+        select x.action_id, x.version, x.position_id, x.executed_at from ledger.execution_actions x
+         where x.book_id = book and x.seq > after_seq
+    ), moved as (
+        select c.executed_at from come c
+        union
+        select o.executed_at from come c
+         cross join lateral (select x.executed_at from ledger.execution_actions x
+                              where x.book_id = book and x.action_id = c.action_id and x.version < c.version offset 0) as o
+         where c.version > 1
+        union
+        select o.executed_at
+          from (select distinct t.position_id from come c
+                 cross join lateral (select x.position_id from ledger.execution_actions x
+                                      where x.book_id = book and x.action_id = c.action_id offset 0) as t
+                 where c.version > 1) as p
+         cross join lateral (select x.executed_at from ledger.execution_actions x
+                              where x.book_id = book and x.position_id = p.position_id and x.superseded_at is null
+                                and x.state = 'BOOKED' offset 0) as o)
+    select distinct (m.executed_at at time zone 'America/New_York')::date from moved m
+$$;
+comment on function ledger.days_since(text, bigint) is 'New York dates whose sums are not those of the watermark any more.';
+
+-- Carry a book's sums on to the end of its chain; answers how many dates were taken anew. Chain and seal as in v_action_seals.
+create function ledger.carry_results(document jsonb) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+    book    text := document->>'book_id';
+    newest  record;
+    carried bigint;
+    touched date[];
+begin
+    perform pg_advisory_xact_lock(hashtext('ledger.carry_results'), hashtext(book));
+    select s.seq, s.row_hash into newest from ledger.execution_actions s where s.book_id = book order by s.seq desc limit 1;
+    if newest.seq is null then
+        delete from ledger.result_days r where r.book_id = book;
+        delete from ledger.result_books k where k.book_id = book;
+        return to_jsonb(0);
+    end if;
+    select k.seq into carried
+      from ledger.result_books k
+      join ledger.execution_actions s on s.book_id = k.book_id and s.seq = k.seq and s.row_hash = k.row_hash
+     where k.book_id = book;
+    if carried = newest.seq then
+        return to_jsonb(0);
+    end if;
+    if carried is null then
+        delete from ledger.result_days r where r.book_id = book;
+        touched := array(select distinct (x.executed_at at time zone 'America/New_York')::date from ledger.execution_actions x
+                          where x.book_id = book and x.superseded_at is null and x.state = 'BOOKED');
+    else
+        touched := array(select ledger.days_since(book, carried));
+    end if;
+    perform ledger.sum_days(book, touched);
+    insert into ledger.result_books (book_id, seq, row_hash, carried_at)
+    values (book, newest.seq, newest.row_hash, (document->>'now')::timestamptz)
+    on conflict on constraint result_books_pk
+    do update set seq = excluded.seq, row_hash = excluded.row_hash, carried_at = excluded.carried_at;
+    return to_jsonb(cardinality(touched));
+end
+$$;
+
+create view ledger.v_result_days as select * from ledger.result_days;
+create view ledger.v_result_books as
+    select k.book_id, k.seq, k.carried_at
+      from ledger.result_books k
+      join ledger.execution_actions s on s.book_id = k.book_id and s.seq = k.seq and s.row_hash = k.row_hash;
+comment on view ledger.v_result_books is 'Books whose sums of days count, with the place of the chain up to which they do.';
+
+do $$
+declare
+    name text;
+begin
+    foreach name in array array['result_books', 'result_days'] loop
+        execute format('alter table ledger.%I enable row level security', name);
+        execute format('create policy %I on ledger.%I for select using (true)', name || '_read', name);
+        execute format('create policy %I on ledger.%I for all to ledger_writer '
+                       'using (book_id not like ''replay:%%'') with check (book_id not like ''replay:%%'')', name || '_live', name);
+        execute format('create policy %I on ledger.%I for all to ledger_maintenance using (true) with check (true)',
+                       name || '_maintenance', name);
+        execute format('grant select, insert, update, delete on ledger.%I to ledger_writer, ledger_maintenance', name);
+    end loop;
+    foreach name in array array['ledger_reader', 'ledger_writer', 'tracker_reader'] loop
+        execute format('grant select on ledger.v_result_days, ledger.v_result_books to %I', name);
+    end loop;
+end
+$$;
+revoke all on function ledger.sum_days(text, date[]), ledger.days_since(text, bigint), ledger.carry_results(jsonb) from public;
+grant execute on function ledger.sum_days(text, date[]), ledger.days_since(text, bigint), ledger.carry_results(jsonb)
+    to ledger_writer, ledger_maintenance;
+grant execute on function ledger.days_since(text, bigint) to ledger_reader, tracker_reader;
 
 -- ==== 0031_tracker_reading.sql =======================================================================================
 
--- What a board of lanes still lacked: the lanes themselves, in their order, and pages of moves. Sources: tracker.md 4.4, signals.md 5.
+-- What the read API still lacked: the board's lanes themselves, in their order, pages of moves, and the delivery log by time.
+-- Sources: tracker.md 4.4, 5.
 
 create view signal.v_lanes as
     select l.place, l.key, l.title, l.stages, l.holds
@@ -10036,6 +10231,7 @@ create view signal.v_lanes as
       ) as l(place, key, title, stages, holds);
 comment on view signal.v_lanes is 'The board''s columns in their order: a new lane is a line here. holds: what the rules leave there, no position, an open one, or one that this receipt closed.';
 
+drop view if exists signal.v_moves;
 create view signal.v_moves as
     select h.book_id, h.ticker, h.seq, h.from_lane, h.lane, h.rule, h.reason, h.badges, h.blocks, h.price, h.score, h.entered_at,
            h.receipt_id, h.action_ids,
@@ -10048,7 +10244,22 @@ comment on view signal.v_moves is 'As v_lane_moves, for pages: the end of a move
 create index lane_history_page on signal.lane_history (book_id, entered_at, receipt_id);
 drop index signal.lane_history_by_time;
 
-grant select on signal.v_lanes, signal.v_moves to signal_reader, desk_operator;
+-- The delivery log in two halves, so that it can be walked along its time: v_delivery_log begins with the subject.
+create view notify.v_attempts as
+    select attempt_id, channel_id, operation, started_at, finished_at, http_status, discord_code, retry_after_seconds, message_id,
+           error, response_excerpt
+      from notify.attempts;
+comment on view notify.v_attempts is 'Every request to Discord.';
+create view notify.v_attempt_subjects as
+    select s.attempt_id, s.channel_id, s.subject_key, m.subject_kind, m.book_id, m.action_id, m.position_id
+      from notify.attempt_subjects s join notify.messages m on m.channel_id = s.channel_id and m.subject_key = s.subject_key;
+comment on view notify.v_attempt_subjects is 'Which subjects a request carried.';
+-- Keys of messages are compared byte by byte, and so must be whoever looks for a message's requests.
+create index attempt_subjects_by_subject on notify.attempt_subjects (channel_id, subject_key collate "C");
+create index messages_by_position on notify.messages (position_id) where position_id is not null;
+
+grant select on notify.v_attempts, notify.v_attempt_subjects to notify_reader, tracker_reader, desk_operator;
+grant select on signal.v_lanes, signal.v_moves to signal_reader, tracker_reader, desk_operator;
 
 -- ==== 0032_tracker_stamps.sql ========================================================================================
 

@@ -133,7 +133,6 @@ def accounts_linked(desk: Desk) -> Iterator[dict[str, str]]:
             for name, link in wanted.items():
                 ids[str(name)] = deskstore.link_account(tx, link, now).account_id
             deskstore.rename_account(tx, ids[GOOD], SCRIPT, now)
-        desk.step(61)  # an account is synced by hand once a minute
         posted(f"{desk.url}/timed/admin/sync", {"account_id": ids[REFUSED]}, Authorization=f"Bearer {ADMIN_KEY}")
         written(
             desk,

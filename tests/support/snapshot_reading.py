@@ -7,7 +7,6 @@ from typing import Any, Final
 from fillbook.snapshot import filters
 from fillbook.snapshot.filters import ROUTES
 from fillbook.snapshot.model import EXTREME_NUMBERS, Kind, Side, Stage
-from tests.support.tracker_api import ERROR
 
 TEXT: Final = {"type": "string"}
 TEXT_OR_NULL: Final = {"type": ["string", "null"]}
@@ -30,6 +29,7 @@ def listed(**properties: Any) -> dict[str, Any]:
     return {"type": "array", "items": whole(**properties)}
 
 
+ERROR: Final = whole(error=whole(code=TEXT, message=TEXT, request_id=TEXT))
 HEAD: Final = {"date": DATE, "version": {"type": "integer", "minimum": 1}, "updated_at": INSTANT}
 PAGED: Final = {"next_cursor": TEXT_OR_NULL}
 COUNTS: Final = whole(kpis=WHOLE, series=WHOLE, extremes=WHOLE, assets=WHOLE)

@@ -6,6 +6,7 @@ accounts, a note, the broker's own text.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ TICKER, DAY, LOGIN = "ZZTA", "2026-02-03", 50123456
 RUN, OTHER_RUN, COMPARISON = (UUID(int=number) for number in (11, 12, 13))
 CHECK = UUID(int=14)
 CANARY = "canary-in-a-payload"
+TOTALS = {"decided": 2, "entries": 1, "adds": 0, "trims": 0, "exits": 1, "realized_pnl": "-3.5"}
 
 
 def filled(open_database: Callable[..., Database], db: Database, query: Query) -> None:
@@ -122,9 +124,18 @@ def _replayed(query: Query) -> None:
         )
     query(
         "insert into replay.comparisons (comparison_id, a, b, identical, totals, positions, tickers, divergent, recorded_at)"
-        " values (:id, :run, 'live', true, '{}', '{}', 1, 0, :now) returning comparison_id",
+        " values (:id, :run, 'live', false, :totals::jsonb, :positions::jsonb, 1, 1, :now) returning comparison_id",
         id=COMPARISON,
         run=str(RUN),
+        totals=json.dumps({"a": TOTALS, "b": TOTALS}),
+        positions=json.dumps({"equal": 0, "left_only": 0, "right_only": 1, "different": 0}),
+        now=NOW,
+    )
+    query(
+        "insert into replay.divergences (comparison_id, ticker, ts, field, value_a, value_b, cause, rule, later_count)"
+        " values (:id, :ticker, :now, 'lane', '\"hold\"', '\"exit\"', 'code', 'stop', 0) returning ticker",
+        id=COMPARISON,
+        ticker=TICKER,
         now=NOW,
     )
 

@@ -243,7 +243,7 @@ def notes(db: Database, key: DeskKey, given: Given, now: datetime) -> Annotation
             kind=choice(one, "kind", KINDS),
             tag=tag,
             is_detached=None if detached is None else detached == "true",
-            patterns=scope.expressions(key),
+            patterns=scope.expressions(key.books),
             books=None if wanted is None else list(wanted),
             after_at=None if after is None else after.at,
             after_id=None if after is None else after.id,

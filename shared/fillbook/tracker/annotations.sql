@@ -18,15 +18,18 @@ with recursive line as (
     select l.heir, t.trade_id from line l join ibkr.v_trades t on t.merged_into = l.id)
 select l.heir as trade_id, n.subject_id, n.notes, n.tags, n.strategy, n.hidden_at, n.version, n.updated_at, n.updated_by
   from line l
-  join tracker.v_annotations n
-    on n.tenant_id = :tenant_id and n.kind = 'ibkr_trade' and n.book_id = '' and n.subject_id = l.id
+ cross join lateral (select v.* from tracker.v_annotations v
+                      where v.tenant_id = :tenant_id and v.kind = 'ibkr_trade' and v.book_id = '' and v.subject_id = l.id
+                      limit 1) as n
  order by l.heir, l.id = l.heir desc, n.updated_at desc, n.subject_id;
 
 -- name: linked_words
 -- The words about some trades of linked accounts.
 select n.subject_id as trade_id, n.subject_id, n.notes, n.tags, n.strategy, n.hidden_at, n.version, n.updated_at, n.updated_by
-  from tracker.v_annotations n
- where n.tenant_id = :tenant_id and n.kind = 'mt5_trade' and n.book_id = '' and n.subject_id = any(:ids::uuid[]);
+  from unnest(:ids::uuid[]) as k(id)
+ cross join lateral (select v.* from tracker.v_annotations v
+                      where v.tenant_id = :tenant_id and v.kind = 'mt5_trade' and v.book_id = '' and v.subject_id = k.id
+                      limit 1) as n;
 
 -- name: own_words
 -- What was said about a subject itself, whatever became of it.

@@ -275,7 +275,7 @@ class BrokerExecutions(Frame):
 
 
 Failure = TypedDict("Failure", {"class": Text, "text": Text})
-"""Why the last run did not end well: its class and the words it may be told in."""
+Failure.__doc__ = "Why the last run did not end well: its class and the words it may be told in."
 
 
 class Balances(TypedDict):

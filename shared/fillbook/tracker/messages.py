@@ -112,16 +112,18 @@ def messages(db: Database, key: DeskKey, given: Given, now: datetime) -> Message
 def deliveries(db: Database, key: DeskKey, given: Given, now: datetime) -> Deliveries:
     """A page of the delivery log, newest request first; requests that are still open may change, others never do."""
     query, one = _query(given, "deliveries", DELIVERY_PARAMETERS)
+    about = _about(one)
+    is_about = any(about.values())
     with store.look(db, key, query.books) as seen:
         rows = seen.tx.query(
-            QUERIES["deliveries"],
+            QUERIES["deliveries_about" if is_about else "deliveries"],
             books=_told_of(seen, key, query.books),
             channel=choice(one, "channel", CHANNELS),
             operation=choice(one, "operation", OPERATIONS),
             limit=query.limit + 1,
             after_id=None if query.after is None else query.after.id,
             **_after(query),
-            **_about(one),
+            **(about if is_about else {}),
             **query.asked,
         )
     shown = rows[: query.limit]

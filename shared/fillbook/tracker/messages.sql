@@ -17,7 +17,7 @@ select found.*
             m.proven_at, m.next_attempt_at, m.pending_since
        from notify.v_messages m
       where m.channel_id = wanted.channel_id
-        and coalesce(m.book_id, 'live') = any(:books::text[])
+        and (m.book_id = any(:books::text[]) or (m.book_id is null and 'live' = any(:books::text[])))
         and (:after_at::timestamptz is null
              or ((m.occurred_at, m.subject_key) <= (:after_at::timestamptz, :after_key::text)
                  and (m.occurred_at, m.subject_key, m.channel_id) < (:after_at::timestamptz, :after_key::text, :after_channel::text)))
@@ -34,20 +34,45 @@ select found.*
 
 -- name: deliveries
 -- A page of the delivery log, newest request first; a request that carried several subjects has a row for each.
-select d.attempt_id, d.channel_id, d.subject_key, d.subject_kind, d.book_id, d.action_id, d.position_id, d.operation, d.started_at,
-       d.finished_at, d.http_status, d.discord_code, d.retry_after_seconds, d.answered_message_id, d.error, d.response_excerpt
-  from notify.v_delivery_log d
- where d.started_at <= coalesce(:after_at::timestamptz, 'infinity')
-   and (:after_at::timestamptz is null or d.started_at < :after_at::timestamptz
-        or (d.attempt_id, d.subject_key, d.channel_id) > (:after_id::uuid, :after_key::text, :after_channel::text))
-   and coalesce(d.book_id, 'live') = any(:books::text[])
-   and (:since::timestamptz is null or d.started_at >= :since::timestamptz)
-   and (:until::timestamptz is null or d.started_at < :until::timestamptz)
-   and (:channel::text is null or d.channel_id = :channel::text)
-   and (:operation::text is null or d.operation = :operation::text)
-   and (:action_id::uuid is null or d.action_id = :action_id::uuid)
-   and (:position_id::uuid is null or d.position_id = :position_id::uuid)
- order by d.started_at desc, d.attempt_id, d.subject_key, d.channel_id
+select a.attempt_id, s.channel_id, s.subject_key, s.subject_kind, s.book_id, s.action_id, s.position_id, a.operation, a.started_at,
+       a.finished_at, a.http_status, a.discord_code, a.retry_after_seconds, a.message_id as answered_message_id, a.error,
+       a.response_excerpt
+  from notify.v_attempts a
+ cross join lateral (
+     select v.* from notify.v_attempt_subjects v
+      where v.attempt_id = a.attempt_id
+        and (v.book_id = any(:books::text[]) or (v.book_id is null and 'live' = any(:books::text[])))
+        and (:after_at::timestamptz is null or a.started_at < :after_at::timestamptz
+             or (v.attempt_id, v.subject_key, v.channel_id) > (:after_id::uuid, :after_key::text, :after_channel::text))
+     offset 0) as s
+ where a.started_at <= coalesce(:after_at::timestamptz, 'infinity')
+   and (:since::timestamptz is null or a.started_at >= :since::timestamptz)
+   and (:until::timestamptz is null or a.started_at < :until::timestamptz)
+   and (:channel::text is null or a.channel_id = :channel::text)
+   and (:operation::text is null or a.operation = :operation::text)
+ order by a.started_at desc, a.attempt_id, s.subject_key, s.channel_id
+ limit :limit;
+
+-- name: deliveries_about
+-- The same of one execution or one position, found from its messages.
+with about as materialized (
+    select s.* from notify.v_attempt_subjects s
+     where (:action_id::uuid is null or s.action_id = :action_id::uuid)
+       and (:position_id::uuid is null or s.position_id = :position_id::uuid))
+select a.attempt_id, s.channel_id, s.subject_key, s.subject_kind, s.book_id, s.action_id, s.position_id, a.operation, a.started_at,
+       a.finished_at, a.http_status, a.discord_code, a.retry_after_seconds, a.message_id as answered_message_id, a.error,
+       a.response_excerpt
+  from about s
+  join notify.v_attempts a on a.attempt_id = s.attempt_id
+ where (s.book_id = any(:books::text[]) or (s.book_id is null and 'live' = any(:books::text[])))
+   and (:after_at::timestamptz is null or a.started_at < :after_at::timestamptz
+        or (a.started_at = :after_at::timestamptz
+            and (a.attempt_id, s.subject_key, s.channel_id) > (:after_id::uuid, :after_key::text, :after_channel::text)))
+   and (:since::timestamptz is null or a.started_at >= :since::timestamptz)
+   and (:until::timestamptz is null or a.started_at < :until::timestamptz)
+   and (:channel::text is null or a.channel_id = :channel::text)
+   and (:operation::text is null or a.operation = :operation::text)
+ order by a.started_at desc, a.attempt_id, s.subject_key, s.channel_id
  limit :limit;
 
 -- name: told_channels
@@ -61,7 +86,7 @@ select c.channel_id, c.kind, c.status, c.status_reason, c.status_at, c.digest, c
 -- Dead letters by channel and reason, the oldest first.
 select m.channel_id, m.dead_reason, count(*) as count, min(m.occurred_at) as oldest_at, max(m.occurred_at) as newest_at
   from notify.v_messages m
- where m.state = 'dead' and coalesce(m.book_id, 'live') = any(:books::text[])
+ where m.state = 'dead' and (m.book_id = any(:books::text[]) or (m.book_id is null and 'live' = any(:books::text[])))
  group by m.channel_id, m.dead_reason
  order by min(m.occurred_at), m.channel_id, m.dead_reason;
 
@@ -83,6 +108,6 @@ select r.run_id, r.channel_id, r.since, r.until, r.is_repairing, r.requested_by,
 select f.run_id, f.ordinal, f.kind, f.channel_id, f.subject_key, f.book_id, f.action_id, f.message_id, f.differences, f.note,
        f.found_at, f.repaired_at
   from notify.v_findings f
- where f.run_id = any(:run_ids::uuid[]) and coalesce(f.book_id, 'live') = any(:books::text[])
+ where f.run_id = any(:run_ids::uuid[]) and (f.book_id = any(:books::text[]) or (f.book_id is null and 'live' = any(:books::text[])))
  order by f.found_at desc, f.run_id, f.ordinal
  limit :limit;

@@ -114,7 +114,7 @@ def found(
     return tx.query(
         QUERIES["runs"],
         tenant_id=key.tenant_id,
-        patterns=scope.expressions(key),
+        patterns=scope.expressions(key.books),
         run=run,
         status=status,
         date=day,

@@ -8,12 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from fillbook.runtime.deskkeys import DeskKey
 
-
-def expressions(key: DeskKey) -> list[str]:
-    """The key's patterns of books as regular expressions of the database; they find what ``DeskKey.sees`` finds."""
-    return [f"^{''.join(_pieces(pattern))}$" for pattern in key.books]
+def expressions(patterns: Iterable[str]) -> list[str]:
+    """A key's patterns of books as regular expressions of the database; they find what ``DeskKey.sees`` finds."""
+    return [f"^{''.join(_pieces(pattern))}$" for pattern in patterns]
 
 
 def _pieces(pattern: str) -> Iterable[str]:

@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 
 from fillbook.ledger import service
 from fillbook.ledger.model import Side
+from fillbook.mt5 import ids
 from fillbook.runtime.db import Database
 from fillbook.tracker.api import ROUTES
 from fillbook.tracker.parameter import names
@@ -23,7 +24,7 @@ from fillbook.tracker.route import Route, Source
 from tests.support import tracker_world as world
 from tests.support.ibkr import exec_id, tws
 from tests.support.ibkr_world import World
-from tests.support.mt5_linked import LinkedDesk
+from tests.support.mt5_linked import SERVER, LinkedDesk
 from tests.support.signal_live import LiveDesk
 from tests.support.tracker_desk import entry, fill, published
 
@@ -128,7 +129,8 @@ def changes(open_database: Any, db: Database, query: Query, client: FlaskClient)
     """Something that happens in each room."""
     live = LiveDesk(open_database("signal_worker"), query)
     linked = LinkedDesk(open_database("mt5_writer"), open_database("desk_operator"), query)
-    (account,) = [str(row["account_id"]) for row in query("select account_id from mt5.v_account_states")]
+    linked.runs = 100  # others than those of the desk
+    account = ids.account_id("desk", SERVER, world.LOGIN)
     words = next(route for route in ROUTES if route.operation in BODIES)
 
     def booked() -> None:
