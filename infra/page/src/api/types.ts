@@ -1060,6 +1060,7 @@ export interface Facts {
   unit?: string | null;
 }
 
+/** Why the last run did not end well: its class and the words it may be told in. */
 export interface Failure {
   class: string | null;
   text: string | null;
