@@ -10080,7 +10080,9 @@ begin
                   and x.executed_at < (d.day + 1)::timestamp at time zone 'America/New_York'
                 order by x.executed_at desc offset 0) as a
     ), parts as (
-        select a.*, e.executed_at as opened_at, e.meta, c.gains, c.losses, c.unknown
+        select a.*, e.executed_at as opened_at, e.meta, c.gains, c.losses, c.unknown,
+               row_number() over (partition by a.day, a.position_id order by a.executed_at) = 1 as is_first,
+               row_number() over (partition by a.day, a.position_id, a.reason order by a.executed_at) = 1 as is_first_of_reason
           from acts a
          cross join lateral (
                select x.executed_at, x.meta from ledger.execution_actions x
@@ -10106,7 +10108,7 @@ begin
            coalesce(sum(result) filter (where action_type = 'EXIT' and result < 0), 0),
            max(result) filter (where action_type = 'EXIT'), min(result) filter (where action_type = 'EXIT'),
            coalesce(sum(extract(epoch from executed_at - opened_at)) filter (where action_type = 'EXIT'), 0),
-           count(distinct position_id)
+           count(*) filter (where case when w.dimension = 'reason' then is_first_of_reason else is_first end)
       from parts p
      cross join lateral (values
            ('none', null), ('ticker', p.ticker), ('direction', p.direction::text), ('reason', p.reason),
@@ -10214,7 +10216,8 @@ grant execute on function ledger.days_since(text, bigint) to ledger_reader, trac
 
 -- ==== 0031_tracker_reading.sql =======================================================================================
 
--- What a board of lanes still lacked: the lanes themselves, in their order, and pages of moves. Sources: tracker.md 4.4, signals.md 5.
+-- What the read API still lacked: the board's lanes themselves, in their order, pages of moves, and the delivery log by time.
+-- Sources: tracker.md 4.4, 5.
 
 create view signal.v_lanes as
     select l.place, l.key, l.title, l.stages, l.holds
@@ -10243,6 +10246,21 @@ comment on view signal.v_moves is 'As v_lane_moves, for pages: the end of a move
 create index lane_history_page on signal.lane_history (book_id, entered_at, receipt_id);
 drop index signal.lane_history_by_time;
 
+-- The delivery log in two halves, so that it can be walked along its time: v_delivery_log begins with the subject.
+create view notify.v_attempts as
+    select attempt_id, channel_id, operation, started_at, finished_at, http_status, discord_code, retry_after_seconds, message_id,
+           error, response_excerpt
+      from notify.attempts;
+comment on view notify.v_attempts is 'Every request to Discord.';
+create view notify.v_attempt_subjects as
+    select s.attempt_id, s.channel_id, s.subject_key, m.subject_kind, m.book_id, m.action_id, m.position_id
+      from notify.attempt_subjects s join notify.messages m on m.channel_id = s.channel_id and m.subject_key = s.subject_key;
+comment on view notify.v_attempt_subjects is 'Which subjects a request carried.';
+-- Keys of messages are compared byte by byte, and so must be whoever looks for a message's requests.
+create index attempt_subjects_by_subject on notify.attempt_subjects (channel_id, subject_key collate "C");
+create index messages_by_position on notify.messages (position_id) where position_id is not null;
+
+grant select on notify.v_attempts, notify.v_attempt_subjects to notify_reader, tracker_reader, desk_operator;
 grant select on signal.v_lanes, signal.v_moves to signal_reader, tracker_reader, desk_operator;
 
 -- ==== 0032_tracker_stamps.sql ========================================================================================

@@ -52,7 +52,8 @@ select book_id, action_id, version, position_id, 1, quantity, 100, 1, value, val
 """,
     """
 insert into ledger.marks (book_id, instrument, bucket_at, marked_at, recorded_at, price, source)
-select p.book_id, p.instrument, date_bin('5 minutes', p.opened_at - d.age, 'epoch'), p.opened_at - d.age, p.opened_at, 101, 'signal'
+select p.book_id, p.instrument, date_bin('5 minutes', p.opened_at - d.age, 'epoch'), p.opened_at - d.age, p.opened_at, 101,
+       'signal'
   from ledger.positions p cross join (values (interval '1 minute'), (interval '5 days')) as d(age)
 """,
 )
@@ -99,7 +100,8 @@ def fill(db: Database, positions: int) -> None:
             tx.execute(statement(text))
         tx.execute(
             statement(
-                "update ledger.books set seq = 10000000, last_recorded_at = (select max(recorded_at) from ledger.execution_actions)"
+                "update ledger.books set seq = 10000000,"
+                " last_recorded_at = (select max(recorded_at) from ledger.execution_actions)"
             )
         )
         for table in ("lots", "closings", "marks", "books"):

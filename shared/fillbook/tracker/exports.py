@@ -1,14 +1,15 @@
 """Lists as files: every row of a question, as the list shows it, streamed page by page out of one look at the desk.
 
 Rows are counted before the first byte: what is too much is refused (413), nothing is cut off. CSV as the ledger writes it
-(``ledger.csvtext``): formula cells inert, header = the fields of the list's row, lists inside a row as JSON. Source: tracker.md 3.
+(``ledger.csvtext``): formula cells inert, header = the fields of the list's row, lists inside a row as JSON.
+Source: tracker.md 3.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, get_args, get_type_hints
@@ -25,8 +26,8 @@ from fillbook.tracker.activity_model import Activity, Item
 from fillbook.tracker.annotations_model import PositionWords
 from fillbook.tracker.common import ON_EVERY_PAGE, Common
 from fillbook.tracker.model import single
-from fillbook.tracker.parameter import Parameter, names
 from fillbook.tracker.paging import Cursor, Place
+from fillbook.tracker.parameter import Parameter, names
 from fillbook.tracker.present import Present
 from fillbook.tracker.route import Download, Given, Route, Weight
 from fillbook.tracker.shapes import Amount, Percent
@@ -96,7 +97,9 @@ class What:
 def _fields(row: type) -> dict[str, Any]:
     """The fields of a row with their types, a user's words last."""
     hints = get_type_hints(row, include_extras=True)
-    return {name: hint for name, hint in hints.items() if name not in WORDS} | {name: hints[name] for name in WORDS if name in hints}
+    return {name: hint for name, hint in hints.items() if name not in WORDS} | {
+        name: hints[name] for name in WORDS if name in hints
+    }
 
 
 def _is_decimal(hint: Any) -> bool:

@@ -83,16 +83,6 @@ def test_the_board_always_has_all_eight_lanes(client: FlaskClient) -> None:
     assert (status, len(answer["lanes"]), answer["count"]) == (200, 8, 0)
 
 
-@pytest.mark.usefixtures("booked")
-def test_health_names_ages_queues_and_that_the_clock_is_simulated(client: FlaskClient) -> None:
-    status, answer = get(client, "/timed/health")
-    assert (status, answer["status"]) == (200, "ok")
-    assert answer["ages"]["last_execution_at"] == "2026-02-03T15:05:00.000Z"
-    assert answer["outbox"]["depth"] == 5
-    assert answer["clock"] == {"is_simulated": True}
-    assert answer["session"]["date"] == "2026-02-03"
-
-
 @pytest.mark.parametrize("path", ["/timed/trades", "/timed/ledger/trades", "/timed/lanes", "/timed/health"])
 def test_no_key_an_unknown_one_and_an_expired_one_are_refused(client: FlaskClient, path: str) -> None:
     for key in (None, "wrong", OLD_KEY):
