@@ -14,7 +14,7 @@ import { Skeleton } from "../../parts/Skeleton.tsx";
 import { Toggle } from "../../parts/Tabs.tsx";
 import { useIsNarrow } from "../narrow.ts";
 import type { Change } from "./Filters.tsx";
-import { dayName, dayStep, isDate, isMonth, monthName, monthsLater, strength, WEEKDAYS, weeksOf } from "./month.ts";
+import { dayName, daysLater, dayStep, isDate, isMonth, monthName, monthsLater, SATURDAY, strength, weekday, WEEKDAYS, weeksOf } from "./month.ts";
 
 interface Props {
   month: string | undefined;
@@ -71,7 +71,9 @@ function Month({ answer, month, weeks, chosen, today, change, follows }: MonthPr
   const inMonth = [...days.values()].filter(({ date }) => date.startsWith(month));
   const amounts = [...days.values()].map(({ realized_pnl }) => realized_pnl).filter((amount) => amount !== null);
   const largest = Number(amounts.map(absolute).sort(compare).at(-1) ?? "0");
-  const stop = chosen.startsWith(month) ? chosen : `${month}-01`;
+  const isNarrow = useIsNarrow();
+  const isShown = (date: string): boolean => !isNarrow || weekday(date) < SATURDAY; // a phone leaves weekends out
+  const stop = chosen.startsWith(month) && isShown(chosen) ? chosen : (weeks.flat().find((date) => date.startsWith(month) && isShown(date)) ?? `${month}-01`);
   const grid = useRef<HTMLTableElement>(null);
   useLayoutEffect(() => {
     if (!follows.current) return;
@@ -82,9 +84,10 @@ function Month({ answer, month, weeks, chosen, today, change, follows }: MonthPr
   const open = (date: string): void => change({ tab: null, month: null, day: null, from: date, to: date });
   const move = (event: TargetedKeyboardEvent<HTMLTableElement>): void => {
     const date = event.target instanceof HTMLElement ? event.target.dataset["date"] : undefined;
-    const to = date === undefined ? null : dayStep(date, event.key);
-    if (to === null) return;
+    let to = date === undefined ? null : dayStep(date, event.key);
+    if (to === null || date === undefined) return;
     event.preventDefault();
+    while (!isShown(to)) to = daysLater(to, to < date ? -1 : 1);
     if (to > today) return;
     follows.current = true;
     change({ day: to, month: to.slice(0, 7) });
@@ -94,13 +97,13 @@ function Month({ answer, month, weeks, chosen, today, change, follows }: MonthPr
       {known.length > 1 && <Toggle label="Currency" tabs={known.map((key) => ({ key, title: key }))} chosen={currency ?? ""} choose={setOwn} />}
       <MonthLine days={inMonth} currency={currency} />
       <table class="month" role="grid" aria-label={`Results by day, ${monthName(month)}`} ref={grid} onKeyDown={move}>
-        <thead>
+        <thead role="rowgroup">
           <tr role="row">
             {WEEKDAYS.map((name) => <th key={name} role="columnheader" scope="col">{name}</th>)}
             <th role="columnheader" scope="col">Week</th>
           </tr>
         </thead>
-        <tbody>
+        <tbody role="rowgroup">
           {weeks.map((dates, number) => (
             <tr key={dates[0]} role="row">
               {dates.map((date) => <Cell key={date} date={date} day={days.get(date)} isOther={!date.startsWith(month)} isStop={date === stop} isToday={date === today} isAhead={date > today} largest={largest} open={open} />)}
