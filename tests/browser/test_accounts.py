@@ -98,6 +98,18 @@ def test_no_width_makes_the_accounts_scroll_sideways_and_every_figure_is_there(n
 
 
 @pytest.mark.usefixtures("accounts")
+def test_the_list_is_reached_and_scrolled_by_keyboard(new_tab: NewTab) -> None:
+    tab = new_tab(width=800, key=READ_KEY)  # where the table is wider than its frame
+    page = tab.open("accounts")
+    page.locator("main").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("Broker accounts")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.activeElement.scrollLeft > 0")
+
+
+@pytest.mark.usefixtures("accounts")
 def test_texts_of_brokers_and_people_stay_texts_and_states_can_be_read_in_both_themes(new_tab: NewTab) -> None:
     tab = new_tab(key=READ_KEY)
     page = tab.open("accounts")
