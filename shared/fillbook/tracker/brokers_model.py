@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from fillbook.tracker.annotations_model import TradeWords
 from fillbook.tracker.shapes import Amount, Frame, Instant, Milliseconds, Percent
