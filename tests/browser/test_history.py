@@ -60,8 +60,7 @@ def test_three_pages_of_a_filter_are_its_rows_once_each_and_so_is_its_file(past:
     names = {line["contract_name"] for line in lines}
     assert "'=1+1" in names
     assert not any(name.startswith("=") for name in names)
-    page.go_back()
-    page.go_forward()
+    page.reload()
     tab.settled()
     expect(page.get_by_label("Status")).to_have_value("closed")
     tab.picture("history")

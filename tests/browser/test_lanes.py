@@ -25,7 +25,7 @@ def board(desk: Desk) -> list[dict[str, Any]]:
 def blocked(desk: Desk) -> Desk:
     """The desk with two tickers whose entry is blocked."""
     at = next_minute(desk)
-    post(desk, receipt(at, MOVED, "Q"), receipt(at, BLOCKED, "Q"))
+    post(desk, receipt(at, MOVED, sl=None), receipt(at, BLOCKED, "Q"))
     return desk
 
 

@@ -207,6 +207,6 @@ def opened(browser: Browser, desk: Desk, *, width: int = 1440, key: str | None =
     try:
         tab = Tab(context, desk)
         yield tab
-        assert tab.wrong == []
+        assert not tab.wrong, tab.wrong
     finally:
         context.close()

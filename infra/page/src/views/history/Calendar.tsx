@@ -4,7 +4,7 @@ import type { JSX, TargetedKeyboardEvent } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Calendar as Answer, Day, Week } from "../../api/types.ts";
 import { useScope } from "../../lib/books.ts";
-import { absolute, compare, sign, total, type Decimal } from "../../lib/decimal.ts";
+import { absolute, compare, money, sign, total, type Decimal } from "../../lib/decimal.ts";
 import { usePolled } from "../../lib/poll.ts";
 import { usePrivacy } from "../../lib/privacy.ts";
 import { dayOf, deskNow } from "../../lib/time.ts";
@@ -12,8 +12,9 @@ import { Loaded } from "../../parts/Loaded.tsx";
 import { arrow, Money, moneyWords } from "../../parts/Money.tsx";
 import { Skeleton } from "../../parts/Skeleton.tsx";
 import { Toggle } from "../../parts/Tabs.tsx";
+import { useIsNarrow } from "../narrow.ts";
 import type { Change } from "./Filters.tsx";
-import { dayName, dayStep, isDate, isMonth, monthName, monthsLater, strength, WEEKDAYS, weeksOf } from "./month.ts";
+import { dayName, daysLater, dayStep, isDate, isMonth, monthName, monthsLater, SATURDAY, strength, weekday, WEEKDAYS, weeksOf } from "./month.ts";
 
 interface Props {
   month: string | undefined;
@@ -70,7 +71,9 @@ function Month({ answer, month, weeks, chosen, today, change, follows }: MonthPr
   const inMonth = [...days.values()].filter(({ date }) => date.startsWith(month));
   const amounts = [...days.values()].map(({ realized_pnl }) => realized_pnl).filter((amount) => amount !== null);
   const largest = Number(amounts.map(absolute).sort(compare).at(-1) ?? "0");
-  const stop = chosen.startsWith(month) ? chosen : `${month}-01`;
+  const isNarrow = useIsNarrow();
+  const isShown = (date: string): boolean => !isNarrow || weekday(date) < SATURDAY; // a phone leaves weekends out
+  const stop = chosen.startsWith(month) && isShown(chosen) ? chosen : (weeks.flat().find((date) => date.startsWith(month) && isShown(date)) ?? `${month}-01`);
   const grid = useRef<HTMLTableElement>(null);
   useLayoutEffect(() => {
     if (!follows.current) return;
@@ -81,9 +84,10 @@ function Month({ answer, month, weeks, chosen, today, change, follows }: MonthPr
   const open = (date: string): void => change({ tab: null, month: null, day: null, from: date, to: date });
   const move = (event: TargetedKeyboardEvent<HTMLTableElement>): void => {
     const date = event.target instanceof HTMLElement ? event.target.dataset["date"] : undefined;
-    const to = date === undefined ? null : dayStep(date, event.key);
-    if (to === null) return;
+    let to = date === undefined ? null : dayStep(date, event.key);
+    if (to === null || date === undefined) return;
     event.preventDefault();
+    while (!isShown(to)) to = daysLater(to, to < date ? -1 : 1);
     if (to > today) return;
     follows.current = true;
     change({ day: to, month: to.slice(0, 7) });
@@ -93,13 +97,13 @@ function Month({ answer, month, weeks, chosen, today, change, follows }: MonthPr
       {known.length > 1 && <Toggle label="Currency" tabs={known.map((key) => ({ key, title: key }))} chosen={currency ?? ""} choose={setOwn} />}
       <MonthLine days={inMonth} currency={currency} />
       <table class="month" role="grid" aria-label={`Results by day, ${monthName(month)}`} ref={grid} onKeyDown={move}>
-        <thead>
+        <thead role="rowgroup">
           <tr role="row">
             {WEEKDAYS.map((name) => <th key={name} role="columnheader" scope="col">{name}</th>)}
             <th role="columnheader" scope="col">Week</th>
           </tr>
         </thead>
-        <tbody>
+        <tbody role="rowgroup">
           {weeks.map((dates, number) => (
             <tr key={dates[0]} role="row">
               {dates.map((date) => <Cell key={date} date={date} day={days.get(date)} isOther={!date.startsWith(month)} isStop={date === stop} isToday={date === today} isAhead={date > today} largest={largest} open={open} />)}
@@ -147,6 +151,7 @@ function toneOf(amount: Decimal | null, largest: number): string {
 
 function Cell({ date, day, isOther, isStop, isToday, isAhead, largest, open }: CellProps): JSX.Element {
   const isHidden = usePrivacy();
+  const isNarrow = useIsNarrow();
   const number = Number(date.slice(8));
   const own = `${isOther ? " is-other" : ""}${isToday ? " is-today" : ""}`;
   if (day === undefined) {
@@ -167,7 +172,7 @@ function Cell({ date, day, isOther, isStop, isToday, isAhead, largest, open }: C
         <span class="day-number">{number}</span>
         {executions > 0 && (
           <>
-            <span class="day-result">{result !== null && <span class="arrow">{arrow(result)} </span>}<Money value={result} currency={day.currency} pnl decimals={2} /></span>
+            <span class="day-result">{result !== null && <span class="arrow">{arrow(result)} </span>}{isNarrow ? <Whole value={result} currency={day.currency} /> : <Money value={result} currency={day.currency} pnl />}</span>
             <span class="day-counts">{day.wins}W {day.losses}L{day.flats > 0 ? ` ${day.flats}F` : ""} · {executions} ex.</span>
           </>
         )}
@@ -176,11 +181,18 @@ function Cell({ date, day, isOther, isStop, isToday, isAhead, largest, open }: C
   );
 }
 
+// without cents where a cell has no room for them; the tool tip has them
+function Whole({ value, currency }: { value: Decimal | null; currency: string }): JSX.Element {
+  const isHidden = usePrivacy();
+  if (isHidden || value === null || sign(value) === 0) return <Money value={value} currency={currency} pnl />;
+  return <span class={`num ${sign(value) > 0 ? "gain" : "loss"}`} title={`${value} ${currency}`}>{money(value, currency, { signed: true, least: 0, most: 0 })}</span>;
+}
+
 function WeekCell({ week }: { week: Week | undefined }): JSX.Element {
   if (week === undefined) return <td role="gridcell" class="week" />;
   const executions = week.entries + week.adds + week.trims + week.exits;
   return (
-    <td role="gridcell" class="week">
+    <td role="gridcell" class={`week ${toneOf(week.realized_pnl, 0)}`}>
       <span class="day-result">{week.realized_pnl !== null && executions > 0 && <span class="arrow">{arrow(week.realized_pnl)} </span>}<Money value={executions === 0 ? "0" : week.realized_pnl} currency={week.currency} pnl /></span>
       <span class="day-counts">{week.wins}W {week.losses}L{week.flats > 0 ? ` ${week.flats}F` : ""} · {executions} ex.</span>
     </td>
