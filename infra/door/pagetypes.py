@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path("infra/page/src/api/types.ts")
-HEAD = "// Made from the OpenAPI document by `python3 infra/dev.py table`; whoever wants another form changes the answers' models.\n"
+HEAD = (
+    "// Made from the OpenAPI document by `python3 infra/dev.py table`; whoever wants another form changes the answers' models.\n"
+)
 LINE_LENGTH = 140
 PLAIN = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
 

@@ -38,16 +38,17 @@ LEFT_OPEN: Final = 1_000
 _ROWS = (
     """
 insert into ledger.lots (book_id, lot_id, position_id, fill_id, action_id, opened_at, venue_order, status, quantity, price,
-    multiplier, value, fees, fees_base, basis, fx_rate, split_factor, price_adjusted, quantity_adjusted, quantity_open, value_open,
-    basis_open, fees_base_open)
-select book_id, position_id, position_id, first_action_id, first_action_id, opened_at, '', status, 10, 100, 1, 1000, 0, 0, 1000, 1,
-       1, 100, 10, quantity_open, quantity_open * 100, quantity_open * 100, 0
+    multiplier, value, fees, fees_base, basis, fx_rate, split_factor, price_adjusted, quantity_adjusted, quantity_open,
+    value_open, basis_open, fees_base_open)
+select book_id, position_id, position_id, first_action_id, first_action_id, opened_at, '', status, 10, 100, 1, 1000, 0, 0, 1000,
+       1, 1, 100, 10, quantity_open, quantity_open * 100, quantity_open * 100, 0
   from ledger.positions
 """,
     """
-insert into ledger.closings (book_id, action_id, version, lot_id, ordinal, quantity, lot_price, split_factor, close_value, lot_value,
-    proceeds, lot_basis, realized_pnl_gross, realized_pnl, realized_pnl_base, executed_at, recorded_at)
-select book_id, action_id, version, position_id, 1, quantity, 100, 1, value, value, value, value, 0, 0, 0, executed_at, recorded_at
+insert into ledger.closings (book_id, action_id, version, lot_id, ordinal, quantity, lot_price, split_factor, close_value,
+    lot_value, proceeds, lot_basis, realized_pnl_gross, realized_pnl, realized_pnl_base, executed_at, recorded_at)
+select book_id, action_id, version, position_id, 1, quantity, 100, 1, value, value, value, value, 0, 0, 0,
+       executed_at, recorded_at
   from ledger.execution_actions where action_type in ('TRIM', 'EXIT')
 """,
     """

@@ -7,7 +7,6 @@ Source: tracker.md 3.
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -282,10 +281,13 @@ EVERYTHING = (
 
 
 def _route(what: What, form: str) -> Route:
+    def use_case(db: Database, key: DeskKey, given: Given, now: datetime) -> Download:
+        return exported(what, form, db, key, given, now)
+
     return Route(
         path=f"/timed/export/{what.name}.{form}",
         purpose=f"The list of {what.name} as a file, without its pages.",
-        use_case=functools.partial(exported, what, form),
+        use_case=use_case,
         answer=what.document if form == "json" else str,
         parameters=what.asked,
         weight=Weight.EXPORT,

@@ -1,7 +1,7 @@
-"""One position with everything that is kept of it: lots, actions, events, closings, messages, and on demand versions and evidence.
+"""One position with everything that is kept of it: lots, actions, events, closings, messages, if asked versions and evidence.
 
-It is found by its id or by the integer that published snapshots name it by, in all books of the key unless they are named; where a
-fill stands in several of them, in the first that has it. Source: tracker.md 3.
+It is found by its id or by the integer that published snapshots name it by, in all books of the key unless they are named; where
+a fill stands in several of them, in the first that has it. Source: tracker.md 3.
 """
 
 from __future__ import annotations

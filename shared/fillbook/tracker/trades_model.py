@@ -1,4 +1,4 @@
-"""The shapes of positions, their lots and executions, as they are listed and one by one. Source: tracker.md 3, 4.1; ledger.md 12."""
+"""The shapes of positions, their lots and executions, listed and one by one. Source: tracker.md 3, 4.1; ledger.md 12."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fillbook.tracker.shapes import Amount, Frame, Instant, Milliseconds, Page, 
 Direction = Literal["LONG", "SHORT"]
 ActionType = Literal["ENTRY", "ADD_ENTRY", "TRIM", "EXIT"]
 MessageState = Literal[
-    "proven", "posted", "pending", "ambiguous", "dead", "missing", "wrong", "double", "orphan", "unverifiable", "suppressed", "muted",
-    "removed", "none",
+    "proven", "posted", "pending", "ambiguous", "dead", "missing", "wrong", "double", "orphan", "unverifiable", "suppressed",
+    "muted", "removed", "none",
 ]  # fmt: skip
 
 

@@ -116,8 +116,9 @@ def test_a_message_is_told_in_one_word_with_its_link(client: FlaskClient, query:
     )
     query(
         "insert into notify.messages (channel_id, subject_key, subject_kind, book_id, action_id, position_id, group_key,"
-        " priority, order_at, order_seq, wanted_version, wanted_seq, wanted, wanted_hash, state, message_id, embed_index, posted_version,"
-        " posted_at, attempts, maybe_created, is_created_unknown, suspects, blind_resends, is_solo, notes, deaths, created_at)"
+        " priority, order_at, order_seq, wanted_version, wanted_seq, wanted, wanted_hash, state, message_id, embed_index,"
+        " posted_version, posted_at, attempts, maybe_created, is_created_unknown, suspects, blind_resends, is_solo, notes,"
+        " deaths, created_at)"
         " values ('executions', 'x', 'execution', 'live', :action_id, :position_id, 'g', 1, now(), 1, 1, 1, '{}', 'h', 'posted',"
         " '77', 0, 1, '2026-02-03T15:08:01Z', 1, false, false, '[]', 0, false, '[]', 0, now()) returning channel_id",
         **row,

@@ -85,7 +85,7 @@ def put_in_order(plan: list[dict[str, Any]]) -> float:
 def read(plan: list[dict[str, Any]], *tables: str) -> float:
     """How many rows of some tables the scans gave or threw away."""
     scans = [node for node in plan if node.get("Relation Name") in tables]
-    return sum(float(node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] for node in scans)
+    return sum(float(node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * float(node["Actual Loops"]) for node in scans)
 
 
 def walked(plan: list[dict[str, Any]]) -> set[str]:

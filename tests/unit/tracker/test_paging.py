@@ -61,13 +61,11 @@ def test_a_cursor_of_an_older_version_is_gone() -> None:
 
 
 _AT, _ID = AT.isoformat(), str(PLACE.id)
-NO_CURSORS = ["", "nothing", "!" * 20, "x" * 2_000, made(), made("2"), made(2, "x"), made(0), made(3, _AT, _ID, "", "", None)]
-NO_CURSORS += [
-    made(2, "2026-02-03T15:00:00", _ID, "", "", None),
-    made(2, _AT, "7", "", "", None),
-    made(2, _AT, _ID, None, "", None),
-]
-NO_CURSORS += [made(2, _AT, _ID, "", "", "yesterday")]
+_MADE = [
+    (), ("2",), (2, "x"), (0,), (3, _AT, _ID, "", "", None), (2, "2026-02-03T15:00:00", _ID, "", "", None),
+    (2, _AT, "7", "", "", None), (2, _AT, _ID, None, "", None), (2, _AT, _ID, "", "", "yesterday"),
+]  # fmt: skip
+NO_CURSORS = ["", "nothing", "!" * 20, "x" * 2_000, *(made(*told) for told in _MADE)]
 
 
 @pytest.mark.parametrize("text", NO_CURSORS)
