@@ -9,7 +9,7 @@ interface Props {
   isAdmin: boolean;
 }
 
-const LOOKS_MS = [500, 2_000, 5_000, 10_000]; // a sync of one account takes seconds
+const LOOKS_MS = [500, 2_000, 5_000, 10_000, 20_000]; // a sync of one account takes seconds
 
 const HINTS = {
   409: "A run of this account is under way already.",
