@@ -41,6 +41,21 @@ function shortJsx(): Plugin {
   return { name: "short-jsx", enforce: "pre", transform: (code, id) => (/\/src\/.*\.tsx$/.test(id) ? { code: names + code, map: null } : null) };
 }
 
+// A view's styles hold within that view alone, so that two views may call different things by one name. views/common.css belongs
+// to the views that import it. The frame marks what it shows with the class `view-<name>`.
+function ownStyles(): Plugin {
+  const shared = ":where(.view-alerts, .view-replay, .view-snapshot, .view-accounts)";
+  return {
+    name: "own-styles",
+    enforce: "pre",
+    transform(code, id) {
+      const name = /\/src\/views\/(\w+)\.css$/.exec(id)?.[1];
+      if (name === undefined || name === "login") return null;
+      return { code: `${name === "common" ? shared : `.view-${name}`} {\n${code}\n}`, map: null };
+    },
+  };
+}
+
 // All styles come with the page, so what is loaded later is loaded plainly.
 function plainImports(): Plugin {
   return {
@@ -53,7 +68,7 @@ function plainImports(): Plugin {
 export default defineConfig({
   appType: "mpa",
   publicDir: false,
-  plugins: [themeFirst(), oldIcon(), shortJsx(), plainImports()],
+  plugins: [themeFirst(), oldIcon(), shortJsx(), ownStyles(), plainImports()],
   oxc: { jsx: { runtime: "classic", pragma: "h$", pragmaFrag: "f$" } },
   build: {
     target: "es2022",
