@@ -19,7 +19,6 @@ from fillbook.tracker import (
     accounts,
     activity,
     admin,
-    annotations,
     auditing,
     brokers,
     comparisons,
@@ -42,6 +41,7 @@ from fillbook.tracker import (
     trades,
     why,
 )
+from fillbook.tracker.annotations import ROUTES as ANNOTATIONS
 from fillbook.tracker.dressing import reads_gzip
 from fillbook.tracker.limits import Limits, network
 from fillbook.tracker.model import single
@@ -76,7 +76,7 @@ ROUTES: tuple[Route, ...] = (
     *executions.ROUTES,
     *exports.ROUTES,
     *lanes.ROUTES,
-    *annotations.ROUTES,
+    *ANNOTATIONS,
     *messages.ROUTES,
     *replays.ROUTES,
     *comparisons.ROUTES,
