@@ -10080,7 +10080,9 @@ begin
                   and x.executed_at < (d.day + 1)::timestamp at time zone 'America/New_York'
                 order by x.executed_at desc offset 0) as a
     ), parts as (
-        select a.*, e.executed_at as opened_at, e.meta, c.gains, c.losses, c.unknown
+        select a.*, e.executed_at as opened_at, e.meta, c.gains, c.losses, c.unknown,
+               row_number() over (partition by a.day, a.position_id order by a.executed_at) = 1 as is_first,
+               row_number() over (partition by a.day, a.position_id, a.reason order by a.executed_at) = 1 as is_first_of_reason
           from acts a
          cross join lateral (
                select x.executed_at, x.meta from ledger.execution_actions x
@@ -10106,7 +10108,7 @@ begin
            coalesce(sum(result) filter (where action_type = 'EXIT' and result < 0), 0),
            max(result) filter (where action_type = 'EXIT'), min(result) filter (where action_type = 'EXIT'),
            coalesce(sum(extract(epoch from executed_at - opened_at)) filter (where action_type = 'EXIT'), 0),
-           count(distinct position_id)
+           count(*) filter (where case when w.dimension = 'reason' then is_first_of_reason else is_first end)
       from parts p
      cross join lateral (values
            ('none', null), ('ticker', p.ticker), ('direction', p.direction::text), ('reason', p.reason),

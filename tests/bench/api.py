@@ -1,7 +1,7 @@
 """The read API at 100,000 positions: each route at 1, 4 and 20 readers, against its own statements bare on the same server.
 
-Bare: the statements of the route's first page in one look, texts as they come, no document made. Readers and statements take turns.
-A reader holds its connection and asks as soon as it has its answer; latencies are whole answers at the reader.
+Bare: the statements of the route's first page in one look, texts as they come, no document made. Readers and statements take
+turns. A reader keeps its connection and asks as soon as it has its answer; latencies are of whole answers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from datetime import timedelta
 
 import requests
 
+from fillbook.calendar import calendar
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.tracker import executions, past, present, store, trade_query, trades
 from tests.bench.api_place import Place, place
@@ -44,7 +45,9 @@ def run(argv: list[str]) -> int:
             export(stage, where, what)
         goal = f"the function's memory at most, exports included ({MEMORY_MB:g} MB above an idle one's 60)"
         stage.at_most(goal, [where.memory_mb], MEMORY_MB + 60, "MB")
-    stage.note(f"{positions:,} positions, {positions * 3 - 1_000 + positions // 100:,} versions of actions, 1,000 open; six months")
+    stage.note(
+        f"{positions:,} positions, {positions * 3 - 1_000 + positions // 100:,} versions of actions, 1,000 open; six months"
+    )
     stage.note("a later page is the hundredth, read as of what was known on the first, which is what is known now")
     publish(stage)
     return 0
@@ -75,13 +78,24 @@ def routes(where: Place) -> dict[str, str]:
         "flat": "/timed/ledger/trades",
         "executions": "/timed/ledger/actions",
         "executions of a ticker": "/timed/ledger/actions?ticker=T77",
+        "summary": "/timed/ledger/summary",
+        "summary by ticker": "/timed/ledger/summary?group_by=ticker",
+        "summary by reason, a month": f"/timed/ledger/summary?group_by=reason&since={middle:%Y-%m-%d}",
+        "calendar of a month": "/timed/calendar",
+        "calendar of all": f"/timed/calendar?from=2026-01-02&to={where.now:%Y-%m-%d}",
+        "account, its minutes": "/timed/portfolio",
+        "account, 30 days": "/timed/portfolio?range=30d",
+        "account, ever": "/timed/portfolio?range=all",
+        "activity": "/timed/activity",
+        "activity of a ticker": "/timed/activity?ticker=T77",
+        "marks": "/timed/marks/T77",
+        "health": "/timed/health",
         "one position": f"/timed/ledger/trades/{first['trades'][-1]['position_id']}?include=history,evidence",
     }
 
 
 def measure(stage: Stage, where: Place, name: str, path: str, calls: int) -> None:
     """One route: by itself against its bare statements, then with more readers."""
-    bare = [bare_ms(where, path) for _ in range(WARM_UPS)] and None
     ours: list[float] = []
     statements: list[float] = []
     session = requests.Session()
@@ -145,7 +159,7 @@ def bare_ms(where: Place, path: str) -> float | None:
 def _trades(where: Place, query: trade_query.TradeQuery) -> None:
     with store.look(where.db, KEY, ["live"]) as seen:
         source = present.Present(seen)
-        today = trades.day_start(trades.day_of(where.now, trades.calendar()))
+        today = trades.day_start(trades.day_of(where.now, calendar()))
         asked = source._asked(query, None)
         seen.tx.texts(present.QUERIES["positions"], day_start=today, limit=query.common.limit + 1, **asked)
 
@@ -174,7 +188,7 @@ def export(stage: Stage, where: Place, what: str) -> None:
     session = requests.Session()
     until = "2026-03-10" if what.startswith("trades") else "2026-01-25"
     path = f"/timed/export/{what}?until={until}"
-    rates = []
+    rates, count = [], 0
     for _ in range(2):
         start = time.perf_counter()
         answer = where.get(session, path)

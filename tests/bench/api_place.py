@@ -21,7 +21,7 @@ from typing import Final
 
 import requests
 
-from fillbook.ledger import service
+from fillbook.ledger import keeping, service
 from fillbook.ledger.model import Book
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
@@ -35,24 +35,32 @@ KEYS: Final = tuple(f"reader-{number}" for number in range(400))
 """A reader may ask 300 times a minute and export 6 times: measured ones take turns."""
 OPENED_AT: Final = datetime(2026, 1, 2, 15, tzinfo=UTC)
 LEFT_OPEN: Final = 1_000
+ACTIONS_SINCE: Final = 3_000
+"""Booked since sums of days were taken last."""
+_LAST_NIGHT: Final = """
+update ledger.result_books k set seq = s.seq, row_hash = s.row_hash
+  from (select seq, row_hash from ledger.execution_actions order by seq desc offset :actions::integer limit 1) s
+"""
 _ROWS = (
     """
 insert into ledger.lots (book_id, lot_id, position_id, fill_id, action_id, opened_at, venue_order, status, quantity, price,
-    multiplier, value, fees, fees_base, basis, fx_rate, split_factor, price_adjusted, quantity_adjusted, quantity_open, value_open,
-    basis_open, fees_base_open)
-select book_id, position_id, position_id, first_action_id, first_action_id, opened_at, '', status, 10, 100, 1, 1000, 0, 0, 1000, 1,
-       1, 100, 10, quantity_open, quantity_open * 100, quantity_open * 100, 0
+    multiplier, value, fees, fees_base, basis, fx_rate, split_factor, price_adjusted, quantity_adjusted, quantity_open,
+    value_open, basis_open, fees_base_open)
+select book_id, position_id, position_id, first_action_id, first_action_id, opened_at, '', status, 10, 100, 1, 1000, 0, 0, 1000,
+       1, 1, 100, 10, quantity_open, quantity_open * 100, quantity_open * 100, 0
   from ledger.positions
 """,
     """
-insert into ledger.closings (book_id, action_id, version, lot_id, ordinal, quantity, lot_price, split_factor, close_value, lot_value,
-    proceeds, lot_basis, realized_pnl_gross, realized_pnl, realized_pnl_base, executed_at, recorded_at)
-select book_id, action_id, version, position_id, 1, quantity, 100, 1, value, value, value, value, 0, 0, 0, executed_at, recorded_at
+insert into ledger.closings (book_id, action_id, version, lot_id, ordinal, quantity, lot_price, split_factor, close_value,
+    lot_value, proceeds, lot_basis, realized_pnl_gross, realized_pnl, realized_pnl_base, executed_at, recorded_at)
+select book_id, action_id, version, position_id, 1, quantity, 100, 1, value, value, value, value, 0, 0, 0,
+       executed_at, recorded_at
   from ledger.execution_actions where action_type in ('TRIM', 'EXIT')
 """,
     """
 insert into ledger.marks (book_id, instrument, bucket_at, marked_at, recorded_at, price, source)
-select p.book_id, p.instrument, date_bin('5 minutes', p.opened_at - d.age, 'epoch'), p.opened_at - d.age, p.opened_at, 101, 'signal'
+select p.book_id, p.instrument, date_bin('5 minutes', p.opened_at - d.age, 'epoch'), p.opened_at - d.age, p.opened_at, 101,
+       'signal'
   from ledger.positions p cross join (values (interval '1 minute'), (interval '5 days')) as d(age)
 """,
 )
@@ -99,11 +107,15 @@ def fill(db: Database, positions: int) -> None:
             tx.execute(statement(text))
         tx.execute(
             statement(
-                "update ledger.books set seq = 10000000, last_recorded_at = (select max(recorded_at) from ledger.execution_actions)"
+                "update ledger.books set seq = 10000000,"
+                " last_recorded_at = (select max(recorded_at) from ledger.execution_actions)"
             )
         )
         for table in ("lots", "closings", "marks", "books"):
             tx.execute(statement(f"analyze ledger.{table}"))
+    keeping.carry_results(db, OPENED_AT + timedelta(minutes=positions))
+    with db.transaction() as tx:  # the last night was a day ago
+        tx.execute(statement(_LAST_NIGHT), actions=ACTIONS_SINCE)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Written from the definitions (tracker.md 4.2) and not from the statements: who o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from fractions import Fraction
 from typing import Any
@@ -42,6 +42,7 @@ WORDS: dict[str | None, Word] = {
     "trigger_reason": lambda one, entry: entry.action.meta.get("trigger_reason"),
     "score_band": lambda one, entry: _band(entry.action.meta.get("rank")),
 }
+MICROSECOND = timedelta(microseconds=1)
 BY_DAY = frozenset({"day", "weekday", "reason"})
 
 
@@ -81,7 +82,7 @@ def _results(currency: str, mine: list[ActionVersion], entries: dict[str, Action
         "losses": len(losses),
         "flats": sum(r == 0 for r in results),
         "pending": results.count(None),
-        "win_rate_percent": None if not wins and not losses else str(_rounded(Fraction(100 * len(wins), len(wins) + len(losses)), 2)),
+        "win_rate_percent": str(_rounded(Fraction(100 * len(wins), len(wins) + len(losses)), 2)) if wins or losses else None,
         "realized_pnl": None if None in closings else plain(sum(closings, Decimal(0))),
         "fees": _sum([one.action.fees for one in mine]),
         "gross_win": None if gross_win is None else plain(gross_win),
@@ -92,9 +93,9 @@ def _results(currency: str, mine: list[ActionVersion], entries: dict[str, Action
         "expectancy": None if None in results else _ratio(sum(results, Decimal(0)), len(results), 2),
         "best": None if not [r for r in results if r is not None] else plain(max(r for r in results if r is not None)),
         "worst": None if not [r for r in results if r is not None] else plain(min(r for r in results if r is not None)),
-        "avg_hold_seconds": None
-        if not holds
-        else int(_rounded(Fraction(sum(hold.days * 86_400_000_000 + hold.seconds * 1_000_000 + hold.microseconds for hold in holds), 1_000_000 * len(holds)), 0)),
+        "avg_hold_seconds": int(_rounded(Fraction(sum(hold // MICROSECOND for hold in holds), 10**6 * len(holds)), 0))
+        if holds
+        else None,
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A position's figures folded from its executions alone, with nothing of the desk's own arithmetic: the other half of a comparison.
+"""A position's figures folded from its executions alone, with nothing of the desk's own arithmetic: a comparison's other half.
 
 First in, first out over exact fractions. Unknown is None and makes a sum unknown. ``Folded`` holds what a trade shows, as it is
 written on the wire.
@@ -12,7 +12,7 @@ from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any
 
 OPENS = ("ENTRY", "ADD_ENTRY")
-CENT, PRICE = Decimal("0.01"), Decimal("1e-10")
+CENT, PRICE, ZERO = Decimal("0.01"), Decimal("1e-10"), Decimal(0)
 
 
 class NotTold(Exception):
@@ -84,7 +84,7 @@ def _folded(actions: Sequence[Mapping[str, Any]], mark: Decimal | None) -> dict[
     sign = 1 if first["direction"] == "LONG" else -1
     closings = [row for row in actions if row["action_type"] not in OPENS]
     lots = lots_of(actions)
-    opened, left = sum(lot.quantity for lot in lots), sum(lot.left for lot in lots)
+    opened, left = sum((lot.quantity for lot in lots), ZERO), sum((lot.left for lot in lots), ZERO)
     basis = summed(None if lot.value is None or lot.fees is None else lot.value + sign * lot.fees for lot in lots)
     realized = summed(row["realized_pnl"] for row in closings)
     taken = summed(_basis_taken(row, sign) for row in closings)
@@ -94,7 +94,7 @@ def _folded(actions: Sequence[Mapping[str, Any]], mark: Decimal | None) -> dict[
     gain = None
     if is_open and mark is not None and multiplier is not None and cost is not None:
         gain = sign * ((left * mark * multiplier).quantize(Decimal("1e-8"), ROUND_HALF_EVEN) - cost)
-    entered = sum(lot.left * lot.price for lot in lots) / left if is_open else sum(lot.quantity * lot.price for lot in lots) / opened
+    entered = sum((lot.left * lot.price for lot in lots), ZERO) / left if is_open else _entry(lots, opened)
     return {
         "ticker": first["ticker"],
         "direction": first["direction"],
@@ -116,6 +116,10 @@ def _folded(actions: Sequence[Mapping[str, Any]], mark: Decimal | None) -> dict[
     }
 
 
+def _entry(lots: Sequence[Lot], opened: Decimal) -> Decimal:
+    return sum((lot.quantity * lot.price for lot in lots), ZERO) / opened
+
+
 def _cost(lots: Sequence[Lot], sign: int, rest: Decimal | None) -> Decimal | None:
     """The basis of what is open: what closings left of all of it, else that of the lots nobody closed a part of."""
     if rest is not None:
@@ -133,7 +137,8 @@ def _basis_taken(row: Mapping[str, Any], sign: int) -> Decimal | None:
     if row["value"] is None or row["fees"] is None or row["realized_pnl"] is None:
         return None
     proceeds: Decimal = row["value"] - sign * row["fees"]
-    return proceeds - sign * row["realized_pnl"]
+    taken: Decimal = proceeds - sign * row["realized_pnl"]
+    return taken
 
 
 def _outcome(realized: Decimal | None) -> str:

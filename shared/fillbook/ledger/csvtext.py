@@ -18,6 +18,8 @@ from fillbook.values import frozen
 
 _DANGEROUS = re.compile(r"'*[=+\-@\t\r]")
 _QUOTED = re.compile(r'[",\r\n]')
+_SPECIAL = re.compile(r"""\A'*[=+\-@\t\r]|[",\r\n]""")
+"""Either of the two."""
 
 
 @frozen
@@ -35,7 +37,11 @@ class Sheet:
 
     def line(self, values: Sequence[Any]) -> str:
         """One row, its values canonical (``columns.py``) and in the order of the columns."""
-        cells = (_cell(value, name in self.numbers) for name, value in zip(self.columns, values, strict=True))
+        numbers = self.numbers
+        cells = [
+            value if type(value) is str and name in numbers else _cell(value)
+            for name, value in zip(self.columns, values, strict=True)
+        ]
         return ",".join(cells) + "\r\n"
 
 
@@ -56,7 +62,7 @@ SHEETS = {
 }
 
 
-def _cell(value: object, is_number: bool) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -64,6 +70,8 @@ def _cell(value: object, is_number: bool) -> str:
     if isinstance(value, int):
         return str(value)
     text = value if isinstance(value, str) else encode(value)
-    if not is_number and _DANGEROUS.match(text):
+    if text and _SPECIAL.search(text) is None:  # as nearly all are
+        return text
+    if _DANGEROUS.match(text):
         text = f"'{text}"
     return '"' + text.replace('"', '""') + '"' if not text or _QUOTED.search(text) else text

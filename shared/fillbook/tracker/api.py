@@ -10,11 +10,12 @@ from typing import Any
 
 from flask import Request, Response
 
+from fillbook.runtime.bodies import parse_json_object, read_body
 from fillbook.runtime.clock import Clock, clock_for
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey, desk_keys, key_holder
 from fillbook.runtime.errors import Rejected
-from fillbook.runtime.http import Refusal, answer, parse_json_object, read_body
+from fillbook.runtime.http import Refusal, answer
 from fillbook.tracker import (
     accounts,
     activity,

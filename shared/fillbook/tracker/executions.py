@@ -1,6 +1,7 @@
 """Executions by themselves, newest first, across positions: what a fill did, as executed, as known at a moment.
 
-Now and another moment are read by one statement. The first page fixes what is known and its cursor carries it. Source: tracker.md 2, 3.
+Now and another moment are read by one statement. The first page fixes what is known and its cursor carries it.
+Source: tracker.md 2, 3.
 """
 
 from __future__ import annotations

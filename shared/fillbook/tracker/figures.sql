@@ -7,10 +7,19 @@ with acts as (
     select s.book_id, a.*
       from unnest(:books::text[], :sinces::timestamptz[], :untils::timestamptz[]) as s(book_id, since, until)
      cross join lateral (
-           select x.action_id, x.version, x.position_id, x.ticker, x.direction, x.currency, x.executed_at, x.action_type::text as kind,
-                  x.realized_pnl, x.fees, x.reason, x.position_realized_pnl_after as result
-             from ledger.actions_as_of(s.book_id, :as_of::timestamptz, :known_as_of::timestamptz) as x
-            where x.executed_at >= s.since and x.executed_at < s.until) as a
+           (select x.action_id, x.version, x.position_id, x.ticker, x.direction, x.currency, x.executed_at, x.action_type::text as kind,
+                   x.realized_pnl, x.fees, x.reason, x.position_realized_pnl_after as result
+              from ledger.v_action_history x
+             where x.book_id = s.book_id and x.state = 'BOOKED' and x.known_to is null and x.known_from <= :known_as_of::timestamptz
+               and x.executed_at <= :as_of::timestamptz and x.executed_at >= s.since and x.executed_at < s.until
+             order by x.executed_at desc offset 0)
+           union all
+           (select x.action_id, x.version, x.position_id, x.ticker, x.direction, x.currency, x.executed_at, x.action_type::text as kind,
+                   x.realized_pnl, x.fees, x.reason, x.position_realized_pnl_after as result
+              from ledger.v_action_history x
+             where x.book_id = s.book_id and x.state = 'BOOKED' and x.known_to > :known_as_of::timestamptz and x.known_from <= :known_as_of::timestamptz
+               and x.executed_at <= :as_of::timestamptz and x.executed_at >= s.since and x.executed_at < s.until
+             order by x.executed_at desc offset 0)) as a
 ), cells as (
     select a.currency,
            case when :by::text in ('day', 'weekday') then (a.executed_at at time zone 'America/New_York')::date end as day,
@@ -61,9 +70,17 @@ select d.currency, case when :by::text in ('day', 'weekday') then d.day end as d
                case :by::text when 'reason' then x.reason end as key, x.book_id, x.position_id
           from unnest(:books::text[], :sinces::timestamptz[], :untils::timestamptz[]) as s(book_id, since, until)
          cross join lateral (
-               select a.currency, a.executed_at, a.reason, a.book_id, a.position_id
-                 from ledger.actions_as_of(s.book_id, :as_of::timestamptz, :known_as_of::timestamptz) as a
-                where a.executed_at >= s.since and a.executed_at < s.until) as x) as d
+               (select x.currency, x.executed_at, x.reason, x.book_id, x.position_id
+                  from ledger.v_action_history x
+                 where x.book_id = s.book_id and x.state = 'BOOKED' and x.known_to is null and x.known_from <= :known_as_of::timestamptz
+                   and x.executed_at <= :as_of::timestamptz and x.executed_at >= s.since and x.executed_at < s.until
+                 order by x.executed_at desc offset 0)
+               union all
+               (select x.currency, x.executed_at, x.reason, x.book_id, x.position_id
+                  from ledger.v_action_history x
+                 where x.book_id = s.book_id and x.state = 'BOOKED' and x.known_to > :known_as_of::timestamptz and x.known_from <= :known_as_of::timestamptz
+                   and x.executed_at <= :as_of::timestamptz and x.executed_at >= s.since and x.executed_at < s.until
+                 order by x.executed_at desc offset 0)) as x) as d
  group by 1, 2, 3;
 
 -- name: carried
@@ -91,11 +108,22 @@ select p.currency, k.key, count(*) as trades
 -- name: carried_then
 -- The same as of T, known as of K.
 select p.currency, k.key, count(*) as trades
-  from unnest(:books::text[]) as s(book_id)
+  from unnest(:books::text[]) as b(book_id)
+ cross join lateral (select b.book_id, :since::timestamptz as since, :until::timestamptz as until) as s
  cross join lateral (
        select distinct a.book_id, a.position_id
-         from ledger.actions_as_of(s.book_id, :as_of::timestamptz, :known_as_of::timestamptz) as a
-        where a.executed_at >= :since::timestamptz and a.executed_at < :until::timestamptz) as q
+         from (
+               (select x.book_id, x.position_id
+                  from ledger.v_action_history x
+                 where x.book_id = s.book_id and x.state = 'BOOKED' and x.known_to is null and x.known_from <= :known_as_of::timestamptz
+                   and x.executed_at <= :as_of::timestamptz and x.executed_at >= s.since and x.executed_at < s.until
+                 order by x.executed_at desc offset 0)
+               union all
+               (select x.book_id, x.position_id
+                  from ledger.v_action_history x
+                 where x.book_id = s.book_id and x.state = 'BOOKED' and x.known_to > :known_as_of::timestamptz and x.known_from <= :known_as_of::timestamptz
+                   and x.executed_at <= :as_of::timestamptz and x.executed_at >= s.since and x.executed_at < s.until
+                 order by x.executed_at desc offset 0)) as a) as q
  cross join lateral (
        select e.book_id, e.currency, e.ticker, e.direction, e.meta
          from ledger.actions_as_of(q.book_id, :as_of::timestamptz, :known_as_of::timestamptz) as e

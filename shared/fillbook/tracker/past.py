@@ -89,7 +89,6 @@ class Past:
             {name: getattr(one, name) for name in _AS_HELD}
             | {
                 "position_id": UUID(one.position_id),
-                "first_action_id": UUID(one.first_action_id),
                 "instrument_id": one.instrument,
                 "symbol": one.ticker,
                 **_marked(last.get((one.book_id, one.instrument)), earlier.get((one.book_id, one.instrument))),

@@ -14,7 +14,8 @@ QUERIES = load_queries("fillbook.tracker", "trades.sql")
 _CHOSEN = QUERIES["positions"].text.partition("\n)\nselect")[0] + "\n)\n"
 COUNTED = statement(f"{_CHOSEN}select count(*) as count from page", name="positions_counted")
 LOTS_COUNTED = statement(
-    f"{_CHOSEN}select count(*) as count from page p join ledger.v_lots l on l.book_id = p.book_id and l.position_id = p.position_id",
+    f"{_CHOSEN}select count(*) as count from page p"
+    " join ledger.v_lots l on l.book_id = p.book_id and l.position_id = p.position_id",
     name="lots_counted",
 )
 Places = Sequence[tuple[str, str]]

@@ -1,7 +1,7 @@
-"""One position with everything that is kept of it: lots, actions, events, closings, messages, and on demand versions and evidence.
+"""One position with everything that is kept of it: lots, actions, events, closings, messages, if asked versions and evidence.
 
-It is found by its id or by the integer that published snapshots name it by, in all books of the key unless they are named; where a
-fill stands in several of them, in the first that has it. Source: tracker.md 3.
+It is found by its id or by the integer that published snapshots name it by, in all books of the key unless they are named; where
+a fill stands in several of them, in the first that has it. Source: tracker.md 3.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def trade(db: Database, key: DeskKey, given: Given, now: datetime, *, trade_id: 
             **({"evidence": _evidence(seen, row, at)} if "evidence" in query.parts else {}),
         }
     parts["closings"] = [
-        {**closed, "action_id": one["action_id"], "ts": one["ts"], "at": one["at"]} for one in parts["actions"] for closed in one["lots"]
+        {**closed, "action_id": one["action_id"], "ts": one["ts"], "at": one["at"]}
+        for one in parts["actions"]
+        for closed in one["lots"]
     ]
     return cast("TradeDetail", answer(at, seen.recorded_at, seen.books, trade=shown, **parts))
 
 
-def _found(
-    seen: Seen, key: DeskKey, source: Present | past.Past, query: DetailQuery, at: Moment, trade_id: str
-) -> Row:
+def _found(seen: Seen, key: DeskKey, source: Present | past.Past, query: DetailQuery, at: Moment, trade_id: str) -> Row:
     if trade_id.isascii() and trade_id.isdigit() and len(trade_id) <= 16 and int(trade_id) < NUMBER_MAX:
         numbers = seen.tx.query(QUERIES["position_of_number"], books=seen.book_ids, number=int(trade_id))
         identity = numbers[0]["position_id"] if numbers else None

@@ -1,8 +1,8 @@
 """What may be asked about positions and their executions: list queries that were understood whole. Pure.
 
-Where a filter can be meant in two ways: ``reason`` is that of any execution of a position, ``min_pnl`` and ``max_pnl`` bound what
-it has realized (both ends included, positions of unknown P&L left out), ``outcome`` is that of closed ones, ``pending`` closed with
-an unknown result. Lanes are known as they are and not as they were, so that no other moment is filtered by one.
+Where a filter can be meant in two ways: ``reason`` is that of any execution of a position, ``min_pnl`` and ``max_pnl`` bound
+what it has realized (both ends included, positions of unknown P&L left out), ``outcome`` is that of closed ones, ``pending``
+closed with an unknown result. Lanes are known as they are and not as they were, so that no other moment is filtered by one.
 """
 
 from __future__ import annotations

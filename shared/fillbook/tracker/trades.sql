@@ -45,7 +45,7 @@ with page as (
      order by found.opened_at desc, found.position_id desc, found.book_id desc
      limit :limit
 )
-select p.position_id, p.first_action_id, p.book_id, p.instrument_id, p.symbol, p.contract_name, p.direction::text as direction,
+select p.position_id, p.book_id, p.instrument_id, p.symbol, p.contract_name, p.direction::text as direction,
        p.status::text as status, p.currency, p.multiplier, p.quantity_open, p.quantity_opened, p.quantity_closed, p.vwap,
        p.entry_vwap, p.cost_basis, p.realized_pnl, p.fees_total, p.opened_at, p.last_action_at, p.closed_at, p.action_count,
        o.opening_basis, m.price as mark, m.as_of as marked_at, d.price as mark_before, s.lane, s.badges,

@@ -1,10 +1,10 @@
-"""The shapes of positions, their lots and executions, as they are listed and one by one. Source: tracker.md 3, 4.1; ledger.md 12."""
+"""The shapes of positions, their lots and executions, listed and one by one. Source: tracker.md 3, 4.1; ledger.md 12."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from fillbook.tracker.annotations_model import PositionWords
 from fillbook.tracker.shapes import Amount, Frame, Instant, Milliseconds, Page, Percent
@@ -12,8 +12,8 @@ from fillbook.tracker.shapes import Amount, Frame, Instant, Milliseconds, Page, 
 Direction = Literal["LONG", "SHORT"]
 ActionType = Literal["ENTRY", "ADD_ENTRY", "TRIM", "EXIT"]
 MessageState = Literal[
-    "proven", "posted", "pending", "ambiguous", "dead", "missing", "wrong", "double", "orphan", "unverifiable", "suppressed", "muted",
-    "removed", "none",
+    "proven", "posted", "pending", "ambiguous", "dead", "missing", "wrong", "double", "orphan", "unverifiable", "suppressed",
+    "muted", "removed", "none",
 ]  # fmt: skip
 
 
@@ -91,13 +91,17 @@ class Execution(TypedDict):
 
 
 class Trade(PositionWords):
-    """A position; ``lane`` and ``is_defend`` null: of another moment. ``outcome`` null: open."""
+    """A position; ``instrument``: what it holds as its book names it, by which marks are asked for.
+
+    ``lane`` and ``is_defend`` null: of another moment. ``outcome`` null: open.
+    """
 
     position_id: str
     trade_id: str
     book_id: str
     ticker: str
     contract_name: str
+    instrument: str
     direction: Direction
     status: Literal["OPEN", "CLOSED"]
     outcome: Literal["WIN", "LOSS", "FLAT", "PENDING"] | None

@@ -11,6 +11,8 @@ from fillbook import money
 from fillbook.ledger.moment import Moment
 
 MONEY_DECIMALS = Decimal("0.01")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_OFFSET_LENGTH = len("+00:00")
 
 
 def text(value: Decimal | None) -> str | None:
@@ -22,13 +24,17 @@ def milliseconds(at: datetime | None) -> int | None:
     """Epoch milliseconds."""
     if at is None:
         return None
-    return int((at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
+    return int((at - _EPOCH).total_seconds() * 1000)
+
+
+def _in_utc(at: datetime) -> datetime:
+    return at if at.tzinfo is UTC else at.astimezone(UTC)
 
 
 def instants(name: str, at: datetime | None) -> dict[str, Any]:
     """The pair ``<name>_ts`` (epoch ms) and ``<name>_at`` (ISO with ms); bare ``ts`` and ``at`` without one."""
     prefix = f"{name}_" if name else ""
-    written = None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    written = None if at is None else _in_utc(at).isoformat(timespec="milliseconds")[:-_OFFSET_LENGTH] + "Z"
     return {f"{prefix}ts": milliseconds(at), f"{prefix}at": written}
 
 

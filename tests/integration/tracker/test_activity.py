@@ -28,8 +28,8 @@ def test_every_kind_of_thing_is_told(client: FlaskClient, open_database: Any, qu
     query(
         "insert into replay.run_records (run_id, kind, book_id, date_from, date_to, script_version, session, inputs, start_from,"
         " facts, profile, config, config_digest, code_version, status, created_by, created_at) select r, 'catch_up', 'live',"
-        " '2026-02-02', '2026-02-03', '*', 'regular', 'all', 'live', 'own', 'p', '{}', 'd', 'c', 'done', 'me', '2026-02-03 14:00Z'"
-        " from gen_random_uuid() as r returning run_id"
+        " '2026-02-02', '2026-02-03', '*', 'regular', 'all', 'live', 'own', 'p', '{}', 'd', 'c', 'done', 'me',"
+        " '2026-02-03 14:00Z' from gen_random_uuid() as r returning run_id"
     )
     items = get(client, "/timed/activity")[1]["items"]
     assert {item["kind"] for item in items} == {"execution", "lane_move", "snapshot", "replay"}
@@ -41,7 +41,9 @@ def test_every_kind_of_thing_is_told(client: FlaskClient, open_database: Any, qu
     assert titles["replay"] == "Replay of 2026-02-02 to 2026-02-03 done"
     move = next(item for item in items if item["kind"] == "lane_move" and item["figures"]["lane"] == "exit")
     assert move["action_id"] == str(desk.actions()[-1]["action_id"])
-    assert [item["kind"] for item in get(client, "/timed/activity?kinds=lane_move&ticker=ZZTA&limit=1")[1]["items"]] == ["lane_move"]
+    assert [item["kind"] for item in get(client, "/timed/activity?kinds=lane_move&ticker=ZZTA&limit=1")[1]["items"]] == [
+        "lane_move"
+    ]
     assert get(client, "/timed/activity?ticker=NOTHING")[1]["items"] == []
     assert get(client, "/timed/activity?books=all", BROKER_KEY)[1]["items"] == []
 

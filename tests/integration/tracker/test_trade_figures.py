@@ -128,7 +128,9 @@ def test_an_answer_of_a_moment_is_the_same_to_the_byte_whatever_is_booked_later(
     assert [encode(page) for page in pages(world, limit=str(sizes), **known)] == [encode(page) for page in paged]
     ids = [trade["position_id"] for page in paged for trade in page["trades"]]
     assert [encode(detail(world, one, **known)) for one in ids] == details
-    assert listed(world, now=NOW + timedelta(seconds=1), **known)["trades"] == [trade for page in paged for trade in page["trades"]]
+    assert listed(world, now=NOW + timedelta(seconds=1), **known)["trades"] == [
+        trade for page in paged for trade in page["trades"]
+    ]
 
 
 def detail(world: StoredWorld, position_id: str, **given: str) -> dict[str, Any]:
@@ -138,9 +140,10 @@ def detail(world: StoredWorld, position_id: str, **given: str) -> dict[str, Any]
 
 def pages(world: StoredWorld, **given: str) -> list[dict[str, Any]]:
     """All pages of a list."""
-    found, cursor = [], {}
+    found: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
     while True:
-        page = listed(world, **given, **cursor)
+        page = listed(world, NOW, **given, **cursor)
         found.append(page)
         if page["next_cursor"] is None:
             return found

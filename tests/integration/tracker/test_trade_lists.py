@@ -15,8 +15,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from fillbook.ledger import service
-from fillbook.ledger.model import Side
 from fillbook.ledger.chain import encode
+from fillbook.ledger.model import Side
 from fillbook.runtime.db import Database
 from fillbook.tracker import exports
 from tests.support.tracker_desk import BOOKED_AT, KEY, NOW, fill, get
@@ -115,15 +115,21 @@ def test_a_message_is_told_in_one_word_with_its_link(client: FlaskClient, query:
         " discord_channel_id = '2' returning channel_id"
     )
     query(
-        "insert into notify.messages (channel_id, subject_key, subject_kind, book_id, action_id, position_id, group_key, priority,"
-        " order_at, order_seq, wanted_version, wanted_seq, wanted, wanted_hash, state, message_id, embed_index, posted_version,"
-        " posted_at, attempts, maybe_created, is_created_unknown, suspects, blind_resends, is_solo, notes, deaths, created_at)"
+        "insert into notify.messages (channel_id, subject_key, subject_kind, book_id, action_id, position_id, group_key,"
+        " priority, order_at, order_seq, wanted_version, wanted_seq, wanted, wanted_hash, state, message_id, embed_index,"
+        " posted_version, posted_at, attempts, maybe_created, is_created_unknown, suspects, blind_resends, is_solo, notes,"
+        " deaths, created_at)"
         " values ('executions', 'x', 'execution', 'live', :action_id, :position_id, 'g', 1, now(), 1, 1, 1, '{}', 'h', 'posted',"
         " '77', 0, 1, '2026-02-03T15:08:01Z', 1, false, false, '[]', 0, false, '[]', 0, now()) returning channel_id",
         **row,
     )
     states = []
-    for change in ("verify_due = false", "proven_at = now()", "last_finding = 'double: title'", "state = 'dead', dead_reason = 'gone'"):
+    for change in (
+        "verify_due = false",
+        "proven_at = now()",
+        "last_finding = 'double: title'",
+        "state = 'dead', dead_reason = 'gone'",
+    ):
         query(f"update notify.messages set {change} returning channel_id")
         states.append(get(client, "/timed/trades?ticker=ZZTD&include=actions")[1]["trades"][0]["execution_actions"][0]["message"])
     assert [one["state"] for one in states] == ["posted", "proven", "double", "dead"]
@@ -168,7 +174,8 @@ def test_executions_are_listed_newest_first_in_the_version_that_was_known(client
     assert [row[:2] for row in told("?since=2026-02-03T15:08:00Z")] == [("ZZTD", "ENTRY")]
     assert len(told("?as_of=2026-02-03T15:02:00Z")) == 2
     (whole,) = get(client, "/timed/ledger/actions?ticker=ZZTD")[1]["actions"]
-    assert {name: whole[name] for name in ("qty", "fees", "cash_effect", "currency", "qty_after", "vwap_after", "session_date")} == {
+    named = ("qty", "fees", "cash_effect", "currency", "qty_after", "vwap_after", "session_date")
+    assert {name: whole[name] for name in named} == {
         "qty": "1", "fees": "0.5", "cash_effect": "-10.5", "currency": "USD", "qty_after": "1", "vwap_after": "10",
         "session_date": "2026-02-03",
     }  # fmt: skip
@@ -299,7 +306,9 @@ def test_a_file_is_written_page_by_page_and_an_empty_one_has_its_header(
     assert get(client, "/timed/export/trades.json?ticker=NONE")[1]["trades"] == []
 
 
-def test_a_position_that_was_closed_today_and_entered_last_month_is_in_todays_range(client: FlaskClient, booked: Database) -> None:
+def test_a_position_that_was_closed_today_and_entered_last_month_is_in_todays_range(
+    client: FlaskClient, booked: Database
+) -> None:
     entered = replace(fill("ZZTE", 1, Side.BUY, "1", "5"), executed_at=NOW - timedelta(days=33))
     with booked.transaction() as tx:
         service.book_fills(tx, "live", [entered, fill("ZZTE", 9, Side.SELL, "1", "6")], BOOKED_AT + timedelta(minutes=1))

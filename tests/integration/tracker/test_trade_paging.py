@@ -37,7 +37,7 @@ def deliver(db: Database, facts: list[Fill], second: int) -> None:
 
 
 def arrivals(number: int, turn: int) -> list[Fill]:
-    """What happens to a position between two pages: a trim, an exit, a late fill before its entry, a correction, a bust, a stranger."""
+    """What comes between two pages: a trim, an exit, a late fill before the entry, a correction, a bust, a stranger."""
     entry = opening(number)
     sold = fill(named(number), 9, Side.SELL, "4", "110")
     early = replace(fill(named(number), 2, Side.BUY, "1", "90"), executed_at=entry.executed_at - timedelta(minutes=30 + turn))
@@ -52,7 +52,9 @@ def arrivals(number: int, turn: int) -> list[Fill]:
     ][turn % 6 : turn % 6 + 1]
 
 
-def test_every_position_known_at_the_start_is_returned_exactly_once_while_the_book_moves(client: FlaskClient, db: Database) -> None:
+def test_every_position_known_at_the_start_is_returned_exactly_once_while_the_book_moves(
+    client: FlaskClient, db: Database
+) -> None:
     opened(db)
     facts = [opening(number) for number in range(POSITIONS)]
     for start in range(0, POSITIONS, 60):
@@ -101,4 +103,6 @@ def everything(client: FlaskClient, query: str) -> list[dict[str, Any]]:
 
 def without_marks(trade: dict[str, Any]) -> dict[str, Any]:
     """What does not move with prices."""
-    return {name: value for name, value in trade.items() if not name.startswith(("price", "current", "day_", "unrealized", "return"))}
+    return {
+        name: value for name, value in trade.items() if not name.startswith(("price", "current", "day_", "unrealized", "return"))
+    }

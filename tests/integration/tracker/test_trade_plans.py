@@ -21,7 +21,11 @@ POSITIONS = small_or_full(6_000, 100_000)
 LIMIT = 51
 BOOK = "ibkr:U1"
 BEGIN = datetime(2026, 1, 2, 15, tzinfo=UTC)
-MIDDLE = {"after_at": BEGIN + timedelta(minutes=POSITIONS // 2), "after_id": "80000000-0000-0000-0000-000000000000", "after_book": BOOK}
+MIDDLE = {
+    "after_at": BEGIN + timedelta(minutes=POSITIONS // 2),
+    "after_id": "80000000-0000-0000-0000-000000000000",
+    "after_book": BOOK,
+}
 FIRST: dict[str, object] = dict.fromkeys(("after_at", "after_id", "after_book"))
 TRADES: dict[str, object] = {
     **dict.fromkeys("ticker direction outcome reason min_pnl max_pnl lane within_books within_positions since until".split()),
@@ -75,13 +79,13 @@ def nodes(db: Database, name: str, **params: object) -> list[dict[str, Any]]:
 
 def put_in_order(plan: list[dict[str, Any]]) -> float:
     """How many rows the largest sort was given."""
-    return max((node["Plans"][0]["Actual Rows"] for node in plan if node["Node Type"] == "Sort"), default=0)
+    return max((float(node["Plans"][0]["Actual Rows"]) for node in plan if node["Node Type"] == "Sort"), default=0.0)
 
 
 def read(plan: list[dict[str, Any]], *tables: str) -> float:
     """How many rows of some tables the scans gave or threw away."""
     scans = [node for node in plan if node.get("Relation Name") in tables]
-    return sum((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"] for node in scans)
+    return sum(float(node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * float(node["Actual Loops"]) for node in scans)
 
 
 def walked(plan: list[dict[str, Any]]) -> set[str]:

@@ -60,14 +60,15 @@ def test_a_cursor_of_an_older_version_is_gone() -> None:
     assert code(made(1, AT.isoformat(), str(PLACE.id), "0123456789abcdef")) == ("cursor_expired", 410, "cursor")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "", "nothing", "!" * 20, "x" * 2_000, made(), made("2"), made(2, "x"), made(0), made(3, AT.isoformat(), str(PLACE.id), "", "", None),
-        made(2, "2026-02-03T15:00:00", str(PLACE.id), "", "", None), made(2, AT.isoformat(), "7", "", "", None),
-        made(2, AT.isoformat(), str(PLACE.id), None, "", None), made(2, AT.isoformat(), str(PLACE.id), "", "", "yesterday"),
-    ],
-)  # fmt: skip
+_AT, _ID = AT.isoformat(), str(PLACE.id)
+_MADE = [
+    (), ("2",), (2, "x"), (0,), (3, _AT, _ID, "", "", None), (2, "2026-02-03T15:00:00", _ID, "", "", None),
+    (2, _AT, "7", "", "", None), (2, _AT, _ID, None, "", None), (2, _AT, _ID, "", "", "yesterday"),
+]  # fmt: skip
+NO_CURSORS = ["", "nothing", "!" * 20, "x" * 2_000, *(made(*told) for told in _MADE)]
+
+
+@pytest.mark.parametrize("text", NO_CURSORS)
 def test_a_text_that_is_no_cursor_is_refused_by_name(text: str) -> None:
     assert code(text) == ("parameter_invalid", 400, "cursor")
 
