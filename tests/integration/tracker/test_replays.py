@@ -63,7 +63,8 @@ def checkpoints(query: Query, run_id: str, count: int) -> None:
     query(
         "insert into replay.checkpoints (run_id, bucket, rows, conflicts, actions, input_digest, bucket_hash, state_digest, "
         "result_hash, states, recorded_at) "
-        "select :run_id, :first::bigint + n * 300000, 7, 0, n, 'i', 'b', 's', 'r' || n, '', :now from generate_series(0, :count::integer - 1) n returning 1",
+        "select :run_id, :first::bigint + n * 300000, 7, 0, n, 'i', 'b', 's', 'r' || n, '', :now "
+        "from generate_series(0, :count::integer - 1) n returning 1",
         run_id=run_id,
         first=R_TS - R_TS % 300_000,
         count=count,
