@@ -16,7 +16,7 @@ from fillbook.ledger import asof
 from fillbook.ledger.moment import Moment
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
-from fillbook.runtime.sql import load_queries, statement
+from fillbook.runtime.sql import counted, load_queries
 from fillbook.signal.rules import reason_words
 from fillbook.tracker import listing, paging, store
 from fillbook.tracker.activity_model import Activity, Item
@@ -28,10 +28,7 @@ from fillbook.tracker.wire import answer, exact, instants, text
 from fillbook.values import frozen
 
 QUERIES: Final = load_queries("fillbook.tracker", "activity.sql")
-COUNTED: Final = {
-    kind: statement(f"select count(*) as count from ({asked.text}) as counted", name=f"{kind}_counted")
-    for kind, asked in QUERIES.items()
-}
+COUNTED: Final = {kind: counted(asked) for kind, asked in QUERIES.items()}
 LIMIT_DEFAULT: Final = 100
 LIMIT_MAX: Final = 500
 TICKER_LENGTH_MAX: Final = 64
