@@ -21,7 +21,7 @@ from fillbook.money import CONTEXT, ZERO
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.sql import load_queries
-from fillbook.tracker import common, days, figures, store
+from fillbook.tracker import days, figures, listing, store
 from fillbook.tracker import results as made
 from fillbook.tracker.model import choice, single, whole
 from fillbook.tracker.portfolio_model import Executions, Point, Portfolio, Worth
@@ -47,7 +47,7 @@ POINTS: Final = Parameter(
     schema={"type": "integer", "minimum": 1, "maximum": POINTS_MAX, "default": POINTS_MAX},
     purpose="How many points the curve of a currency has at most; of more, points at even distances.",
 )
-PARAMETERS: Final = (common.BOOKS, common.AS_OF, RANGE, POINTS)
+PARAMETERS: Final = (listing.BOOKS, listing.AS_OF, RANGE, POINTS)
 NOTHING: Final[Mapping[str, Any]] = dict.fromkeys(("positions", "open_positions", "stale", "lacks", "unknown"), 0) | {
     "realized": ZERO,
     "unrealized": ZERO,
@@ -76,7 +76,7 @@ def today(as_of: datetime, exchange: TradingCalendar) -> Today:
 def portfolio(db: Database, key: DeskKey, given: Given, now: datetime) -> Portfolio:
     """The account at an instant; money in the currency of each total."""
     one = single(given, names(PARAMETERS))
-    asked = common.read({name: one[name] for name in one if name in ("books", "as_of")}, "portfolio", 1, 1)
+    asked = listing.read({name: one[name] for name in one if name in ("books", "as_of")}, "portfolio", 1, 1)
     wanted = choice(one, "range", tuple(RANGES)) or "1d"
     points = whole(one.get("points", str(POINTS_MAX)), "points", POINTS_MAX)
     exchange = calendar()
