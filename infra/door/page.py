@@ -137,7 +137,9 @@ def step(root: Path, arguments: list[str], name: str, *, by_npm: bool = False) -
         raise PageNotBuilt(f"{name} did not end within {STEP_SECONDS_MAX} s; is the registry of npm packages reached?") from None
     if done.returncode != 0:
         hint = " The registry of npm packages could not be reached, or refused a package." if by_npm else ""
-        raise PageNotBuilt(f"{name} failed with status {done.returncode}.{hint}\n{(done.stderr or done.stdout)[-TAIL_CHARACTERS:]}")
+        raise PageNotBuilt(
+            f"{name} failed with status {done.returncode}.{hint}\n{(done.stderr or done.stdout)[-TAIL_CHARACTERS:]}"
+        )
 
 
 def node(root: Path) -> Node:

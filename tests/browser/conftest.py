@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def desk(tmp_path_factory: pytest.TempPathFactory, bundles: Path, cluster: Path) -> Iterator[Desk]:  # noqa: F811 - the fixtures
+def desk(tmp_path_factory: pytest.TempPathFactory, bundles: Path, cluster: Path) -> Iterator[Desk]:
     """The desk of all journeys, with the first part of its day played."""
     options = {"function_overrides": {"trade_tracker": {"DESK_KEYS": desk_keys(), "DESK_RATE_FACTOR": "100"}}}
     with desks(tmp_path_factory.mktemp("browser"), bundles, cluster) as start:

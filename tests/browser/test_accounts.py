@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import NewTab
 from tests.support.browser import ADMIN_KEY, READ_KEY, Desk
 from tests.support.browser_scenes import BARRED, GOOD, REFUSED, SCRIPT, accounts_linked, gap_closed, gap_opened
+from tests.support.waiting import wait_until
 
 WIDTHS = (360, 768, 1440, 2560)
 GAP = "2026-01-29"
@@ -45,11 +46,15 @@ def test_a_failed_sync_stands_first_with_its_error_and_a_late_fill_turns_a_gap_i
     """Journey 14."""
     tab = new_tab(key=ADMIN_KEY)
     page = tab.open("accounts", account=accounts[GOOD], tab="runs")
-    desk.step(61)  # an account is synced by hand once a minute
     page.get_by_role("button", name="Sync now").click()
     expect(page.get_by_text("Asked for.")).to_be_visible()
+    wait_until(
+        lambda: page.wait_for_timeout(250) is None and desk.ask(f"/api/v1/accounts/{accounts[GOOD]}/sync-runs")["count"] > 0
+    )
     tab.refresh()
-    page.locator("#account-panel").get_by_role("row", name="manual").get_by_text("success").first.wait_for()
+    run = page.locator("#account-panel tbody tr").first
+    expect(run).to_contain_text("mt5 manual")
+    expect(run).to_contain_text("success")
 
     tab.open("accounts")
     rows = {row[0].split(" ")[0]: row for row in listed(page)}
@@ -90,6 +95,18 @@ def test_no_width_makes_the_accounts_scroll_sideways_and_every_figure_is_there(n
         assert [row[1:4] + row[5:] for row in listed(page)] == [row[1:4] + row[5:] for row in everything]
         label = page.evaluate("getComputedStyle(document.querySelector('.table td'), '::before').content")
         assert label == ('"State"' if width < 768 else "none")
+
+
+@pytest.mark.usefixtures("accounts")
+def test_the_list_is_reached_and_scrolled_by_keyboard(new_tab: NewTab) -> None:
+    tab = new_tab(width=800, key=READ_KEY)  # where the table is wider than its frame
+    page = tab.open("accounts")
+    page.locator("main").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("Broker accounts")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.activeElement.scrollLeft > 0")
 
 
 @pytest.mark.usefixtures("accounts")

@@ -18,10 +18,12 @@ VIEWS = ("today", "positions", "lanes", "history", "snapshot", "accounts", "repl
 SHORTCUTS = dict(zip("tpkhsarn", VIEWS, strict=True))
 SAID = """() => [document.title, ...[...document.querySelectorAll("#app, #app *")].flatMap(one => [
     ...[...one.childNodes].filter(node => node.nodeType === 3).map(node => node.data),
-    ...["title", "aria-label", "aria-valuetext", "aria-description", "alt", "value"].map(name => one.getAttribute(name) ?? "")])]"""
+    ...["title", "aria-label", "aria-valuetext", "aria-description", "alt", "value"]
+        .map(name => one.getAttribute(name) ?? "")])]"""
 AMOUNT = re.compile(r"[$€£¥]\s?\d|\d[\d,]*\.\d{2} (?:USD|EUR|GBP)")
 UNREACHED = """[...document.querySelectorAll("a[href], button, input, select, [tabindex='0']")]
-    .filter(one => one.checkVisibility() && !one.disabled && one.tabIndex >= 0 && !one.reached).map(one => one.outerHTML.slice(0, 120))"""
+    .filter(one => one.checkVisibility() && !one.disabled && one.tabIndex >= 0 && !one.reached)
+    .map(one => one.outerHTML.slice(0, 120))"""
 STEP = f"""() => {{ const one = document.activeElement; one.reached = true; const style = getComputedStyle(one);
     const isSeen = one === document.body || (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2);
     return [isSeen ? "" : one.outerHTML.slice(0, 200), {UNREACHED}]; }}"""
@@ -43,7 +45,9 @@ def test_a_wrong_key_is_told_and_the_right_one_opens_today(new_tab: NewTab, desk
     page.get_by_label("Desk key").fill(ADMIN_KEY)
     page.keyboard.press("Enter")
     expect(page.locator(".account-equity")).to_be_visible()
-    kept = page.evaluate("[document.cookie, JSON.stringify({...localStorage}), JSON.stringify({...sessionStorage}), location.href]")
+    kept = page.evaluate(
+        "[document.cookie, JSON.stringify({...localStorage}), JSON.stringify({...sessionStorage}), location.href]"
+    )
     assert not any(ADMIN_KEY in one for one in kept)
 
 

@@ -11,10 +11,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewTab
-from tests.browser.test_journey import amount, column, now_of
+from tests.browser.test_journey import amount, column
 from tests.support import tracker_journeys as journeys
 from tests.support.browser import READ_KEY, Desk, Tab
-from tests.support.tracker_journeys import BOOK, PAST_TRADES
+from tests.support.tracker_journeys import BOOK, PAST_TRADES, now_of
 
 ZERO = Decimal(0)
 MONTH = "2026-01"
@@ -60,8 +60,7 @@ def test_three_pages_of_a_filter_are_its_rows_once_each_and_so_is_its_file(past:
     names = {line["contract_name"] for line in lines}
     assert "'=1+1" in names
     assert not any(name.startswith("=") for name in names)
-    page.go_back()
-    page.go_forward()
+    page.reload()
     tab.settled()
     expect(page.get_by_label("Status")).to_have_value("closed")
     tab.picture("history")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,19 +12,12 @@ from playwright.sync_api import Page, expect
 
 from fillbook.runtime.sql import statement
 from tests.browser.conftest import NewTab
-from tests.browser.test_lanes import next_minute
 from tests.support import tracker_journeys as journeys
 from tests.support.browser import READ_KEY, Desk, Tab
-from tests.support.tracker_journeys import BOOK, receipt
+from tests.support.tracker_journeys import BOOK, next_minute, now_of, post, receipt
 
 ZERO = Decimal(0)
 LINKS = ["Receipt", "Signal", "Lane decision", "Intent", "Fill", "Execution", "Closing", "Event", "Message", "Published figure"]
-
-
-def now_of(desk: Desk) -> datetime:
-    """The desk's clock."""
-    now: datetime = desk.cloud.clock.now().astimezone(UTC)
-    return now
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +63,11 @@ def test_a_trimmed_position_tells_lots_and_executions_and_keeps_what_the_desk_no
     page.get_by_role("button", name="Show as table").click()
     marked = [text for text in page.locator(".journey-chart [data-label=Marked]").all_inner_texts() if text]
     assert marked == ["TRIM", "ADD", "ENTRY"]
-    expect(page.locator(".journey-chart figcaption")).to_contain_text("between 98.20 and 120.00")
+    expect(page.locator(".journey-chart figcaption")).to_contain_text("between 100.00 and 120.00")
     page.get_by_role("button", name="Show as chart").click()
 
     page.get_by_role("button", name="Write a note").click()
-    page.get_by_label("Notes").fill("Good entry, late add.\nWatch the gap.")
+    page.get_by_role("textbox", name="Notes").fill("Good entry, late add.\nWatch the gap.")
     page.get_by_label(re.compile("Tags")).fill("breakout, late add")
     page.get_by_role("button", name="Store").click()
     expect(page.get_by_role("button", name="Edit")).to_be_focused()
@@ -101,20 +94,20 @@ def test_words_that_were_overtaken_are_not_lost(past: Desk, tab: Tab, new_tab: N
     path = f"positions/{position(past, 'ZZIB')['position_id']}"
     first, second = tab.open(path, books=BOOK), new_tab().open(path, books=BOOK)
     first.get_by_role("button", name="Write a note").click()
-    first.get_by_label("Notes").fill("mine")
+    first.get_by_role("textbox", name="Notes").fill("mine")
     first.get_by_role("button", name="Store").click()
     expect(first.get_by_role("button", name="Edit")).to_be_visible()
     second.keyboard.press("r")
     second.get_by_role("button", name="Edit").click()
-    second.get_by_label("Notes").fill("theirs")
+    second.get_by_role("textbox", name="Notes").fill("theirs")
     second.get_by_role("button", name="Store").click()
     expect(second.get_by_role("button", name="Edit")).to_be_visible()
     first.get_by_role("button", name="Edit").click()
-    first.get_by_label("Notes").fill("mine, again")
+    first.get_by_role("textbox", name="Notes").fill("mine, again")
     with tab.expecting(412):
         first.get_by_role("button", name="Store").click()
         expect(first.locator(".notes-overtaken")).to_contain_text("theirs")
-    expect(first.get_by_label("Notes")).to_have_value("mine, again")
+    expect(first.get_by_role("textbox", name="Notes")).to_have_value("mine, again")
     first.get_by_role("button", name="Keep mine").click()
     first.get_by_role("button", name="Store").click()
     expect(first.locator(".notes-text")).to_have_text("mine, again")
@@ -122,9 +115,8 @@ def test_words_that_were_overtaken_are_not_lost(past: Desk, tab: Tab, new_tab: N
 
 def test_the_why_of_an_exit_is_told_link_by_link_and_what_is_missing_is_named(past: Desk, tab: Tab) -> None:
     """Journey 9."""
-    at = next_minute(past)
-    past.send(receipt(at, "ZZWY"))
-    past.send(receipt(next_minute(past), "ZZWY", price=Decimal("96.90")))
+    post(past, receipt(next_minute(past), "ZZWY"))
+    post(past, receipt(next_minute(past), "ZZWY", price=Decimal("96.90")))
     trade = position(past, "ZZWY", "live")
     assert trade["status"] == "CLOSED"
     exit_id = trade["execution_actions"][-1]["action_id"]
@@ -132,7 +124,7 @@ def test_the_why_of_an_exit_is_told_link_by_link_and_what_is_missing_is_named(pa
     page.get_by_role("button", name="Why was this done?").click()
     names = page.locator(".why-name")
     expect(names.first).to_have_text("Receipt")
-    assert [name for number, name in enumerate(told := names.all_inner_texts()) if number == 0 or told[number - 1] != name] == LINKS
+    assert [name for name, _ in itertools.groupby(names.all_inner_texts())] == LINKS
     for link in page.locator(".why-link").all():
         link.locator("summary").click()
         expect(link.locator(".why-more")).to_be_visible()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,16 +9,10 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import NewTab
 from tests.support.browser import READ_KEY, Desk, Tab
-from tests.support.tracker_journeys import receipt
+from tests.support.tracker_journeys import next_minute, post, receipt
 
 TITLES = ["Watching", "Almost Ready", "Enter Now", "Just Entered", "Hold", "Trim", "Exit", "Archived"]
 MOVED, BLOCKED = "ZZWA", "ZZWB"
-
-
-def next_minute(desk: Desk) -> datetime:
-    """The next bar of the desk's clock."""
-    now: datetime = desk.cloud.clock.now().astimezone(UTC)
-    return now.replace(second=0, microsecond=0) + timedelta(minutes=1)
 
 
 def board(desk: Desk) -> list[dict[str, Any]]:
@@ -32,7 +25,7 @@ def board(desk: Desk) -> list[dict[str, Any]]:
 def blocked(desk: Desk) -> Desk:
     """The desk with two tickers whose entry is blocked."""
     at = next_minute(desk)
-    desk.send(receipt(at, MOVED, "Q"), receipt(at, BLOCKED, "Q"))
+    post(desk, receipt(at, MOVED, sl=None), receipt(at, BLOCKED, "Q"))
     return desk
 
 
@@ -53,7 +46,7 @@ def test_a_receipt_moves_one_card_and_the_board_stays_where_it_was(blocked: Desk
     page.set_viewport_size({"width": 1000, "height": 900})  # where the board scrolls in its frame
     board_frame.evaluate("board => { board.scrollLeft = 40; }")
     card.focus()
-    blocked.send(receipt(next_minute(blocked), MOVED))
+    post(blocked, receipt(next_minute(blocked), MOVED))
     tab.refresh()
     expect(page.locator(f"[data-lane=enter_now] [data-card={MOVED}]")).to_contain_text("from Flip watch")
     expect(page.locator(f"[data-card={MOVED}]")).to_have_count(1)
@@ -68,7 +61,7 @@ def test_a_blocked_card_says_in_words_what_stood_in_the_way(blocked: Desk, tab: 
     page = tab.open("lanes", ticker=BLOCKED)
     expect(page.locator(".ticket")).to_have_count(1)
     found = [card for lane in board(blocked) for card in lane["cards"] if card["ticker"] == BLOCKED]
-    said = page.locator(".ticket-blocks li").all_inner_texts()
+    said = page.locator(".ticket-blocks li").all_text_contents()
     assert said == [block["text"] for block in found[0]["block_reasons"]]
     assert any("must be at least 70" in text for text in said)
     page.keyboard.press("/")

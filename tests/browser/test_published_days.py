@@ -24,7 +24,7 @@ def test_a_published_day_stands_in_its_order_opens_a_figure_and_says_what_was_re
     assert page.locator(".kpi-value").all_inner_texts() == [one["value"] for one in told["kpis"]]
     missing = page.get_by_role("button", name="Win rate")
     assert missing.inner_text().split("\n") == ["Win rate", "—", "nothing was closed"]
-    expect(page.locator(".proof")).to_contain_text(f"version 2 · published elsewhere")
+    expect(page.locator(".proof")).to_contain_text("version 2 · published elsewhere")
     assert page.locator(".proof code").get_attribute("title") == told["content_sha256"]
 
     page.get_by_role("button", name="Equity").click()

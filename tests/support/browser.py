@@ -34,7 +34,8 @@ CSP_REPORTS = """addEventListener("securitypolicyviolation", event => console.er
     `policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));"""
 KEPT_KEY = """if (!sessionStorage.getItem("fillbook.key") && sessionStorage.getItem("left") === null)
     sessionStorage.setItem("fillbook.key", JSON.stringify({{key: {key}, used: Date.now()}}));"""
-AXE = """rules => axe.run(document, {resultTypes: ["violations"], ...(rules.length ? {runOnly: rules} : {})}).then(all => all.violations)"""
+AXE = """rules => axe.run(document, {resultTypes: ["violations"], ...(rules.length ? {runOnly: rules} : {})})
+    .then(all => all.violations)"""
 WAIT_MS = 15_000
 
 expect.set_options(timeout=WAIT_MS)
@@ -49,7 +50,13 @@ def desk_keys() -> str:
     }
     return json.dumps(
         [
-            {"id": name, "sha256": hashlib.sha256(key.encode()).hexdigest(), "scopes": scopes, "tenant_id": "desk", "books": books}
+            {
+                "id": name,
+                "sha256": hashlib.sha256(key.encode()).hexdigest(),
+                "scopes": scopes,
+                "tenant_id": "desk",
+                "books": books,
+            }
             for name, (key, scopes, books) in keys.items()
         ]
     )
@@ -151,7 +158,11 @@ class Tab:
             answer = route.fetch(headers=headers)
             document = answer.json()
             change(document)
-            kept = {name: value for name, value in answer.headers.items() if name not in ("etag", "content-encoding", "content-length")}
+            kept = {
+                name: value
+                for name, value in answer.headers.items()
+                if name not in ("etag", "content-encoding", "content-length")
+            }
             route.fulfill(status=answer.status, headers=kept, body=json.dumps(document))
 
         self.page.route(re.compile(re.escape(f"{self.desk.url}{path}") + r"(\?|$)"), changed)
@@ -196,6 +207,6 @@ def opened(browser: Browser, desk: Desk, *, width: int = 1440, key: str | None =
     try:
         tab = Tab(context, desk)
         yield tab
-        assert tab.wrong == []
+        assert not tab.wrong, tab.wrong
     finally:
         context.close()

@@ -82,15 +82,17 @@ def _document(day: str, realized: int, late: list[dict[str, Any]]) -> dict[str, 
                 "byKpi": {
                     "Equity": {
                         side: [
-                            {"trade_id": 100 + rank, "symbol": name, "contract_name": name, "rank": rank, "metric_raw": number, "qty": quantity,
-                             "individual_pnl": number, "percent_change": number / 100, "cost_basis": 1601.5}
+                            {"trade_id": 100 + rank, "symbol": name, "contract_name": name, "rank": rank, "metric_raw": number,
+                             "qty": quantity, "individual_pnl": number, "percent_change": number / 100, "cost_basis": 1601.5}
                             for rank, (name, number, quantity) in enumerate(rows, 1)
                         ]
                         for side, rows in sides.items()
                     }
                 }
             },
-            "portfolioAssets": [{"trade_id": 101, "symbol": "AMZN", "contract_name": "AMZN"}, {"trade_id": 102, "symbol": "AMD", "contract_name": "AMD"}],
+            "portfolioAssets": [
+                {"trade_id": number, "symbol": name, "contract_name": name} for number, name in ((101, "AMZN"), (102, "AMD"))
+            ],
         },
         "source": "fillbook-snapshot-publisher",
         "schema_version": 1,
@@ -125,7 +127,11 @@ def accounts_linked(desk: Desk) -> Iterator[dict[str, str]]:
     """
     cloud, now = desk.cloud, datetime.fromtimestamp(desk.ask("/timed/session")["server_ts"] / 1000, UTC)
     url = cloud.operator_environment["MT5_DEMO_URL"]
-    wanted = {one.service_account_id: one for one in mt5_desk.links(url, now.date() - HISTORY) if one.service_account_id in (GOOD, REFUSED, BARRED)}
+    wanted = {
+        one.service_account_id: one
+        for one in mt5_desk.links(url, now.date() - HISTORY)
+        if one.service_account_id in (GOOD, REFUSED, BARRED)
+    }
     fake_mt5(cloud, "faults", {"fault": "status", "code": 401, "error_code": "AUTH_FAILED", "account": REFUSED})
     ids = {}
     try:
@@ -133,12 +139,11 @@ def accounts_linked(desk: Desk) -> Iterator[dict[str, str]]:
             for name, link in wanted.items():
                 ids[str(name)] = deskstore.link_account(tx, link, now).account_id
             deskstore.rename_account(tx, ids[GOOD], SCRIPT, now)
-        desk.step(61)  # an account is synced by hand once a minute
         posted(f"{desk.url}/timed/admin/sync", {"account_id": ids[REFUSED]}, Authorization=f"Bearer {ADMIN_KEY}")
         written(
             desk,
-            "update mt5.trading_accounts set connection_status = 'needs_reauth', sync_failure_count = 3, last_error_code = 'auth_failed',"
-            " last_connection_error = :words where id = :id::uuid",
+            "update mt5.trading_accounts set connection_status = 'needs_reauth', sync_failure_count = 3,"
+            " last_error_code = 'auth_failed', last_connection_error = :words where id = :id::uuid",
             id=ids[BARRED],
             words=f"refused {SCRIPT}",
         )
@@ -154,7 +159,8 @@ def gap_opened(desk: Desk, account_id: str, day: str) -> None:
     written(
         desk,
         "insert into mt5.history_gaps (account_id, from_msc, to_msc, opened_at, cause)"
-        " select :id::uuid, extract(epoch from :day::date)::bigint * 1000, extract(epoch from :day::date)::bigint * 1000 + 1, now(), 'cash'",
+        " select :id::uuid, g.began, g.began + 1, now(), 'cash'"
+        " from (select extract(epoch from :day::date)::bigint * 1000 as began) g",
         id=account_id,
         day=day,
     )
@@ -176,7 +182,10 @@ def message_changed_by_hand(desk: Desk, message_id: str) -> None:
     for field in embeds[0]["fields"]:
         if field["name"] == "quantity":
             field["value"] = "4242"
-    posted(f"{desk.cloud.place.discord_url}/_control/meddle", {"how": "edited", "message_id": message_id, "patch": {"embeds": embeds}})
+    posted(
+        f"{desk.cloud.place.discord_url}/_control/meddle",
+        {"how": "edited", "message_id": message_id, "patch": {"embeds": embeds}},
+    )
 
 
 @contextmanager

@@ -7,7 +7,9 @@ own go through the webhook like those of the day.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,6 +19,10 @@ from fillbook.ledger import service
 from fillbook.ledger.model import Book, Fill, Mark, Side
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
+from infra.local import demo
+from infra.local.receipts import Document
+from infra.local.sender import send_minutes
+from tests.support.browser import Desk
 from tests.support.receipts import R_TS, body
 
 D = Decimal
@@ -52,7 +58,7 @@ def fill(
         session_date=at.date(),
         received_at=at,
         origin=origin,
-        cause="first" if revision == 1 else "broker_correction",
+        cause="first" if revision == 1 else "revision",
         reason="broker_execution",
     )
 
@@ -122,6 +128,28 @@ def book(db: Database, fills: Sequence[Fill], now: datetime) -> None:
     """Book what the broker tells now."""
     with db.transaction() as tx:
         service.book_fills(tx, BOOK, list(fills), now)
+
+
+def next_minute(desk: Desk) -> datetime:
+    """The next bar of the desk's clock."""
+    return now_of(desk).replace(second=0, microsecond=0) + timedelta(minutes=1)
+
+
+def now_of(desk: Desk) -> datetime:
+    """The desk's clock."""
+    now: datetime = desk.cloud.clock.now().astimezone(UTC)
+    return now
+
+
+def post(desk: Desk, *receipts: Document) -> None:
+    """Send receipts of one minute to the webhook on their own time and wait until they are decided."""
+    to, _ = demo.desk_of(desk.cloud)
+
+    def send() -> None:
+        asyncio.run(send_minutes(to, [receipts], total=len(receipts), progress=lambda *_: None))
+
+    with ThreadPoolExecutor(1) as pool:  # the browser's own loop runs in this thread
+        pool.submit(send).result()
 
 
 def receipt(at: datetime, ticker: str, name: str = "R", **changes: Any) -> dict[str, Any]:

@@ -201,10 +201,11 @@ def _reason(slug: str) -> Document:
 
 def _blocks(blocks: Sequence[Mapping[str, Any]] | None) -> list[Document]:
     """Why it is not traded: the rule that stands in the way, with what it compared."""
-    return [{"code": block["rule"], "text": _block(block)} for block in blocks or ()]
+    return [{"code": block["rule"], "text": block_words(block)} for block in blocks or ()]
 
 
-def _block(block: Mapping[str, Any]) -> str:
+def block_words(block: Mapping[str, Any]) -> str:
+    """What stood in the way, as a sentence: why the rule mattered, and what it compared."""
     why = WHYS.get(block["why"], str(block["why"]).replace("_", " "))
     if block["rule"] not in RULES:
         return why

@@ -204,6 +204,7 @@ def position(row: Mapping[str, Any], state: str) -> Document:
         "book_id": row["book_id"],
         "ticker": row["symbol"],
         "contract_name": row["contract_name"],
+        "instrument": row["instrument_id"],
         "direction": row["direction"],
         "status": row["status"],
         "outcome": None if is_open else outcome(row["realized_pnl"]),

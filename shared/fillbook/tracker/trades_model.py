@@ -91,13 +91,17 @@ class Execution(TypedDict):
 
 
 class Trade(PositionWords):
-    """A position; ``lane`` and ``is_defend`` null: of another moment. ``outcome`` null: open."""
+    """A position; ``instrument``: what it holds as its book names it, by which marks are asked for.
+
+    ``lane`` and ``is_defend`` null: of another moment. ``outcome`` null: open.
+    """
 
     position_id: str
     trade_id: str
     book_id: str
     ticker: str
     contract_name: str
+    instrument: str
     direction: Direction
     status: Literal["OPEN", "CLOSED"]
     outcome: Literal["WIN", "LOSS", "FLAT", "PENDING"] | None

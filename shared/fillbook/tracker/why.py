@@ -22,6 +22,7 @@ from fillbook.runtime.sql import load_queries
 from fillbook.signal.rules import reason_words
 from fillbook.tracker import days, listing, store
 from fillbook.tracker.filters import path_uuid
+from fillbook.tracker.lanes import block_words
 from fillbook.tracker.model import books, single, whole
 from fillbook.tracker.route import Given, Parameter, Route, Source, names
 from fillbook.tracker.store import Row, Seen
@@ -196,7 +197,7 @@ def _lane(named: str, decision: Row) -> Link:
         inputs=trace.get("inputs", {}),
         compared=trace.get("compared", []),
         block_reasons=[
-            {"code": block["rule"], "text": block["why"], "value": block["value"], "limit": block["limit"]}
+            {"code": block["rule"], "text": block_words(block), "value": block["value"], "limit": block["limit"]}
             for block in decision["blocks"]
         ],
         profile=decision["profile"],

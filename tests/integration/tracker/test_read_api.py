@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -143,7 +144,13 @@ def test_the_page_needs_no_key_and_may_do_nothing_but_ask_its_own_server(client:
         assert answer.status_code == 200
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         assert b"Trade Tracker" in answer.data
-    assert client.get("/assets/page.js").mimetype == "text/javascript"
+        assert answer.headers["Cache-Control"] == "no-cache"
+    names = re.findall(r'(?:src|href)="(/assets/[^"]+)"', client.get("/app/positions/one").get_data(as_text=True))
+    assert {name.rpartition(".")[2] for name in names} == {"js", "css", "svg"}
+    for name in names:
+        answer = client.get(name)
+        assert (answer.status_code, "immutable" in answer.headers["Cache-Control"]) == (200, True), name
+    assert client.get("/favicon.ico").data[:4] == b"\0\0\1\0"
 
 
 @pytest.mark.parametrize("name", ["nothing.js", "..%2Fmain.py", "main.py", "%00"])

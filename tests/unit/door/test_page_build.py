@@ -93,7 +93,15 @@ def test_two_builds_side_by_side_do_the_work_once(root: Path, tools: Tools) -> N
 
 @pytest.mark.parametrize(
     ("found", "enough"),
-    [((20, 18, 9), False), ((20, 19, 0), True), ((21, 7, 0), False), ((22, 11, 0), False), ((22, 12, 0), True), ((24, 0, 0), True), ((), False)],
+    [
+        ((20, 18, 9), False),
+        ((20, 19, 0), True),
+        ((21, 7, 0), False),
+        ((22, 11, 0), False),
+        ((22, 12, 0), True),
+        ((24, 0, 0), True),
+        ((), False),
+    ],
 )
 def test_only_a_node_that_the_builder_runs_on_is_enough(found: tuple[int, ...], enough: bool) -> None:
     assert page.is_enough(found) is enough
@@ -102,7 +110,9 @@ def test_only_a_node_that_the_builder_runs_on_is_enough(found: tuple[int, ...], 
 def test_an_old_node_is_passed_over_for_the_pinned_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     installed: list[Path] = []
     monkeypatch.setattr(page.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(page, "version", lambda program: (18, 0, 0) if program == "/usr/bin/node" else (24, 1, 0) if installed else ())
+    monkeypatch.setattr(
+        page, "version", lambda program: (18, 0, 0) if program == "/usr/bin/node" else (24, 1, 0) if installed else ()
+    )
     monkeypatch.setattr(page, "install_wheel", installed.append)
     found = page.node(ROOT)
     assert installed == [ROOT]
@@ -135,4 +145,7 @@ def test_the_lock_of_the_page_names_no_address_and_pins_every_package_by_its_has
     packages = {name: one for name, one in json.loads(text)["packages"].items() if name}
     assert packages
     assert all(one["integrity"].startswith("sha512-") for one in packages.values())
-    assert set(json.loads((ROOT / page.FOLDER / "package.json").read_text("utf-8"))["dependencies"]) == {"preact", "lightweight-charts"}
+    assert set(json.loads((ROOT / page.FOLDER / "package.json").read_text("utf-8"))["dependencies"]) == {
+        "preact",
+        "lightweight-charts",
+    }

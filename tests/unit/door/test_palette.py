@@ -41,7 +41,9 @@ def test_a_colour_outside_the_table_is_named_with_its_file(tmp_path: Path, text:
 
 
 def test_a_colour_in_a_script_is_found_and_words_of_prose_are_not(tmp_path: Path) -> None:
-    found = palette.problems(page(tmp_path, a_ts='const line = "red"; // "order" is red', b_css="/* red */ .red { color: var(--tt-text) }"))
+    found = palette.problems(
+        page(tmp_path, a_ts='const line = "red"; // "order" is red', b_css="/* red */ .red { color: var(--tt-text) }")
+    )
     assert found == ["src/styles/a.ts: red belongs into src/styles/tokens.css"]
 
 

@@ -1,4 +1,4 @@
-// Made from the OpenAPI document by `python3 infra/dev.py table`; whoever wants another form changes the answers' models.
+// Made from the OpenAPI document by `python3 infra/dev.py table`; another form is a change of the answers' models.
 
 /** A broker account of the tenant; null: not known, or not told by this broker. */
 export interface Account {
@@ -2352,7 +2352,8 @@ export interface Totals {
   realized_pnl: Amount | null;
 }
 
-/** A position; ``lane`` and ``is_defend`` null: of another moment. ``outcome`` null: open. */
+/** A position; ``instrument``: what it holds as its book names it, by which marks are asked for. ``lane`` and ``is_defend`` null: of
+ * another moment. ``outcome`` null: open. */
 export interface Trade {
   notes: string | null;
   tags: string[];
@@ -2363,6 +2364,7 @@ export interface Trade {
   book_id: string;
   ticker: string;
   contract_name: string;
+  instrument: string;
   direction: "LONG" | "SHORT";
   status: "OPEN" | "CLOSED";
   outcome: "WIN" | "LOSS" | "FLAT" | "PENDING" | null;

@@ -46,7 +46,7 @@ export function Frame(): JSX.Element {
         <Navigation current={name} />
         <DataLine />
       </div>
-      <main id="main" ref={main} tabIndex={-1} class="view">
+      <main id="main" ref={main} tabIndex={-1} class={`view view-${view?.key ?? "none"}`}>
         {desk.error !== null && desk.error.status !== 401 && <ErrorBox error={desk.error} retry={desk.refresh} compact shown="The last data stay on the screen." />}
         {view === undefined ? <Empty title="There is no such view">The address may be mistyped. The views are in the navigation.</Empty> : <Loader key={`${view.key}/${id === null}`} view={view} />}
       </main>

@@ -33,11 +33,11 @@ function isTyping(target: EventTarget | null): boolean {
 
 export function useKeyboard(help: () => void): void {
   useEffect(() => {
-    let wentAt = 0;
+    let wentAt = Number.NEGATIVE_INFINITY; // a page is younger than the wait for the second key
     const pressed = (event: KeyboardEvent): void => {
       if (!on.get() || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]") !== null) return;
       const view = event.timeStamp - wentAt < G_MS ? VIEWS.find(({ shortcut }) => shortcut === event.key) : undefined;
-      wentAt = event.key === "g" ? event.timeStamp : 0;
+      wentAt = event.key === "g" ? event.timeStamp : Number.NEGATIVE_INFINITY;
       const actions: Readonly<Record<string, () => void>> = {
         p: privacy.toggle,
         r: refreshAll,

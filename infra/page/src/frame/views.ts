@@ -20,7 +20,7 @@ export const VIEWS: readonly View[] = [
 ];
 
 // One position has a view of its own below the list's address.
-export const JOURNEY: View = { key: "positions", title: "Position", shortcut: "", load: () => import("../views/Journey.tsx") };
+export const JOURNEY: View = { key: "journey", title: "Position", shortcut: "", load: () => import("../views/Journey.tsx") };
 
 export function viewOf(name: string, id: string | null): View | undefined {
   return name === "positions" && id !== null ? JOURNEY : VIEWS.find(({ key }) => key === name);

@@ -40,7 +40,7 @@ function options(withDays: boolean, asPercent: boolean, decimals: number): Param
     autoSize: true,
     layout: { attributionLogo: false, background: { color: "transparent" }, textColor: colour("--tt-text-muted"), fontFamily: colour("--tt-font"), fontSize: 12 },
     grid: { vertLines: { visible: false }, horzLines: { color: colour("--tt-border") } },
-    rightPriceScale: { borderVisible: false, ensureEdgeTickMarksVisible: true, scaleMargins: { top: 0.15, bottom: 0.12 } },
+    rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.15, bottom: 0.12 } },
     timeScale: {
       borderColor: colour("--tt-border"),
       timeVisible: !withDays,

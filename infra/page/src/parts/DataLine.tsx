@@ -10,7 +10,7 @@ function newest(watched: readonly Watch[]): number | null {
 }
 
 function troubled(watched: readonly Watch[]): Watch | undefined {
-  return watched.find(({ state }) => state === "offline") ?? watched.find(({ error }) => error !== null);
+  return watched.find(({ state }) => state === "offline") ?? watched.find(({ error }) => error !== null && error.status !== 404); // that there is nothing is an answer
 }
 
 function next(watched: readonly Watch[], isPaused: boolean): string {

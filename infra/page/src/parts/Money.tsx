@@ -19,7 +19,7 @@ export function Money({ value, currency, pnl = false, missing, decimals = 2 }: P
   const changed = useChanged(text);
   if (isHidden) return <span class="num hidden-amount">{HIDDEN}</span>;
   if (!isKnown) return <span class="num unknown" title={missing ?? "not known"}>{NONE}</span>;
-  const tone = pnl ? ["loss", "flat", "gain"][sign(value) + 1] : "plain";
+  const tone = pnl ? ["loss", "flat", "gain"][sign(value) + 1] : "";
   return <span class={`num ${tone}${changed}`} title={`${value}${currency === null ? "" : ` ${currency}`}`}>{text}</span>;
 }
 

@@ -16,7 +16,7 @@ export function Percent({ value, signed = false, withArrow = false, missing }: P
   const text = isKnown ? percent(value, { signed }) : NONE;
   const changed = useChanged(text);
   if (!isKnown) return <span class="num unknown" title={missing ?? "not known"}>{NONE}</span>;
-  const tone = signed ? ["loss", "flat", "gain"][sign(value) + 1] : "plain";
+  const tone = signed ? ["loss", "flat", "gain"][sign(value) + 1] : "";
   return (
     <span class={`num ${tone}${changed}`} title={`${value} %`}>
       {withArrow && <span class="arrow" aria-hidden="true">{arrow(value)} </span>}

@@ -13,5 +13,5 @@ export function Price({ value, missing = "no price", decimals = 4 }: Props): JSX
   const isKnown = value !== null && value !== undefined;
   const text = isKnown ? formatted(value, { least: 2, most: decimals }) : NONE;
   const changed = useChanged(text);
-  return <span class={`num ${isKnown ? "plain" : "unknown"}${changed}`} title={isKnown ? value : missing}>{text}</span>;
+  return <span class={`num ${isKnown ? "" : "unknown"}${changed}`} title={isKnown ? value : missing}>{text}</span>;
 }

@@ -10,5 +10,5 @@ export function Qty({ value }: { value: Decimal | null | undefined }): JSX.Eleme
   const text = isHidden ? HIDDEN : isKnown ? formatted(value, { most: 4 }) : NONE;
   const changed = useChanged(text);
   if (isHidden) return <span class="num hidden-amount">{HIDDEN}</span>;
-  return <span class={`num ${isKnown ? "plain" : "unknown"}${changed}`} title={isKnown ? value : "not known"}>{text}</span>;
+  return <span class={`num ${isKnown ? "" : "unknown"}${changed}`} title={isKnown ? value : "not known"}>{text}</span>;
 }

@@ -54,7 +54,7 @@ export default function Accounts(): JSX.Element {
           }
         </Loaded>
       </Card>
-      {listed.rows.length > 0 && <Chosen account={chosen} accounts={listed.rows} health={health.data} refresh={listed.refresh} params={params} change={change} />}
+      {listed.rows.length > 0 && <Chosen account={chosen} accounts={listed.rows} health={health.data} params={params} change={change} />}
     </div>
   );
 }
@@ -75,12 +75,11 @@ interface ChosenProps {
   account: Account | null;
   accounts: readonly Account[];
   health: SyncHealth | null;
-  refresh: () => void;
   params: Readonly<Record<string, string>>;
   change: (changes: Record<string, string | null>) => void;
 }
 
-function Chosen({ account, accounts, health, refresh, params, change }: ChosenProps): JSX.Element {
+function Chosen({ account, accounts, health, params, change }: ChosenProps): JSX.Element {
   const isAdmin = useIsAdmin();
   const desk = useDesk();
   const tab = TABS.find(({ key }) => key === params["tab"])?.key ?? "coverage";
@@ -90,7 +89,7 @@ function Chosen({ account, accounts, health, refresh, params, change }: ChosenPr
     <Card
       title={isAll ? "All accounts" : <Label text={account.label} />}
       hint={isAll ? "Choose an account above to see it alone." : <Link to="/app/accounts" params={{ ...params, account: null }}>Show all accounts</Link>}
-      actions={isAll ? undefined : <SyncNow key={account.account_id} account={account} isAdmin={isAdmin} onAsked={refresh} />}
+      actions={isAll ? undefined : <SyncNow key={account.account_id} account={account} isAdmin={isAdmin} />}
     >
       <div class="stack">
         {!isAll && <Sources of={numbered.find((one) => one.account_id === account.account_id)} />}

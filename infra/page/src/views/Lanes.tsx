@@ -85,6 +85,9 @@ function Board({ lanes, filter, chosen, choose, count, onMoves }: BoardProps): J
   const isFiltered = filter.trim() !== "";
   const found = shown.reduce((sum, { cards }) => sum + cards.length, 0);
   const tab = shown.some(({ key }) => key === chosen) ? chosen : (shown.find(({ cards }) => cards.length > 0)?.key ?? shown[0]?.key ?? "");
+  useLayoutEffect(() => {
+    if (isNarrow) document.querySelector(".lanes-view [role=tab][aria-selected=true]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  }, [tab, isNarrow]);
   const visible = isNarrow ? shown.filter(({ key }) => key === tab) : shown;
 
   const move = (event: TargetedKeyboardEvent<HTMLDivElement>): void => {

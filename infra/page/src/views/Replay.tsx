@@ -43,7 +43,8 @@ export default function Replay(): JSX.Element {
           {() => (runs.rows.length === 0 ? <Empty title="No run yet">Start one above, or with: python3 infra/dev.py op replay run</Empty> : <RunList found={runs} params={params} />)}
         </Loaded>
       </Card>
-      <Card title="Comparison" actions={left !== undefined && <SideB runs={runs.rows} chosen={right ?? LIVE} choose={(side) => change({ right: side })} />}>
+      <Card title="Comparison">
+        {left !== undefined && <SideB runs={runs.rows} chosen={right ?? LIVE} choose={(side) => change({ right: side })} />}
         {left === undefined || right === undefined ? (
           <Empty title="Nothing is compared">Choose a run as A and another one, or live, as B.</Empty>
         ) : (
@@ -56,7 +57,7 @@ export default function Replay(): JSX.Element {
 
 function SideB({ runs, chosen, choose }: { runs: readonly Run[]; chosen: string; choose: (side: string) => void }): JSX.Element {
   return (
-    <label class="row side-b">
+    <label class="side-b">
       <span class="hint">Compared with</span>
       <select value={chosen} onChange={(event) => choose(event.currentTarget.value)}>
         <option value={LIVE}>live</option>

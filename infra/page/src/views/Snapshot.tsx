@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useRows } from "../lib/list.ts";
 import { usePolled } from "../lib/poll.ts";
-import { useFilters } from "../lib/router.tsx";
+import { Link, useFilters } from "../lib/router.tsx";
 import { Age } from "../parts/Age.tsx";
 import { Card } from "../parts/Card.tsx";
 import { column, heading, numeric } from "../parts/columns.ts";
@@ -33,15 +33,19 @@ export default function Snapshot(): JSX.Element {
       <Loaded of={days} skeleton={<Skeleton kind="table" rows={2} />}>
         {() => (days.rows.length === 0 ? null : <Dates days={days.rows} chosen={found.data?.snapshot?.date ?? date} kpi={kpi} more={days.more} freshness={health.data?.snapshot ?? null} />)}
       </Loaded>
-      <Loaded of={found} skeleton={<Skeleton kind="cards" rows={10} />}>
-        {({ snapshot }) =>
-          snapshot === null ? (
-            <Empty title="No published day">A day stands here after it was published: at 09:00, 12:30 and 16:30 New York of a session. A key that does not see every book of a day does not see the day.</Empty>
-          ) : (
-            <Day of={snapshot} kpi={kpi} choose={choose} />
-          )
-        }
-      </Loaded>
+      {found.error?.code === "no_snapshot" ? (
+        <Empty title={`Nothing is published for ${date ?? "any day"}`}><Link to="/app/snapshot">Show the newest published day</Link></Empty>
+      ) : (
+        <Loaded of={found} skeleton={<Skeleton kind="cards" rows={10} />}>
+          {({ snapshot }) =>
+            snapshot === null ? (
+              <Empty title="No published day">A day stands here after it was published: at 09:00, 12:30 and 16:30 New York of a session. A key that does not see every book of a day does not see the day.</Empty>
+            ) : (
+              <Day of={snapshot} kpi={kpi} choose={choose} />
+            )
+          }
+        </Loaded>
+      )}
     </div>
   );
 }

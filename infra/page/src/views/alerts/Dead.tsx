@@ -13,10 +13,11 @@ import { Table, type Column } from "../../parts/Table.tsx";
 import { When } from "../../parts/When.tsx";
 import { keyOf } from "./Deliveries.tsx";
 import type { DeadLetters, Message } from "./types.ts";
-import { readable, spaced } from "./words.ts";
+import { Title } from "./Title.tsx";
+import { spaced } from "./words.ts";
 
 const COLUMNS: readonly Column<Message>[] = [
-  heading("Message", (one) => readable(one.title ?? one.subject_key)),
+  heading("Message", (one) => <Title of={one} />),
   column("Reason", (one) => spaced(one.dead_reason ?? "unknown")),
   column("Channel", (one) => one.channel_id),
   column("Book", (one) => <Book id={one.book_id} />),

@@ -15,7 +15,8 @@ import { Skeleton } from "../../parts/Skeleton.tsx";
 import { Table, type Column } from "../../parts/Table.tsx";
 import { When } from "../../parts/When.tsx";
 import type { Deliveries as Log, Delivery, Message, Messages } from "./types.ts";
-import { CHANNELS, readable, spaced, STATES, toneOf } from "./words.ts";
+import { Title } from "./Title.tsx";
+import { CHANNELS, spaced, STATES, toneOf } from "./words.ts";
 
 interface Props {
   params: Params;
@@ -77,7 +78,7 @@ export function keyOf(one: Message): string {
 
 function columns(opened: string | null, turn: (key: string) => void): Column<Message>[] {
   return [
-    heading("Message", (one) => <Opener isOpen={opened === keyOf(one)} turn={() => turn(keyOf(one))}>{readable(one.title ?? one.subject_key)}</Opener>),
+    heading("Message", (one) => <Opener isOpen={opened === keyOf(one)} turn={() => turn(keyOf(one))}><Title of={one} /></Opener>),
     column("State", (one) => <State of={one} />),
     column("Occurred", (one) => <When ts={one.occurred_ts} date />),
     column("Channel", (one) => one.channel_id),

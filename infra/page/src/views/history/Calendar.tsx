@@ -4,7 +4,7 @@ import type { JSX, TargetedKeyboardEvent } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Calendar as Answer, Day, Week } from "../../api/types.ts";
 import { useScope } from "../../lib/books.ts";
-import { absolute, compare, sign, total, type Decimal } from "../../lib/decimal.ts";
+import { absolute, compare, money, sign, total, type Decimal } from "../../lib/decimal.ts";
 import { usePolled } from "../../lib/poll.ts";
 import { usePrivacy } from "../../lib/privacy.ts";
 import { dayOf, deskNow } from "../../lib/time.ts";
@@ -12,8 +12,9 @@ import { Loaded } from "../../parts/Loaded.tsx";
 import { arrow, Money, moneyWords } from "../../parts/Money.tsx";
 import { Skeleton } from "../../parts/Skeleton.tsx";
 import { Toggle } from "../../parts/Tabs.tsx";
+import { useIsNarrow } from "../narrow.ts";
 import type { Change } from "./Filters.tsx";
-import { dayName, dayStep, isDate, isMonth, monthName, monthsLater, strength, WEEKDAYS, weeksOf } from "./month.ts";
+import { dayName, daysLater, dayStep, isDate, isMonth, monthName, monthsLater, SATURDAY, strength, weekday, WEEKDAYS, weeksOf } from "./month.ts";
 
 interface Props {
   month: string | undefined;
@@ -28,6 +29,7 @@ export function Calendar({ month: asked, chosen, change }: Props): JSX.Element {
   const weeks = weeksOf(month);
   const [first, last] = [weeks[0]?.[0] ?? `${month}-01`, weeks.at(-1)?.[6] ?? `${month}-01`];
   const answer = usePolled<Answer>("/timed/calendar", { ...query, from: first, to: last });
+  const follows = useRef(false); // the keyboard walked to another day: it takes the focus as soon as it is there
   const go = (by: number): void => change({ month: monthsLater(month, by), day: null });
   return (
     <div class="calendar">
@@ -37,7 +39,7 @@ export function Calendar({ month: asked, chosen, change }: Props): JSX.Element {
         <button type="button" class="button small" disabled={month >= today.slice(0, 7)} onClick={() => go(1)}>Later</button>
       </div>
       <Loaded of={answer} skeleton={<Skeleton kind="table" rows={6} />}>
-        {(data) => <Month answer={data} month={month} weeks={weeks} chosen={isDate(chosen) ? chosen : today} today={today} change={change} />}
+        {(data) => <Month answer={data} month={month} weeks={weeks} chosen={isDate(chosen) ? chosen : today} today={today} change={change} follows={follows} />}
       </Loaded>
     </div>
   );
@@ -57,9 +59,10 @@ interface MonthProps {
   chosen: string;
   today: string;
   change: Change;
+  follows: { current: boolean };
 }
 
-function Month({ answer, month, weeks, chosen, today, change }: MonthProps): JSX.Element {
+function Month({ answer, month, weeks, chosen, today, change, follows }: MonthProps): JSX.Element {
   const [own, setOwn] = useState<string | null>(null);
   const known = currencies(answer.days);
   const currency = own !== null && known.includes(own) ? own : (known[0] ?? null);
@@ -68,16 +71,25 @@ function Month({ answer, month, weeks, chosen, today, change }: MonthProps): JSX
   const inMonth = [...days.values()].filter(({ date }) => date.startsWith(month));
   const amounts = [...days.values()].map(({ realized_pnl }) => realized_pnl).filter((amount) => amount !== null);
   const largest = Number(amounts.map(absolute).sort(compare).at(-1) ?? "0");
-  const stop = chosen.startsWith(month) ? chosen : `${month}-01`;
-  const grid = useFollowedFocus(stop);
+  const isNarrow = useIsNarrow();
+  const isShown = (date: string): boolean => !isNarrow || weekday(date) < SATURDAY; // a phone leaves weekends out
+  const stop = chosen.startsWith(month) && isShown(chosen) ? chosen : (weeks.flat().find((date) => date.startsWith(month) && isShown(date)) ?? `${month}-01`);
+  const grid = useRef<HTMLTableElement>(null);
+  useLayoutEffect(() => {
+    if (!follows.current) return;
+    follows.current = false;
+    grid.current?.querySelector<HTMLElement>(`[data-date="${stop}"]`)?.focus({ preventScroll: true });
+  });
 
   const open = (date: string): void => change({ tab: null, month: null, day: null, from: date, to: date });
   const move = (event: TargetedKeyboardEvent<HTMLTableElement>): void => {
     const date = event.target instanceof HTMLElement ? event.target.dataset["date"] : undefined;
-    const to = date === undefined ? null : dayStep(date, event.key);
-    if (to === null) return;
+    let to = date === undefined ? null : dayStep(date, event.key);
+    if (to === null || date === undefined) return;
     event.preventDefault();
+    while (!isShown(to)) to = daysLater(to, to < date ? -1 : 1);
     if (to > today) return;
+    follows.current = true;
     change({ day: to, month: to.slice(0, 7) });
   };
   return (
@@ -85,13 +97,13 @@ function Month({ answer, month, weeks, chosen, today, change }: MonthProps): JSX
       {known.length > 1 && <Toggle label="Currency" tabs={known.map((key) => ({ key, title: key }))} chosen={currency ?? ""} choose={setOwn} />}
       <MonthLine days={inMonth} currency={currency} />
       <table class="month" role="grid" aria-label={`Results by day, ${monthName(month)}`} ref={grid} onKeyDown={move}>
-        <thead>
+        <thead role="rowgroup">
           <tr role="row">
             {WEEKDAYS.map((name) => <th key={name} role="columnheader" scope="col">{name}</th>)}
             <th role="columnheader" scope="col">Week</th>
           </tr>
         </thead>
-        <tbody>
+        <tbody role="rowgroup">
           {weeks.map((dates, number) => (
             <tr key={dates[0]} role="row">
               {dates.map((date) => <Cell key={date} date={date} day={days.get(date)} isOther={!date.startsWith(month)} isStop={date === stop} isToday={date === today} isAhead={date > today} largest={largest} open={open} />)}
@@ -117,28 +129,6 @@ function MonthLine({ days, currency }: { days: readonly Day[]; currency: string 
   );
 }
 
-// The day the keyboard walked to takes the focus when it was in the grid before, also when another month had to be fetched.
-function useFollowedFocus(stop: string): { current: HTMLTableElement | null } {
-  const grid = useRef<HTMLTableElement>(null);
-  const isInside = useRef(false);
-  useLayoutEffect(() => {
-    const own = grid.current;
-    if (own === null) return;
-    const entered = (): void => void (isInside.current = true);
-    const left = (event: FocusEvent): void => void (isInside.current = event.relatedTarget === null && document.hasFocus());
-    own.addEventListener("focusin", entered);
-    own.addEventListener("focusout", left);
-    return () => {
-      own.removeEventListener("focusin", entered);
-      own.removeEventListener("focusout", left);
-    };
-  }, []);
-  useLayoutEffect(() => {
-    if (isInside.current) grid.current?.querySelector<HTMLElement>(`[data-date="${stop}"]`)?.focus({ preventScroll: true });
-  }, [stop]);
-  return grid;
-}
-
 function acted(day: Day): number {
   return day.entries + day.adds + day.trims + day.exits;
 }
@@ -161,6 +151,7 @@ function toneOf(amount: Decimal | null, largest: number): string {
 
 function Cell({ date, day, isOther, isStop, isToday, isAhead, largest, open }: CellProps): JSX.Element {
   const isHidden = usePrivacy();
+  const isNarrow = useIsNarrow();
   const number = Number(date.slice(8));
   const own = `${isOther ? " is-other" : ""}${isToday ? " is-today" : ""}`;
   if (day === undefined) {
@@ -181,7 +172,7 @@ function Cell({ date, day, isOther, isStop, isToday, isAhead, largest, open }: C
         <span class="day-number">{number}</span>
         {executions > 0 && (
           <>
-            <span class="day-result">{result !== null && <span class="arrow">{arrow(result)} </span>}<Money value={result} currency={day.currency} pnl decimals={2} /></span>
+            <span class="day-result">{result !== null && <span class="arrow">{arrow(result)} </span>}{isNarrow ? <Whole value={result} currency={day.currency} /> : <Money value={result} currency={day.currency} pnl />}</span>
             <span class="day-counts">{day.wins}W {day.losses}L{day.flats > 0 ? ` ${day.flats}F` : ""} · {executions} ex.</span>
           </>
         )}
@@ -190,11 +181,18 @@ function Cell({ date, day, isOther, isStop, isToday, isAhead, largest, open }: C
   );
 }
 
+// without cents where a cell has no room for them; the tool tip has them
+function Whole({ value, currency }: { value: Decimal | null; currency: string }): JSX.Element {
+  const isHidden = usePrivacy();
+  if (isHidden || value === null || sign(value) === 0) return <Money value={value} currency={currency} pnl />;
+  return <span class={`num ${sign(value) > 0 ? "gain" : "loss"}`} title={`${value} ${currency}`}>{money(value, currency, { signed: true, least: 0, most: 0 })}</span>;
+}
+
 function WeekCell({ week }: { week: Week | undefined }): JSX.Element {
   if (week === undefined) return <td role="gridcell" class="week" />;
   const executions = week.entries + week.adds + week.trims + week.exits;
   return (
-    <td role="gridcell" class="week">
+    <td role="gridcell" class={`week ${toneOf(week.realized_pnl, 0)}`}>
       <span class="day-result">{week.realized_pnl !== null && executions > 0 && <span class="arrow">{arrow(week.realized_pnl)} </span>}<Money value={executions === 0 ? "0" : week.realized_pnl} currency={week.currency} pnl /></span>
       <span class="day-counts">{week.wins}W {week.losses}L{week.flats > 0 ? ` ${week.flats}F` : ""} · {executions} ex.</span>
     </td>

@@ -4,6 +4,7 @@ import { useMemo } from "preact/hooks";
 import type { Trade } from "../../api/types.ts";
 import { useScope } from "../../lib/books.ts";
 import { Link } from "../../lib/router.tsx";
+import { BookName } from "../BookName.tsx";
 import { Badge } from "../../parts/Badge.tsx";
 import { Empty } from "../../parts/Empty.tsx";
 import { ErrorBox } from "../../parts/ErrorBox.tsx";
@@ -49,7 +50,7 @@ const COLUMNS: readonly Column<Trade>[] = [
   { key: "reason", title: "Last reason", cell: (trade) => <span class="history-reason">{reasonOf(trade)}</span> },
 ];
 
-const BOOK: Column<Trade> = { key: "book", title: "Book", cell: ({ book_id }) => book_id };
+const BOOK: Column<Trade> = { key: "book", title: "Book", cell: ({ book_id }) => <BookName id={book_id} /> };
 
 interface Props {
   filter: Filter;

@@ -4,6 +4,7 @@
 export const DAY_MS = 86_400_000;
 export const WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"] as const;
 export const STRENGTHS = 4;
+export const SATURDAY = 5;
 
 export function dateMs(date: string): number {
   return Date.parse(`${date}T00:00:00Z`);

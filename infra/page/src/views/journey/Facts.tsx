@@ -14,7 +14,7 @@ const MONEY: ReadonlySet<string> = new Set(["value", "fees", "pnl_realized"]);
 const PRICES: ReadonlySet<string> = new Set(["price", "lot_price"]);
 // shown in a form of their own, or said already
 const ELSEWHERE: ReadonlySet<string> = new Set(["inputs", "compared", "block_reasons", "currency", "reason", "url", "display"]);
-const SECRET: ReadonlySet<string> = new Set(["display", "source_id"]);
+const SECRET: ReadonlySet<string> = new Set(["book_id", "source_id"]);
 
 const COLUMNS: readonly Column<Compared>[] = [
   { key: "rule", title: "Rule", heading: true, cell: ({ rule }) => <span class="mono">{rule}</span> },

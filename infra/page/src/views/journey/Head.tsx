@@ -2,6 +2,7 @@
 import type { JSX } from "preact";
 import type { ComponentChildren } from "preact";
 import type { Trade } from "../../api/types.ts";
+import { BookName } from "../BookName.tsx";
 import { percent, sign } from "../../lib/decimal.ts";
 import { Age } from "../../parts/Age.tsx";
 import { Badge } from "../../parts/Badge.tsx";
@@ -27,7 +28,7 @@ export function Head({ trade }: { trade: Trade }): JSX.Element {
       </div>
       <p class="hint">
         {trade.contract_name !== trade.ticker && <>{trade.contract_name} · </>}
-        book <span class="mono">{trade.book_id}</span> · opened <When ts={trade.first_entry_ts} date /> · {isOpen ? "last execution" : "closed"} <When ts={trade.last_action_ts} date /> · {trade.action_count} {trade.action_count === 1 ? "execution" : "executions"}
+        book <BookName id={trade.book_id} /> · opened <When ts={trade.first_entry_ts} date /> · {isOpen ? "last execution" : "closed"} <When ts={trade.last_action_ts} date /> · {trade.action_count} {trade.action_count === 1 ? "execution" : "executions"}
       </p>
       <dl class="journey-facts">
         {isOpen && <Fact name="Unrealized P&L"><Money value={trade.unrealized_pnl} currency={trade.currency} pnl missing="no price" /></Fact>}

@@ -25,7 +25,7 @@ export function PriceChart({ trade, actions }: Props): JSX.Element {
   const { asOf } = useScope();
   const since = String(trade.first_entry_ts - BEFORE_MS);
   const until = trade.status === "CLOSED" ? String(trade.last_action_ts + AFTER_MS) : asOf;
-  const marks = usePolled<Marks>(`/timed/marks/${encodeURIComponent(trade.ticker)}`, { books: trade.book_id, since, until });
+  const marks = usePolled<Marks>(`/timed/marks/${encodeURIComponent(trade.instrument)}`, { books: trade.book_id, since, until });
   const points = useMemo(() => merged(marks.data?.points ?? [], actions), [marks.data, actions]);
   const markers = useMemo(() => actions.map((action) => marker(action, trade.direction)), [actions, trade.direction]);
   const series = useMemo(() => [{ name: "Price", points }], [points]);

@@ -40,7 +40,7 @@ function Move({ move }: { move: Moved }): JSX.Element {
       {move.block_reasons.length > 0 && (
         <ul class="plain-list">{move.block_reasons.map(({ code, text }, number) => <li key={`${code}/${number}`}>{text}</li>)}</ul>
       )}
-      <p class="hint">{move.rule_text} <span class="mono">{move.rule}</span></p>
+      <p class="hint">rule <span class="mono">{move.rule}</span>{move.rule_text !== move.rule && `: ${move.rule_text}`}</p>
       <p class="hint">receipt <span class="mono">{move.receipt_id}</span></p>
     </li>
   );

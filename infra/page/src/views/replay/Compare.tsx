@@ -67,7 +67,7 @@ function Named({ letter, side }: { letter: string; side: Side }): JSX.Element {
   const isLive = side.label === "live";
   return (
     <p>
-      <strong class="side-letter">{letter}</strong> {isLive ? "live" : <>{side.name ?? side.label.slice(0, 8)} · {side.profile} <span class="replay-label">REPLAY</span></>}
+      <strong class={`side-letter ${letter.toLowerCase()}`}>{letter}</strong> {isLive ? "live" : <>{side.name ?? side.label.slice(0, 8)} · {side.profile} <span class="replay-label">REPLAY</span></>}
     </p>
   );
 }
@@ -96,7 +96,7 @@ function curve(name: string, of: Portfolio | null, colour: `--tt-${string}`): Cu
   return { name, colour, currency, points: of.curve.map(({ ts, equity }) => ({ ts, value: equity })) };
 }
 
-function ends({ name, points }: Series): string {
+function ends({ name, points, currency }: Curve): string {
   const last = points.at(-1)?.value ?? null;
-  return `${name} ends at ${last === null ? "an unknown value" : money(last, null)}.`;
+  return `${name} ends at ${last === null ? "an unknown value" : money(last, currency)}.`;
 }

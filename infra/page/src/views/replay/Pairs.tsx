@@ -1,5 +1,6 @@
 // What both sides of a comparison did: totals beside each other, and the trades that are not the same.
 import type { JSX } from "preact";
+import { HIDDEN, usePrivacy } from "../../lib/privacy.ts";
 import { column, heading, numeric } from "../../parts/columns.ts";
 import { Money } from "../../parts/Money.tsx";
 import { Pill, type Tone } from "../../parts/Pill.tsx";
@@ -47,13 +48,16 @@ const COLUMNS: readonly Column<TradePair>[] = [
   numeric("Actions B", (one) => one.right?.action_count ?? "—"),
   numeric("Realized A", (one) => <Money value={one.left?.realized_pnl} currency={one.currency} pnl missing="not on this side" />),
   numeric("Realized B", (one) => <Money value={one.right?.realized_pnl} currency={one.currency} pnl missing="not on this side" />),
-  column("First difference", (one) => <span class="words">{difference(one)}</span>),
+  column("First difference", (one) => <Difference of={one} />),
 ];
 
-function difference(one: TradePair): JSX.Element | string {
-  const found = one.first_difference;
-  if (found === null) return "—";
-  return <>{found.field.replaceAll("_", " ")} at <When ts={found.ts} />: {found.left ?? "nothing"} → {found.right ?? "nothing"}</>;
+function Difference({ of }: { of: TradePair }): JSX.Element {
+  const isHidden = usePrivacy();
+  const found = of.first_difference;
+  if (found === null) return <span class="unknown">—</span>;
+  const isOpen = found.field === "action" || found.field === "action_type";
+  const sides = isHidden && !isOpen ? HIDDEN : `${found.left ?? "nothing"} → ${found.right ?? "nothing"}`;
+  return <span class="words">{found.field.replaceAll("_", " ")} at <When ts={found.ts} />: {sides}</span>;
 }
 
 export function TradePairs({ of }: { of: Comparison }): JSX.Element {
