@@ -167,8 +167,11 @@ def gap_opened(desk: Desk, account_id: str, day: str) -> None:
 
 
 def gap_closed(desk: Desk, account_id: str) -> None:
-    """The missing fill arrived, and the money adds up."""
+    """The missing fill arrived, and the money adds up: the run that brought it leaves its mark on the account."""
     written(desk, "update mt5.history_gaps set closed_at = now() where account_id = :id::uuid", id=account_id)
+    written(
+        desk, "update mt5.trading_accounts set updated_at = updated_at + interval '1 second' where id = :id::uuid", id=account_id
+    )
 
 
 # --- messages -----------------------------------------------------------------------------------------------------------
