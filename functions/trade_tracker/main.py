@@ -38,7 +38,7 @@ def trade_tracker(request: Request) -> Response:
     return edge(request)
 
 
-@functions_framework.errorhandler(404)
+@functions_framework.errorhandler(404)  # type: ignore[untyped-decorator]
 def not_routed(_error: Exception) -> Response:
     """Answer ``/robots.txt`` and ``/favicon.ico``, which the framework keeps from functions."""
     return edge(flask.request)

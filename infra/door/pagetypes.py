@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path("infra/page/src/api/types.ts")
-HEAD = (
-    "// Made from the OpenAPI document by `python3 infra/dev.py table`; whoever wants another form changes the answers' models.\n"
-)
+HEAD = "// Made from the OpenAPI document by `python3 infra/dev.py table`; another form is a change of the answers' models.\n"
 LINE_LENGTH = 140
 PLAIN = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
 
@@ -92,7 +90,8 @@ def _comment(text: str | None, margin: str) -> str:
     words = " ".join((text or "").split()).replace("*/", "* /")
     if not words:
         return ""
-    lines, line = [], ""
+    lines: list[str] = []
+    line = ""
     for word in words.split():
         if line and len(margin) + len(line) + len(word) + 8 > LINE_LENGTH:
             lines, line = [*lines, line], ""

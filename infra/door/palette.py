@@ -85,11 +85,11 @@ def problems(folder: Path) -> list[str]:
     found += [f"{TOKENS}: --tt-{name} is light only" for name in sorted(light.keys() - dark.keys())]
     for theme, values in (("dark", dark), ("light", dark | light)):
         found += too_close(theme, values)
-    values = {*dark.values(), *light.values()}
+    known = {*dark.values(), *light.values()}
     for path in sorted((folder / "src").rglob("*")):
         if path.suffix in KINDS and path != folder / TOKENS:
             name = path.relative_to(folder).as_posix()
-            allowed = values if name == ICON else set()
+            allowed = known if name == ICON else set()
             found += [f"{name}: {word} belongs into {TOKENS}" for word in strays(path) if word not in allowed]
     return found
 

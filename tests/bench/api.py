@@ -78,6 +78,18 @@ def routes(where: Place) -> dict[str, str]:
         "flat": "/timed/ledger/trades",
         "executions": "/timed/ledger/actions",
         "executions of a ticker": "/timed/ledger/actions?ticker=T77",
+        "summary": "/timed/ledger/summary",
+        "summary by ticker": "/timed/ledger/summary?group_by=ticker",
+        "summary by reason, a month": f"/timed/ledger/summary?group_by=reason&since={middle:%Y-%m-%d}",
+        "calendar of a month": "/timed/calendar",
+        "calendar of all": f"/timed/calendar?from=2026-01-02&to={where.now:%Y-%m-%d}",
+        "account, its minutes": "/timed/portfolio",
+        "account, 30 days": "/timed/portfolio?range=30d",
+        "account, ever": "/timed/portfolio?range=all",
+        "activity": "/timed/activity",
+        "activity of a ticker": "/timed/activity?ticker=T77",
+        "marks": "/timed/marks/T77",
+        "health": "/timed/health",
         "one position": f"/timed/ledger/trades/{first['trades'][-1]['position_id']}?include=history,evidence",
     }
 

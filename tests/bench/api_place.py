@@ -21,7 +21,7 @@ from typing import Final
 
 import requests
 
-from fillbook.ledger import service
+from fillbook.ledger import keeping, service
 from fillbook.ledger.model import Book
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
@@ -35,6 +35,12 @@ KEYS: Final = tuple(f"reader-{number}" for number in range(400))
 """A reader may ask 300 times a minute and export 6 times: measured ones take turns."""
 OPENED_AT: Final = datetime(2026, 1, 2, 15, tzinfo=UTC)
 LEFT_OPEN: Final = 1_000
+ACTIONS_SINCE: Final = 3_000
+"""Booked since sums of days were taken last."""
+_LAST_NIGHT: Final = """
+update ledger.result_books k set seq = s.seq, row_hash = s.row_hash
+  from (select seq, row_hash from ledger.execution_actions order by seq desc offset :actions::integer limit 1) s
+"""
 _ROWS = (
     """
 insert into ledger.lots (book_id, lot_id, position_id, fill_id, action_id, opened_at, venue_order, status, quantity, price,
@@ -107,6 +113,9 @@ def fill(db: Database, positions: int) -> None:
         )
         for table in ("lots", "closings", "marks", "books"):
             tx.execute(statement(f"analyze ledger.{table}"))
+    keeping.carry_results(db, OPENED_AT + timedelta(minutes=positions))
+    with db.transaction() as tx:  # the last night was a day ago
+        tx.execute(statement(_LAST_NIGHT), actions=ACTIONS_SINCE)
 
 
 @contextmanager

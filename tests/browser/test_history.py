@@ -29,7 +29,9 @@ def past(desk: Desk) -> Desk:
 
 def keys(page: Page) -> list[str]:
     """Which positions the list shows, by their links."""
-    links: list[str] = page.eval_on_selector_all(".table tbody th a", "links => links.map(link => link.pathname.split('/').pop())")
+    links: list[str] = page.eval_on_selector_all(
+        ".table tbody th a", "links => links.map(link => link.pathname.split('/').pop())"
+    )
     return links
 
 
@@ -56,7 +58,9 @@ def test_three_pages_of_a_filter_are_its_rows_once_each_and_so_is_its_file(past:
     assert re.fullmatch(r"fillbook-trades-.*\.csv", saved.value.suggested_filename)
     lines = list(csv.DictReader(io.StringIO(saved.value.path().read_text("utf-8"))))
     assert [line["position_id"] for line in lines] == rows
-    assert [amount(text) for text in column(page, ".history-view", "Realized")] == [Decimal(line["realized_pnl"]) for line in lines]
+    assert [amount(text) for text in column(page, ".history-view", "Realized")] == [
+        Decimal(line["realized_pnl"]) for line in lines
+    ]
     names = {line["contract_name"] for line in lines}
     assert "'=1+1" in names
     assert not any(name.startswith("=") for name in names)
@@ -89,7 +93,8 @@ def test_weeks_are_the_sums_of_their_days_and_a_day_opens_its_trades(past: Desk,
     asked = past.ask("/timed/ledger/summary", READ_KEY, books=BOOK, since=first, until="2026-02-02")
     assert sum(weeks, ZERO) == Decimal(asked["totals"][0]["realized_pnl"]), (first, last)
     marks = page.locator(".day:has(.day-result)").all_inner_texts()
-    assert marks and all(re.search("[▲▼●]", text) for text in marks)
+    assert marks
+    assert all(re.search("[▲▼●]", text) for text in marks)
     tab.picture("history-calendar")
     page.locator("[data-date='2026-01-06']").focus()
     for key, date in (("ArrowRight", "2026-01-07"), ("ArrowDown", "2026-01-14"), ("End", "2026-01-16"), ("PageUp", "2025-12-16")):
@@ -103,7 +108,11 @@ def test_weeks_are_the_sums_of_their_days_and_a_day_opens_its_trades(past: Desk,
 
     page = tab.open("history", books=BOOK, tab="days", **{"from": first, "to": last})
     total = amount(page.locator(".table tfoot [data-label='Realized P&L'] .num").inner_text())
-    assert sum(map(amount, page.locator(".table tbody [data-label='Realized P&L'] .num").all_inner_texts()), ZERO) == total == sum(weeks, ZERO)
+    assert (
+        sum(map(amount, page.locator(".table tbody [data-label='Realized P&L'] .num").all_inner_texts()), ZERO)
+        == total
+        == sum(weeks, ZERO)
+    )
     tab.picture("history-days")
 
     page = tab.open("history", books=BOOK, tab="results")

@@ -48,7 +48,9 @@ def column(page: Page, table: str, label: str) -> list[str]:
     return page.locator(f"{table} tbody [data-label='{label}']").all_inner_texts()
 
 
-def test_a_trimmed_position_tells_lots_and_executions_and_keeps_what_the_desk_noted(past: Desk, tab: Tab, new_tab: NewTab) -> None:
+def test_a_trimmed_position_tells_lots_and_executions_and_keeps_what_the_desk_noted(
+    past: Desk, tab: Tab, new_tab: NewTab
+) -> None:
     """Journey 8."""
     trade = position(past, "ZZLT")
     page = tab.open(f"positions/{trade['position_id']}", books=BOOK)

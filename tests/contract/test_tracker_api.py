@@ -1,4 +1,4 @@
-"""The read API keeps its contract: whatever a generator makes of its own document, the answer is one it announces, never a 500."""
+"""The read API keeps its contract: whatever a generator makes of its document, the answer is one it announces, never a 500."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What the journeys through Kanban, a position and History find on the desk beside its day: a broker's book with a past.
 
-The book is of an account that no sync knows, so that nothing else on the desk touches it: closed trades of ten weeks (history, which
-is not told), an open position of two lots with a trim, one whose sale the broker corrects later, and a loss. Receipts of a journey's
-own go through the webhook like those of the day.
+The book is of an account that no sync knows, so that nothing else on the desk touches it: closed trades of ten weeks (history,
+which is not told), an open position of two lots with a trim, and one whose sale the broker corrects later. Receipts of a
+journey's own go through the webhook like those of the day.
 """
 
 from __future__ import annotations

@@ -78,8 +78,8 @@ def _told(query: Query) -> None:
     )
     query(
         "insert into notify.reconcile_runs (run_id, channel_id, since, until, is_repairing, requested_by, status, queued_at,"
-        " started_at, finished_at) values (:id, 'executions', :now::timestamptz - interval '1 day', :now, false, 'desk', 'open', :now, :now,"
-        " :now) returning run_id",
+        " started_at, finished_at) values (:id, 'executions', :now::timestamptz - interval '1 day', :now, false, 'desk', 'open',"
+        " :now, :now, :now) returning run_id",
         id=CHECK,
         now=NOW,
     )

@@ -222,7 +222,8 @@ def _asked(known: Mapping[str, KnownBook], at: Moment, chosen: Selection) -> dic
 _FOUND = QUERIES["positions_as_of"].text.partition("\n), chosen as (")[0] + "\n)\n"
 _COUNTED = statement(f"{_FOUND}select count(*) as count from found", name="positions_counted_as_of")
 _LOTS_COUNTED = statement(
-    f"{_FOUND}select count(*) as count from found cross join lateral ledger.actions_as_of(found.book_id, :as_of, :known_as_of) as a "
+    f"{_FOUND}select count(*) as count from found"
+    " cross join lateral ledger.actions_as_of(found.book_id, :as_of, :known_as_of) as a "
     "where a.position_id = found.position_id and a.lot_id is not null and a.action_type in ('ENTRY', 'ADD_ENTRY')",
     name="lots_counted_as_of",
 )

@@ -8,13 +8,25 @@ select a.executed_at as at, md5('execution' || a.book_id || a.action_id)::uuid a
        a.price, a.value, a.fees, a.realized_pnl, a.currency, a.reason
   from unnest(:books::text[]) as b(book_id)
  cross join lateral (
-       select x.* from ledger.actions_as_of(b.book_id, :until::timestamptz, :known_as_of::timestamptz) as x
-        where x.executed_at >= :since::timestamptz and x.executed_at < :until::timestamptz
-          and (:ticker::text is null or x.ticker = :ticker::text)
-          and (x.executed_at, md5('execution' || x.book_id || x.action_id)::uuid) < (:after_at::timestamptz, :after_id::uuid)
-          and x.executed_at <= :after_at::timestamptz
-        order by x.executed_at desc, md5('execution' || x.book_id || x.action_id)::uuid desc
-        limit :limit) as a
+       (select x.*
+          from ledger.v_action_history as x
+         where x.book_id = b.book_id and x.state = 'BOOKED' and x.known_to is null
+           and x.known_from <= :known_as_of::timestamptz
+           and x.executed_at >= :since::timestamptz and x.executed_at < :until::timestamptz and x.executed_at <= :after_at::timestamptz
+           and (:ticker::text is null or x.ticker = :ticker::text)
+           and (x.executed_at, md5('execution' || x.book_id || x.action_id)::uuid) < (:after_at::timestamptz, :after_id::uuid)
+         order by x.executed_at desc, md5('execution' || x.book_id || x.action_id)::uuid desc
+         limit :limit)
+       union all
+       (select x.*
+          from ledger.v_action_history as x
+         where x.book_id = b.book_id and x.state = 'BOOKED' and x.known_to > :known_as_of::timestamptz
+           and x.known_from <= :known_as_of::timestamptz
+           and x.executed_at >= :since::timestamptz and x.executed_at < :until::timestamptz and x.executed_at <= :after_at::timestamptz
+           and (:ticker::text is null or x.ticker = :ticker::text)
+           and (x.executed_at, md5('execution' || x.book_id || x.action_id)::uuid) < (:after_at::timestamptz, :after_id::uuid)
+         order by x.executed_at desc, md5('execution' || x.book_id || x.action_id)::uuid desc
+         limit :limit)) as a
  order by 1 desc, 2 desc
  limit :limit;
 

@@ -10,16 +10,16 @@ from typing import Any
 
 from flask import Request, Response
 
+from fillbook.runtime.bodies import parse_json_object, read_body
 from fillbook.runtime.clock import Clock, clock_for
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey, desk_keys, key_holder
 from fillbook.runtime.errors import Rejected
-from fillbook.runtime.http import Refusal, answer, parse_json_object, read_body
+from fillbook.runtime.http import Refusal, answer
 from fillbook.tracker import (
     accounts,
     activity,
     admin,
-    annotations,
     auditing,
     brokers,
     comparisons,
@@ -42,6 +42,7 @@ from fillbook.tracker import (
     trades,
     why,
 )
+from fillbook.tracker.annotations import ROUTES as ANNOTATIONS
 from fillbook.tracker.dressing import reads_gzip
 from fillbook.tracker.limits import Limits, network
 from fillbook.tracker.model import single
@@ -76,7 +77,7 @@ ROUTES: tuple[Route, ...] = (
     *executions.ROUTES,
     *exports.ROUTES,
     *lanes.ROUTES,
-    *annotations.ROUTES,
+    *ANNOTATIONS,
     *messages.ROUTES,
     *replays.ROUTES,
     *comparisons.ROUTES,

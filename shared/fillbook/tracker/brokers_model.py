@@ -1,10 +1,10 @@
-"""What is answered about broker trades: rows of ``ibkr.v_trades`` and ``ibkr.v_trade_executions``, and of ``mt5.account_trades``."""
+"""What is answered about broker trades and accounts: rows of the views of IBKR and of linked MT5 accounts."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from fillbook.tracker.annotations_model import TradeWords
 from fillbook.tracker.shapes import Amount, Frame, Instant, Milliseconds, Percent

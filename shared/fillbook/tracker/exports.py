@@ -66,6 +66,16 @@ class Look:
 
 
 @frozen
+class Shape:
+    """How a file is written: what stands before the rows, a row, what stands between two of them, and after the last."""
+
+    head: str
+    row: Callable[[Document], str]
+    between: str = ""
+    tail: str = ""
+
+
+@frozen
 class What:
     """A list that can be a file: its row, its parameters, how many rows it has and how a page of them is read.
 
@@ -125,18 +135,19 @@ def _pieces(what: What, form: str, db: Database, key: DeskKey, query: Any, now: 
         count = what.count(look, query)
         if count > ROWS_MAX:
             raise Rejected("narrow_the_range", f"more than {ROWS_MAX} rows", field="since", status=413)
-        head, tail, rows_of = _csv(what) if form == "csv" else _json(what, look, count)
-        yield head.encode()
+        shape = _csv(what) if form == "csv" else _json(what, look, count)
+        yield shape.head.encode()
         place: Place | None = None
-        begins = True
-        while begins or place is not None:
+        between = ""
+        while True:
             rows, place = what.page(look, _from(query, place))
-            text = rows_of(rows, begins=begins)
-            begins = False
-            if text:
-                yield text.encode()
-        if tail:
-            yield tail.encode()
+            if rows:
+                yield (between + shape.between.join([shape.row(row) for row in rows])).encode()
+                between = shape.between
+            if place is None:
+                break
+        if shape.tail:
+            yield shape.tail.encode()
 
 
 def _from(query: Any, place: Place | None) -> Any:
@@ -144,27 +155,16 @@ def _from(query: Any, place: Place | None) -> Any:
     return replace(query, common=replace(query.common, limit=PAGE_ROWS, after=after))
 
 
-def _csv(what: What) -> tuple[str, str, Callable[..., str]]:
+def _csv(what: What) -> Shape:
     hints = _fields(what.row)
-    sheet = Sheet(
-        name=what.name,
-        columns=what.columns,
-        numbers=frozenset(name for name in what.columns if _is_decimal(hints[name])),
-    )
-
-    def rows_of(rows: list[Document], *, begins: bool) -> str:
-        return "".join([sheet.line([row.get(name) for name in sheet.columns]) for row in rows])
-
-    return sheet.header, "", rows_of
+    numbers = frozenset(name for name in what.columns if _is_decimal(hints[name]))
+    sheet = Sheet(name=what.name, columns=what.columns, numbers=numbers)
+    return Shape(head=sheet.header, row=lambda row: sheet.line([row.get(name) for name in sheet.columns]))
 
 
-def _json(what: What, look: Look, count: int) -> tuple[str, str, Callable[..., str]]:
+def _json(what: What, look: Look, count: int) -> Shape:
     frame = encode(answer(look.at, look.seen.recorded_at, look.seen.books, count=count, has_more=False, next_cursor=None))
-
-    def rows_of(rows: list[Document], *, begins: bool) -> str:
-        return ("" if begins or not rows else ",") + ",".join([encode(row) for row in rows])
-
-    return f'{frame[:-1]},"{what.rows}":[', "]}", rows_of
+    return Shape(head=f'{frame[:-1]},"{what.rows}":[', row=encode, between=",", tail="]}")
 
 
 def _name(what: What, form: str, asked: Common, now: datetime) -> str:

@@ -62,7 +62,7 @@ def _put(table: OrderedDict[str, T], address: str, value: T) -> None:
 
 
 class Limits:
-    """The buckets of a process. ``factor`` multiplies what every key may; ``failed_keys_max``: wrong keys of an address a minute."""
+    """The buckets of a process. ``factor`` multiplies what keys may; ``failed_keys_max``: wrong keys of an address a minute."""
 
     def __init__(self, factor: int = 1, failed_keys_max: int = FAILED_KEYS_MAX) -> None:
         self._rates = {weight: Rate(PER_MINUTE[weight] * factor, AT_ONCE[weight] * factor) for weight in Weight}

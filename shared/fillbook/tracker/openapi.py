@@ -1,8 +1,8 @@
 """The OpenAPI document of the read API, made from its routes: parameters, bodies, answers, refusals, and the key.
 
 Answers are described by the types that the use cases are checked against; every described object is whole, so that a field
-nobody declared is a fault. pydantic's schema machinery is asked here alone, on the first request for the document. The page's types
-are made from the same document (``infra/door/pagetypes.py``). Source: tracker.md 1.
+nobody declared is a fault. pydantic's schema machinery is asked here alone, on the first request for the document. The page's
+types are made from the same document (``infra/door/pagetypes.py``). Source: tracker.md 1.
 """
 
 from __future__ import annotations

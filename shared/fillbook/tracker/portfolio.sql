@@ -1,5 +1,6 @@
 -- Statements about what the books are worth: positions as they were held at an instant, at the marks that were seen by another.
--- Views of the ledger alone. What was held is Σ lots − Σ their closings by then; an unknown part is counted and never zero.
+-- Views of the ledger alone. What was held is what the position says where nothing happened to it since, else Σ lots − Σ their
+-- closings by then; an unknown part is counted and never zero.
 
 -- name: start_cash
 -- What each book began with.
@@ -36,16 +37,18 @@ select w.n, w.currency, count(*) as open_positions, coalesce(sum(w.unrealized), 
                  order by q.closed_at, q.opened_at offset 0)) as p
          cross join lateral (select case p.direction when 'LONG' then 1 else -1 end as sign) as s
          cross join lateral (
-               select sum(l.held) as quantity,
-                      case when bool_and(l.cost_basis is not null) then sum(l.cost_basis * l.held / l.quantity) end as basis,
-                      case when bool_and(l.fees is not null) then sum(l.fees * l.held / l.quantity) end as fees
+               select p.quantity_open as quantity, p.cost_basis as basis, null::numeric as fees
+                where p.last_action_at <= m.held_at and p.cash_style = 'full'
+               union all
+               select sum(l.held), case when bool_and(l.cost_basis is not null) then sum(l.cost_basis * l.held / l.quantity) end,
+                      case when bool_and(l.fees is not null) then sum(l.fees * l.held / l.quantity) end
                  from (select l.quantity, l.cost_basis, l.fees, l.quantity - coalesce(c.quantity, 0) as held
                          from ledger.v_lots l
                          left join lateral (
                                select sum(v.quantity) as quantity from ledger.v_closings v
                                 where v.book_id = l.book_id and v.lot_id = l.lot_id and v.executed_at <= m.held_at offset 0) as c on true
                         where l.book_id = p.book_id and l.position_id = p.position_id and l.opened_at <= m.held_at) as l
-                where l.held > 0) as h
+                where l.held > 0 and not (p.last_action_at <= m.held_at and p.cash_style = 'full')) as h
           left join lateral (
                select v.price, v.as_of from ledger.v_marks v
                 where v.book_id = p.book_id and v.instrument_id = p.instrument_id and v.bucket_at < m.valued_at
@@ -60,7 +63,8 @@ select w.n, w.currency, count(*) as open_positions, coalesce(sum(w.unrealized), 
 -- one quantity and one mark enters where it begins and leaves where it ends. A mark is seen from the end of its five minutes on and
 -- after fifteen minutes it is stale. Only minutes at which something changes; the sums are those of all stretches under way.
 with held as materialized (
-    select p.book_id, p.position_id, p.instrument_id, p.currency, p.multiplier, case p.direction when 'LONG' then 1 else -1 end as sign,
+    select p.book_id, p.position_id, p.instrument_id, p.currency, p.multiplier, p.quantity_open, p.cost_basis,
+           p.last_action_at <= :open_at::timestamptz as is_still, case p.direction when 'LONG' then 1 else -1 end as sign,
            case when p.closed_at <= :last_at::timestamptz then
                 greatest(1, ceil(extract(epoch from p.closed_at - :open_at::timestamptz) / 60))::integer end as closed_minute
       from unnest(:books::text[]) as b(book_id)
@@ -78,16 +82,19 @@ with held as materialized (
            greatest(1, ceil(extract(epoch from m.happened_at - :open_at::timestamptz) / 60))::integer as minute
       from held p
      cross join lateral (
-           (select l.opened_at as happened_at, l.quantity, coalesce(l.cost_basis, 0) as basis,
-                   case when l.cost_basis is null then l.quantity else 0 end as unknown
+           (select :open_at::timestamptz as happened_at, p.quantity_open as quantity, coalesce(p.cost_basis, 0) as basis,
+                   case when p.cost_basis is null then p.quantity_open else 0 end as unknown
+             where p.is_still)
+           union all
+           (select l.opened_at, l.quantity, coalesce(l.cost_basis, 0), case when l.cost_basis is null then l.quantity else 0 end
               from ledger.v_lots l
-             where l.book_id = p.book_id and l.position_id = p.position_id and l.opened_at <= :last_at::timestamptz
+             where not p.is_still and l.book_id = p.book_id and l.position_id = p.position_id and l.opened_at <= :last_at::timestamptz
              order by l.opened_at offset 0)
            union all
            (select c.executed_at, -c.quantity, -coalesce(l.cost_basis * c.quantity / l.quantity, 0),
                    case when l.cost_basis is null then -c.quantity else 0 end
               from (select * from ledger.v_closings c
-                     where c.book_id = p.book_id and c.position_id = p.position_id and c.executed_at <= :last_at::timestamptz
+                     where not p.is_still and c.book_id = p.book_id and c.position_id = p.position_id and c.executed_at <= :last_at::timestamptz
                      order by c.executed_at offset 0) as c
              cross join lateral (select * from ledger.v_lots l where l.book_id = p.book_id and l.lot_id = c.lot_id offset 0) as l
             offset 0)) as m

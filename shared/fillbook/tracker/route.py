@@ -7,25 +7,15 @@ something else than another. Source: tracker.md 1 to 5.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
-from fillbook.runtime.db import Database
-from fillbook.runtime.deskkeys import DeskKey
-from fillbook.tracker.parameter import Parameter as Parameter
-from fillbook.tracker.parameter import names as names
+from fillbook.tracker.parameter import Parameter, names
 from fillbook.values import frozen
 
+__all__ = ["Download", "Given", "Parameter", "Route", "Sent", "Source", "Weight", "names"]
+
 Given = Mapping[str, list[str]]
-
-
-class UseCase(Protocol):
-    """Answers a question within the tenant and books of the key; raises ``Rejected`` for one that is not understood."""
-
-    def __call__(self, db: Database, key: DeskKey, given: Given, now: datetime, **path: str) -> Mapping[str, Any]:
-        """Return a document of the route's answer type; a route with ``method`` other than GET is given ``sent`` as well."""
-        ...
 
 
 @frozen
@@ -75,14 +65,16 @@ class Weight(StrEnum):
 class Route:
     """One operation. ``answer`` is the TypedDict of its document; ``sources`` empty: it has no ETag.
 
-    ``status`` is that of the answer. ``body``: the TypedDict of what is sent, None: nothing may be. ``headers``: request headers it
-    reads. ``refusals``: statuses beside those that every route has. ``asks``: what of the desk the use case is given first.
-    ``media``: of a ``Download``; its ``answer`` is ``str`` unless it is JSON.
+    ``use_case(db, key, given, now, **path)`` answers within the tenant and books of the key and raises ``Rejected`` for what is
+    not understood; one of another method than GET is given ``sent`` as well. ``status`` is that of the answer. ``body``: the
+    TypedDict of what is sent, None: nothing may be. ``headers``: request headers it reads. ``refusals``: statuses beside those
+    that every route has. ``asks``: what of the desk the use case is given first. ``media``: of a ``Download``; its ``answer`` is
+    ``str`` unless it is JSON.
     """
 
     path: str
     purpose: str
-    use_case: UseCase | Callable[..., Mapping[str, Any] | Download]
+    use_case: Callable[..., Mapping[str, Any] | Download]
     answer: Any
     parameters: tuple[Parameter, ...] = ()
     scope: str = "read"

@@ -41,6 +41,7 @@ def test_scenario_15_r_enters_and_q_watches_to_the_last_digit(desk: LiveDesk, qu
         "rank": "94.73",
         "rr": "1.3529",
         "script_version": "2.5.0",
+        "trigger_reason": "EMA_CROSS_1H_13_48",
         "profile": "tt-2026-02",
     }
     [plan] = query(OPEN_PLANS)

@@ -1,5 +1,5 @@
 """What holds for every route, whichever they are: who is let in, what a stranger is sent, what changes an ETag, what stays out of
-logs, and what still works when something else does not. Made from the routes themselves: a new one is held to it without a word here.
+logs, and what still works when something else does not. Made from the routes: a new one is held to it without a word here.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ def changes(open_database: Any, db: Database, query: Query, client: FlaskClient)
         Source.MT5: lambda: linked.sync(account, world.NOW - timedelta(minutes=1)),
         Source.NOTIFY: lambda: query("update notify.attempts set error = 'x' returning attempt_id"),
         Source.METRICS: lambda: published(query, "2026-02-04"),
-        Source.REPLAY: lambda: query("update replay.run_records set rows = 3 where run_id = :run returning run_id", run=world.RUN),
-        Source.OUTBOX: lambda: query("update outbox.events set attempts = 1 where id = (select max(id) from outbox.events) returning id"),
+        Source.REPLAY: lambda: query("update replay.run_records set rows = 3 returning run_id"),
+        Source.OUTBOX: lambda: query("update outbox.events set attempts = 1 returning id"),
         Source.ANNOTATIONS: lambda: ask(client, words, query, ADMIN),
     }
 

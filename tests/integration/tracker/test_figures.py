@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from fillbook.ledger import service
+from fillbook.ledger import keeping, service
 from fillbook.ledger.model import Mark, Side
 from fillbook.runtime.db import Database
 from fillbook.tracker.figures import GROUPS
@@ -212,3 +212,24 @@ def test_a_session_says_who_asks_and_what_time_it_is(client: FlaskClient) -> Non
     )  # fmt: skip
     assert answer["server_at"] == "2026-02-03T15:10:00.000Z"
     assert get(client, "/timed/session", BROKER_KEY)[1]["visible"] == []
+
+
+@pytest.mark.usefixtures("booked")
+def test_kept_sums_are_read_until_a_later_row_touches_their_day(client: FlaskClient, db: Database, query: Query) -> None:
+    def realized(path: str = "/timed/ledger/summary") -> Any:
+        return get(client, path)[1]["totals"][0]["realized_pnl"]
+
+    assert (keeping.carry_results(db, NOW), keeping.carry_results(db, NOW)) == (1, 0)
+    query("update ledger.result_days set realized = 1000 returning book_id")
+    assert realized() == "1000", "a finished day is read from what is kept"
+    assert realized("/timed/ledger/summary?since=2026-02-03T15:01:00Z") == "88.25", "a part of a day never is"
+    assert realized("/timed/ledger/summary?known_as_of=2026-02-03T15:10:00Z") == "88.25"
+    with db.transaction() as tx:
+        service.book_fills(tx, "live", [fill("ZZTC", 6, Side.BUY, "1", "10")], BOOKED_AT)
+    assert realized() == "88.25", "a later row of the day puts what is kept aside"
+    assert keeping.carry_results(db, NOW) == 1
+    query("update ledger.result_days set realized = 1000 returning book_id")
+    query("update ledger.result_books set row_hash = '' returning book_id")
+    assert realized() == "88.25", "another chain, and nothing that is kept counts"
+    assert keeping.carry_results(db, NOW) == 1
+    assert realized() == "88.25"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -53,8 +54,8 @@ def tell(query: Query, action_id: object, state: str = "posted", finding: str | 
         "insert into notify.messages (channel_id, subject_key, subject_kind, book_id, action_id, group_key, priority, order_at,"
         " order_seq, wanted_version, wanted_seq, wanted, wanted_hash, state, message_id, posted_version, posted_at, attempts,"
         " maybe_created, is_created_unknown, suspects, blind_resends, is_solo, notes, deaths, created_at, last_finding) values"
-        " ('executions', :key, 'execution', 'live', :action_id, 'g', 0, :at, 1, 1, 1, '{\"title\": \"told\"}', 'h', :state, '77', 1,"
-        " :at, 1, false, false, '[]', 0, false, '[]', 0, :at, :finding) returning subject_key",
+        " ('executions', :key, 'execution', 'live', :action_id, 'g', 0, :at, 1, 1, 1, '{\"title\": \"told\"}', 'h', :state, '77',"
+        " 1, :at, 1, false, false, '[]', 0, false, '[]', 0, :at, :finding) returning subject_key",
         key=str(action_id),
         action_id=UUID(str(action_id)),
         at=BOOKED_AT + timedelta(minutes=30),
@@ -88,7 +89,7 @@ def test_an_exit_is_followed_from_its_receipt_to_its_figures(client: FlaskClient
         ("Realized PnL", "2026-02-03"), ("Win rate", "2026-02-03"),
     ]  # fmt: skip
     times = [link["ts"] for link in answer["chain"]]
-    assert [link["gap_ms"] for link in answer["chain"]][1:] == [b - a for a, b in zip(times, times[1:], strict=False)]
+    assert [link["gap_ms"] for link in answer["chain"]][1:] == [later - earlier for earlier, later in pairwise(times)]
     opening = by_name(chain(client, entry["action_id"]))
     assert (opening["closing"]["state"], opening["closing"]["note"]) == ("not_applicable", "an opening closes nothing")
 

@@ -38,8 +38,9 @@ def test_a_weekend_belongs_to_the_next_session_and_shows_the_last() -> None:
 
 
 def test_what_is_unknown_makes_a_sum_unknown_and_a_rate_of_the_rest() -> None:
-    cells = [Cell(exits=2, wins=1, pending=1, won=Decimal(3), unknown_realized=1, best=Decimal(3), worst=Decimal(3)), Cell(entries=1)]
-    told = results.results("USD", results.added(cells), trades=3)
+    won = Decimal(3)
+    closed = Cell(exits=2, wins=1, pending=1, won=won, unknown_realized=1, best=won, worst=won)
+    told = results.results("USD", results.added([closed, Cell(entries=1)]), trades=3)
     assert (told["realized_pnl"], told["expectancy"], told["win_rate_percent"], told["avg_win"], told["best"]) == (
         None, None, "100.00", "3", "3",
     )  # fmt: skip

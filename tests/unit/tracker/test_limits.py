@@ -24,8 +24,7 @@ def waits(failed: FailedKeys, address: str) -> int | None:
     try:
         failed.check(address)
     except Rejected as refusal:
-        assert refusal.status == 429
-        return refusal.retry_after_seconds
+        return refusal.retry_after_seconds if refusal.status == 429 else -1
     return None
 
 

@@ -85,12 +85,12 @@ def test_an_unknown_asset_is_not_found_and_never_the_index(client: FlaskClient, 
 def test_every_answer_wears_the_headers_and_only_a_real_host_is_told_to_stay_on_tls(client: FlaskClient) -> None:
     for method, path in (("GET", "/"), ("GET", f"/{HASHED}"), ("GET", "/nothing"), ("DELETE", "/"), ("GET", "/robots.txt")):
         for base, is_real in (
-            ("http://localhost:8080", False), ("http://127.0.0.1:9", False), ("http://[::1]:9", False), ("https://d.example", True),
+            ("http://localhost:8080", False), ("http://127.0.0.1", False), ("http://[::1]:9", False), ("https://d.example", True),
         ):  # fmt: skip
             answer = client.open(path, method=method, base_url=base)
             assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
             assert ("Strict-Transport-Security" in answer.headers) is is_real, (path, base)
-            assert not [name for name in answer.headers.keys() if name.startswith("Access-Control")]
+            assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
 
 
 def test_a_file_that_is_made_piece_by_piece_is_compressed_piece_by_piece_and_its_maker_is_closed(static: Path) -> None:

@@ -38,7 +38,7 @@ def document(schema: dict[str, Any]) -> dict[str, Any]:
 )
 def test_a_schema_has_its_type(schema: dict[str, Any], kind: str) -> None:
     text = pagetypes.types(document(schema))
-    assert f"/** A thing. */\nexport interface Thing {{\n  a: {kind};\n  \"b-c\"?: {kind};\n}}\n" in text
+    assert f'/** A thing. */\nexport interface Thing {{\n  a: {kind};\n  "b-c"?: {kind};\n}}\n' in text
     assert '  "POST /things": Thing;\n' in text
 
 

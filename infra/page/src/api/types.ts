@@ -1,4 +1,4 @@
-// Made from the OpenAPI document by `python3 infra/dev.py table`; whoever wants another form changes the answers' models.
+// Made from the OpenAPI document by `python3 infra/dev.py table`; another form is a change of the answers' models.
 
 /** A broker account of the tenant; null: not known, or not told by this broker. */
 export interface Account {
