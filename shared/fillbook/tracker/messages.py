@@ -40,7 +40,7 @@ REMEDIES = {
     "exhausted": "Every try failed. Once Discord answers again, send them again.",
     "expired": "They waited for two days. See why the channel stood still, then send them again if they still matter.",
     "too_large": "The message does not fit even when cut. It cannot be sent as it is: the ledger has the figures.",
-    "ambiguous_twice": "Twice no answer came: it may stand there already. Look for it: adopt what stands, send again what does not.",
+    "ambiguous_twice": "Twice no answer came: it may stand there already. Look for it: adopt what stands, send again the rest.",
 }
 REJECTED = (
     "Discord refused the message for what it says. See the excerpt of its last request, mend the cause, then send them again."
