@@ -74,7 +74,7 @@ function columns(isByWeekday: boolean, hasCurrency: boolean, change: Change): re
   const name = (key: string | null): JSX.Element | string => {
     if (key === null) return "no day";
     if (isByWeekday) return key.charAt(0).toUpperCase() + key.slice(1);
-    return <button type="button" class="link" onClick={() => change({ tab: null, from: key, to: key })}>{dayName(key, "short")}, {key.slice(0, 4)}</button>;
+    return <button type="button" class="text-link" onClick={() => change({ tab: null, from: key, to: key })}>{dayName(key, "short")}, {key.slice(0, 4)}</button>;
   };
   return [
     { key: "key", title: isByWeekday ? "Weekday" : "Trading day", heading: true, cell: ({ key }) => name(key) },

@@ -12,7 +12,7 @@ const BADGES: readonly (readonly [string, string])[] = [
 
 export function Legend({ lanes }: { lanes: readonly Lane[] }): JSX.Element {
   return (
-    <details class="legend">
+    <details class="lanes-legend">
       <summary>Legend</summary>
       <dl>
         <div>
