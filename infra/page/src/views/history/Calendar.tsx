@@ -112,7 +112,7 @@ function Month({ answer, month, weeks, chosen, today, change, follows }: MonthPr
           ))}
         </tbody>
       </table>
-      <p class="hint">▲ gain, ▼ loss, ● flat: realized P&L of the executions of the day after fees. Arrow keys walk through the days, PageUp and PageDown through the months, Enter opens a day's trades.</p>
+      <p class="hint">▲ gain, ▼ loss, ● flat: realized P&L of the day's executions after fees. Arrow keys walk through days, PageUp and PageDown through months, Enter opens a day.</p>
     </>
   );
 }
