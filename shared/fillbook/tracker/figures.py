@@ -64,13 +64,11 @@ def summary(db: Database, key: DeskKey, given: Given, now: datetime) -> Summary:
     with store.look(db, key, asked.books) as seen:
         total, seqs, recorded_at = _asked(seen, asked, now)
         kept = Sums(seen)
-        whole = folded(kept.cells(total))
-        acted = _trades(kept, total, whole)
-        grouped, acted_in = whole, acted
-        if by is not None:
-            told_apart = replace(total, by=by)
-            grouped = folded(kept.cells(told_apart), by)
-            acted_in = _trades(kept, told_apart, grouped)
+        told_apart = replace(total, by=by)
+        grouped = folded(kept.cells(told_apart), by)
+        acted_in = _trades(kept, told_apart, grouped)
+        whole = grouped if by is None else _whole(grouped)
+        acted = acted_in if by is None else _trades(kept, total, whole)
     ranked = [] if by is None else _ranked(grouped, acted_in, by)
     found = answer(
         total.at,
@@ -103,6 +101,14 @@ def folded(rows: Iterable[Row], by: str | None = None) -> dict[Place, Cell]:
     parts: dict[Place, list[Cell]] = {}
     for row in rows:
         parts.setdefault((row["currency"], _word(row, by)), []).append(made.cell(row))
+    return {place: made.added(cells) for place, cells in parts.items()}
+
+
+def _whole(groups: Mapping[Place, Cell]) -> dict[Place, Cell]:
+    """What all groups of each currency add up to."""
+    parts: dict[Place, list[Cell]] = {}
+    for place, cell in groups.items():
+        parts.setdefault((place[0], None), []).append(cell)
     return {place: made.added(cells) for place, cells in parts.items()}
 
 
