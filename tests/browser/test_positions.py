@@ -23,7 +23,8 @@ DRAWN = """() => { window.drawn = new Set();
     const cardOf = one => one.closest("time") === null && one.closest(".position-card");
     new MutationObserver(all => all.map(({target}) => cardOf(target.parentElement)).filter(Boolean)
         .forEach(card => window.drawn.add(card))
-    ).observe(document.querySelector(".position-grid"), {subtree: true, childList: true, characterData: true, attributes: true}); }"""
+    ).observe(document.querySelector(".position-grid"),
+        {subtree: true, childList: true, characterData: true, attributes: true}); }"""
 
 
 def crowd(document: dict[str, Any], count: int = 12) -> None:
