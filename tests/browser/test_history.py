@@ -85,14 +85,14 @@ def test_weeks_are_the_sums_of_their_days_and_a_day_opens_its_trades(past: Desk,
     """Journey 12: calendar, also by keyboard; by day; by result."""
     page = tab.open("history", books=BOOK, tab="calendar", month=MONTH)
     weeks = []
-    for row in page.locator(".month tbody tr").all():
-        days = sum((amount(one) for one in row.locator(".day .day-result .num").all_inner_texts()), ZERO)
+    for row in page.locator(".cal-month tbody tr").all():
+        days = sum((amount(one) for one in row.locator(".cal-day .cal-result .num").all_inner_texts()), ZERO)
         weeks.append(days)
-        assert amount(row.locator(".week .day-result .num").inner_text()) == days
+        assert amount(row.locator(".cal-week .cal-result .num").inner_text()) == days
     first, last = "2025-12-29", "2026-02-01"
     asked = past.ask("/timed/ledger/summary", READ_KEY, books=BOOK, since=first, until="2026-02-02")
     assert sum(weeks, ZERO) == Decimal(asked["totals"][0]["realized_pnl"]), (first, last)
-    marks = page.locator(".day:has(.day-result)").all_inner_texts()
+    marks = page.locator(".cal-day:has(.cal-result)").all_inner_texts()
     assert marks
     assert all(re.search("[▲▼●]", text) for text in marks)
     tab.picture("history-calendar")

@@ -19,11 +19,11 @@ from fillbook.ledger import asof
 from fillbook.ledger.moment import moment
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
-from fillbook.tracker import common, days, store
+from fillbook.tracker import days, listing, store
 from fillbook.tracker import results as made
-from fillbook.tracker.common import Common
 from fillbook.tracker.figures_model import Calendar, Day, Group, Results, Summary, Week
 from fillbook.tracker.filters import day as read_day
+from fillbook.tracker.listing import Common
 from fillbook.tracker.model import choice, refused, single
 from fillbook.tracker.results import Cell
 from fillbook.tracker.route import Given, Parameter, Route, Source, Weight, names
@@ -50,27 +50,25 @@ MONTH: Final = Parameter(
 FROM: Final = Parameter(name="from", schema=_DATE, purpose="The first date.")
 TO: Final = Parameter(name="to", schema=_DATE, purpose=f"The last date; at most {CALENDAR_DAYS_MAX} days from the first.")
 BY: Final = Parameter(name="by", schema={"enum": ["day", "week"]}, purpose="`week`: weeks alone, without their days.")
-SUMMARY: Final = (common.BOOKS, *common.RANGE, *common.CLOCKS, GROUP_BY)
-CALENDAR: Final = (common.BOOKS, *common.CLOCKS, MONTH, FROM, TO, BY)
+SUMMARY: Final = (listing.BOOKS, *listing.RANGE, *listing.CLOCKS, GROUP_BY)
+CALENDAR: Final = (listing.BOOKS, *listing.CLOCKS, MONTH, FROM, TO, BY)
 
-CLOCKED: Final = names((common.BOOKS, *common.CLOCKS))
+CLOCKED: Final = names((listing.BOOKS, *listing.CLOCKS))
 
 
 def summary(db: Database, key: DeskKey, given: Given, now: datetime) -> Summary:
     """The results of a range, per currency and by group: the groups with the most positions, days and weekdays in their order."""
     one = single(given, names(SUMMARY))
     by = choice(one, "group_by", GROUPS)
-    asked = common.read(one, "summary", 1, 1)
+    asked = listing.read(one, "summary", 1, 1)
     with store.look(db, key, asked.books) as seen:
         total, seqs, recorded_at = _asked(seen, asked, now)
         kept = Sums(seen)
-        whole = folded(kept.cells(total))
-        acted = _trades(kept, total, whole)
-        grouped, acted_in = whole, acted
-        if by is not None:
-            told_apart = replace(total, by=by)
-            grouped = folded(kept.cells(told_apart), by)
-            acted_in = _trades(kept, told_apart, grouped)
+        told_apart = replace(total, by=by)
+        grouped = folded(kept.cells(told_apart), by)
+        acted_in = _trades(kept, told_apart, grouped)
+        whole = grouped if by is None else _whole(grouped)
+        acted = acted_in if by is None else _trades(kept, total, whole)
     ranked = [] if by is None else _ranked(grouped, acted_in, by)
     found = answer(
         total.at,
@@ -103,6 +101,14 @@ def folded(rows: Iterable[Row], by: str | None = None) -> dict[Place, Cell]:
     parts: dict[Place, list[Cell]] = {}
     for row in rows:
         parts.setdefault((row["currency"], _word(row, by)), []).append(made.cell(row))
+    return {place: made.added(cells) for place, cells in parts.items()}
+
+
+def _whole(groups: Mapping[Place, Cell]) -> dict[Place, Cell]:
+    """What all groups of each currency add up to."""
+    parts: dict[Place, list[Cell]] = {}
+    for place, cell in groups.items():
+        parts.setdefault((place[0], None), []).append(cell)
     return {place: made.added(cells) for place, cells in parts.items()}
 
 
@@ -151,7 +157,7 @@ def by_days(db: Database, key: DeskKey, given: Given, now: datetime) -> Calendar
     A day of the exchange stands there in each currency of the answer, also where nothing happened on it.
     """
     one = single(given, names(CALENDAR))
-    asked = common.read({name: one[name] for name in one if name in CLOCKED}, "calendar", 1, 1)
+    asked = listing.read({name: one[name] for name in one if name in CLOCKED}, "calendar", 1, 1)
     exchange = calendar()
     first, last = _span(one, now)
     with store.look(db, key, asked.books) as seen:

@@ -21,7 +21,7 @@ from fillbook.money import CONTEXT, ZERO
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.sql import load_queries
-from fillbook.tracker import common, days, figures, store
+from fillbook.tracker import days, figures, listing, store
 from fillbook.tracker import results as made
 from fillbook.tracker.model import choice, single, whole
 from fillbook.tracker.portfolio_model import Executions, Point, Portfolio, Worth
@@ -47,7 +47,7 @@ POINTS: Final = Parameter(
     schema={"type": "integer", "minimum": 1, "maximum": POINTS_MAX, "default": POINTS_MAX},
     purpose="How many points the curve of a currency has at most; of more, points at even distances.",
 )
-PARAMETERS: Final = (common.BOOKS, common.AS_OF, RANGE, POINTS)
+PARAMETERS: Final = (listing.BOOKS, listing.AS_OF, RANGE, POINTS)
 NOTHING: Final[Mapping[str, Any]] = dict.fromkeys(("positions", "open_positions", "stale", "lacks", "unknown"), 0) | {
     "realized": ZERO,
     "unrealized": ZERO,
@@ -76,22 +76,18 @@ def today(as_of: datetime, exchange: TradingCalendar) -> Today:
 def portfolio(db: Database, key: DeskKey, given: Given, now: datetime) -> Portfolio:
     """The account at an instant; money in the currency of each total."""
     one = single(given, names(PARAMETERS))
-    asked = common.read({name: one[name] for name in one if name in ("books", "as_of")}, "portfolio", 1, 1)
+    asked = listing.read({name: one[name] for name in one if name in ("books", "as_of")}, "portfolio", 1, 1)
     wanted = choice(one, "range", tuple(RANGES)) or "1d"
     points = whole(one.get("points", str(POINTS_MAX)), "points", POINTS_MAX)
     exchange = calendar()
     at = moment(asked.as_of, None, now)
     day = today(at.as_of, exchange)
     with store.look(db, key, asked.books) as seen:
-        everything = Asked(since=None, until=None, at=at, is_past=False)
-        kept = Sums(seen)
-        began = {row["currency"]: row["start_cash"] for row in seen.tx.query(QUERIES["start_cash"], books=seen.book_ids)}
-        account = _Account(seen, kept, everything, began)
-        totals = account.totals(day)
+        account = _Account(seen, Asked(since=None, until=None, at=at, is_past=False), day, exchange)
+        totals = account.totals()
         first = _first(wanted, day, exchange)
-        curve = list(account.minutes(day) if wanted == "1d" else account.closes(day, first, exchange))
-        since = None if first is None else days.window(first.date, exchange)[0]
-        executions = _executions(kept, replace(everything, since=since, until=day.as_of + INSTANT))
+        curve = list(account.minutes() if wanted == "1d" else account.closes(first))
+        executions = account.executions(first)
     found = answer(
         at.as_of,
         seen.recorded_at,
@@ -118,53 +114,55 @@ def _first(wanted: str, day: Today, exchange: TradingCalendar) -> Session | None
 
 
 class _Account:
-    """What some books are worth at some moments, within one look."""
+    """What some books are worth at some moments of a day, within one look. The day's own actions are added up once."""
 
-    def __init__(self, seen: Seen, kept: Sums, everything: Asked, began: Mapping[str, Decimal]) -> None:
+    def __init__(self, seen: Seen, everything: Asked, day: Today, exchange: TradingCalendar) -> None:
         self._seen = seen
-        self._kept = kept
+        self._kept = Sums(seen)
         self._everything = everything
-        self._began = began
+        self._day = day
+        self._exchange = exchange
+        self._began = {row["currency"]: row["start_cash"] for row in seen.tx.query(QUERIES["start_cash"], books=seen.book_ids)}
+        self._start, self._end = days.window(day.session.date, exchange)
+        self._tickers = self._cells(self._start, day.as_of + INSTANT, "ticker")
+        self._today = _by_currency(self._tickers)
+        self._earlier = _by_currency(self._cells(None, self._start))
+        self._days: dict[figures.Place, Cell] | None = None
+        self._late = _by_currency(self._cells(day.before.close_at + INSTANT, self._start))
 
-    def totals(self, day: Today) -> list[Worth]:
+    def totals(self) -> list[Worth]:
         """The account of each currency that there is anything in, or that a book counts in."""
-        close = day.before.close_at
+        day, close = self._day, self._day.before.close_at
         now, then = self._held([(day.as_of, day.valuation_at), (close, close)])
-        earned, earned_then = self._realized(day.as_of), self._realized(close)
-        start, _ = days.window(day.session.date, calendar())
-        of_the_day = self._cells(replace(self._everything, since=start, until=day.as_of + INSTANT))
-        currencies = sorted({*self._began, *earned, *now})
         return [
             _worth(
                 currency,
                 self._began.get(currency, ZERO),
-                (now.get(currency), earned.get(currency, Cell())),
-                (then.get(currency), earned_then.get(currency, Cell())),
-                of_the_day.get(currency, Cell()),
+                (now.get(currency), made.added([self._earlier.get(currency, Cell()), self._today.get(currency, Cell())])),
+                (then.get(currency), self._at_close(currency)),
+                self._today.get(currency, Cell()),
             )
-            for currency in currencies
+            for currency in sorted({*self._began, *self._earlier, *self._today, *now})
         ]
 
-    def minutes(self, day: Today) -> Iterator[Point]:
+    def minutes(self) -> Iterator[Point]:
         """A point per minute end of the session's, up to its valuation."""
-        begin = day.session.open_at
+        day, begin = self._day, self._day.session.open_at
         count = max(0, int((day.valuation_at - begin).total_seconds() // 60))
-        close = day.before.close_at
         if not count:
             return
         rows = self._seen.tx.query(
             QUERIES["minutes"],
             books=self._seen.book_ids,
             open_at=begin,
-            since=close,
+            since=day.before.close_at,
             last_at=day.as_of,
             valued_at=day.valuation_at,
             minutes=count,
         )
-        earned = self._realized(close)
-        for currency in sorted({*self._began, *earned, *(row["currency"] for row in rows)}):
+        for currency in sorted({*self._began, *self._earlier, *(row["currency"] for row in rows)}):
             changes = {row["minute"]: row for row in rows if row["currency"] == currency}
-            before = made.realized(earned.get(currency, Cell()))
+            before = made.realized(self._at_close(currency))
             latest: Mapping[str, Any] = NOTHING
             for minute in range(1, count + 1):
                 latest = changes.get(minute, latest)
@@ -173,14 +171,13 @@ class _Account:
                         equity = self._began.get(currency, ZERO) + before + latest["realized"] + latest["unrealized"]
                     yield _point(begin + timedelta(minutes=minute), currency, equity, latest["positions"], latest["stale"])
 
-    def closes(self, day: Today, first: Session | None, exchange: TradingCalendar) -> Iterator[Point]:
+    def closes(self, first: Session | None) -> Iterator[Point]:
         """A point per session of a range: what its day had come to, at the marks of its close; the last one as it stands."""
-        cells = figures.folded(self._kept.cells(replace(self._everything, until=day.as_of + INSTANT, by="day")), "day")
+        day, cells = self._day, self._by_day()
         begun = min((place[1] or "" for place in cells), default=day.session.date.isoformat())
-        sessions = exchange.sessions(date.fromisoformat(begun) if first is None else first.date, day.session.date)
-        moments = [
-            (min(days.window(one.date, exchange)[1] - INSTANT, day.as_of), min(one.close_at, day.as_of)) for one in sessions
-        ]
+        sessions = self._exchange.sessions(date.fromisoformat(begun) if first is None else first.date, day.session.date)
+        ends = [days.window(one.date, self._exchange)[1] - INSTANT for one in sessions]
+        moments = [(min(end, day.as_of), min(one.close_at, day.as_of)) for one, end in zip(sessions, ends, strict=True)]
         held = self._held(moments)
         for currency in sorted({*self._began, *(place[0] for place in cells)}):
             earned = [(place[1] or "", cell) for place, cell in cells.items() if place[0] == currency]
@@ -193,6 +190,38 @@ class _Account:
                 if equity is not None:
                     row = now.get(currency, NOTHING)
                     yield _point(moment_of[1], currency, equity, row["open_positions"], row["stale"])
+
+    def executions(self, first: Session | None) -> Executions:
+        """What was executed from a session on, by day and by ticker."""
+        since = None if first is None else days.window(first.date, self._exchange)[0]
+        if since == self._start:
+            return _executions(self._by_day_now(), self._tickers)
+        begin = "" if first is None else first.date.isoformat()
+        by_day = {place: cell for place, cell in self._by_day().items() if (place[1] or "") >= begin}
+        return _executions(by_day, _joined(self._cells(since, self._start, "ticker"), self._tickers))
+
+    def _by_day(self) -> dict[figures.Place, Cell]:
+        """Results by trading day, all there ever were."""
+        if self._days is None:
+            self._days = _joined(self._cells(None, self._start, "day"), self._by_day_now())
+        return self._days
+
+    def _by_day_now(self) -> dict[figures.Place, Cell]:
+        """Those of the day itself; on a date without a session what happened since is the next one's."""
+        if self._day.as_of >= self._end:
+            return self._cells(self._start, self._day.as_of + INSTANT, "day")
+        return {(currency, self._day.session.date.isoformat()): cell for currency, cell in self._today.items()}
+
+    def _at_close(self, currency: str) -> Cell:
+        """All that was realized by the close of the session before; of no other sum."""
+        earlier, late = self._earlier.get(currency, Cell()), self._late.get(currency, Cell())
+        with localcontext(CONTEXT):
+            return Cell(
+                realized=earlier.realized - late.realized, unknown_realized=earlier.unknown_realized - late.unknown_realized
+            )
+
+    def _cells(self, since: datetime | None, until: datetime, by: str | None = None) -> dict[figures.Place, Cell]:
+        return figures.folded(self._kept.cells(replace(self._everything, since=since, until=until, by=by)), by)
 
     def _held(self, moments: Sequence[tuple[datetime, datetime]]) -> list[Held]:
         found: list[Held] = [{} for _ in moments]
@@ -207,11 +236,16 @@ class _Account:
             found[row["n"]][row["currency"]] = row
         return found
 
-    def _realized(self, until: datetime) -> dict[str, Cell]:
-        return self._cells(replace(self._everything, until=until + INSTANT))
 
-    def _cells(self, asked: Asked) -> dict[str, Cell]:
-        return {place[0]: cell for place, cell in figures.folded(self._kept.cells(asked)).items()}
+def _by_currency(cells: Mapping[figures.Place, Cell]) -> dict[str, Cell]:
+    parts: dict[str, list[Cell]] = {}
+    for place, cell in cells.items():
+        parts.setdefault(place[0], []).append(cell)
+    return {currency: made.added(mine) for currency, mine in parts.items()}
+
+
+def _joined(one: Mapping[figures.Place, Cell], other: Mapping[figures.Place, Cell]) -> dict[figures.Place, Cell]:
+    return {place: made.added([part[place] for part in (one, other) if place in part]) for place in {**one, **other}}
 
 
 def _worth(currency: str, began: Decimal, now: tuple[Row | None, Cell], then: tuple[Row | None, Cell], of_the_day: Cell) -> Worth:
@@ -281,9 +315,7 @@ def _thinned(curve: Sequence[Point], points: int) -> list[Point]:
     return found
 
 
-def _executions(kept: Sums, asked: Asked) -> Executions:
-    by_day = figures.folded(kept.cells(replace(asked, by="day")), "day")
-    by_ticker = figures.folded(kept.cells(replace(asked, by="ticker")), "ticker")
+def _executions(by_day: Mapping[figures.Place, Cell], by_ticker: Mapping[figures.Place, Cell]) -> Executions:
     tickers = sorted(by_ticker, key=lambda place: (-_count(by_ticker[place]), place[1] or "", place[0]))[:TICKERS_MAX]
     return cast(
         "Executions",

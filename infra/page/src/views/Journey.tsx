@@ -41,7 +41,7 @@ function Unknown({ error }: { error: NonNullable<ReturnType<typeof usePolled>["e
   return (
     <>
       <ErrorBox error={error} />
-      <p class="hint">No position of the chosen books has this id. A late fill may have given it another one: the history of its ticker shows it.</p>
+      <p class="hint">No position of the chosen books has this id.</p>
     </>
   );
 }

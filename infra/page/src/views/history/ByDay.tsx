@@ -4,7 +4,7 @@ import { useMemo, useState } from "preact/hooks";
 import type { Group, Results, Summary } from "../../api/types.ts";
 import { useScope } from "../../lib/books.ts";
 import { usePolled } from "../../lib/poll.ts";
-import { dayOf, deskNow } from "../../lib/time.ts";
+import { dayOf, dayWords, deskNow } from "../../lib/time.ts";
 import { Empty } from "../../parts/Empty.tsx";
 import { Loaded } from "../../parts/Loaded.tsx";
 import { arrow, Money } from "../../parts/Money.tsx";
@@ -14,7 +14,7 @@ import { Table, type Column } from "../../parts/Table.tsx";
 import { Toggle } from "../../parts/Tabs.tsx";
 import { asked, type Filter } from "./filter.ts";
 import type { Change } from "./Filters.tsx";
-import { dayName, daysLater } from "./month.ts";
+import { daysLater } from "./month.ts";
 
 const USUAL_DAYS = 30;
 
@@ -74,7 +74,7 @@ function columns(isByWeekday: boolean, hasCurrency: boolean, change: Change): re
   const name = (key: string | null): JSX.Element | string => {
     if (key === null) return "no day";
     if (isByWeekday) return key.charAt(0).toUpperCase() + key.slice(1);
-    return <button type="button" class="link" onClick={() => change({ tab: null, from: key, to: key })}>{dayName(key, "short")}, {key.slice(0, 4)}</button>;
+    return <button type="button" class="text-link" onClick={() => change({ tab: null, from: key, to: key })}>{dayWords(key)}</button>;
   };
   return [
     { key: "key", title: isByWeekday ? "Weekday" : "Trading day", heading: true, cell: ({ key }) => name(key) },

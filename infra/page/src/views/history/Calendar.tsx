@@ -96,7 +96,7 @@ function Month({ answer, month, weeks, chosen, today, change, follows }: MonthPr
     <>
       {known.length > 1 && <Toggle label="Currency" tabs={known.map((key) => ({ key, title: key }))} chosen={currency ?? ""} choose={setOwn} />}
       <MonthLine days={inMonth} currency={currency} />
-      <table class="month" role="grid" aria-label={`Results by day, ${monthName(month)}`} ref={grid} onKeyDown={move}>
+      <table class="cal-month" role="grid" aria-label={`Results by day, ${monthName(month)}`} ref={grid} onKeyDown={move}>
         <thead role="rowgroup">
           <tr role="row">
             {WEEKDAYS.map((name) => <th key={name} role="columnheader" scope="col">{name}</th>)}
@@ -112,7 +112,7 @@ function Month({ answer, month, weeks, chosen, today, change, follows }: MonthPr
           ))}
         </tbody>
       </table>
-      <p class="hint">▲ gain, ▼ loss, ● flat: realized P&L of the executions of the day after fees. Arrow keys walk through the days, PageUp and PageDown through the months, Enter opens a day's trades.</p>
+      <p class="hint">▲ gain, ▼ loss, ● flat: realized P&L of the day's executions after fees. Arrow keys walk through days, PageUp and PageDown through months, Enter opens a day.</p>
     </>
   );
 }
@@ -157,8 +157,8 @@ function Cell({ date, day, isOther, isStop, isToday, isAhead, largest, open }: C
   if (day === undefined) {
     const why = isAhead ? "not yet" : "no session";
     return (
-      <td role="gridcell" class={`day is-closed${own}`}>
-        <span class="day-cell" data-date={date} tabIndex={isStop ? 0 : -1} aria-label={`${dayName(date)}: ${why}`}><span class="day-number">{number}</span></span>
+      <td role="gridcell" class={`cal-day is-closed${own}`}>
+        <span class="cal-cell" data-date={date} tabIndex={isStop ? 0 : -1} aria-label={`${dayName(date)}: ${why}`}><span class="cal-number">{number}</span></span>
       </td>
     );
   }
@@ -167,13 +167,13 @@ function Cell({ date, day, isOther, isStop, isToday, isAhead, largest, open }: C
   const said = result === null ? "result unknown" : isHidden ? `${["down", "flat", "up"][sign(result) + 1]}, amount hidden` : moneyWords(result, day.currency, false);
   const name = executions === 0 ? `${dayName(date)}: nothing executed` : `${dayName(date)}: ${said}, ${day.wins} wins, ${day.losses} losses, ${executions} executions; open its trades`;
   return (
-    <td role="gridcell" class={`day ${executions === 0 ? "" : toneOf(result, largest)}${own}`}>
-      <button type="button" class="day-cell" data-date={date} tabIndex={isStop ? 0 : -1} aria-label={name} onClick={() => open(date)}>
-        <span class="day-number">{number}</span>
+    <td role="gridcell" class={`cal-day ${executions === 0 ? "" : toneOf(result, largest)}${own}`}>
+      <button type="button" class="cal-cell" data-date={date} tabIndex={isStop ? 0 : -1} aria-label={name} onClick={() => open(date)}>
+        <span class="cal-number">{number}</span>
         {executions > 0 && (
           <>
-            <span class="day-result">{result !== null && <span class="arrow">{arrow(result)} </span>}{isNarrow ? <Whole value={result} currency={day.currency} /> : <Money value={result} currency={day.currency} pnl />}</span>
-            <span class="day-counts">{day.wins}W {day.losses}L{day.flats > 0 ? ` ${day.flats}F` : ""} · {executions} ex.</span>
+            <span class="cal-result">{result !== null && <span class="arrow">{arrow(result)} </span>}{isNarrow ? <Whole value={result} currency={day.currency} /> : <Money value={result} currency={day.currency} pnl />}</span>
+            <span class="cal-counts">{day.wins}W {day.losses}L{day.flats > 0 ? ` ${day.flats}F` : ""} · {executions} ex.</span>
           </>
         )}
       </button>
@@ -189,12 +189,12 @@ function Whole({ value, currency }: { value: Decimal | null; currency: string })
 }
 
 function WeekCell({ week }: { week: Week | undefined }): JSX.Element {
-  if (week === undefined) return <td role="gridcell" class="week" />;
+  if (week === undefined) return <td role="gridcell" class="cal-week" />;
   const executions = week.entries + week.adds + week.trims + week.exits;
   return (
-    <td role="gridcell" class={`week ${toneOf(week.realized_pnl, 0)}`}>
-      <span class="day-result">{week.realized_pnl !== null && executions > 0 && <span class="arrow">{arrow(week.realized_pnl)} </span>}<Money value={executions === 0 ? "0" : week.realized_pnl} currency={week.currency} pnl /></span>
-      <span class="day-counts">{week.wins}W {week.losses}L{week.flats > 0 ? ` ${week.flats}F` : ""} · {executions} ex.</span>
+    <td role="gridcell" class={`cal-week ${toneOf(week.realized_pnl, 0)}`}>
+      <span class="cal-result">{week.realized_pnl !== null && executions > 0 && <span class="arrow">{arrow(week.realized_pnl)} </span>}<Money value={executions === 0 ? "0" : week.realized_pnl} currency={week.currency} pnl /></span>
+      <span class="cal-counts">{week.wins}W {week.losses}L{week.flats > 0 ? ` ${week.flats}F` : ""} · {executions} ex.</span>
     </td>
   );
 }

@@ -1,20 +1,16 @@
 // The filter's trades as a file: the same rows as on the screen, all pages of them. Not under privacy: a file shows every amount.
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { api, ApiError } from "../../api/client.ts";
+import { api } from "../../api/client.ts";
 import { useScope } from "../../lib/books.ts";
 import { usePrivacy } from "../../lib/privacy.ts";
 import { Icon } from "../../parts/Icon.tsx";
+import { failureWords } from "../failure.ts";
 import { asked, type Filter } from "./filter.ts";
 
 const FORMS = ["csv", "json"] as const;
 
-function told(error: unknown): string {
-  if (!(error instanceof ApiError)) return "The file could not be made.";
-  if (error.status === 413) return "More than 100,000 rows: narrow the range.";
-  if (error.status === 429) return `Six files a minute: try again in ${error.retryAfter ?? 60} s.`;
-  return `${error.message}${error.requestId === null ? "" : ` (request ${error.requestId})`}`;
-}
+const REFUSED = { 413: "More than 100,000 rows: narrow the range.", 429: "Six files a minute." };
 
 export function Exports({ filter }: { filter: Filter }): JSX.Element {
   const { query } = useScope();
@@ -26,13 +22,13 @@ export function Exports({ filter }: { filter: Filter }): JSX.Element {
     setProblem(null);
     void api
       .download(`/timed/export/trades.${form}`, { ...query, ...asked(filter) })
-      .catch((error: unknown) => setProblem(told(error)))
+      .catch((error: unknown) => setProblem(failureWords(error, REFUSED)))
       .finally(() => setWaits(null));
   };
   return (
     <div class="history-exports">
       {FORMS.map((form) => (
-        <button key={form} type="button" class="button" disabled={isHidden || waits !== null} title={isHidden ? "Exports are off while privacy is on" : `The trades of this filter as ${form.toUpperCase()}`} onClick={() => save(form)}>
+        <button key={form} type="button" class="button" disabled={isHidden || waits !== null} onClick={() => save(form)}>
           <Icon name="download" /> {waits === form ? "Preparing…" : form.toUpperCase()}
         </button>
       ))}

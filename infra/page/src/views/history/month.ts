@@ -40,12 +40,8 @@ export function monthName(month: string): string {
   return new Intl.DateTimeFormat("en-US", { month: "long", year: "numeric", timeZone: "UTC" }).format(dateMs(`${month}-01`));
 }
 
-export function dayName(date: string, style: "long" | "short" = "long"): string {
-  const options: Intl.DateTimeFormatOptions =
-    style === "long"
-      ? { weekday: "long", month: "long", day: "numeric", year: "numeric", timeZone: "UTC" }
-      : { weekday: "short", month: "short", day: "numeric", timeZone: "UTC" };
-  return new Intl.DateTimeFormat("en-US", options).format(dateMs(date));
+export function dayName(date: string): string {
+  return new Intl.DateTimeFormat("en-US", { dateStyle: "full", timeZone: "UTC" }).format(dateMs(date));
 }
 
 // the weeks (Monday first, seven dates each) that a month touches

@@ -34,7 +34,7 @@ export function ExecutionDetail({ trade, action, message, evidence, versions }: 
         </section>
         <section aria-label="Broker ids">
           <h3>Broker ids</h3>
-          {evidence.length === 0 ? <p class="hint">No fill is known for it.</p> : <ul class="sources">{evidence.map((one) => <Source key={`${one.fill_id}/${one.version}`} one={one} />)}</ul>}
+          {evidence.length === 0 ? <p class="hint">No fill is known for it.</p> : <ul class="fill-list">{evidence.map((one) => <Source key={`${one.fill_id}/${one.version}`} one={one} />)}</ul>}
           <p class="hint">action <span class="mono">{action.action_id}</span>, version {action.version}{versions > 1 && ` of ${versions}`}</p>
         </section>
       </div>

@@ -32,7 +32,7 @@ export function Facts({ facts }: { facts: FactsOf }): JSX.Element {
   const published = facts["display"];
   return (
     <>
-      <dl class="facts">
+      <dl class="why-facts">
         {published !== undefined && <Named name="Published">{isHidden && facts["unit"] !== "%" ? HIDDEN : factText(published)}</Named>}
         {names.filter((name) => published === undefined || name !== "value").map((name) => (
           <Named key={name} name={title(name)}>{isHidden && SECRET.has(name) ? HIDDEN : shown(name, facts[name], currency)}</Named>
@@ -58,7 +58,7 @@ function Inputs({ of }: { of: Fact | undefined }): JSX.Element | null {
   return (
     <>
       <p class="hint">Inputs:</p>
-      <dl class="facts inputs">{inputs.map(([name, value]) => <Named key={name} name={sentence(name)}>{factText(value) || "unknown"}</Named>)}</dl>
+      <dl class="why-facts why-inputs">{inputs.map(([name, value]) => <Named key={name} name={sentence(name)}>{factText(value) || "unknown"}</Named>)}</dl>
     </>
   );
 }

@@ -3,7 +3,8 @@ import type { JSX } from "preact";
 import type { ComponentChildren } from "preact";
 import type { Trade } from "../../api/types.ts";
 import { BookName } from "../BookName.tsx";
-import { percent, sign } from "../../lib/decimal.ts";
+import { DayChange } from "../DayChange.tsx";
+import { percent } from "../../lib/decimal.ts";
 import { Age } from "../../parts/Age.tsx";
 import { Badge } from "../../parts/Badge.tsx";
 import { Money } from "../../parts/Money.tsx";
@@ -37,7 +38,7 @@ export function Head({ trade }: { trade: Trade }): JSX.Element {
         <Fact name="Quantity"><Qty value={trade.total_qty} /><small> of <Qty value={trade.opened_qty} /></small></Fact>
         <Fact name={isOpen ? "VWAP" : "Entry VWAP"}><Price value={trade.entry_price} /></Fact>
         <Fact name="Price"><Price value={trade.current_price} /> <PriceNote trade={trade} /></Fact>
-        <Fact name="Day change"><DayChange trade={trade} /></Fact>
+        <Fact name="Day change"><DayChange percent={trade.day_change_percent} /></Fact>
         <Fact name="Cost basis"><Money value={trade.cost_basis} currency={trade.currency} /></Fact>
         <Fact name="Fees"><Money value={trade.fees} currency={trade.currency} /></Fact>
       </dl>
@@ -76,10 +77,4 @@ function PriceNote({ trade }: { trade: Trade }): JSX.Element {
       {trade.price_state === "stale" && <> <Badge tone="warning">stale</Badge></>}
     </small>
   );
-}
-
-function DayChange({ trade }: { trade: Trade }): JSX.Element {
-  const change = trade.day_change_percent;
-  if (change !== null && sign(change) === 0) return <span class="num flat">● FLAT</span>;
-  return <Percent value={change} signed withArrow missing="the last session's price is not known" />;
 }

@@ -8,6 +8,7 @@ import { useIsAdmin } from "../../frame/desk.ts";
 import { href } from "../../lib/router.tsx";
 import { Badge } from "../../parts/Badge.tsx";
 import { Card } from "../../parts/Card.tsx";
+import { failureWords } from "../failure.ts";
 import { body, tagsOf, wrong, type Words } from "./words.ts";
 
 interface Draft {
@@ -20,12 +21,7 @@ function draftOf(words: Words): Draft {
   return { notes: words.notes ?? "", tags: words.tags.join(", "), base: words.notes_version };
 }
 
-function told(error: unknown): string {
-  if (!(error instanceof ApiError)) return "The words could not be stored.";
-  if (error.status === 403) return "This key may read but not write.";
-  if (error.status === 429) return `Too many changes at once. Try again in ${error.retryAfter ?? 60} s.`;
-  return `${error.message}${error.requestId === null ? "" : ` (request ${error.requestId})`}`;
-}
+const REFUSED = { 403: "This key may read but not write.", 429: "Too many changes at once." };
 
 interface Props {
   trade: Trade;
@@ -100,7 +96,7 @@ function Editor({ path, words, draft, setDraft, keep, close, refresh }: EditorPr
       keep({ notes: annotation.notes, tags: annotation.tags, notes_version: annotation.version });
     } catch (error) {
       setSending(false);
-      if (!(error instanceof ApiError) || (error.status !== 412 && error.status !== 409)) return setProblem(told(error));
+      if (!(error instanceof ApiError) || (error.status !== 412 && error.status !== 409)) return setProblem(failureWords(error, REFUSED));
       setOvertaken(true);
       refresh();
     }

@@ -12,7 +12,7 @@ export function Sources({ evidence }: { evidence: readonly Evidence[] }): JSX.El
       {evidence.length === 0 ? (
         <Empty title="No fill is known">The source's own ids of each execution would stand here.</Empty>
       ) : (
-        <ul class="sources">{evidence.map((one) => <Source key={`${one.fill_id}/${one.version}/${one.action_id}`} one={one} />)}</ul>
+        <ul class="fill-list">{evidence.map((one) => <Source key={`${one.fill_id}/${one.version}/${one.action_id}`} one={one} />)}</ul>
       )}
     </Card>
   );

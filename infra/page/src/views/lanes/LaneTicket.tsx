@@ -2,15 +2,14 @@
 // The card is one stop of the keyboard; Enter opens its position, or its moves where it holds none.
 import type { JSX, TargetedKeyboardEvent } from "preact";
 import type { Card } from "../../api/types.ts";
-import { sign } from "../../lib/decimal.ts";
 import { Link, navigate } from "../../lib/router.tsx";
 import { Age } from "../../parts/Age.tsx";
 import { Badge } from "../../parts/Badge.tsx";
-import { Percent } from "../../parts/Percent.tsx";
 import { Pill } from "../../parts/Pill.tsx";
 import { Price } from "../../parts/Price.tsx";
 import { When } from "../../parts/When.tsx";
 import { sentence } from "../../parts/words.ts";
+import { DayChange } from "../DayChange.tsx";
 
 interface Props {
   card: Card;
@@ -38,7 +37,7 @@ export function LaneTicket({ card, isStop, isNew, onMoves }: Props): JSX.Element
       </p>
       <p class="ticket-price">
         <Price value={card.price} decimals={2} />
-        <DayChange card={card} />
+        <DayChange percent={card.day_change_percent} />
       </p>
       <p class="ticket-age">
         {card.price_state === "missing" || card.price_ts === null ? <Badge tone="warning">no price</Badge> : <>price <Age ts={card.price_ts} /></>}
@@ -58,12 +57,6 @@ export function LaneTicket({ card, isStop, isNew, onMoves }: Props): JSX.Element
       <button type="button" class="ticket-moves" tabIndex={tabIndex} onClick={() => onMoves(card)}>Moves<span class="visually-hidden"> of {card.ticker}</span></button>
     </li>
   );
-}
-
-function DayChange({ card }: { card: Card }): JSX.Element {
-  const change = card.day_change_percent;
-  if (change !== null && sign(change) === 0) return <span class="num flat">● FLAT</span>;
-  return <Percent value={change} signed withArrow missing="the last session's price is not known" />;
 }
 
 function From({ card }: { card: Card }): JSX.Element {

@@ -7,12 +7,11 @@ import { Badge } from "../../parts/Badge.tsx";
 const BADGES: readonly (readonly [string, string])[] = [
   ["Defend", "the stop was drawn closer, the position is on guard"],
   ["Exit pending", "the exit holds but may not be traded yet"],
-  ["stale", "the price is older than its session allows"],
 ];
 
 export function Legend({ lanes }: { lanes: readonly Lane[] }): JSX.Element {
   return (
-    <details class="legend">
+    <details class="lanes-legend">
       <summary>Legend</summary>
       <dl>
         <div>
@@ -33,7 +32,7 @@ export function Legend({ lanes }: { lanes: readonly Lane[] }): JSX.Element {
         </div>
         <div>
           <dt>Why not entered</dt>
-          <dd>every rule that stood in the way at the last receipt</dd>
+          <dd>each rule in the way at the last receipt</dd>
         </div>
         {BADGES.map(([name, meaning]) => (
           <div key={name}>
