@@ -5,7 +5,7 @@ import { favicon } from "./favicon.ts";
 
 // What draws comes with the first chart; all else travels together, because in one piece it is 7 kB lighter than view by view.
 const CHARTS = /node_modules\/(lightweight-charts|fancy-canvas)\/|src\/parts\/ChartCanvas/;
-const PAGE = /src\/(?!theme)|node_modules\/preact\//;
+const PAGE = /src\/(?!theme)|node_modules\/preact\/|rolldown\/runtime/;
 
 // The theme must stand before the first paint, so its script is a plain one that holds up the page: Vite only knows modules.
 function themeFirst(): Plugin {

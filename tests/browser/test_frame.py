@@ -207,6 +207,24 @@ def test_an_hour_away_past_the_close_before_a_clock_change_is_told_right(new_tab
     expect(page.locator(".position-age .age").first).to_have_text("2 d ago")
 
 
+def test_on_a_phone_the_other_views_are_behind_more_and_escape_gives_the_focus_back(new_tab: NewTab) -> None:
+    tab = new_tab(width=360)
+    page = tab.open("today")
+    assert not tab.scrolls_sideways()
+    tab.picture("today")
+    more = page.get_by_role("button", name="More")
+    more.click()
+    expect(page.get_by_role("dialog").get_by_role("link")).to_have_count(4)
+    page.keyboard.press("Escape")
+    expect(more).to_be_focused()
+    more.click()
+    page.get_by_role("dialog").get_by_role("link", name="Accounts").click()
+    expect(page).to_have_url(re.compile("/app/accounts$"))
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    tab.settled()
+    assert not tab.scrolls_sideways()
+
+
 def test_a_key_without_a_book_sees_nothing_of_it_and_the_page_says_so(new_tab: NewTab) -> None:
     tab = new_tab(key=READ_KEY)
     with tab.expecting(404):

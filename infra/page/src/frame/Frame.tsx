@@ -48,7 +48,7 @@ export function Frame(): JSX.Element {
       </div>
       <main id="main" ref={main} tabIndex={-1} class={`view view-${view?.key ?? "none"}`}>
         {desk.error !== null && desk.error.status !== 401 && <ErrorBox error={desk.error} retry={desk.refresh} compact shown="The last data stay on the screen." />}
-        {view === undefined ? <Empty title="There is no such view">The address may be mistyped. The views are in the navigation.</Empty> : <Loader key={`${view.key}/${id === null}`} view={view} />}
+        {view === undefined ? <Empty title="There is no such view">The address may be mistyped.</Empty> : <Loader key={`${view.key}/${id === null}`} view={view} />}
       </main>
       <Announcer />
       <Help isOpen={isHelping} close={() => setHelping(false)} />

@@ -16,8 +16,7 @@ export function Help({ isOpen, close }: { isOpen: boolean; close: () => void }):
           ))}
         </dl>
         <h3>Figures</h3>
-        <p>Times are exchange time; the tool tip has UTC and your own. A trading day is a New York day. A result of zero is FLAT; what is not known is “—”, and its tool tip says why.</p>
-        <p>Privacy replaces amounts, quantities and account labels by “•••” and keeps percentages.</p>
+        <p>Times are exchange time; tool tips have UTC and yours. A result of zero is FLAT; “—” is not known, and its tool tip says why. Privacy hides amounts, quantities and account labels.</p>
         <h3>About</h3>
         <p>Trade Tracker of Fillbook. Charts: TradingView Lightweight Charts™, Copyright © 2025 TradingView, Inc., <a href="https://www.tradingview.com/" target="_blank" rel="noopener noreferrer">tradingview.com</a>, licensed under the Apache License 2.0.</p>
       </section>

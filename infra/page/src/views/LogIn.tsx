@@ -8,12 +8,12 @@ import "./login.css";
 const REASONS: Readonly<Record<Why, string | null>> = {
   none: null,
   left: null,
-  refused: "This key is no longer accepted. Type it again, or another one: what you were looking at is kept.",
+  refused: "This key is no longer accepted. What you were looking at is kept.",
   idle: "The key was forgotten after twelve hours without use.",
 };
 
 function words(error: ApiError): string {
-  if (error.status === 401) return "This key does not open the desk. Check that it was copied whole; keys expire, and an operator can make a new one.";
+  if (error.status === 401) return "This key does not open the desk. Was it copied whole? Keys also expire.";
   if (error.status === 429) return `Too many wrong keys from this address. Wait ${error.retryAfter ?? 300} seconds.`;
   if (error.status === 503) return `The desk cannot check keys right now (${error.code}). Try again in a moment.`;
   return error.status === 0 ? error.message : `${error.message} (${error.code}, request ${error.requestId ?? "unknown"})`;
@@ -49,13 +49,12 @@ export function LogIn({ why }: { why: Why }): JSX.Element {
     <main class="log-in" id="main">
       <form onSubmit={(event) => void submit(event)} noValidate>
         <h1>Trade Tracker</h1>
-        <p class="hint">Positions, executions, alerts and the proof that book, broker and Discord agree.</p>
         <label for="key">Desk key</label>
         <input id="key" ref={field} type="password" autocomplete="off" spellcheck={false} aria-invalid={error !== null} aria-describedby={error === null ? undefined : "key-error"} />
         <div id="key-error" role="alert" class="field-error">{error}</div>
         <label class="check"><input type="checkbox" checked={isKept} onChange={(event) => setKept(event.currentTarget.checked)} /> Keep for this tab</label>
         <button type="submit" class="button primary" aria-disabled={isAsking}>{isAsking ? "Checking…" : "Log in"}</button>
-        <p class="hint small">The key stays in this tab and is gone when it is closed. It is never part of an address or a cookie.</p>
+        <p class="hint small">The key stays in this tab and is gone when it is closed.</p>
       </form>
     </main>
   );

@@ -70,7 +70,7 @@ function Grid({ data }: { data: Trades }): JSX.Element {
       </div>
       <Totals trades={shown} />
       <Freshness ts={newest(data)} what="These positions" />
-      {data.has_more && <p class="notice">Only the first {data.count} open positions are shown; choose fewer books to see the others.</p>}
+      {data.has_more && <p class="notice">Only the first {data.count} are shown; choose fewer books to see the others.</p>}
       {shown.length === 0 ? <Nothing isFiltered={data.trades.length > 0} /> : (
         <ul class="position-grid">
           {shown.map((trade) => <li key={`${trade.book_id}/${trade.position_id}`}><PositionCard trade={trade} withBook={books.length > 1 || books[0] === "all"} /></li>)}
@@ -87,7 +87,7 @@ function newest(data: Trades): number | null {
 
 function Nothing({ isFiltered }: { isFiltered: boolean }): JSX.Element {
   if (isFiltered) return <Empty title="No open position fits the filter">Choose All or another ticker to see the others.</Empty>;
-  return <Empty title="No open positions">Each position stands here from its first entry to its exit. This book holds none at the moment.</Empty>;
+  return <Empty title="No open positions">A position stands here from its first entry to its exit; the book holds none now.</Empty>;
 }
 
 // One line per currency: sums of what is known, and how many are not.

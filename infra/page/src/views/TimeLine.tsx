@@ -41,7 +41,7 @@ export function TimeLine(): JSX.Element {
   return (
     <Card title="Activity" class="activity-card" actions={<Toggle label="Kind of activity" tabs={Object.entries(KINDS).map(([key, { title }]) => ({ key, title }))} chosen={chosen} choose={(key) => change({ what: key === "trades" ? null : key })} />}>
       <Loaded of={polled} skeleton={<Skeleton rows={8} kind="table" />}>
-        {(data) => (data.items.length === 0 ? <Empty title="Nothing happened yet">Every execution, correction, lane move and message stands here the moment it is recorded.</Empty> : <Items items={data.items} />)}
+        {(data) => (data.items.length === 0 ? <Empty title="Nothing happened yet">What is recorded stands here at once.</Empty> : <Items items={data.items} />)}
       </Loaded>
     </Card>
   );

@@ -65,7 +65,7 @@ function AccountBones(): JSX.Element {
 
 function Account({ data }: { data: Portfolio }): JSX.Element {
   if (data.totals.length === 0) {
-    return <Empty title="No account yet">Equity, cash and exposure of the chosen books stand here from their first execution or opening balance.</Empty>;
+    return <Empty title="No account yet">Equity, cash and exposure stand here from the first execution on.</Empty>;
   }
   return (
     <>
@@ -105,7 +105,7 @@ function AccountCard({ worth, date }: { worth: Worth; date: string }): JSX.Eleme
         <Figure title="Net exposure"><Money value={worth.net_exposure} currency={currency} missing={why} /></Figure>
         <Figure title="Open positions"><span class="num">{worth.open_positions}</span></Figure>
       </dl>
-      {missing.length > 0 && <p class="notice"><strong>Without a price:</strong> {missing.join(", ")}. What depends on these prices is not known and stands as “—”.</p>}
+      {missing.length > 0 && <p class="notice"><strong>Without a price:</strong> {missing.join(", ")}; what depends on them is not known.</p>}
     </section>
   );
 }
@@ -117,7 +117,7 @@ function Figure({ title, children }: { title: string; children: JSX.Element }): 
 function Curves({ data, range }: { data: Portfolio; range: string }): JSX.Element {
   const currencies = useMemo(() => [...new Set(data.curve.map(({ currency }) => currency))], [data.curve]);
   if (currencies.length === 0) {
-    return <Empty title="No curve yet">{range === "1d" ? "The session's minutes stand here as soon as its first one is over." : "One point per session close stands here; no session of this range has one yet."}</Empty>;
+    return <Empty title="No curve yet">{range === "1d" ? "The session's minutes stand here from its first one on." : "No session of this range has a close yet."}</Empty>;
   }
   return <>{currencies.map((currency) => <Curve key={currency} data={data} currency={currency} range={range} />)}</>;
 }
@@ -143,7 +143,7 @@ function DaySummary({ polled, day }: { polled: Polled<Summary>; day: string | nu
   return (
     <Card title="The day" hint={day === null ? undefined : dayWords(day)}>
       <Loaded of={polled} skeleton={<Skeleton rows={4} />}>
-        {(data) => (data.totals.length === 0 ? <Empty title="Nothing was executed yet">Entries, adds, trims and exits of the day are counted here.</Empty> : <>{data.totals.map((one) => <DayResults key={one.currency} of={one} />)}</>)}
+        {(data) => (data.totals.length === 0 ? <Empty title="Nothing was executed yet">The day's executions are counted here.</Empty> : <>{data.totals.map((one) => <DayResults key={one.currency} of={one} />)}</>)}
       </Loaded>
     </Card>
   );
