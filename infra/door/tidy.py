@@ -29,6 +29,7 @@ TIMING = {
     "notify": ("answers", "pacing", "discord", "patience"),
     "ibkr": ("tws_rules", "tws_talk", "flex", "calls"),
     "replay": ("client", "service", "store", "calls", "catchup", "comparisonwire", "jobs", "parity"),
+    "tracker": ("owners",),
     "snapshot": ("d1", "sources", "sending", "receiver", "publish", "publishing"),
     "mt5": (
         *("sources", "mt5_calls", "mt5_service", "pacing", "tokens", "allowance", "desk", "crew", "pacing_store"),

@@ -15,12 +15,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 import requests
 
+from fillbook.calendar import NEW_YORK
 from fillbook.ledger import keeping, service
 from fillbook.ledger.model import Book
 from fillbook.runtime.db import Database
@@ -35,11 +37,9 @@ KEYS: Final = tuple(f"reader-{number}" for number in range(400))
 """A reader may ask 300 times a minute and export 6 times: measured ones take turns."""
 OPENED_AT: Final = datetime(2026, 1, 2, 15, tzinfo=UTC)
 LEFT_OPEN: Final = 1_000
-ACTIONS_SINCE: Final = 3_000
-"""Booked since sums of days were taken last."""
 _LAST_NIGHT: Final = """
 update ledger.result_books k set seq = s.seq, row_hash = s.row_hash
-  from (select seq, row_hash from ledger.execution_actions order by seq desc offset :actions::integer limit 1) s
+  from (select seq, row_hash from ledger.execution_actions where executed_at < :midnight::timestamptz order by seq desc limit 1) s
 """
 _ROWS = (
     """
@@ -114,8 +114,9 @@ def fill(db: Database, positions: int) -> None:
         for table in ("lots", "closings", "marks", "books"):
             tx.execute(statement(f"analyze ledger.{table}"))
     keeping.carry_results(db, OPENED_AT + timedelta(minutes=positions))
-    with db.transaction() as tx:  # the last night was a day ago
-        tx.execute(statement(_LAST_NIGHT), actions=ACTIONS_SINCE)
+    today = (OPENED_AT + timedelta(minutes=positions)).astimezone(NEW_YORK).date()
+    with db.transaction() as tx:  # sums of days were taken last night
+        tx.execute(statement(_LAST_NIGHT), midnight=datetime.combine(today, time_of_day.min, NEW_YORK))
 
 
 @contextmanager

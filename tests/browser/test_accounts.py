@@ -107,7 +107,7 @@ def test_the_list_is_reached_and_scrolled_by_keyboard(new_tab: NewTab) -> None:
     assert page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("Broker accounts")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.activeElement.scrollLeft > 0")
+    wait_until(lambda: page.evaluate("document.activeElement.scrollLeft") > 0)
 
 
 @pytest.mark.usefixtures("accounts")

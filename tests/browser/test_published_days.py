@@ -36,6 +36,10 @@ def test_a_published_day_stands_in_its_order_opens_a_figure_and_says_what_was_re
     expect(panel.locator(".chart tbody tr")).to_have_count(len(points))
     assert panel.locator(".extremes tbody th").all_inner_texts() == ["1 AMZN", "2 AMD", "1 TSLA", "2 NVDA"]
 
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Equity")).to_be_focused()
+    page.keyboard.press("Enter")
+
     restated = page.get_by_role("region", name="What was restated").get_by_role("row", name="Realized PnL")
     assert [cell.inner_text() for cell in restated.get_by_role("cell").all()][:4] == ["1 → 2", "$77.00", "$99.00", "+22"]
     expect(restated).to_contain_text("AMZN TRIM 6f1c9b1e, recorded after publication")

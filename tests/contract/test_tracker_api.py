@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 
 from fillbook.runtime.db import Database
 from fillbook.tracker.api import ROUTES
+from fillbook.tracker.openapi import REFUSALS
 from infra.manifest import load
 from tests.support import tracker_world as world
 from tests.support.functions import FunctionApps
@@ -69,13 +70,13 @@ def send(tracker: FlaskClient, case: Any, key: str | None, *, checks: list[Any])
     return answer
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(case=ANY_OPERATION)
 def test_a_generated_question_is_answered_as_announced(tracker: FlaskClient, case: Any) -> None:
     send(tracker, case, ADMIN, checks=[not_a_server_error, *ANNOUNCED])
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(case=ANY_WRONG_ONE)
 def test_a_generated_question_that_breaks_the_document_is_answered_as_announced(tracker: FlaskClient, case: Any) -> None:
     send(tracker, case, ADMIN, checks=[not_a_server_error, *ANNOUNCED])
@@ -87,7 +88,7 @@ def test_a_generated_order_to_an_owner_that_is_nowhere_is_answered_as_announced(
     assert send(tracker, case, ADMIN, checks=ANNOUNCED).status_code in {400, 404, 409, 422, 502}
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(case=ANY_OPERATION)
 def test_a_generated_question_of_a_stranger_is_refused(tracker: FlaskClient, case: Any) -> None:
     assert send(tracker, case, None, checks=ANNOUNCED).status_code == 401
@@ -102,6 +103,10 @@ def test_manifest_and_document_have_the_same_operations() -> None:
     told = {f"{method.upper()} {path}" for path, methods in document()["paths"].items() for method in methods}
     assert {f"{route.method} {route.path}" for route in routes if route.caller == "desk_key"} == told
     assert len(told) == len(ROUTES)
+
+
+def test_every_refusal_that_a_route_names_is_described() -> None:
+    assert {status for route in ROUTES for status in route.refusals} <= set(REFUSALS)
 
 
 def test_every_answer_is_described_whole() -> None:

@@ -1,4 +1,4 @@
-"""The owners of the admin actions as a script, and the local cloud that says who we are: what came is kept, answers are chosen."""
+"""The owners of the admin actions as a script, and the local cloud that says who we are: what came is kept."""
 
 from __future__ import annotations
 
@@ -45,65 +45,67 @@ class Script:
         return urls | {f"{name.upper()}_AUDIENCE": audience(name) for name in NAMES} | {"FILLBOOK_LOCAL_URL": self.url}
 
 
+class Handler(BaseHTTPRequestHandler):
+    """Answers as the script of its server says."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    kept: Script
+
+    def do_GET(self) -> None:
+        self._give(200, json.dumps(SIGNER.certificates()))
+
+    def do_POST(self) -> None:
+        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/token":
+            token = SIGNER.sign(audience=sent["audience"], issued=real_epoch_seconds(), email=sent["email"])
+            self._give(200, json.dumps({"token": token}))
+            return
+        kept = self.kept
+        kept.came.append((self.path, dict(self.headers), sent))
+        match kept.behaviour:
+            case "hang":
+                kept.released.wait(30)
+                self.close_connection = True
+            case "drip":
+                self._drip()
+            case "huge":
+                self._give(202, json.dumps({"x": "y" * 2_000_000}))
+            case "redirect":
+                self._give(307, "", {"Location": f"{kept.url}/elsewhere"})
+            case _:
+                status, document = kept.answers[self.path]
+                self._give(status, document if isinstance(document, str) else json.dumps(document), kept.headers)
+
+    def _give(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
+        data = text.encode()
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        with suppress(OSError):
+            self.wfile.write(data)
+
+    def _drip(self) -> None:
+        self.send_response(202)
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        with suppress(OSError):
+            while not self.kept.released.wait(0.02):
+                self.wfile.write(b" ")
+                self.wfile.flush()
+        self.close_connection = True
+
+    def log_message(self, *_: Any) -> None:
+        return
+
+
 @contextmanager
 def script() -> Iterator[Script]:
     """Serve on a free port until the block ends."""
     kept = Script()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1
-
-        def do_GET(self) -> None:
-            self._give(200, json.dumps(SIGNER.certificates()))
-
-        def do_POST(self) -> None:
-            sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            if self.path == "/token":
-                token = SIGNER.sign(audience=sent["audience"], issued=real_epoch_seconds(), email=sent["email"])
-                self._give(200, json.dumps({"token": token}))
-                return
-            kept.came.append((self.path, dict(self.headers), sent))
-            if kept.behaviour == "hang":
-                kept.released.wait(30)
-                self.close_connection = True
-            elif kept.behaviour == "drip":
-                self._drip()
-            elif kept.behaviour == "huge":
-                self._give(202, json.dumps({"x": "y" * 2_000_000}))
-            elif kept.behaviour == "redirect":
-                self.send_response(307)
-                self.send_header("Location", f"{kept.url}/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-            else:
-                status, document = kept.answers[self.path]
-                self._give(status, document if isinstance(document, str) else json.dumps(document))
-
-        def _give(self, status: int, text: str) -> None:
-            data = text.encode()
-            self.send_response(status)
-            for name, value in kept.headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            with suppress(OSError):
-                self.wfile.write(data)
-
-        def _drip(self) -> None:
-            self.send_response(202)
-            self.send_header("Content-Length", "100000")
-            self.end_headers()
-            with suppress(OSError):
-                while not kept.released.wait(0.02):
-                    self.wfile.write(b" ")
-                    self.wfile.flush()
-            self.close_connection = True
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Scripted", (Handler,), {"kept": kept}))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

@@ -30,9 +30,7 @@ ROLE = "trade_tracker"
 Query = Callable[..., list[dict[str, Any]]]
 
 
-def tracker(
-    function_app: Callable[..., FlaskClient], database_url: str, folder: Path, now: datetime, **more: str
-) -> FlaskClient:
+def tracker(function_app: Callable[..., FlaskClient], database_url: str, folder: Path, now: datetime, **more: str) -> FlaskClient:
     """The function on a paused clock, with its own rights."""
     clock = folder / "clock.json"
     clock.write_text(json.dumps({"desk_at": now.isoformat(), "real_at": 0, "speed": 1.0, "paused": True}))

@@ -69,13 +69,7 @@ def _told(query: Query) -> None:
             message="77" if state == "posted" else None,
             reason="unknown_webhook" if state == "dead" else None,
         )
-    query(
-        "insert into notify.attempts (attempt_id, channel_id, subject_keys, operation, started_at, finished_at, http_status,"
-        " message_id, request_hash) values (:id, 'executions', :keys, 'create', :now, :now, 200, '77', 'h') returning attempt_id",
-        id=CHECK,
-        keys=[str(actions[0]["action_id"])],
-        now=NOW,
-    )
+    requested(query, CHECK)
     query(
         "insert into notify.reconcile_runs (run_id, channel_id, since, until, is_repairing, requested_by, status, queued_at,"
         " started_at, finished_at) values (:id, 'executions', :now::timestamptz - interval '1 day', :now, false, 'desk', 'open',"
@@ -90,6 +84,17 @@ def _told(query: Query) -> None:
         id=CHECK,
         key=str(actions[0]["action_id"]),
         action_id=actions[0]["action_id"],
+        now=NOW,
+    )
+
+
+def requested(query: Query, attempt_id: UUID) -> None:
+    """A request to Discord that was answered."""
+    query(
+        "insert into notify.attempts (attempt_id, channel_id, subject_keys, operation, started_at, finished_at, http_status,"
+        " message_id, request_hash) select :id, 'executions', array_agg(m.subject_key), 'create', :now, :now, 200, '77', 'h'"
+        " from notify.messages m where m.state = 'posted' returning attempt_id",
+        id=attempt_id,
         now=NOW,
     )
 

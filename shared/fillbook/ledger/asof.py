@@ -24,7 +24,7 @@ from fillbook.ledger.unfolding import Booked, Unfolded, unfold
 from fillbook.money import CONTEXT, ONE, PRICE_STEP, QUANTITY_STEP
 from fillbook.runtime.db import Tx
 from fillbook.runtime.errors import Rejected
-from fillbook.runtime.sql import load_queries, statement
+from fillbook.runtime.sql import counted, load_queries
 from fillbook.values import frozen
 
 QUERIES = load_queries("fillbook.ledger")
@@ -219,14 +219,8 @@ def _asked(known: Mapping[str, KnownBook], at: Moment, chosen: Selection) -> dic
     }
 
 
-_FOUND = QUERIES["positions_as_of"].text.partition("\n), chosen as (")[0] + "\n)\n"
-_COUNTED = statement(f"{_FOUND}select count(*) as count from found", name="positions_counted_as_of")
-_LOTS_COUNTED = statement(
-    f"{_FOUND}select count(*) as count from found"
-    " cross join lateral ledger.actions_as_of(found.book_id, :as_of, :known_as_of) as a "
-    "where a.position_id = found.position_id and a.lot_id is not null and a.action_type in ('ENTRY', 'ADD_ENTRY')",
-    name="lots_counted_as_of",
-)
+_COUNTED = counted(QUERIES["positions_as_of"], "found")
+_LOTS_COUNTED = counted(QUERIES["positions_as_of"], "lots_of_found")
 
 
 def stories(tx: Tx, at: Moment, places: Sequence[Place]) -> dict[Place, list[Booked]]:

@@ -658,6 +658,9 @@ with found as (
            limit :rows_max)) as held
      order by held.executed_at desc, held.position_id desc, held.book_id desc
      limit :rows_max
+), lots_of_found as (
+    select a.lot_id from found cross join lateral ledger.actions_as_of(found.book_id, :as_of, :known_as_of) as a
+     where a.position_id = found.position_id and a.lot_id is not null and a.action_type in ('ENTRY', 'ADD_ENTRY')
 ), chosen as (
     select entry.*, last.*
       from found

@@ -253,6 +253,17 @@ def statement(text: str, *, name: str = "inline", purpose: str = "written where 
     return Statement(name=name, purpose=purpose, text=text)
 
 
+def counted(asked: Statement, part: str | None = None) -> Statement:
+    """How many rows a statement has, or a part of its ``with``, whose closing bracket begins a line; nothing after it is read."""
+    purpose = f"How many rows {part or 'all'} of {asked.name} has."
+    if part is None:
+        text = f"select count(*) as count from ({asked.text}) as counted"
+    else:
+        end = asked.text.index("\n)", asked.text.index(f"{part} as ("))
+        text = f"{asked.text[:end]}\n) select count(*) as count from {part}"
+    return Statement(name=f"{asked.name}_counted", purpose=purpose, text=text)
+
+
 _HEADER = re.compile(r"^-- name:(?P<name>.*)$", re.MULTILINE)
 
 

@@ -16,11 +16,11 @@ from fillbook.ledger import asof
 from fillbook.ledger.moment import Moment
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
-from fillbook.runtime.sql import load_queries, statement
+from fillbook.runtime.sql import counted, load_queries
 from fillbook.signal.rules import reason_words
-from fillbook.tracker import common, paging, store
+from fillbook.tracker import listing, paging, store
 from fillbook.tracker.activity_model import Activity, Item
-from fillbook.tracker.common import Common
+from fillbook.tracker.listing import Common
 from fillbook.tracker.model import refused, single
 from fillbook.tracker.route import Given, Parameter, Route, Source, names
 from fillbook.tracker.store import Row, Seen
@@ -28,10 +28,7 @@ from fillbook.tracker.wire import answer, exact, instants, text
 from fillbook.values import frozen
 
 QUERIES: Final = load_queries("fillbook.tracker", "activity.sql")
-COUNTED: Final = {
-    kind: statement(f"select count(*) as count from ({asked.text}) as counted", name=f"{kind}_counted")
-    for kind, asked in QUERIES.items()
-}
+COUNTED: Final = {kind: counted(asked) for kind, asked in QUERIES.items()}
 LIMIT_DEFAULT: Final = 100
 LIMIT_MAX: Final = 500
 TICKER_LENGTH_MAX: Final = 64
@@ -50,13 +47,13 @@ TICKER: Final = Parameter(
     name="ticker", schema={"type": "string", "minLength": 1, "maxLength": TICKER_LENGTH_MAX}, purpose="Of this ticker alone."
 )
 PARAMETERS: Final = (
-    common.BOOKS,
-    *common.RANGE,
-    common.KNOWN_AS_OF,
+    listing.BOOKS,
+    *listing.RANGE,
+    listing.KNOWN_AS_OF,
     WANTED,
     TICKER,
-    common.limit(LIMIT_DEFAULT, LIMIT_MAX),
-    common.CURSOR,
+    listing.limit(LIMIT_DEFAULT, LIMIT_MAX),
+    listing.CURSOR,
 )
 
 
@@ -78,7 +75,7 @@ def asked(given: Given) -> Asked:
     ticker = one.get("ticker")
     if ticker is not None and not 0 < len(ticker) <= TICKER_LENGTH_MAX:
         raise refused("ticker")
-    return Asked(kinds=kinds, ticker=ticker, common=common.read(one, "activity", LIMIT_DEFAULT, LIMIT_MAX))
+    return Asked(kinds=kinds, ticker=ticker, common=listing.read(one, "activity", LIMIT_DEFAULT, LIMIT_MAX))
 
 
 def activity(db: Database, key: DeskKey, given: Given, now: datetime) -> Activity:

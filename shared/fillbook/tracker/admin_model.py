@@ -39,7 +39,9 @@ ReplayOrder = TypedDict(
     },
     total=False,
 )
-"""What is to be run again beside the live book: a date, a range, or lists (a sweep). Names are those of ``replay_worker``."""
+ReplayOrder.__doc__ = (
+    "What is to be run again beside the live book: a date, a range, or lists (a sweep). Names are those of ``replay_worker``."
+)
 
 
 class ReplayRuns(Frame):

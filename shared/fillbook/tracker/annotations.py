@@ -17,7 +17,7 @@ from uuid import UUID
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Conflict, Rejected
-from fillbook.tracker import common, filters, paging, remarks, scope, store
+from fillbook.tracker import filters, listing, paging, remarks, scope, store
 from fillbook.tracker.annotated import QUERIES, of_positions, of_trades
 from fillbook.tracker.annotations_model import (
     Annotation,
@@ -59,8 +59,8 @@ PARAMETERS = (
         purpose="With this tag among theirs.",
     ),
     Parameter(name="is_detached", schema={"enum": list(FLAGS)}, purpose="Only those that are shown nowhere, or only the others."),
-    common.limit(LIMIT_DEFAULT, LIMIT_MAX),
-    common.CURSOR,
+    listing.limit(LIMIT_DEFAULT, LIMIT_MAX),
+    listing.CURSOR,
 )
 
 
@@ -233,7 +233,7 @@ def notes(db: Database, key: DeskKey, given: Given, now: datetime) -> Annotation
     tag, detached = one.get("tag"), choice(one, "is_detached", FLAGS)
     if tag is not None and not 0 < len(tag) <= remarks.TAG_LENGTH_MAX:
         raise refused("tag")
-    limit, question = whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX), common.asked(one, "notes")
+    limit, question = whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX), listing.asked(one, "notes")
     after = paging.read(one["cursor"], question, "cursor").place if "cursor" in one else None
     wanted = books({"books": one.get("books", "all")})
     with store.look(db, key, wanted) as seen:

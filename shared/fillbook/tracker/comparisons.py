@@ -1,7 +1,7 @@
 """Where two runs part, or a run and the live book: the last stored comparison, and the trades of both sides beside each other.
 
 Totals, counts and first differences are those that were stored when the two were compared; trades are read from both books as
-they are now, within what was compared: the sessions of the run, its ticker, its script version. Source: tracker.md 5, replay.md 8.
+they are now, within what was compared: the sessions of the run, its ticker, its script version. Source: replay.md 8.
 """
 
 from __future__ import annotations

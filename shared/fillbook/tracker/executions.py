@@ -13,7 +13,7 @@ from typing import Any, cast
 from fillbook.ledger.moment import Moment
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
-from fillbook.runtime.sql import statement
+from fillbook.runtime.sql import counted
 from fillbook.tracker import paging, past
 from fillbook.tracker.present import QUERIES, after
 from fillbook.tracker.route import Given, Route, Source
@@ -24,7 +24,7 @@ from fillbook.tracker.trades_model import Actions
 from fillbook.tracker.wire import answer, instants, text
 
 Document = dict[str, Any]
-COUNTED = statement(f"select count(*) as count from ({QUERIES['executions'].text}) as counted", name="executions_counted")
+COUNTED = counted(QUERIES["executions"])
 
 
 def actions(db: Database, key: DeskKey, given: Given, now: datetime) -> Actions:

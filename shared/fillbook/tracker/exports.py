@@ -23,7 +23,7 @@ from fillbook.runtime.sql import encode
 from fillbook.tracker import activity, executions, past, trades
 from fillbook.tracker.activity_model import Activity, Item
 from fillbook.tracker.annotations_model import PositionWords
-from fillbook.tracker.common import ON_EVERY_PAGE, Common
+from fillbook.tracker.listing import ON_EVERY_PAGE, Common
 from fillbook.tracker.model import single
 from fillbook.tracker.paging import Cursor, Place
 from fillbook.tracker.parameter import Parameter, names

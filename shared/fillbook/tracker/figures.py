@@ -19,11 +19,11 @@ from fillbook.ledger import asof
 from fillbook.ledger.moment import moment
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
-from fillbook.tracker import common, days, store
+from fillbook.tracker import days, listing, store
 from fillbook.tracker import results as made
-from fillbook.tracker.common import Common
 from fillbook.tracker.figures_model import Calendar, Day, Group, Results, Summary, Week
 from fillbook.tracker.filters import day as read_day
+from fillbook.tracker.listing import Common
 from fillbook.tracker.model import choice, refused, single
 from fillbook.tracker.results import Cell
 from fillbook.tracker.route import Given, Parameter, Route, Source, Weight, names
@@ -50,17 +50,17 @@ MONTH: Final = Parameter(
 FROM: Final = Parameter(name="from", schema=_DATE, purpose="The first date.")
 TO: Final = Parameter(name="to", schema=_DATE, purpose=f"The last date; at most {CALENDAR_DAYS_MAX} days from the first.")
 BY: Final = Parameter(name="by", schema={"enum": ["day", "week"]}, purpose="`week`: weeks alone, without their days.")
-SUMMARY: Final = (common.BOOKS, *common.RANGE, *common.CLOCKS, GROUP_BY)
-CALENDAR: Final = (common.BOOKS, *common.CLOCKS, MONTH, FROM, TO, BY)
+SUMMARY: Final = (listing.BOOKS, *listing.RANGE, *listing.CLOCKS, GROUP_BY)
+CALENDAR: Final = (listing.BOOKS, *listing.CLOCKS, MONTH, FROM, TO, BY)
 
-CLOCKED: Final = names((common.BOOKS, *common.CLOCKS))
+CLOCKED: Final = names((listing.BOOKS, *listing.CLOCKS))
 
 
 def summary(db: Database, key: DeskKey, given: Given, now: datetime) -> Summary:
     """The results of a range, per currency and by group: the groups with the most positions, days and weekdays in their order."""
     one = single(given, names(SUMMARY))
     by = choice(one, "group_by", GROUPS)
-    asked = common.read(one, "summary", 1, 1)
+    asked = listing.read(one, "summary", 1, 1)
     with store.look(db, key, asked.books) as seen:
         total, seqs, recorded_at = _asked(seen, asked, now)
         kept = Sums(seen)
@@ -157,7 +157,7 @@ def by_days(db: Database, key: DeskKey, given: Given, now: datetime) -> Calendar
     A day of the exchange stands there in each currency of the answer, also where nothing happened on it.
     """
     one = single(given, names(CALENDAR))
-    asked = common.read({name: one[name] for name in one if name in CLOCKED}, "calendar", 1, 1)
+    asked = listing.read({name: one[name] for name in one if name in CLOCKED}, "calendar", 1, 1)
     exchange = calendar()
     first, last = _span(one, now)
     with store.look(db, key, asked.books) as seen:

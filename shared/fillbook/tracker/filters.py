@@ -9,7 +9,7 @@ from uuid import UUID
 
 from fillbook.runtime.errors import Rejected
 from fillbook.tracker import paging
-from fillbook.tracker.common import CURSOR, asked
+from fillbook.tracker.listing import CURSOR, asked
 from fillbook.tracker.model import choice, instant, refused, single, whole
 from fillbook.tracker.parameter import Parameter, names
 from fillbook.values import frozen

@@ -17,7 +17,7 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.sql import load_queries
 from fillbook.signal.rules import RULES, WHYS, reason_words, sentence_of
-from fillbook.tracker import common, store
+from fillbook.tracker import listing, store
 from fillbook.tracker.lanes_model import Lanes, Moves
 from fillbook.tracker.model import books, refused, single, whole
 from fillbook.tracker.paging import Place
@@ -38,7 +38,7 @@ TICKER = Parameter(
     name="ticker", schema={"type": "string", "minLength": 1, "maxLength": TICKER_LENGTH_MAX}, purpose="One ticker alone."
 )
 PARAMETERS = (
-    common.BOOKS,
+    listing.BOOKS,
     TICKER,
     Parameter(
         name="cards",
@@ -46,7 +46,7 @@ PARAMETERS = (
         purpose="How many cards of a lane at most, those that moved last first.",
     ),
 )
-HISTORY_PARAMETERS = (common.BOOKS, TICKER, *common.RANGE, common.limit(LIMIT_DEFAULT, LIMIT_MAX), common.CURSOR)
+HISTORY_PARAMETERS = (listing.BOOKS, TICKER, *listing.RANGE, listing.limit(LIMIT_DEFAULT, LIMIT_MAX), listing.CURSOR)
 
 
 def lanes(db: Database, key: DeskKey, given: Given, now: datetime) -> Lanes:
@@ -81,7 +81,7 @@ def lanes(db: Database, key: DeskKey, given: Given, now: datetime) -> Lanes:
 def history(db: Database, key: DeskKey, given: Given, now: datetime) -> Moves:
     """A page of moves, newest first."""
     one = single(given, names(HISTORY_PARAMETERS))
-    asked = common.read(one, "lane_moves", LIMIT_DEFAULT, LIMIT_MAX)
+    asked = listing.read(one, "lane_moves", LIMIT_DEFAULT, LIMIT_MAX)
     after = asked.place
     with store.look(db, key, asked.books) as seen:
         columns = seen.tx.query(QUERIES["lanes"])

@@ -11,7 +11,7 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import load_queries
-from fillbook.tracker import common, store
+from fillbook.tracker import listing, store
 from fillbook.tracker.marks_model import Mark, Marks
 from fillbook.tracker.model import single
 from fillbook.tracker.route import Given, Parameter, Route, Source, names
@@ -29,13 +29,13 @@ INSTRUMENT: Final = Parameter(
     schema={"type": "string", "minLength": 1, "maxLength": INSTRUMENT_LENGTH_MAX, "examples": ["AAPL"]},
     purpose="The instrument as its book names it; of the desk's own books the ticker.",
 )
-LIMIT: Final = common.limit(POINTS_MAX, POINTS_MAX)
-PARAMETERS: Final = (common.BOOKS, *common.RANGE, LIMIT)
+LIMIT: Final = listing.limit(POINTS_MAX, POINTS_MAX)
+PARAMETERS: Final = (listing.BOOKS, *listing.RANGE, LIMIT)
 
 
 def marks(db: Database, key: DeskKey, given: Given, now: datetime, *, instrument: str) -> Marks:
     """The marks of an instrument in the books of the answer; 404 ``instrument_unknown`` for a name that can be none."""
-    asked = common.read(single(given, names(PARAMETERS)), "marks", POINTS_MAX, POINTS_MAX)
+    asked = listing.read(single(given, names(PARAMETERS)), "marks", POINTS_MAX, POINTS_MAX)
     if not (0 < len(instrument) <= INSTRUMENT_LENGTH_MAX and instrument.isprintable()):
         raise Rejected("instrument_unknown", "no such instrument", status=404)
     with store.look(db, key, asked.books) as seen:

@@ -15,7 +15,7 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import load_queries
-from fillbook.tracker import common, paging, store
+from fillbook.tracker import listing, paging, store
 from fillbook.tracker.messages_model import Channels, DeadLetters, Deliveries, Messages, Proofs
 from fillbook.tracker.model import books, choice, instant, refused, single, whole
 from fillbook.tracker.parameter import Parameter, names
@@ -40,7 +40,7 @@ REMEDIES = {
     "exhausted": "Every try failed. Once Discord answers again, send them again.",
     "expired": "They waited for two days. See why the channel stood still, then send them again if they still matter.",
     "too_large": "The message does not fit even when cut. It cannot be sent as it is: the ledger has the figures.",
-    "ambiguous_twice": "Twice no answer came: it may stand there already. Look for it: adopt what stands, send again what does not.",
+    "ambiguous_twice": "Twice no answer came: it may stand there already. Look for it: adopt what stands, send again the rest.",
 }
 REJECTED = (
     "Discord refused the message for what it says. See the excerpt of its last request, mend the cause, then send them again."
@@ -53,8 +53,8 @@ BOOKS = Parameter(
 CHANNEL = Parameter(name="channel", schema={"enum": list(CHANNELS)}, purpose="Of one channel.")
 ACTION = Parameter(name="action_id", schema={"type": "string", "format": "uuid"}, purpose="About one execution.")
 POSITION = Parameter(name="position_id", schema={"type": "string", "format": "uuid"}, purpose="About one position.")
-PAGE = (common.limit(LIMIT_DEFAULT, LIMIT_MAX), common.CURSOR)
-ABOUT = (BOOKS, CHANNEL, ACTION, POSITION, *common.RANGE, *PAGE)
+PAGE = (listing.limit(LIMIT_DEFAULT, LIMIT_MAX), listing.CURSOR)
+ABOUT = (BOOKS, CHANNEL, ACTION, POSITION, *listing.RANGE, *PAGE)
 MESSAGE_PARAMETERS = (
     Parameter(name="state", schema={"enum": list(STATES)}, purpose="How far the telling is."),
     Parameter(name="kind", schema={"enum": list(KINDS)}, purpose="What is told."),
@@ -67,7 +67,7 @@ DELIVERY_PARAMETERS = (
 DEAD_PARAMETERS = (BOOKS, CHANNEL, *PAGE)
 PROOF_PARAMETERS = (
     Parameter(name="run_id", schema={"type": "string", "format": "uuid"}, purpose="One run."),
-    *common.RANGE,
+    *listing.RANGE,
     *PAGE,
 )
 
@@ -88,7 +88,7 @@ def _query(given: Given, name: str, parameters: Sequence[Parameter]) -> tuple[Qu
     since, until = (instant(one[end], end) if end in one else None for end in ("since", "until"))
     if since is not None and until is not None and since >= until:
         raise refused("until")
-    question = common.asked(one, name)
+    question = listing.asked(one, name)
     query = Query(
         books=books({"books": one.get("books", "all")}),
         limit=whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX),

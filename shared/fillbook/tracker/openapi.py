@@ -44,6 +44,7 @@ REFUSALS: Mapping[int, str] = {
     401: "No key, an unknown or an expired one.",
     403: "The key lacks the scope.",
     404: "Nothing of that name for this key.",
+    408: "The body did not come in time.",
     409: "It is there already, or something else stands in its place.",
     410: "A cursor of another version.",
     412: "Somebody was faster: what was seen is no longer what stands.",

@@ -23,7 +23,7 @@ from fillbook.money import CONTEXT, PRICE_STEP, plain
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.tracker import store
-from fillbook.tracker.common import Common
+from fillbook.tracker.listing import Common
 from fillbook.tracker.present import QUERIES, Places, Present
 from fillbook.tracker.store import Groups, Row, Seen
 from fillbook.tracker.trade_query import TradeQuery

@@ -21,7 +21,7 @@ from fillbook.money import CONTEXT, ZERO
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.sql import load_queries
-from fillbook.tracker import common, days, figures, store
+from fillbook.tracker import days, figures, listing, store
 from fillbook.tracker import results as made
 from fillbook.tracker.model import choice, single, whole
 from fillbook.tracker.portfolio_model import Executions, Point, Portfolio, Worth
@@ -47,7 +47,7 @@ POINTS: Final = Parameter(
     schema={"type": "integer", "minimum": 1, "maximum": POINTS_MAX, "default": POINTS_MAX},
     purpose="How many points the curve of a currency has at most; of more, points at even distances.",
 )
-PARAMETERS: Final = (common.BOOKS, common.AS_OF, RANGE, POINTS)
+PARAMETERS: Final = (listing.BOOKS, listing.AS_OF, RANGE, POINTS)
 NOTHING: Final[Mapping[str, Any]] = dict.fromkeys(("positions", "open_positions", "stale", "lacks", "unknown"), 0) | {
     "realized": ZERO,
     "unrealized": ZERO,
@@ -76,7 +76,7 @@ def today(as_of: datetime, exchange: TradingCalendar) -> Today:
 def portfolio(db: Database, key: DeskKey, given: Given, now: datetime) -> Portfolio:
     """The account at an instant; money in the currency of each total."""
     one = single(given, names(PARAMETERS))
-    asked = common.read({name: one[name] for name in one if name in ("books", "as_of")}, "portfolio", 1, 1)
+    asked = listing.read({name: one[name] for name in one if name in ("books", "as_of")}, "portfolio", 1, 1)
     wanted = choice(one, "range", tuple(RANGES)) or "1d"
     points = whole(one.get("points", str(POINTS_MAX)), "points", POINTS_MAX)
     exchange = calendar()
@@ -127,6 +127,7 @@ class _Account:
         self._tickers = self._cells(self._start, day.as_of + INSTANT, "ticker")
         self._today = _by_currency(self._tickers)
         self._earlier = _by_currency(self._cells(None, self._start))
+        self._days: dict[figures.Place, Cell] | None = None
         self._late = _by_currency(self._cells(day.before.close_at + INSTANT, self._start))
 
     def totals(self) -> list[Worth]:
@@ -193,22 +194,23 @@ class _Account:
     def executions(self, first: Session | None) -> Executions:
         """What was executed from a session on, by day and by ticker."""
         since = None if first is None else days.window(first.date, self._exchange)[0]
-        by_day, by_ticker = self._by_day(since), self._tickers
-        if since is None or since < self._start:
-            by_ticker = _joined(self._cells(since, self._start, "ticker"), self._tickers)
-        return _executions(by_day, by_ticker)
+        if since == self._start:
+            return _executions(self._by_day_now(), self._tickers)
+        begin = "" if first is None else first.date.isoformat()
+        by_day = {place: cell for place, cell in self._by_day().items() if (place[1] or "") >= begin}
+        return _executions(by_day, _joined(self._cells(since, self._start, "ticker"), self._tickers))
 
-    def _by_day(self, since: datetime | None = None) -> dict[figures.Place, Cell]:
-        """Results by trading day; on a date without a session what happened since is the next one's."""
-        if self._day.as_of < self._end:
-            today: dict[figures.Place, Cell] = {
-                (currency, self._day.session.date.isoformat()): cell for currency, cell in self._today.items()
-            }
-        else:
-            today = self._cells(self._start, self._day.as_of + INSTANT, "day")
-        if since is not None and since >= self._start:
-            return today
-        return _joined(self._cells(since, self._start, "day"), today)
+    def _by_day(self) -> dict[figures.Place, Cell]:
+        """Results by trading day, all there ever were."""
+        if self._days is None:
+            self._days = _joined(self._cells(None, self._start, "day"), self._by_day_now())
+        return self._days
+
+    def _by_day_now(self) -> dict[figures.Place, Cell]:
+        """Those of the day itself; on a date without a session what happened since is the next one's."""
+        if self._day.as_of >= self._end:
+            return self._cells(self._start, self._day.as_of + INSTANT, "day")
+        return {(currency, self._day.session.date.isoformat()): cell for currency, cell in self._today.items()}
 
     def _at_close(self, currency: str) -> Cell:
         """All that was realized by the close of the session before; of no other sum."""

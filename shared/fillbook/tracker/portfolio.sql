@@ -63,7 +63,8 @@ select w.n, w.currency, count(*) as open_positions, coalesce(sum(w.unrealized), 
 -- one quantity and one mark enters where it begins and leaves where it ends. A mark is seen from the end of its five minutes on and
 -- after fifteen minutes it is stale. Only minutes at which something changes; the sums are those of all stretches under way.
 with held as materialized (
-    select p.book_id, p.position_id, p.instrument_id, p.currency, p.multiplier, p.quantity_open, p.cost_basis,
+    select p.book_id, p.position_id, p.instrument_id, p.book_id || ' ' || p.instrument_id as place, p.currency, p.multiplier,
+           p.quantity_open, p.cost_basis,
            p.last_action_at <= :open_at::timestamptz as is_still, case p.direction when 'LONG' then 1 else -1 end as sign,
            case when p.closed_at <= :last_at::timestamptz then
                 greatest(1, ceil(extract(epoch from p.closed_at - :open_at::timestamptz) / 60))::integer end as closed_minute
@@ -107,11 +108,11 @@ with held as materialized (
             window w as (partition by m.book_id, m.position_id order by m.minute)) as x
      where x.quantity > 0
 ), instruments as (
-    select distinct h.book_id, h.instrument_id,
+    select distinct h.book_id, h.instrument_id, h.place,
            exists (select from ledger.v_split_history j where j.book_id = h.book_id and j.instrument = h.instrument_id) as is_split
       from held h
 ), seen as (
-    select i.book_id, i.instrument_id, 1 as minute, m.price, m.as_of
+    select i.place, 1 as minute, m.price, m.as_of
       from instruments i
       left join lateral (
            select v.price, v.as_of from ledger.v_marks v
@@ -119,7 +120,7 @@ with held as materialized (
               and v.bucket_at <= :open_at::timestamptz - interval '4 minutes'
             order by v.bucket_at desc limit 1) as m on true
     union all
-    select i.book_id, i.instrument_id,
+    select i.place,
            greatest(1, ceil(extract(epoch from m.bucket_at + interval '5 minutes' - :open_at::timestamptz) / 60))::integer,
            m.price, m.as_of
       from instruments i
@@ -136,8 +137,8 @@ with held as materialized (
                and v.bucket_at <= :valued_at::timestamptz - interval '5 minutes'
              order by v.bucket_at offset 0)) as m
 ), marks as (
-    select f.book_id, f.instrument_id, f.price, v.from_minute, v.to_minute, v.is_stale
-      from (select s.*, lead(minute, 1, :minutes::integer + 1) over (partition by book_id, instrument_id order by minute) as next_minute,
+    select f.place, f.price, v.from_minute, v.to_minute, v.is_stale
+      from (select s.*, lead(minute, 1, :minutes::integer + 1) over (partition by place order by minute) as next_minute,
                    floor(extract(epoch from as_of - :open_at::timestamptz) / 60 + 15)::integer + 1 as stale_minute
               from seen s) as f
      cross join lateral (values
@@ -151,9 +152,7 @@ with held as materialized (
            case when s.unknown = 0 then h.sign * (h.multiplier * s.quantity * m.price - s.basis) end as unrealized
       from held h
       join stretches s on s.book_id = h.book_id and s.position_id = h.position_id
-      join marks m
-        on m.book_id = h.book_id and m.instrument_id = h.instrument_id
-       and m.from_minute < s.to_minute and m.to_minute > s.from_minute
+      join marks m on m.place = h.place and m.from_minute < s.to_minute and m.to_minute > s.from_minute
 ), steps as (
     select p.currency, e.minute, e.way as positions, e.way * coalesce(p.unrealized, 0) as unrealized,
            case when p.unrealized is null then e.way else 0 end as lacks, case when p.is_stale then e.way else 0 end as stale,

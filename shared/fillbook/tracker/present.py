@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from fillbook.runtime.sql import load_queries, statement
+from fillbook.runtime.sql import counted, load_queries
 from fillbook.tracker import paging
 from fillbook.tracker.store import Groups, Row, Seen, by_position
 from fillbook.tracker.trade_query import TradeQuery
 
 QUERIES = load_queries("fillbook.tracker", "trades.sql")
-_CHOSEN = QUERIES["positions"].text.partition("\n)\nselect")[0] + "\n)\n"
-COUNTED = statement(f"{_CHOSEN}select count(*) as count from page", name="positions_counted")
-LOTS_COUNTED = statement(
-    f"{_CHOSEN}select count(*) as count from page p"
-    " join ledger.v_lots l on l.book_id = p.book_id and l.position_id = p.position_id",
-    name="lots_counted",
-)
+COUNTED = counted(QUERIES["positions"], "page")
+LOTS_COUNTED = counted(QUERIES["positions"], "lots_of_page")
 Places = Sequence[tuple[str, str]]
 """Pairs of book and position."""
 

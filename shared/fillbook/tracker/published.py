@@ -15,7 +15,7 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import load_queries
-from fillbook.tracker import common, paging, store
+from fillbook.tracker import listing, paging, store
 from fillbook.tracker.filters import day as read_day
 from fillbook.tracker.model import choice, refused, single
 from fillbook.tracker.published_model import Extremes, Published, PublishedDates, PublishedDay, Restatements, Series
@@ -45,8 +45,8 @@ _NAME: Final = {"type": "string", "minLength": 1, "maxLength": KPI_LENGTH_MAX, "
 KPI: Final = Parameter(name="kpi", schema=_NAME, purpose="The figure by its name.", is_required=True)
 ANY_KPI: Final = Parameter(name="kpi", schema=_NAME, purpose="One figure alone, by its name.")
 SIDE: Final = Parameter(name="side", schema={"enum": list(SIDES)}, purpose="One end alone.")
-DATES: Final = (common.limit(DATES_DEFAULT, DATES_MAX), common.CURSOR)
-RESTATED: Final = (DATE, common.limit(RESTATED_DEFAULT, RESTATED_MAX), common.CURSOR)
+DATES: Final = (listing.limit(DATES_DEFAULT, DATES_MAX), listing.CURSOR)
+RESTATED: Final = (DATE, listing.limit(RESTATED_DEFAULT, RESTATED_MAX), listing.CURSOR)
 FIGURES: Final = (
     "metric_raw metric_abs individual_pnl abs_individual_pnl cost_basis qty bid_price ask_price mid_price mid_mark_pnl "
     "liquidity_drag"
@@ -124,7 +124,7 @@ def _shown(day: Row, kpis: list[Row], assets: list[Row]) -> PublishedDay:
 
 def dates(db: Database, key: DeskKey, given: Given, now: datetime) -> PublishedDates:
     """Published days, the latest first."""
-    query = common.read(single(given, names(DATES)), "snapshot dates", DATES_DEFAULT, DATES_MAX)
+    query = listing.read(single(given, names(DATES)), "snapshot dates", DATES_DEFAULT, DATES_MAX)
     before = None if query.place is None else query.place.at.date()
     with store.look(db, key, None) as seen:
         rows = seen.tx.query(QUERIES["dates"], before=before, books=seen.book_ids, limit=query.limit + 1)
@@ -204,7 +204,7 @@ def extremes(db: Database, key: DeskKey, given: Given, now: datetime) -> Extreme
 def restatements(db: Database, key: DeskKey, given: Given, now: datetime) -> Restatements:
     """What later versions of final days changed, of one day or of all."""
     one = single(given, names(RESTATED))
-    query = common.read(one, "restatements", RESTATED_DEFAULT, RESTATED_MAX)
+    query = listing.read(one, "restatements", RESTATED_DEFAULT, RESTATED_MAX)
     with store.look(db, key, None) as seen:
         rows = seen.tx.query(
             QUERIES["restatements"],

@@ -14,7 +14,7 @@ from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import load_queries
-from fillbook.tracker import common, filters, paging, scope, store
+from fillbook.tracker import filters, listing, paging, scope, store
 from fillbook.tracker.model import choice, single, whole
 from fillbook.tracker.parameter import Parameter, names
 from fillbook.tracker.replays_model import Buckets, OneRun, Runs
@@ -37,16 +37,16 @@ RUN = Parameter(
 PARAMETERS = (
     Parameter(name="status", schema={"enum": list(STATUSES)}, purpose="How far the runs are."),
     Parameter(name="date", schema={"type": "string", "format": "date"}, purpose="Runs that hold this session date."),
-    common.limit(LIMIT_DEFAULT, LIMIT_MAX),
-    common.CURSOR,
+    listing.limit(LIMIT_DEFAULT, LIMIT_MAX),
+    listing.CURSOR,
 )
-BUCKET_PARAMETERS = (common.limit(BUCKETS_DEFAULT, BUCKETS_MAX), common.CURSOR)
+BUCKET_PARAMETERS = (listing.limit(BUCKETS_DEFAULT, BUCKETS_MAX), listing.CURSOR)
 
 
 def runs(db: Database, key: DeskKey, given: Given, now: datetime) -> Runs:
     """A page of runs, youngest first."""
     one = single(given, names(PARAMETERS))
-    limit, question = whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX), common.asked(one, "replay_runs")
+    limit, question = whole(one.get("limit", str(LIMIT_DEFAULT)), "limit", LIMIT_MAX), listing.asked(one, "replay_runs")
     after = paging.read(one["cursor"], question, "cursor").place if "cursor" in one else None
     status, day = choice(one, "status", STATUSES), filters.day(one["date"], "date") if "date" in one else None
     with store.look(db, key, ()) as seen:

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from fillbook.money import MONEY_STEP, NumberError, parse
 from fillbook.runtime.errors import Rejected
-from fillbook.tracker import common
-from fillbook.tracker.common import Common
+from fillbook.tracker import listing
+from fillbook.tracker.listing import Common
 from fillbook.tracker.model import choice, refused, single
 from fillbook.tracker.parameter import Parameter, names
 from fillbook.values import frozen
@@ -53,7 +53,7 @@ _FLAT = (
 _INCLUDE = Parameter(
     name="include", schema={"enum": ["lots", "actions", "lots,actions"]}, purpose="Parts of each position to send along."
 )
-COMMON = common.parameters(LIMIT_DEFAULT, LIMIT_MAX)
+COMMON = listing.parameters(LIMIT_DEFAULT, LIMIT_MAX)
 FLAT_TRADE_PARAMETERS = (*COMMON, *_FLAT, _INCLUDE)
 TRADE_PARAMETERS = (*FLAT_TRADE_PARAMETERS, LANE)
 ACTION_PARAMETERS = (
@@ -63,8 +63,8 @@ ACTION_PARAMETERS = (
     Parameter(name="position_id", schema={"type": "string", "format": "uuid"}, purpose="Of this position."),
 )
 DETAIL_PARAMETERS = (
-    common.BOOKS,
-    *common.CLOCKS,
+    listing.BOOKS,
+    *listing.CLOCKS,
     Parameter(
         name="include",
         schema={"enum": ["history", "evidence", "history,evidence"]},
@@ -122,7 +122,7 @@ def trade_query(given: Mapping[str, list[str]], *, parameters: tuple[Parameter, 
     least, most = _amount(one, "min_pnl"), _amount(one, "max_pnl")
     if least is not None and most is not None and least > most:
         raise refused("max_pnl")
-    asked = common.read(one, "trades", LIMIT_DEFAULT, LIMIT_MAX)
+    asked = listing.read(one, "trades", LIMIT_DEFAULT, LIMIT_MAX)
     lane = _printable(one, "lane", REASON_LENGTH_MAX)
     if lane is not None and asked.is_past:
         raise Rejected("parameter_invalid", "lanes are known as they are, not as they were", field="lane")
@@ -145,7 +145,7 @@ def action_query(given: Mapping[str, list[str]], *, parameters: tuple[Parameter,
     """Understand the parameters of a list of executions; raises as ``trade_query``."""
     one = single(given, names(parameters))
     return ActionQuery(
-        common=common.read(one, "actions", LIMIT_DEFAULT, LIMIT_MAX),
+        common=listing.read(one, "actions", LIMIT_DEFAULT, LIMIT_MAX),
         ticker=_printable(one, "ticker", TICKER_LENGTH_MAX),
         action_type=choice(one, "action_type", ACTION_TYPES),
         position_id=_uuid(one, "position_id"),
@@ -156,7 +156,7 @@ def detail_query(given: Mapping[str, list[str]]) -> DetailQuery:
     """Understand the parameters of one trade; it is looked for in all books of the key unless they are named."""
     one = single(given, names(DETAIL_PARAMETERS))
     return DetailQuery(
-        common=common.read({"books": "all", **one}, "trade", LIMIT_DEFAULT, LIMIT_MAX), parts=_parts(one, DETAIL_PARTS)
+        common=listing.read({"books": "all", **one}, "trade", LIMIT_DEFAULT, LIMIT_MAX), parts=_parts(one, DETAIL_PARTS)
     )
 
 

@@ -44,6 +44,8 @@ with page as (
           limit :limit) as found
      order by found.opened_at desc, found.position_id desc, found.book_id desc
      limit :limit
+), lots_of_page as (
+    select l.lot_id from page p join ledger.v_lots l on l.book_id = p.book_id and l.position_id = p.position_id
 )
 select p.position_id, p.book_id, p.instrument_id, p.symbol, p.contract_name, p.direction::text as direction,
        p.status::text as status, p.currency, p.multiplier, p.quantity_open, p.quantity_opened, p.quantity_closed, p.vwap,

@@ -20,7 +20,7 @@ from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import load_queries
 from fillbook.signal.rules import reason_words
-from fillbook.tracker import common, days, store
+from fillbook.tracker import days, listing, store
 from fillbook.tracker.filters import path_uuid
 from fillbook.tracker.lanes import block_words
 from fillbook.tracker.model import books, single, whole
@@ -60,12 +60,12 @@ VERSION: Final = Parameter(
     purpose="A version of the execution; the newest when left out.",
 )
 ACTION_ID: Final = Parameter(name="action_id", schema={"type": "string", "format": "uuid"}, purpose="The execution.")
-PARAMETERS: Final = (common.BOOKS, VERSION, ACTION_ID)
+PARAMETERS: Final = (listing.BOOKS, VERSION, ACTION_ID)
 
 
 def why(db: Database, key: DeskKey, given: Given, now: datetime, *, action_id: str) -> Why:
     """The chain of an execution; 404 ``action_unknown`` for one that does not exist for the key."""
-    one = single(given, names((common.BOOKS, VERSION)))
+    one = single(given, names((listing.BOOKS, VERSION)))
     version = whole(one["version"], "version", VERSIONS_MAX) if "version" in one else None
     identity = path_uuid(action_id, "action_unknown")
     with store.look(db, key, books(one) if "books" in one else None) as seen:

@@ -68,7 +68,10 @@ def test_a_replay_is_ordered_with_our_identity_and_the_askers_key(client: FlaskC
     from google.auth import jwt
 
     claims = jwt.decode(headers["Authorization"].removeprefix("Bearer "), certs=SIGNER.certificates())
-    assert (claims["aud"], claims["email"]) == (audience("replay_worker"), "fb-trade-tracker@fillbook-local.iam.gserviceaccount.com")
+    assert (claims["aud"], claims["email"]) == (
+        audience("replay_worker"),
+        "fb-trade-tracker@fillbook-local.iam.gserviceaccount.com",
+    )
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
     (line,) = [line for line in lines if line["message"] == "owner_asked"]
     assert (line["owner"], line["key_id"], line["ended"], line["path"]) == ("replay_worker", "admin", "done", path)
@@ -81,7 +84,11 @@ def test_an_account_is_synced_by_its_own_function(client: FlaskClient, owners: S
     status, answer = send(client, "POST", SYNC, {"account_id": "1"})
     assert (status, answer["platform"], answer["run_id"], answer["job_id"], answer["is_new"]) == (202, "ibkr", None, RUN, True)
     linked, job = owners.came
-    assert (linked[0], linked[2], linked[1]["X-Fillbook-Tenant"]) == ("/mt5/sync", {"account_id": accounts, "wait": False}, "desk")
+    assert (linked[0], linked[2], linked[1]["X-Fillbook-Tenant"]) == (
+        "/mt5/sync",
+        {"account_id": accounts, "wait": False},
+        "desk",
+    )
     assert (job[0], job[2]) == ("/api/v1/jobs", {"job_type": "trades.sync", "payload": {}})
     assert "X-Fillbook-Tenant" not in job[1]
     for account, key in (("3", ADMIN_KEY), (RUN, ADMIN_KEY), (accounts, THEIR_KEY), ("1", ACCOUNT_KEY), (accounts, ACCOUNT_KEY)):

@@ -1,4 +1,4 @@
-"""A user's words over a real database: said, changed over the version that was seen, shown where their trade is now, never lost."""
+"""A user's words over a real database: said, changed over the version that was seen, shown where their trade is, never lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from tests.support.ibkr_world import WORKER_GROUPS, World
 from tests.support.tracker_desk import BOOKED_AT, NOW, fill
 from tests.support.tracker_words import (
     ACCOUNT_KEY,
-    ADMIN_KEY,
     OLD_KEY,
     READ_KEY,
     ROLE,
@@ -83,9 +82,10 @@ def test_words_about_a_position_are_said_changed_and_cleared(client: FlaskClient
     status, answer = send(client, "POST", path, {"notes": "Sold too early.\n<b>", "tags": [" early ", "AMD", "early"]})
     stored = answer["annotation"]
     assert (status, stored["version"], stored["tags"], stored["notes"]) == (201, 1, ["early", "AMD"], "Sold too early.\n<b>")
-    assert (stored["kind"], stored["book_id"], stored["trade_id"], stored["ticker"], stored["updated_by"], stored["updated_at"]) == (
-        "position", "live", one["position_id"], "ZZTA", "admin", "2026-02-03T15:10:00.000Z",
-    )  # fmt: skip
+    about = {"kind": "position", "book_id": "live", "trade_id": one["position_id"], "ticker": "ZZTA"}
+    assert about | {"updated_by": "admin", "updated_at": "2026-02-03T15:10:00.000Z"} == {
+        name: stored[name] for name in (*about, "updated_by", "updated_at")
+    }
     status, answer = send(client, "POST", path, {"notes": "again"})
     assert (status, answer["error"]["code"]) == (409, "notes_exist")
     assert words_of(positions(client)["ZZTA"]) == ("Sold too early.\n<b>", ["early", "AMD"], 1)
@@ -185,7 +185,13 @@ def test_words_whose_action_is_void_are_detached_and_come_back_with_it(booked: D
     assert all(one["notes"] is None for one in positions(client).values())
     status, answer = ask(client, "/timed/notes", is_detached="true")
     (note,) = answer["notes"]
-    assert (status, note["is_detached"], note["trade_id"], note["notes"], note["book_id"]) == (200, True, None, "of a bust", "live")
+    assert (status, note["is_detached"], note["trade_id"], note["notes"], note["book_id"]) == (
+        200,
+        True,
+        None,
+        "of a bust",
+        "live",
+    )
     assert ask(client, "/timed/notes", is_detached="false")[1]["notes"] == []
     path = f"/timed/ledger/trades/{stored['subject_id']}/notes"
     assert change(client, path, {"notes": "of a bust, still"}, 1)[0] == 200, "by the id they hang on"

@@ -32,8 +32,8 @@ values ('executions', 'executions', '1', 's', 'active', :begin::timestamptz, fal
 insert into notify.messages (channel_id, subject_key, subject_kind, book_id, action_id, group_key, priority, order_at, order_seq,
                              wanted_version, wanted_seq, wanted, wanted_hash, state, attempts, maybe_created, is_created_unknown,
                              suspects, blind_resends, is_solo, notes, deaths, created_at, message_id, posted_at, embed_index)
-select 'executions', 'live/' || n, 'execution', 'live', md5(n::text)::uuid, 'g', 1, :begin::timestamptz + n * interval '1 second', n,
-       1, n, '{{}}', 'h', 'posted', 1, false, false, '[]', 0, false, '[]', 0, now(), n::text,
+select 'executions', 'live/' || n, 'execution', 'live', md5(n::text)::uuid, 'g', 1, :begin::timestamptz + n * interval '1 second',
+       n, 1, n, '{{}}', 'h', 'posted', 1, false, false, '[]', 0, false, '[]', 0, now(), n::text,
        :begin::timestamptz + n * interval '1 second', 0
   from generate_series(1, {ROWS}) n;
 insert into notify.attempts (attempt_id, channel_id, subject_keys, operation, started_at, request_hash)
@@ -41,15 +41,25 @@ select md5(n::text)::uuid, 'executions', array['live/' || n], 'create', :begin::
   from generate_series(1, {ROWS}) n;
 insert into notify.attempt_subjects (channel_id, subject_key, attempt_id)
 select m.channel_id, m.subject_key, m.action_id from notify.messages m where m.posted_at > :begin::timestamptz;
-insert into signal.lane_history (book_id, ticker, seq, lane, rule, reason, badges, blocks, price, entered_at, receipt_id, action_ids)
+insert into signal.lane_history (book_id, ticker, seq, lane, rule, reason, badges, blocks, price, entered_at, receipt_id,
+                                 action_ids)
 select 'live', 'T' || n % 100, n, 'watch', 'D8', 'watch', '{{}}', '[]', 1, :begin::timestamptz + n * interval '1 second',
        md5(n::text)::uuid, '{{}}'
   from generate_series(1, {ROWS}) n;
-insert into replay.run_records (run_id, name, kind, book_id, date_from, date_to, script_version, session, inputs, start_from, facts,
-                                profile, config, config_digest, code_version, status, created_by, created_at)
+insert into replay.run_records (run_id, name, kind, book_id, date_from, date_to, script_version, session, inputs, start_from,
+                                facts, profile, config, config_digest, code_version, status, created_by, created_at)
 select md5(n::text)::uuid, 'n' || n, 'day', 'replay:' || md5(n::text)::uuid, '2026-02-02', '2026-02-02', '*', 'regular', 'all',
        'empty', 'own', 'p', '{{}}', 'd', 'c', 'done', 'x', :begin::timestamptz + n * interval '1 second'
   from generate_series(1, {ROWS}) n"""
+FILLED = (
+    "tracker.annotations",
+    "notify.messages",
+    "notify.attempts",
+    "notify.attempt_subjects",
+    "signal.lane_history",
+    "replay.run_records",
+    "ledger.books",
+)
 WHEN: dict[str, Any] = {"since": None, "until": None}
 TOLD: dict[str, Any] = {**WHEN, "books": ["live"], "action_id": None, "position_id": None, "limit": LIMIT}
 
@@ -65,8 +75,7 @@ def reader(postgres: PostgresServer) -> Iterator[Database]:
         service.open_book(tx, make_book("live"), BEGIN)
         for text in FILL.split(";\n"):
             tx.execute(statement(text), begin=BEGIN)
-        for table in ("tracker.annotations", "notify.messages", "notify.attempts", "notify.attempt_subjects", "signal.lane_history",
-                      "replay.run_records", "ledger.books"):  # fmt: skip
+        for table in FILLED:
             tx.execute(statement(f"analyze {table}"))
     db = Database.open(database_config(f"{url}?role=tracker_reader"), application_name="tests", statement_timeout_seconds=120)
     yield db
@@ -83,7 +92,7 @@ def read(db: Database, found: Any, **params: object) -> int:
 @pytest.mark.parametrize("after", [None, MIDDLE])
 def test_a_page_of_notes_reads_its_own_rows(reader: Database, after: datetime | None) -> None:
     asked = {
-        "tenant_id": "desk", "kind": None, "tag": None, "is_detached": None, "patterns": ["^.*$"], "books": None, "after_at": after,
+        **dict.fromkeys(("kind", "tag", "is_detached", "books")), "tenant_id": "desk", "patterns": ["^.*$"], "after_at": after,
         "after_id": None if after is None else NOBODY, "limit": LIMIT,
     }  # fmt: skip
     assert read(reader, annotated.QUERIES["notes"], **asked) <= 3 * LIMIT

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
@@ -143,7 +144,7 @@ def changes(open_database: Any, db: Database, query: Query, client: FlaskClient)
         Source.SIGNAL: lambda: live.send(minutes=30),
         Source.IBKR: lambda: World(db, query).socket(tws(exec_id(2))),
         Source.MT5: lambda: linked.sync(account, world.NOW - timedelta(minutes=1)),
-        Source.NOTIFY: lambda: query("update notify.attempts set error = 'x' returning attempt_id"),
+        Source.NOTIFY: lambda: world.requested(query, UUID(int=99)),
         Source.METRICS: lambda: published(query, "2026-02-04"),
         Source.REPLAY: lambda: query("update replay.run_records set rows = 3 returning run_id"),
         Source.OUTBOX: lambda: query("update outbox.events set attempts = 1 returning id"),

@@ -92,7 +92,11 @@ def test_a_price_is_the_ledgers_mark_and_says_how_old_it_is(client: FlaskClient,
     )
     card = cards(client)["ZZTC"]
     (mark,) = query("select price, as_of from ledger.v_marks where instrument_id = 'ZZTC' order by as_of desc limit 1")
-    assert (D(card["price"]), card["price_ts"], card["price_state"]) == (mark["price"], int(mark["as_of"].timestamp() * 1000), "fresh")
+    assert (D(card["price"]), card["price_ts"], card["price_state"]) == (
+        mark["price"],
+        int(mark["as_of"].timestamp() * 1000),
+        "fresh",
+    )
     assert (card["day_change_percent"], card["day_direction"]) == ("-50.00", "down")
     assert cards(client)["ZZTA"]["price_state"] == "stale"
     (trade,) = [one for one in ask(client, "/timed/trades", status="open")[1]["trades"] if one["ticker"] == "ZZTC"]

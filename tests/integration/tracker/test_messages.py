@@ -61,10 +61,20 @@ def test_a_message_is_told_by_version_and_state(desk: NotifyDesk, client: FlaskC
     answer = told(client, "messages")
     assert [one["subject_key"].partition("/")[2] for one in answer["messages"]] == [str(action_id(name)) for name in "cba"]
     waiting, broker, posted = answer["messages"]
-    assert (posted["state"], posted["wanted_version"], posted["posted_version"], posted["title"]) == ("posted", 1, 1, "Entered AMD LONG")
+    assert (posted["state"], posted["wanted_version"], posted["posted_version"], posted["title"]) == (
+        "posted",
+        1,
+        1,
+        "Entered AMD LONG",
+    )
     (stands,) = [one for one in desk.posts() if str(action_id("a")) in json.dumps(one)]
     assert (posted["message_id"], posted["url"].rpartition("/")[2]) == (stands["id"], stands["id"])
-    assert (waiting["state"], waiting["wanted_version"], waiting["posted_version"], waiting["message_id"]) == ("pending", 2, None, None)
+    assert (waiting["state"], waiting["wanted_version"], waiting["posted_version"], waiting["message_id"]) == (
+        "pending",
+        2,
+        None,
+        None,
+    )
     assert (broker["book_id"], posted["book_id"], posted["action_id"]) == (BROKER, "live", str(action_id("a")))
     keys = [one["subject_key"] for one in answer["messages"]]
 
@@ -85,7 +95,9 @@ def test_every_request_to_discord_is_in_the_log_once_for_each_subject(desk: Noti
     desk.discord.fault("server_error.503", count=1)
     desk.tell(executed("a"), allowance=60)
     desk.tell(executed("b", book=BROKER))
-    told_rows = "select * from notify.v_delivery_log where attempt_id is not null order by started_at desc, attempt_id, subject_key"
+    told_rows = (
+        "select * from notify.v_delivery_log where attempt_id is not null order by started_at desc, attempt_id, subject_key"
+    )
     rows = desk.rows(told_rows)
     answer = told(client, "deliveries", ADMIN_KEY)
     assert len(rows) == answer["count"] >= 2
@@ -177,7 +189,9 @@ def test_a_proof_is_told_field_by_field(desk: NotifyDesk, client: FlaskClient, q
     repaired = prove(desk, repair=True)
     listed = told(client, "reconciliation")
     assert [one["run_id"] for one in listed["runs"]] == [repaired, run_id]
-    assert told(client, "reconciliation", limit="1", cursor=told(client, "reconciliation", limit="1")["next_cursor"])["runs"] == [run]
+    assert told(client, "reconciliation", limit="1", cursor=told(client, "reconciliation", limit="1")["next_cursor"])["runs"] == [
+        run
+    ]
     assert [one["repaired_at"] is not None for one in listed["findings"]] == [True, False]
     assert told(client, "reconciliation", until=run["queued_at"])["runs"] == []
     assert told(client, "reconciliation", BROKER_KEY)["runs"] == []

@@ -62,7 +62,8 @@ def compared(open_database: Any, a: str, b: str, day: date | None = None, minute
 def checkpoints(query: Query, run_id: str, count: int) -> None:
     query(
         "insert into replay.checkpoints (run_id, bucket, rows, conflicts, actions, input_digest, bucket_hash, state_digest, "
-        "result_hash, states, recorded_at) select :run_id, :first::bigint + n * 300000, 7, 0, n, 'i', 'b', 's', 'r' || n, '', :now "
+        "result_hash, states, recorded_at) "
+        "select :run_id, :first::bigint + n * 300000, 7, 0, n, 'i', 'b', 's', 'r' || n, '', :now "
         "from generate_series(0, :count::integer - 1) n returning 1",
         run_id=run_id,
         first=R_TS - R_TS % 300_000,
@@ -78,9 +79,24 @@ def test_a_run_is_told_with_what_it_pins_and_made(books: ReplayBooks, client: Fl
     checkpoints(query, run_id, 3)
     status, answer = ask(client, "/timed/replay/runs")
     (run,) = answer["runs"]
-    assert (status, answer["count"], answer["has_more"], run["run_id"], run["book_id"]) == (200, 1, False, run_id, f"replay:{run_id}")
+    assert (status, answer["count"], answer["has_more"], run["run_id"], run["book_id"]) == (
+        200,
+        1,
+        False,
+        run_id,
+        f"replay:{run_id}",
+    )
     (row,) = query("select * from replay.v_runs")
-    for name in ("name", "profile", "config_digest", "code_version", "trades_created", "result_hash", "created_by", "ticker_pass"):
+    for name in (
+        "name",
+        "profile",
+        "config_digest",
+        "code_version",
+        "trades_created",
+        "result_hash",
+        "created_by",
+        "ticker_pass",
+    ):
         assert run[name] == row[name], name
     assert run["progress"] == {
         "buckets_done": 3,
@@ -158,7 +174,11 @@ def test_a_comparison_is_told_from_either_side(books: ReplayBooks, client: Flask
     status, answer = ask(client, "/timed/replay/compare", left="live", right="strict")
     assert (status, answer["identical"], answer["divergent"], answer["tickers"]) == (200, False, 3, 3)
     assert (answer["left"]["label"], answer["right"]["label"], answer["right"]["name"]) == ("live", strict, "strict")
-    assert (answer["left"]["totals"]["entries"], answer["right"]["totals"]["entries"], answer["difference"]["entries"]) == (3, 0, -3)
+    assert (answer["left"]["totals"]["entries"], answer["right"]["totals"]["entries"], answer["difference"]["entries"]) == (
+        3,
+        0,
+        -3,
+    )
     realized = D(answer["left"]["totals"]["realized_pnl"])
     assert D(answer["difference"]["realized_pnl"]) == -realized != 0
     assert answer["positions"] == {"equal": 0, "left_only": 3, "right_only": 0, "different": 0}
@@ -220,7 +240,12 @@ def test_what_was_not_compared_is_said_to_be_so(books: ReplayBooks, client: Flas
     assert code(left="one", right="live", date="2026-02-03") == (200, "told")
     assert code(left="one", right="live", date="2026-02-02") == (404, "not_compared")
     assert code(left="one", right="nobody") == (404, "run_unknown")
-    for asked in ({"left": "one"}, {"right": "one"}, {"left": "live", "right": "live"}, {"left": "one", "right": "two", "date": "x"}):
+    for asked in (
+        {"left": "one"},
+        {"right": "one"},
+        {"left": "live", "right": "live"},
+        {"left": "one", "right": "two", "date": "x"},
+    ):
         assert code(**asked) == (400, "parameter_invalid"), asked
     assert ask(client, "/timed/replay/compare", ADMIN_KEY, left="one", right="two")[1]["identical"] is True
     assert ask(client, "/timed/replay/compare", READ_KEY, left="one", right="two")[1]["trades"][0]["status"] == "equal"

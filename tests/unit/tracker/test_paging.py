@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fillbook.runtime.errors import Rejected
-from fillbook.tracker import common, paging
+from fillbook.tracker import listing, paging
 
 AT = datetime(2026, 2, 3, 15, 1, 2, 345678, tzinfo=UTC)
 PLACE = paging.Place(at=AT, id=UUID(int=7), book_id="live")
@@ -74,9 +74,9 @@ def test_a_text_that_is_no_cursor_is_refused_by_name(text: str) -> None:
 
 
 def test_limit_and_cursor_are_no_part_of_the_question() -> None:
-    first = common.read({"ticker": "ZZTA", "limit": "2"}, "trades", 200, 1_000)
+    first = listing.read({"ticker": "ZZTA", "limit": "2"}, "trades", 200, 1_000)
     text = first.cursor(PLACE, AT)
-    second = common.read({"ticker": "ZZTA", "limit": "500", "cursor": text}, "trades", 200, 1_000)
+    second = listing.read({"ticker": "ZZTA", "limit": "500", "cursor": text}, "trades", 200, 1_000)
     assert (second.place, second.after) == (PLACE, paging.Cursor(place=PLACE, known_as_of=AT))
     assert (first.place, first.limit, second.limit, first.books) == (None, 2, 500, ("live",))
 
@@ -98,12 +98,12 @@ def test_limit_and_cursor_are_no_part_of_the_question() -> None:
 )
 def test_a_common_parameter_that_is_wrong_is_named(one: dict[str, str], name: str) -> None:
     with pytest.raises(Rejected) as refused:
-        common.read(one, "trades", 200, 1_000)
+        listing.read(one, "trades", 200, 1_000)
     assert (refused.value.reason, refused.value.field) == ("parameter_invalid", name)
 
 
 def test_a_date_is_its_midnight_in_new_york_and_a_range_is_half_open() -> None:
-    asked = common.read({"since": "2026-02-03", "until": "1770181200000"}, "trades", 200, 1_000)
+    asked = listing.read({"since": "2026-02-03", "until": "1770181200000"}, "trades", 200, 1_000)
     assert asked.since == datetime(2026, 2, 3, 5, tzinfo=UTC)
     assert asked.until == asked.since + timedelta(days=1)
     assert not asked.is_past

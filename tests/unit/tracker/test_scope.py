@@ -25,7 +25,10 @@ def test_what_keys_say_is_found_the_same() -> None:
             assert (re.search(expression, book) is not None) == key(pattern).sees(book), (pattern, book)
 
 
-@given(pattern=st.text(alphabet="liveabk:*?.+$()|{}-^1", max_size=8), book=st.one_of(BOOKS, TEXTS).filter(lambda text: "\n" not in text))
+@given(
+    pattern=st.text(alphabet="liveabk:*?.+$()|{}-^1", max_size=8),
+    book=st.one_of(BOOKS, TEXTS).filter(lambda text: "\n" not in text),
+)
 def test_any_pattern_without_brackets_is_found_the_same(pattern: str, book: str) -> None:
     (expression,) = expressions([pattern])
     assert (re.search(expression, book) is not None) == key(pattern).sees(book)

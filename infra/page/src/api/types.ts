@@ -1921,6 +1921,7 @@ export interface Remedy {
   command: string;
 }
 
+/** What is to be run again beside the live book: a date, a range, or lists (a sweep). Names are those of ``replay_worker``. */
 export interface ReplayOrder {
   date?: string;
   from?: string;

@@ -30,11 +30,15 @@ export function Detail({ date, kpi, close }: Props): JSX.Element {
   useEffect(() => title.current?.focus({ preventScroll: true }), [kpi.kpi]);
   const series = usePolled<Series>("/timed/snapshot/series", { date, kpi: kpi.kpi });
   const extremes = usePolled<Extremes>("/timed/snapshot/extremes", { date, kpi: kpi.kpi });
+  const leave = (): void => {
+    document.querySelector<HTMLElement>(".kpi[aria-expanded='true']")?.focus({ preventScroll: true });
+    close();
+  };
   return (
-    <section id="kpi-detail" class="panel" aria-labelledby="kpi-title">
+    <section id="kpi-detail" class="panel" aria-labelledby="kpi-title" onKeyDown={(event) => event.key === "Escape" && leave()}>
       <header class="card-head">
         <h3 id="kpi-title" ref={title} tabIndex={-1}>{kpi.kpi} <span class="hint">on {date}</span></h3>
-        <button type="button" class="button small" onClick={close}>Close</button>
+        <button type="button" class="button small" onClick={leave}>Close</button>
       </header>
       <div class="stack">
         <Loaded of={series} skeleton={<Skeleton kind="chart" rows={1} />}>
