@@ -48,7 +48,7 @@ def run(argv: list[str]) -> int:
     stage.note(
         f"{positions:,} positions, {positions * 3 - 1_000 + positions // 100:,} versions of actions, 1,000 open; six months"
     )
-    stage.note("a later page is the hundredth, read as of what was known on the first, which is what is known now")
+    stage.note("a page far down is the 95th, read as of what was known on the first, which is what is known now")
     publish(stage)
     return 0
 
@@ -61,8 +61,11 @@ def routes(where: Place) -> dict[str, str]:
     around = f"since={middle:%Y-%m-%d}&until={middle + timedelta(days=2):%Y-%m-%d}"
     first = where.get(session, "/timed/trades?limit=1000").json()
     cursor = first["next_cursor"]
+    following = cursor
     for _ in range(19):
-        cursor = where.get(session, f"/timed/trades?limit=1000&cursor={cursor}").json()["next_cursor"]
+        if following is not None:
+            cursor = following
+            following = where.get(session, f"/timed/trades?limit=1000&cursor={cursor}").json()["next_cursor"]
     known = (where.now - timedelta(days=20)).isoformat().replace("+00:00", "Z")
     return {
         "a page of 200": "/timed/trades",
@@ -73,7 +76,7 @@ def routes(where: Place) -> dict[str, str]:
         "active on two days": f"/timed/trades?{around}",
         "winners (there are none)": "/timed/trades?outcome=win",
         "a reason (nobody has)": "/timed/trades?reason=tp_hit",
-        "the hundredth page": f"/timed/trades?cursor={cursor}",
+        "a page far down": f"/timed/trades?cursor={cursor}",
         "as known 20 days ago": f"/timed/trades?known_as_of={known}",
         "flat": "/timed/ledger/trades",
         "executions": "/timed/ledger/actions",
