@@ -53,6 +53,7 @@ def test_a_receipt_moves_one_card_and_the_board_stays_where_it_was(blocked: Desk
     expect(page.locator(f"[data-lane=almost_ready] [data-card={BLOCKED}]")).to_have_count(1)
     assert page.evaluate("document.activeElement.dataset.card") == MOVED, "focus goes with the card"
     assert board_frame.evaluate("board => board.scrollLeft") == 40
+    page.set_viewport_size({"width": 1440, "height": 900})
     tab.picture("lanes")
 
 

@@ -8,19 +8,23 @@ from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import NewTab
 from tests.support.browser import READ_KEY, Desk, Tab
+from tests.support.campaigns import small_or_full
 
 COLUMNS = {360: 2, 640: 3, 768: 4, 1024: 5, 1440: 5}
 SIDES = ("LONG", "SHORT")
+CARDS = small_or_full(100, 1000)
 GROUND = "card => getComputedStyle(card).backgroundColor"
 VARIABLE = """name => { const probe = document.body.appendChild(document.createElement("i"));
     probe.style.setProperty("background-color", `var(${name})`);
     const found = getComputedStyle(probe).backgroundColor; probe.remove(); return found; }"""
 
 DRAWN = """() => { window.drawn = new Set();
-    const cardOf = one => one.closest("time") === null && one.closest(".position-card");  // ages go on by themselves
+    // ages go on by themselves
+    const cardOf = one => one.closest("time") === null && one.closest(".position-card");
     new MutationObserver(all => all.map(({target}) => cardOf(target.parentElement)).filter(Boolean)
         .forEach(card => window.drawn.add(card))
-    ).observe(document.querySelector(".position-grid"), {subtree: true, childList: true, characterData: true, attributes: true}); }"""
+    ).observe(document.querySelector(".position-grid"),
+        {subtree: true, childList: true, characterData: true, attributes: true}); }"""
 
 
 def crowd(document: dict[str, Any], count: int = 12) -> None:
@@ -126,18 +130,18 @@ def test_no_position_says_what_would_stand_there(tab: Tab) -> None:
     expect(tab.open("positions").get_by_text("No open positions")).to_be_visible()
 
 
-def test_of_a_thousand_cards_a_refresh_draws_only_those_that_changed(tab: Tab) -> None:
+def test_of_many_cards_a_refresh_draws_only_those_that_changed(tab: Tab) -> None:
     asked: list[int] = []
 
     def changing(document: dict[str, Any]) -> None:
-        crowd(document, 1000)
+        crowd(document, CARDS)
         asked.append(1)
         for trade in document["trades"][: 5 * (len(asked) > 1)]:
             trade |= {"unrealized_pnl": "4321.00"}
 
     tab.rewrite("/timed/trades", changing)
     page = tab.open("positions")
-    expect(page.locator(".position-card")).to_have_count(1000)
+    expect(page.locator(".position-card")).to_have_count(CARDS)
     page.evaluate(DRAWN)
     tab.refresh()
     expect(page.locator(".position-card .num", has_text="+$4,321.00")).to_have_count(5)
