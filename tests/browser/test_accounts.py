@@ -49,9 +49,7 @@ def test_a_failed_sync_stands_first_with_its_error_and_a_late_fill_turns_a_gap_i
     desk.step(2)  # the desk's clock stands still, and an account that changes twice within an instant has one ETag
     page.get_by_role("button", name="Sync now").click()
     expect(page.get_by_text("Asked for.")).to_be_visible()
-    wait_until(
-        lambda: page.wait_for_timeout(250) is None and desk.ask(f"/api/v1/accounts/{accounts[GOOD]}/sync-runs")["count"] > 0
-    )
+    wait_until(lambda: desk.ask(f"/api/v1/accounts/{accounts[GOOD]}/sync-runs")["count"] > 0)
     tab.refresh()
     run = page.locator("#account-panel tbody tr").first
     expect(run).to_contain_text("mt5 manual")
