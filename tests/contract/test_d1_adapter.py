@@ -120,7 +120,7 @@ def test_an_older_batch_changes_nothing_even_where_statements_stand_alone(d1: D1
 
 
 def d1_batch_of(day: Snapshot) -> list[tuple[str, list[str]]]:
-    posted = json.loads(day_of(document.encoded(day), day, load_queries("fillbook.snapshot", "d1.sql")).write)
+    posted = json.loads(day_of(document.encoded(day), day, load_queries("fillbook.snapshot", "d1.sql")).whole().body)
     return [(one["sql"], one["params"]) for one in posted["batch"]]
 
 

@@ -41,6 +41,38 @@ def test_a_batch_that_stops_without_rollback_is_sent_again_and_proven(d1: D1Fake
     assert holds(d1, NEW)
 
 
+@pytest.mark.parametrize("n", range(6, 10))
+def test_a_d1_that_stops_at_the_same_statement_every_time_still_comes_to_hold_the_day(d1: D1Fake, n: int) -> None:
+    """A batch after a look carries what differs, so each gets further than the one before."""
+    write(d1, OLD)
+    d1.forget_calls()
+    d1.fault("stop", n=n, rollback=False, count=None)
+    end = write(d1)
+    assert (end.kind, end.verified, end.is_torn) == (FallbackKind.STORED, True, False)
+    assert holds(d1, NEW)
+    sizes = [len(call["statements"]) for call in d1.calls()[::2]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[0], sizes[-1] < n) == (9, True)
+
+
+@pytest.mark.parametrize("n", range(2, 6))
+def test_a_day_that_is_left_in_parts_is_no_success_and_is_said_to_be_torn(d1: D1Fake, n: int) -> None:
+    write(d1, OLD)
+    d1.fault("stop", n=n, rollback=False, count=None)
+    end = write(d1)
+    assert (end.kind, end.attempts, end.verified, end.is_torn) == (FallbackKind.FAILED, 3, False, True)
+    assert not holds(d1, NEW)
+    d1.faults.rules.clear()
+    assert write(d1) == STORED, "the same again makes it whole"
+    assert holds(d1, NEW)
+
+
+def test_a_day_that_was_torn_and_cannot_be_reached_again_stays_torn(d1: D1Fake) -> None:
+    d1.fault("stop", n=4, rollback=False)
+    d1.fault("status", on="write", status=401)
+    assert write(d1) == ended(FallbackKind.REFUSED, 2, "http_401 10000", is_torn=True)
+
+
 def test_a_batch_that_stops_with_rollback_leaves_the_old_day_until_it_is_sent_again(d1: D1Fake) -> None:
     write(d1, OLD)
     d1.fault("stop", n=7, count=3)
@@ -80,7 +112,7 @@ def test_one_altered_row_is_noticed_whatever_is_altered(d1: D1Fake, table: str, 
 
 def test_a_day_that_stays_altered_is_a_failure_that_names_the_part(d1: D1Fake) -> None:
     d1.fault("alter", count=None)
-    assert write(d1) == ended(FallbackKind.FAILED, 3, "points differ")
+    assert write(d1) == ended(FallbackKind.FAILED, 3, "points differ", is_torn=True)
 
 
 @pytest.mark.parametrize(
@@ -124,14 +156,14 @@ def test_a_look_that_fails_is_taken_once_more_and_without_one_nothing_counts_as_
     d1.fault(kind, on="read", count=None)
     d1.forget_calls()
     end = write(d1)
-    assert (end.kind, end.attempts, end.verified) == (FallbackKind.FAILED, 3, False)
+    assert (end.kind, end.attempts, end.verified, end.is_torn) == (FallbackKind.FAILED, 3, False, True)
     assert end.detail.startswith("not read back: ")
     assert steps(d1) == "WRRWRRWRR"
 
 
 def test_a_look_that_is_refused_is_final(d1: D1Fake) -> None:
     d1.fault("status", on="read", status=403)
-    assert write(d1) == ended(FallbackKind.REFUSED, 1, "http_403 7500")
+    assert write(d1) == ended(FallbackKind.REFUSED, 1, "http_403 7500", is_torn=True)
 
 
 def test_it_waits_as_long_as_it_is_told_and_not_beyond_its_deadline(d1: D1Fake) -> None:

@@ -42,8 +42,8 @@ def write(d1: D1Fake, day: Snapshot = NEW, *, seconds: float = 20, **options: An
     return adapter(d1, **options).write(document.encoded(day), day, deadline=time.monotonic() + seconds)
 
 
-def ended(kind: FallbackKind, attempts: int, detail: str = "") -> FallbackEnd:
-    return FallbackEnd(kind=kind, attempts=attempts, detail=detail, verified=kind is FallbackKind.STORED)
+def ended(kind: FallbackKind, attempts: int, detail: str = "", *, is_torn: bool = False) -> FallbackEnd:
+    return FallbackEnd(kind=kind, attempts=attempts, detail=detail, verified=kind is FallbackKind.STORED, is_torn=is_torn)
 
 
 STORED = ended(FallbackKind.STORED, 1)

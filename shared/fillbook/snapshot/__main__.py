@@ -73,6 +73,8 @@ def _words(result: Mapping[str, Any]) -> Iterator[str]:
         yield f"version {result['version']}"
     if result["target"] != "none":
         yield f"to {result['target']}" + ("" if result["verified"] else ", not verified")
+    if result["torn"]:
+        yield "in parts"
     if result["counts"] is not None:
         yield f"{sum(result['counts'].values()):,} rows"
     if result["content_sha256"] is not None:

@@ -2,7 +2,8 @@
 
 Nothing is raised for what the outside does, no redirect is followed, and the token stands in a header alone: no text of an
 exception and no word of an answer but its codes leaves this module. A batch is not trusted to be a transaction; what counts is
-what a look at the tables shows. Source: snapshot specification, 4.7; decision 0040.
+what a look at the tables shows. An end that leaves a day in parts, or perhaps does, says so. Source: snapshot specification, 4.7;
+decisions 0040 and 0050.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -22,7 +24,7 @@ from fillbook.runtime import clock, outgoing
 from fillbook.runtime.errors import Unavailable
 from fillbook.runtime.sql import load_queries
 from fillbook.runtime.watched import CALL, Watchdog, WatchedAdapter
-from fillbook.snapshot.d1_batch import Day, Seen, TooLarge, Unreadable, day_of, judged
+from fillbook.snapshot.d1_batch import Day, Look, Seen, TooLarge, Unreadable, day_of, judged
 from fillbook.snapshot.model import Snapshot
 from fillbook.snapshot.sources import FallbackEnd, FallbackKind
 from fillbook.values import frozen
@@ -47,6 +49,7 @@ AGAIN: Final = frozenset({408, 425, 429})
 WAIT: Final = frozenset({429, 503})
 _LOCAL_HOSTS: Final = ("127.0.0.1", "localhost")
 _ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}", re.ASCII)
+_ENDS: Final = {Seen.SAME: FallbackKind.STORED, Seen.NEWER: FallbackKind.CONFLICT}
 Rows = list[Mapping[str, Any]]
 
 
@@ -103,53 +106,71 @@ class D1:
             return self._written(day, talk)
 
     def _written(self, day: Day, talk: _Talk) -> FallbackEnd:
+        work = _Work(day, talk)
         end = FallbackEnd(kind=FallbackKind.FAILED, attempts=0)
         for attempt in range(1, BATCHES_MAX + 1):
             try:
                 if attempt > 1:
                     talk.wait(self._pauses[attempt - 2])
-                end = _tried(day, talk, attempt)
+                end = work.tried(attempt)
             except _Over as over:
                 detail = "; ".join(one for one in (end.detail, str(over)) if one)
-                return FallbackEnd(kind=FallbackKind.FAILED, attempts=max(end.attempts, talk.batches), detail=detail)
+                end = FallbackEnd(kind=FallbackKind.FAILED, attempts=max(end.attempts, talk.batches), detail=detail)
+                break
             if end.kind is not FallbackKind.FAILED:
                 break
-        return end
+        return replace(end, is_torn=work.is_torn)
 
 
-def _tried(day: Day, talk: _Talk, attempt: int) -> FallbackEnd:
-    """One batch and the look at what it did."""
-    told = talk.post(day.write, day.write_count, is_batch=True)
-    if told.is_final:
-        return FallbackEnd(kind=FallbackKind.REFUSED, attempts=attempt, detail=told.problem)
-    if told.is_unsent:
-        return FallbackEnd(kind=FallbackKind.FAILED, attempts=attempt, detail=told.problem)
-    if not told.problem and told.changes[0] == 0:
-        return FallbackEnd(kind=FallbackKind.CONFLICT, attempts=attempt, detail="a newer day stands there")
-    kind, detail = _looked(day, talk)
-    detail = "; ".join(one for one in (told.problem, detail) if one)
-    return FallbackEnd(kind=kind, attempts=attempt, detail=detail, verified=kind is FallbackKind.STORED)
+class _Work:
+    """The batches of one day: the whole of it first, later what a look showed to differ.
 
+    ``is_torn``: parts of this day stand beside parts of another, as far as is known: from when a batch may have come until a
+    look shows otherwise.
+    """
 
-def _looked(day: Day, talk: _Talk) -> tuple[FallbackKind, str]:
-    """What the tables show; nobody's answer is no success."""
-    problem = ""
-    for _ in range(LOOKS_MAX):
-        told = talk.post(day.read, day.read_count)
-        if told.is_final:
-            return FallbackKind.REFUSED, told.problem
-        if told.problem:
-            problem = f"not read back: {told.problem}"
-            continue
-        try:
-            seen, detail = judged(day, told.rows)
-        except Unreadable:
-            problem = "not read back: answer_unknown"
-            continue
-        if seen is Seen.NEWER:
-            return FallbackKind.CONFLICT, detail
-        return (FallbackKind.STORED, "") if seen is Seen.SAME else (FallbackKind.FAILED, detail)
-    return FallbackKind.FAILED, problem
+    def __init__(self, day: Day, talk: _Talk) -> None:
+        self._day, self._talk = day, talk
+        self._batch = day.whole()
+        self.is_torn = False
+
+    def tried(self, attempt: int) -> FallbackEnd:
+        """One batch and the look at what it did. Raises ``_Over``."""
+        told = self._talk.post(self._batch.body, self._batch.count, is_batch=True)
+        if told.is_final or told.is_unsent:
+            kind = FallbackKind.REFUSED if told.is_final else FallbackKind.FAILED
+            return FallbackEnd(kind=kind, attempts=attempt, detail=told.problem)
+        if not told.problem and told.changes[0] == 0:
+            self.is_torn = False
+            return FallbackEnd(kind=FallbackKind.CONFLICT, attempts=attempt, detail="a newer day stands there")
+        self.is_torn = True
+        kind, detail = self._looked()
+        detail = "; ".join(one for one in (told.problem, detail) if one)
+        return FallbackEnd(kind=kind, attempts=attempt, detail=detail, verified=kind is FallbackKind.STORED)
+
+    def _looked(self) -> tuple[FallbackKind, str]:
+        """What the tables show; nobody's answer is no success."""
+        problem = ""
+        for _ in range(LOOKS_MAX):
+            told = self._talk.post(self._day.read.body, self._day.read.count)
+            if told.is_final:
+                return FallbackKind.REFUSED, told.problem
+            if told.problem:
+                problem = f"not read back: {told.problem}"
+                continue
+            try:
+                look = judged(self._day, told.rows)
+            except Unreadable:
+                problem = "not read back: answer_unknown"
+                continue
+            self._learn(look)
+            return _ENDS.get(look.seen, FallbackKind.FAILED), look.detail
+        self._batch = self._day.whole()
+        return FallbackKind.FAILED, problem
+
+    def _learn(self, look: Look) -> None:
+        self.is_torn = look.seen is Seen.TORN
+        self._batch = self._day.rest(look.tables)
 
 
 class _Talk:

@@ -3,7 +3,8 @@
 The parts of the document are sent as they were published, cut out of its bytes and never written anew; the database takes the
 rows out of them (``d1.sql``). A read-back brings the archive's texts, which are held against ours by SHA-256, and of each
 table how many rows it has and how many of them say in every column what the archive says: counts and sums would not see two
-errors that cancel out, nor another text of the same length. Source: snapshot specification, 4.7.
+errors that cancel out, nor another text of the same length. A batch after a look carries what differs and no more, so that a
+database that stops at the same place every time still comes to hold the day. Source: snapshot specification, 4.7; decision 0050.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from hashlib import sha256
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, Final
 
 from fillbook.runtime.sql import Statement
@@ -56,24 +57,53 @@ class Seen(StrEnum):
 
     SAME = "same"
     OTHER = "other"
+    """Another day or none; nothing of this one was written."""
+    TORN = "torn"
+    """The archive is of this day's time, and not all of the day is there."""
     NEWER = "newer"
 
 
 @frozen
-class Day:
-    """A day on its way: two batches as they are posted, and what the second one must show.
+class Batch:
+    """Statements as they are posted."""
 
-    ``texts``: of the archive, by column; ``digests``: SHA-256 of its two documents; ``counts``: rows by table.
+    body: bytes
+    count: int
+
+
+@frozen
+class Look:
+    """What a look showed: in words what differs, and the tables that would have to be written."""
+
+    seen: Seen
+    detail: str = ""
+    tables: tuple[str, ...] = tuple(PARTS)
+
+
+@frozen
+class Day:
+    """A day on its way: the statements that write it, the batch that looks at it, and what that must show.
+
+    ``deletes`` and ``inserts``: by table; ``texts``: of the archive, by column; ``digests``: SHA-256 of its two documents;
+    ``counts``: rows by table.
     """
 
     updated_at: str
-    write: bytes
-    write_count: int
-    read: bytes
-    read_count: int
+    archive: Query
+    deletes: Mapping[str, Query]
+    inserts: Mapping[str, tuple[Query, ...]]
+    read: Batch
     texts: Mapping[str, str]
     digests: Mapping[str, bytes]
     counts: Mapping[str, int]
+
+    def whole(self) -> Batch:
+        """Everything: the archive, what goes, what takes its place."""
+        return _posted([self.archive, *self.deletes.values(), *chain(*self.inserts.values())])
+
+    def rest(self, tables: Sequence[str]) -> Batch:
+        """The archive and these tables, one after the other: wherever it stops, those before it are done."""
+        return _posted([self.archive, *chain(*((self.deletes[name], *self.inserts[name]) for name in tables))])
 
 
 def day_of(body: bytes, snapshot: Snapshot, statements: Mapping[str, Statement]) -> Day:
@@ -87,21 +117,21 @@ def day_of(body: bytes, snapshot: Snapshot, statements: Mapping[str, Statement])
     key = (heads["date"], heads["updated_at"])
     if key[0] != snapshot.date.isoformat() or _TIME.fullmatch(key[1]) is None:
         raise ValueError("the bytes are not the snapshot's")
-    archive = (*key, heads["headline"], heads["summary"], found["rows"], found["overlay"])
-    write: list[Query] = [(statements["write_archive"].text, archive)]
-    write += [(statements[f"delete_{name}"].text, key) for name in PARTS]
-    for name, (path, depth) in PARTS.items():
-        write += [(statements[f"insert_{name}"].text, (*key, part)) for part in _split(found[path], depth)]
-    names = ("archive", *PARTS)
-    read: list[Query] = [(statements[f"read_{name}"].text, key[:1]) for name in names]
-    check_limits(write, read)
+    archive = (statements["write_archive"].text, (*key, heads["headline"], heads["summary"], found["rows"], found["overlay"]))
+    deletes = {name: (statements[f"delete_{name}"].text, key) for name in PARTS}
+    inserts = {
+        name: tuple((statements[f"insert_{name}"].text, (*key, part)) for part in _split(found[path], depth))
+        for name, (path, depth) in PARTS.items()
+    }
+    read: list[Query] = [(statements[f"read_{name}"].text, key[:1]) for name in ("archive", *PARTS)]
+    check_limits([archive, *deletes.values(), *chain(*inserts.values())], read)
     counts = zip(PARTS, (snapshot.rows, snapshot.points, snapshot.extremes, snapshot.assets), strict=True)
     return Day(
         updated_at=key[1],
-        write=_posted(write),
-        write_count=len(write),
+        archive=archive,
+        deletes=deletes,
+        inserts=inserts,
         read=_posted(read),
-        read_count=len(read),
         texts={name: heads[name] for name in ("updated_at", "headline", "summary")},
         digests={"rows_json": _digest(found["rows"]), "overlay_json": _digest(found["overlay"])},
         counts={name: len(items) for name, items in counts},
@@ -119,35 +149,37 @@ def check_limits(*batches: Sequence[Query]) -> None:
             raise TooLarge("day_too_large")
 
 
-def judged(day: Day, results: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[Seen, str]:
-    """Say what the rows of the read batch show, and what of it differs. Raises ``Unreadable``."""
+def judged(day: Day, results: Sequence[Sequence[Mapping[str, Any]]]) -> Look:
+    """Say what the rows of the read batch show. Raises ``Unreadable``."""
     try:
         archives, *tables = results
         if not archives:
-            return Seen.OTHER, "no such day"
+            return Look(seen=Seen.OTHER, detail="no such day")
         [archive] = archives
         stored_at = str(archive["updated_at"])
         if _TIME.fullmatch(stored_at) and stored_at > day.updated_at:
-            return Seen.NEWER, "a newer day stands there"
-        if any(archive[name] != text for name, text in day.texts.items()):
-            return Seen.OTHER, "the archive differs"
-        if any(_digest(archive[name]) != digest for name, digest in day.digests.items()):
-            return Seen.OTHER, "the archive differs"
-        for (name, count), [row] in zip(day.counts.items(), tables, strict=True):
-            if (row["stored"], row["same"]) != (count, count):
-                return Seen.OTHER, f"{name} differ"
+            return Look(seen=Seen.NEWER, detail="a newer day stands there")
+        is_other = any(archive[name] != text for name, text in day.texts.items())
+        if is_other or any(_digest(archive[name]) != digest for name, digest in day.digests.items()):
+            return Look(seen=Seen.TORN if stored_at == day.updated_at else Seen.OTHER, detail="the archive differs")
+        wrong = tuple(
+            name
+            for (name, count), [row] in zip(day.counts.items(), tables, strict=True)
+            if (row["stored"], row["same"]) != (count, count)
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Unreadable(type(error).__name__) from None
-    return Seen.SAME, ""
+    return Look(seen=Seen.TORN, detail=f"{', '.join(wrong)} differ", tables=wrong) if wrong else Look(seen=Seen.SAME)
 
 
 def _digest(text: str) -> bytes:
     return sha256(text.encode()).digest()
 
 
-def _posted(batch: Sequence[Query]) -> bytes:
+def _posted(batch: Sequence[Query]) -> Batch:
     entries = [{"sql": statement, "params": parameters} for statement, parameters in batch]
-    return json.dumps({"batch": entries}, ensure_ascii=False, separators=(",", ":")).encode()
+    body = json.dumps({"batch": entries}, ensure_ascii=False, separators=(",", ":")).encode()
+    return Batch(body=body, count=len(batch))
 
 
 # --- cutting a document without writing it anew -----------------------------------------------------------------------

@@ -71,7 +71,10 @@ STOPPERS: Final = frozenset({Status.VIEW_CONTRACT, Status.SOURCE_UNAVAILABLE, St
 
 @frozen
 class DayResult:
-    """What became of one day. ``problems``: of validation, the view contract or the receiver; ``guards``: names and sentences."""
+    """What became of one day. ``problems``: of validation, the view contract or the receiver; ``guards``: names and sentences.
+
+    ``is_torn``: past the API its readers may be shown parts of this day beside parts of another, until it is published again.
+    """
 
     date: date
     status: Status
@@ -85,6 +88,7 @@ class DayResult:
     target: Target = Target.NONE
     verified: bool | None = None
     phase_ms: Mapping[str, int] = field(default_factory=dict)
+    is_torn: bool = False
     problems: tuple[Problem, ...] = ()
     guards: tuple[tuple[str, str], ...] = ()
     http_status: int | None = None
@@ -109,6 +113,7 @@ class DayResult:
             "attempts": self.attempts,
             "target": self.target.value,
             "verified": self.verified,
+            "torn": self.is_torn,
             "phase_ms": dict(self.phase_ms),
             "problems": [problem_document(problem) for problem in self.problems[:PROBLEMS_SHOWN_MAX]],
             "guards": [{"guard": name, "message": text} for name, text in self.guards],

@@ -127,6 +127,15 @@ def is_duplicate(tx: Tx, asked: Asked, day: date) -> bool:
     return bool(found[0]["is_settled"])
 
 
+def unsettled(tx: Tx, since: date, until: date) -> tuple[date, ...]:
+    """Days of [since, until] that readers may be shown in parts: torn past the API, or left by a publisher that died on its way.
+
+    Days that somebody publishes now are not among them.
+    """
+    found = tx.query(_QUERIES["unsettled"], since=since, until=until, whole=[*sorted(GOOD), Status.CONFLICT], sending=SENDING)
+    return tuple(row["report_date"] for row in found)
+
+
 def standing(tx: Tx, day: WorkDay, calendar: TradingCalendar, expected: Sequence[str]) -> Standing:
     """What went before; ``expected``: names of KPIs that must be there, where they are known."""
     last = tx.query(_QUERIES["last_good"], report_date=day.report_date, good=sorted(GOOD))
@@ -236,6 +245,7 @@ def publication_row(publication: Publication, result: DayResult, status: str) ->
         "http_status": result.http_status,
         "remote_request_id": result.remote_request_id,
         "verified": result.verified,
+        "is_torn": result.is_torn,
         "forced": [guard.value for guard in asked.force],
         "reason": asked.reason,
         "actor": asked.actor,

@@ -55,6 +55,20 @@ select exists (
     select from metrics.publications
      where report_date = :report_date and stage = :stage and status = any(:good::text[])) as is_there;
 
+-- name: unsettled
+-- days that may stand in parts: torn past the API, or sent by nobody knows how far; whole again with the next good publication
+select report_date
+  from metrics.publications as p
+ where report_date between :since and :until and (is_torn or status = :sending)
+   and not exists (
+       select from metrics.publications as later
+        where later.report_date = p.report_date and later.seq > p.seq and later.status = any(:whole::text[]))
+   and not exists (
+       select from metrics.publication_leases as held
+        where held.report_date = p.report_date and held.expires_at > clock_timestamp())
+ group by report_date
+ order by report_date;
+
 -- name: expected_kpis
 -- names of the catalog
 select kpi_name from metrics.kpi_catalog order by sort_order;
@@ -71,23 +85,23 @@ select action_id, book_id, action_type::text as action_type, ticker as symbol, e
 -- write what a publication has come to so far; a later word on the same run and day replaces it
 insert into metrics.publications as kept (
     run_id, report_date, slot, stage, trigger, scheduled_at, started_at, finished_at, status, target, content_sha256, version,
-    updated_at, counts, dropped, phase_ms, attempts, http_status, remote_request_id, verified, forced, reason, actor, detail,
-    problems, guards, watermark, remembered)
+    updated_at, counts, dropped, phase_ms, attempts, http_status, remote_request_id, verified, is_torn, forced, reason, actor,
+    detail, problems, guards, watermark, remembered)
 select run_id, report_date, slot, stage, trigger, scheduled_at, started_at, finished_at, status, target, content_sha256, version,
-       updated_at, counts, dropped, phase_ms, attempts, http_status, remote_request_id, verified, forced, reason, actor, detail,
-       problems, guards, watermark, remembered
+       updated_at, counts, dropped, phase_ms, attempts, http_status, remote_request_id, verified, is_torn, forced, reason, actor,
+       detail, problems, guards, watermark, remembered
   from jsonb_to_record(:row::jsonb) as r(
        run_id uuid, report_date date, slot text, stage text, trigger text, scheduled_at timestamptz, started_at timestamptz,
        finished_at timestamptz, status text, target text, content_sha256 text, version integer, updated_at timestamptz,
        counts jsonb, dropped jsonb, phase_ms jsonb, attempts integer, http_status integer, remote_request_id text,
-       verified boolean, forced text[], reason text, actor text, detail text, problems jsonb, guards jsonb, watermark jsonb,
+       verified boolean, is_torn boolean, forced text[], reason text, actor text, detail text, problems jsonb, guards jsonb, watermark jsonb,
        remembered jsonb)
 on conflict on constraint publications_pk do update
    set stage = excluded.stage, finished_at = excluded.finished_at, status = excluded.status, target = excluded.target,
        content_sha256 = excluded.content_sha256, version = excluded.version, updated_at = excluded.updated_at,
        counts = excluded.counts, dropped = excluded.dropped, phase_ms = excluded.phase_ms, attempts = excluded.attempts,
        http_status = excluded.http_status, remote_request_id = excluded.remote_request_id, verified = excluded.verified,
-       detail = excluded.detail, problems = excluded.problems, guards = excluded.guards, watermark = excluded.watermark,
+       is_torn = excluded.is_torn, detail = excluded.detail, problems = excluded.problems, guards = excluded.guards, watermark = excluded.watermark,
        remembered = excluded.remembered;
 
 -- name: keep_bytes

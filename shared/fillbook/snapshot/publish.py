@@ -1,8 +1,8 @@
 """A call of the publisher: one day, a slot's days or a range, each published for itself, within the time that a call has.
 
 Days are worked in ascending order. One that fails does not stop the others, except where it would be the same with them: views
-that break their contract, a database that is away. A block of days shares one refresh. Source: snapshot specification, 4.1, 4.2,
-4.8 and 4.9.
+that break their contract, a database that is away. A block of days shares one refresh. A day that was left in parts is published
+again by whatever call comes next. Source: snapshot specification, 4.1, 4.2, 4.8 and 4.9; decision 0050.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from typing import Final
 
@@ -45,16 +46,40 @@ def publish(ground: Ground, asked: Asked, *, run_id: str, call_seconds: float = 
     if not wanted:
         closed = () if is_range else (DayResult(date=asked.first, status=Status.CLOSED),)
         return Outcome(run_id=run_id, results=closed, is_range=is_range)
-    if asked.slot is Slot.WATCH:
-        return Outcome(run_id=run_id, results=(_watch(ground, asked, wanted[-1], run_id),))
+    torn = () if is_range else _left_in_parts(ground, asked, wanted)
+    is_watch = asked.slot is Slot.WATCH
+    worked = sorted(torn if is_watch else (*torn, *wanted))
+    results = _worked(ground, asked, worked, frozenset(torn), run_id, begun + call_seconds) if worked else []
+    if is_watch:
+        results.append(_watch(ground, asked, wanted[-1], run_id))
+    return Outcome(run_id=run_id, results=tuple(results), is_range=is_range)
+
+
+def _worked(
+    ground: Ground, asked: Asked, wanted: Sequence[date], torn: frozenset[date], run_id: str, end: float
+) -> list[DayResult]:
+    """A result per day; what is forced is forced for the days that were asked for alone."""
     failed = _broken_views(ground, asked, wanted[0], run_id)
     results = [] if failed is None else [failed]
+    unforced = replace(asked, force=(), reason=None)
     for block in trading_days.blocks(wanted[len(results) :]):
         preparation = _Preparation(ground, asked, block, run_id)
         for day in block:
-            results.append(_result(ground, asked, day, run_id, preparation, results, begun + call_seconds))
+            its = unforced if day in torn else asked
+            results.append(_result(ground, its, day, run_id, preparation, results, end))
         preparation.take_away()
-    return Outcome(run_id=run_id, results=tuple(results), is_range=is_range)
+    return results
+
+
+def _left_in_parts(ground: Ground, asked: Asked, wanted: Sequence[date]) -> tuple[date, ...]:
+    """Days of the last week that were not asked for and may stand torn; they are worked with whatever is asked."""
+    if asked.dry_run or not (asked.refresh or ground.refreshing is None):
+        return ()
+    today = calendar().trading_day(ground.clock.now())
+    with suppress(Unavailable), ground.db.transaction(read_only=True) as tx:
+        found = publications.unsettled(tx, today - publications.KEPT_FOR, today)
+        return tuple(day for day in found if asked.slot is Slot.WATCH or day not in wanted)
+    return ()
 
 
 def _result(

@@ -32,6 +32,7 @@ from fillbook.values import frozen
 FALLBACK_SECONDS: Final = 60
 """What is left of a day's time for the fallback when the API stays silent."""
 LEASE_MARGIN_SECONDS: Final = 10
+IN_PARTS: Final = "; readers past the API may be shown the day in parts"
 
 _log = logs.get("snapshot")
 _REFUSED: Final[Mapping[SentKind, Status]] = {
@@ -257,7 +258,8 @@ class _Run:
             status=status,
             target=Target.NONE if status is Status.KEPT else Target.D1,
             verified=end.verified if status is Status.PUBLISHED_FALLBACK else None,
-            detail=f"{self._result.detail}; fallback {end.kind}: {end.detail}",
+            is_torn=end.is_torn,
+            detail=f"{self._result.detail}; fallback {end.kind}: {end.detail}{IN_PARTS if end.is_torn else ''}",
         )
 
     # --- the end ------------------------------------------------------------------------------------------------------

@@ -105,12 +105,16 @@ class FallbackKind(StrEnum):
 
 @frozen
 class FallbackEnd:
-    """``attempts``: batches sent. ``verified``: the target was read back and holds what was written. ``detail`` as above."""
+    """``attempts``: batches sent. ``verified``: the target was read back and holds what was written. ``detail`` as above.
+
+    ``is_torn``: the target holds parts of this day beside parts of another, or may: nobody could look.
+    """
 
     kind: FallbackKind
     attempts: int
     detail: str = ""
     verified: bool = False
+    is_torn: bool = False
 
 
 class Fallback(Protocol):

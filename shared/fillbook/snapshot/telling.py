@@ -41,6 +41,7 @@ def ended(run_id: str, result: DayResult, snapshot: Snapshot | None, now: dateti
     if event_type != "snapshot_published":
         data |= {
             "reason": result.detail or result.status.value,
+            "torn": result.is_torn,
             "guards": [f"{name}: {text}" for name, text in result.guards],
             "problems": [_sentence(problem_document(problem)) for problem in result.problems[:PROBLEMS_TOLD_MAX]],
             "problem_count": len(result.problems),

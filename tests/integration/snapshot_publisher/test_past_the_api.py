@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from fillbook.snapshot.receiver import Door, HttpReceiver, Pace
 from infra.local.d1 import D1Fake
 from infra.local.lenient import LATEST, POST_PATH, LenientReceiver
 from tests.support.snapshot_publishing import DAY, PublishDesk
+
+AFTER = DAY + timedelta(days=1)
 
 
 @pytest.fixture
@@ -75,6 +78,29 @@ def test_scenario_22_a_d1_that_only_acknowledges_keeps_the_day_for_the_next_slot
     assert [event for event, _ in small.events()] == ["snapshot_publish_failed"]
     receiver.faults.rules.clear()
     assert small.publish(refresh=False).status is Status.PUBLISHED
+
+
+@pytest.mark.parametrize("slot", ["premarket", "watch"])
+def test_a_day_that_d1_left_in_parts_says_so_and_is_made_whole_by_the_next_call_whatever_that_is_about(
+    small: PublishDesk, targets: tuple[LenientReceiver, D1Fake], slot: str
+) -> None:
+    receiver, d1 = targets
+    receiver.fault("reset_before", count=None)
+    d1.fault("stop", n=3, rollback=False, count=3)
+    kept = small.publish(refresh=False)
+    assert (kept.status, kept.is_torn, kept.document()["torn"]) == (Status.KEPT, True, True)
+    assert small.rows()[-1]["is_torn"] is True
+    (event,) = small.events()
+    assert (event[0], event[1]["torn"]) == ("snapshot_publish_failed", True)
+    assert event[1]["reason"].endswith("in parts")
+    small.again_on([AFTER])
+    later = AFTER + timedelta(days=1)
+    mended, *_ = small.slot(slot, AFTER if slot == "watch" else later).results
+    assert (mended.date, mended.status, mended.is_torn) == (DAY, Status.PUBLISHED_FALLBACK, False)
+    assert mended.counts is not None
+    stored = d1.store.counts(DAY.isoformat())
+    assert (stored["metrics_kpi_values"], stored["metrics_series_points"]) == (mended.counts.kpis, mended.counts.series)
+    assert DAY not in [one.date for one in small.slot("watch", later).results], "and is left alone from then on"
 
 
 def test_scenario_23_a_newer_day_in_d1_stands_and_a_locked_one_keeps_ours(

@@ -11,7 +11,7 @@ import pytest
 
 from fillbook.runtime.sql import load_queries
 from fillbook.snapshot import d1_batch, document
-from fillbook.snapshot.d1_batch import Day, Seen, TooLarge, Unreadable, check_limits, day_of, judged
+from fillbook.snapshot.d1_batch import PARTS, Batch, Day, Look, Seen, TooLarge, Unreadable, check_limits, day_of, judged
 from tests.support.snapshot_shapes import snapshot
 
 STATEMENTS = load_queries("fillbook.snapshot", "d1.sql")
@@ -24,30 +24,32 @@ ARCHIVE = {**TEXTS, "rows_json": ROWS, "overlay_json": OVERLAY}
 COUNTS = (len(SNAPSHOT.rows), len(SNAPSHOT.points), len(SNAPSHOT.extremes), len(SNAPSHOT.assets))
 
 
-def posted(batch: bytes) -> list[tuple[str, list[str]]]:
-    return [(one["sql"], one["params"]) for one in json.loads(batch)["batch"]]
+def posted(batch: Batch) -> list[tuple[str, list[str]]]:
+    found = [(one["sql"], one["params"]) for one in json.loads(batch.body)["batch"]]
+    assert len(found) == batch.count
+    return found
 
 
 def test_the_batch_carries_the_published_texts_and_nothing_but_texts() -> None:
-    written = posted(DAY.write)
+    written = posted(DAY.whole())
     assert written[0][1] == [SNAPSHOT.date.isoformat(), *TEXTS.values(), ROWS, OVERLAY]
     overlay = json.loads(OVERLAY)
     wanted = [json.loads(ROWS), overlay["seriesByKpi"], overlay["extremes"]["byKpi"], overlay["portfolioAssets"]]
     assert [json.loads(params[2]) for _, params in written[5:]] == wanted
     assert all(params[2] in BODY.decode() for _, params in written[5:])
-    assert (DAY.write_count, DAY.read_count, tuple(DAY.counts.values())) == (9, 5, COUNTS)
+    assert (len(written), DAY.read.count, tuple(DAY.counts.values())) == (9, 5, COUNTS)
     assert [params for _, params in posted(DAY.read)] == [[SNAPSHOT.date.isoformat()]] * 5
 
 
 def test_every_statement_after_the_archives_depends_on_what_the_archive_says() -> None:
     condition = "(select updated_at from metrics_daily where date = ?1) = ?2"
-    assert all(sql.endswith(condition) for sql, _ in posted(DAY.write)[1:])
+    assert all(sql.endswith(condition) for sql, _ in posted(DAY.whole())[1:])
 
 
 def test_white_space_and_the_order_of_keys_do_not_matter() -> None:
     loose = json.dumps(dict(reversed(json.loads(BODY).items())), indent=1, ensure_ascii=False).encode()
     spaced = day_of(loose, SNAPSHOT, STATEMENTS)
-    for (sql, params), (same_sql, same) in zip(posted(spaced.write)[5:], posted(DAY.write)[5:], strict=True):
+    for (sql, params), (same_sql, same) in zip(posted(spaced.whole())[5:], posted(DAY.whole())[5:], strict=True):
         assert (sql, json.loads(params[2])) == (same_sql, json.loads(same[2]))
 
 
@@ -91,9 +93,13 @@ def test_the_limits_are_held_at_their_edge() -> None:
 # --- what a look shows ----------------------------------------------------------------------------------------------------
 
 
-def seen(archive: Mapping[str, Any] | None, counts: Sequence[tuple[object, object]] = tuple((n, n) for n in COUNTS)) -> Seen:
+def look(archive: Mapping[str, Any] | None, counts: Sequence[tuple[object, object]] = tuple((n, n) for n in COUNTS)) -> Look:
     tables = [[{"stored": stored, "same": same}] for stored, same in counts]
-    return judged(DAY, [[] if archive is None else [archive], *tables])[0]
+    return judged(DAY, [[] if archive is None else [archive], *tables])
+
+
+def seen(archive: Mapping[str, Any] | None) -> Seen:
+    return look(archive).seen
 
 
 def test_the_day_is_there_when_archive_and_tables_say_it() -> None:
@@ -102,16 +108,17 @@ def test_the_day_is_there_when_archive_and_tables_say_it() -> None:
 
 
 @pytest.mark.parametrize("name", ARCHIVE)
-def test_another_archive_is_another_day(name: str) -> None:
-    assert seen({**ARCHIVE, name: ARCHIVE[name] + " "}) is Seen.OTHER
+def test_another_archive_is_another_day_and_one_of_our_time_is_ours_in_parts(name: str) -> None:
+    assert seen({**ARCHIVE, name: ARCHIVE[name] + " "}) is (Seen.OTHER if name == "updated_at" else Seen.TORN)
 
 
 @pytest.mark.parametrize("table", range(4))
 @pytest.mark.parametrize("off", [(1, 0), (-1, -1), (0, -1), (1, 1)])
-def test_a_table_with_more_or_fewer_or_other_rows_is_another_day(table: int, off: tuple[int, int]) -> None:
+def test_a_table_with_more_or_fewer_or_other_rows_is_named(table: int, off: tuple[int, int]) -> None:
     counts = [(count, count) for count in COUNTS]
     counts[table] = (COUNTS[table] + off[0], COUNTS[table] + off[1])
-    assert seen(ARCHIVE, counts) is Seen.OTHER
+    name = tuple(PARTS)[table]
+    assert look(ARCHIVE, counts) == Look(seen=Seen.TORN, detail=f"{name} differ", tables=(name,))
 
 
 def test_only_a_time_in_our_form_can_be_newer() -> None:
@@ -138,4 +145,10 @@ def test_an_answer_of_another_shape_shows_nothing(results: list[list[dict[str, A
 
 def test_days_of_equal_content_make_equal_batches() -> None:
     again: Day = day_of(BODY, replace(SNAPSHOT), STATEMENTS)
-    assert (again.write, again.read, again.digests) == (DAY.write, DAY.read, DAY.digests)
+    assert (again.whole(), again.read, again.digests) == (DAY.whole(), DAY.read, DAY.digests)
+
+
+def test_what_differs_is_written_table_by_table_after_the_archive() -> None:
+    whole, rest = posted(DAY.whole()), posted(DAY.rest(("points", "assets")))
+    assert rest == [whole[0], whole[2], whole[6], whole[4], whole[8]]
+    assert sorted(posted(DAY.rest(tuple(PARTS)))) == sorted(whole)

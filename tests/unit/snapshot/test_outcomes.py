@@ -77,5 +77,5 @@ def test_an_answer_lists_problems_without_what_stood_there() -> None:
     assert shown["problems"][0] == {"path": "rows[3].value", "code": "too_long", "message": "is too long"}
     assert len(shown["problems"]) == 100
     assert list(shown) == (
-        "date status stage version content_sha256 counts dropped attempts target verified phase_ms problems guards".split()
+        "date status stage version content_sha256 counts dropped attempts target verified torn phase_ms problems guards".split()
     )
