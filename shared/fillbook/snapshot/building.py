@@ -222,6 +222,8 @@ def _text(row: Row, column: str) -> str | None:
     value = row[column]
     if value is not None and type(value) is not str:
         raise _WrongField(column, "bad_type", "not a text")
+    if value and value.isascii() and value.isalnum():
+        return value  # as most are: nothing to compose, nothing to trim
     return clean(value or "") or None
 
 

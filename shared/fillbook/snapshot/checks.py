@@ -16,6 +16,7 @@ from typing import Any, Final
 from fillbook.money import CONTEXT
 from fillbook.snapshot import document, reading
 from fillbook.snapshot.guards import History, Published, from_json, guarded, remembered, to_json
+from fillbook.snapshot.jsontext import jsoned
 from fillbook.snapshot.model import (
     ASSETS_MAX,
     EXTREME_NUMBERS,
@@ -48,6 +49,11 @@ SHOWN_MAX: Final = 64
 ORDER_MAX: Final = 9_999
 DECIMALS_MAX: Final = 10
 DOCUMENT_BYTES_MAX: Final = 1_900_000
+FRAME_BYTES: Final = 100
+POINT_BYTES: Final = 80
+"""Of a point but its source: names, its time of 24 characters, a number of 27."""
+ITEM_BYTES: Final = 800
+"""Of an extreme but its texts, which is the largest item: 19 names, twelve numbers, an id, a rank, a time."""
 CENT: Final = Decimal("0.01")
 EQUITY, TOTAL, OPEN = "Equity", "Total PnL", "Open positions"
 
@@ -128,7 +134,9 @@ def numbers(snapshot: Snapshot, source: Source) -> Iterator[Problem]:
             yield from _number(f"series[{number}].v", point.v)
     for number, one in enumerate(snapshot.extremes):
         for column in EXTREME_NUMBERS:
-            yield from _number(f"extremes[{number}].{column}", getattr(one, column))
+            value = getattr(one, column)
+            if value is not None and not fits(value, DECIMALS_MAX):
+                yield from _number(f"extremes[{number}].{column}", value)
 
 
 def _number(path: str, value: Decimal | None) -> Iterator[Problem]:
@@ -192,9 +200,25 @@ def limits(snapshot: Snapshot, _: Source) -> Iterator[Problem]:
     for part, count, most in parts:
         if count > most:
             yield _problem(part, "too_many", f"more than {most}", count)
-    size = len((document.rows_json(snapshot) + document.overlay_json(snapshot)).encode("utf-8", "surrogatepass"))
+    size = bytes_at_most(snapshot)
+    size = document.size(snapshot) if size > DOCUMENT_BYTES_MAX else size
     if size > DOCUMENT_BYTES_MAX:
         yield _problem("", "too_large", f"rows and overlay together above {DOCUMENT_BYTES_MAX} bytes", size)
+
+
+def bytes_at_most(snapshot: Snapshot) -> int:
+    """What ``rows`` and ``overlay`` cannot exceed, whatever their numbers are: most days need not be written out to be measured.
+
+    A character takes at most six bytes, a number of rule 2 at most 27, the frame of an item what its names take.
+    """
+    rows, points, extremes, assets = snapshot.rows, snapshot.points, snapshot.extremes, snapshot.assets
+    others = sum(len(jsoned(dict(one.others)).encode("utf-8", "surrogatepass")) for one in extremes if one.others)
+    texts = sum(map(len, snapshot.series)) + len(points) * max((len(one.src or "") for one in points), default=0)
+    texts += sum(len(one.kpi + one.value + (one.unit or "") + (one.missing_reason or "")) for one in rows)
+    texts += sum(len(one.kpi + one.kpi + (one.symbol or "") + one.contract_name) for one in extremes)
+    texts += sum(len((one.symbol or "") + one.contract_name) for one in assets)
+    items = len(rows) + len(extremes) + len(assets)
+    return FRAME_BYTES + others + 6 * texts + POINT_BYTES * len(points) + ITEM_BYTES * items
 
 
 def surroundings(snapshot: Snapshot, _: Source) -> Iterator[Problem]:

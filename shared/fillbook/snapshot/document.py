@@ -17,10 +17,11 @@ from fillbook.money import plain
 from fillbook.snapshot.building import built
 from fillbook.snapshot.duplicates import asset_order, extreme_order, point_order, row_order
 from fillbook.snapshot.jsontext import jsoned, quoted
-from fillbook.snapshot.model import Asset, Counts, Extreme, Kpi, Point, Side, Snapshot
+from fillbook.snapshot.model import Asset, Counts, Extreme, Kpi, Side, Snapshot
 from fillbook.snapshot.texts import written
 
 __all__ = ["built", "content", "content_sha256", "counts", "encoded", "extreme_item", "is_empty", "overlay_json", "rows_json"]
+__all__ += ["size"]
 
 EXTREME_COLUMNS: Final = (
     *("kpi", "side", "rank", "trade_id", "symbol", "contract_name", "metric_raw", "metric_abs", "individual_pnl"),
@@ -72,10 +73,9 @@ def _row(one: Kpi) -> dict[str, Any]:
 def overlay_json(snapshot: Snapshot) -> str:
     """The document's ``overlay`` as JSON text: ``seriesByKpi``, ``extremes.byKpi`` and ``portfolioAssets``."""
     series: dict[str, list[str]] = {name: [] for name in snapshot.series}
-    times = _Times()
+    times, sources = _Times(), {one: "" if one is None else f',"src":{quoted(one)}' for one in _sources(snapshot)}
     for one in snapshot.points:
-        source = "" if one.src is None else f',"src":{quoted(one.src)}'
-        series[one.kpi].append(f'{{"t":"{times[one.t]}","v":{plain(one.v)}{source}}}')
+        series[one.kpi].append(f'{{"t":"{times[one.t]}","v":{plain(one.v)}{sources[one.src]}}}')
     in_series = ",".join([f"{quoted(name)}:[{','.join(points)}]" for name, points in series.items()])
     extremes = {name: _sides(items) for name, items in groupby(snapshot.extremes, key=lambda one: one.kpi)}
     rest = jsoned({"extremes": {"byKpi": extremes}, "portfolioAssets": [_asset(one) for one in snapshot.assets]})
@@ -98,6 +98,11 @@ def extreme_item(one: Extreme) -> dict[str, Any]:
 
 def _asset(one: Asset) -> dict[str, Any]:
     return {"trade_id": one.trade_id, "symbol": one.symbol, "contract_name": one.contract_name}
+
+
+def _sources(snapshot: Snapshot) -> set[str | None]:
+    """Where the points come from: few words, each many times."""
+    return {one.src for one in snapshot.points}
 
 
 class _Times(dict[datetime, str]):
@@ -128,7 +133,7 @@ def content(snapshot: Snapshot) -> str:
         "headline": quoted(snapshot.headline),
         "kpi_version": None if snapshot.kpi_version is None else str(snapshot.kpi_version),
         "rows": _joined(jsoned(_row(one), is_sorted=True) for one in sorted(snapshot.rows, key=row_order)),
-        "series": _joined(_points(sorted(snapshot.points, key=point_order))),
+        "series": _joined(_points(snapshot)),
         "stage": None if snapshot.stage is None else quoted(snapshot.stage),
         "summary": quoted(snapshot.summary),
     }
@@ -147,15 +152,14 @@ def _said_of(one: Extreme) -> str:
     return jsoned(_said(extreme_item(one)), is_sorted=True)
 
 
-def _points(points: Iterable[Point]) -> list[str]:
+def _points(snapshot: Snapshot) -> list[str]:
     times = _Times()
-    names: dict[str, str] = {}
-    texts = []
-    for one in points:
-        name = names.get(one.kpi) or names.setdefault(one.kpi, quoted(one.kpi))
-        source = "" if one.src is None else f'"src":{quoted(one.src)},'
-        texts.append(f'{{"kpi":{name},{source}"t":"{times[one.t]}","v":{plain(one.v)}}}')
-    return texts
+    names = {name: quoted(name) for name in {one.kpi for one in snapshot.points}}
+    sources = {one: "" if one is None else f'"src":{quoted(one)},' for one in _sources(snapshot)}
+    return [
+        f'{{"kpi":{names[one.kpi]},{sources[one.src]}"t":"{times[one.t]}","v":{plain(one.v)}}}'
+        for one in sorted(snapshot.points, key=point_order)
+    ]
 
 
 def counts(snapshot: Snapshot) -> Counts:
@@ -163,6 +167,11 @@ def counts(snapshot: Snapshot) -> Counts:
     return Counts(
         kpis=len(snapshot.rows), series=len(snapshot.points), extremes=len(snapshot.extremes), assets=len(snapshot.assets)
     )
+
+
+def size(snapshot: Snapshot) -> int:
+    """Bytes of ``rows`` and ``overlay`` as they are sent."""
+    return len((rows_json(snapshot) + overlay_json(snapshot)).encode("utf-8", "surrogatepass"))
 
 
 def is_empty(snapshot: Snapshot) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_DOWN, Context, Decimal, InvalidOperation
+from functools import cache
 from typing import Final
 
 from fillbook.money import CONTEXT
@@ -29,6 +30,9 @@ _STEPS: Final[Mapping[Kind, Decimal]] = {
     Kind.NUMBER: Decimal(1),
     Kind.DURATION: Decimal(1),
 }
+_LEAST: Final = -NUMBER_LIMIT
+_WIDE: Final = Context(prec=15 + DECIMALS_MAX)
+"""Holds every number that fits, digit by digit; what is cut off is what would not."""
 _CENT, _TENTH, _ONE = Decimal("0.01"), Decimal("0.1"), Decimal(1)
 
 # --- exact numbers ----------------------------------------------------------------------------------------------------
@@ -46,13 +50,14 @@ def decimal_of(text: str) -> Decimal:
 
 def fits(value: Decimal, decimals: int = DECIMALS_MAX) -> bool:
     """Whether the number is finite, below 10^15 in size and has at most ``decimals`` decimals (trailing zeros are none)."""
-    if not value.is_finite() or value.copy_abs() >= NUMBER_LIMIT:
+    if not value.is_finite() or not _LEAST < value < NUMBER_LIMIT:
         return False
-    exponent = value.as_tuple().exponent
-    if not value or (isinstance(exponent, int) and -exponent <= decimals):
-        return True
-    digits = "".join(map(str, value.as_tuple().digits))
-    return isinstance(exponent, int) and -exponent - (len(digits) - len(digits.rstrip("0"))) <= decimals
+    return value == value.quantize(_steps(decimals), ROUND_DOWN, _WIDE)
+
+
+@cache
+def _steps(decimals: int) -> Decimal:
+    return Decimal(1).scaleb(-decimals)
 
 
 _WRITTEN: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")

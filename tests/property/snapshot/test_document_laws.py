@@ -131,6 +131,7 @@ def test_whatever_passes_our_checks_is_taken_by_our_normalizer_as_it_is(
 ) -> None:
     snapshot, _, problems = document.built(source, headline=headline, summary=summary, provenance=provenance)
     assume(not problems and not checks.validated(snapshot, source))
+    assert document.size(snapshot) <= checks.bytes_at_most(snapshot), "a day that is not measured is not too large"
     raw = document.encoded(snapshot)
     taken = normalizer.normalized(normalizer.parsed(raw), now=NOW)
     assert taken.snapshot == snapshot

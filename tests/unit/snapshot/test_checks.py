@@ -187,6 +187,14 @@ def test_a_document_of_more_than_1900000_bytes_is_not_sent() -> None:
     assert checked(foreign(portfolio=held[:4_000])) == []
 
 
+def test_a_day_is_written_out_to_be_measured_only_where_it_might_be_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(document, "size", lambda _: pytest.fail("a usual day was written out"))
+    assert checked(large(6_000, assets=200)) == []
+    monkeypatch.setattr(checks, "DOCUMENT_BYTES_MAX", 100_000)
+    with pytest.raises(pytest.fail.Exception):
+        checked(large(450))
+
+
 def test_what_stands_around_the_figures_is_checked_too() -> None:
     def spoilt(snapshot: Snapshot) -> Snapshot:
         provenance = {"forced": [{"reason": "a\u0000"}]}
