@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 from fillbook.snapshot.filters import ROUTES
 from infra.manifest import load
 from tests.support.functions import FunctionApps
-from tests.support.snapshot_api import Api, day_document
+from tests.support.snapshot_api import Api, day_document, set_clock
 from tests.support.snapshot_api import settings as environment
 from tests.support.snapshot_reading import reading_document
 
@@ -33,7 +33,8 @@ EXAMPLES = 25
 
 @pytest.fixture
 def api(function_app: FunctionApps, database_url: str, tmp_path: Path) -> Api:
-    made = Api(function_app("snapshot_api", environment(database_url, tmp_path)), tmp_path)
+    client = function_app("snapshot_api", environment(database_url, tmp_path))
+    made = Api(client, at=lambda now: set_clock(tmp_path, now))
     for number in (1, 2):
         made.post(day_document(number=number, updated_at=f"2026-02-11T21:0{number}:00.000Z"))
     return made

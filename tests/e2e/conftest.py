@@ -31,6 +31,8 @@ from infra.local.summary import Summary
 from infra.manifest import load
 from tests.support.servers import made_once, make_desk_cluster
 
+pytest.register_assert_rewrite("tests.e2e.snapshot_sources")
+
 DAY = date(2026, 2, 3)
 WAIT_SECONDS = 60.0
 FOOTER = re.compile(r"action_id ([0-9a-f-]{36})")

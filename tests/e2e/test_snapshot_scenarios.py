@@ -1,6 +1,7 @@
-"""Room snapshot in real processes: scenarios 7 to 13 and 18 to 28, by bundles, a real database and both fakes.
+"""Room snapshot in real processes: scenarios 1 to 28, by bundles, a real database and both fakes.
 
-Small days are copies of W1's views with a point an hour: what a step costs most is a day's points.
+One desk for all of them. What is read comes first (``snapshot_sources.py``); the rest is about days of its own, small ones:
+copies of W1's views with a point an hour, since what a step costs most is a day's points.
 """
 
 from __future__ import annotations
@@ -8,26 +9,24 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
-from decimal import Decimal
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fillbook.snapshot import __main__ as operator
-from fillbook.snapshot import source
 from fillbook.snapshot.days import sessions
 from tests.e2e.conftest import desks
+from tests.e2e.snapshot_sources import TestOtherViews, TestOurViews  # noqa: F401 - they are collected here
 from tests.support.campaigns import small_or_full
 from tests.support.snapshot_api import day_document
-from tests.support.snapshot_cloud import API, PUBLISHER, READERS, SnapshotCloud, kpi, posts, reader_keys, sold
+from tests.support.snapshot_cloud import API, PUBLISHER, READERS, SnapshotCloud, posts, reader_keys
 from tests.support.snapshot_days import large
-from tests.support.snapshot_publishing import DAY, EVENING, new_york, w1_marks
+from tests.support.snapshot_publishing import EVENING, new_york
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 
-AFTER = DAY + timedelta(days=1)
 HALF_DAY = date(2025, 12, 24)
 SMALL_DAYS = iter(sessions(date(2026, 1, 5), date(2026, 2, 6)))
 SLOW: dict[str, Any] = {"kind": "status", "on": "write", "status": 429, "retry_after": 0, "count": None}
@@ -62,24 +61,25 @@ def day(desk: SnapshotCloud) -> date:
 
 
 def test_scenarios_18_and_21_a_dead_api_is_tried_four_times_then_d1_takes_the_day_and_the_next_slot_goes_to_the_api(
-    desk: SnapshotCloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    desk: SnapshotCloud, day: date, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in desk.cloud.operator_environment.items():
+    for name, value in desk.operator_environment("small").items():
         monkeypatch.setenv(name, value)
     desk.cloud.kill(API, stay_down=True)
-    assert desk.cloud.control.run_job("snapshot-postmarket") == 200
-    (row,) = desk.book.rows()
+    answer = desk.call("small", due=new_york("16:30", day), slot="postmarket")
+    assert (answer.status, answer.document["status"]) == (200, "published_fallback")
+    (row,) = desk.book.rows(day)
     assert (row["status"], row["target"], row["verified"], row["attempts"]) == ("published_fallback", "d1", True, 4)
     assert posts(desk.calls("d1")) == 2, "one batch and one look"
     points = "select d.date, count(*) from metrics_daily d join metrics_series_points p using (date) group by d.date"
-    assert desk.in_file(points) == [(DAY.isoformat(), 5666)]
+    assert desk.in_file(points) == [(day.isoformat(), row["counts"]["series"])]
     desk.cloud.revive(API)
-    assert operator.main(["publish", "--no-refresh"]) == 0
-    assert operator.main(["publish", "--no-refresh"]) == 0
+    assert operator.main(["publish", "--date", day.isoformat()]) == 0
+    assert operator.main(["publish", "--date", day.isoformat()]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("unchanged (run ")
-    assert desk.statuses(DAY) == ["published_fallback", "published", "unchanged"]
-    assert desk.latest(DAY)["content_sha256"] == row["content_sha256"]
-    logs = desk.cloud.logs(PUBLISHER)
+    assert desk.statuses(day) == ["published_fallback", "published", "unchanged"]
+    assert desk.latest(day)["content_sha256"] == row["content_sha256"]
+    logs = desk.cloud.logs(f"{PUBLISHER}-small")
     assert not [name for name in ("internal_token", "signing_secret", "d1_token") if desk.cloud.secrets[name] in logs]
 
 
@@ -334,59 +334,3 @@ def test_scenario_28_a_backfill_publishes_its_days_in_order_and_a_bad_one_stops_
     assert [one["status"] for one in again] == [word.replace("published", "unchanged") for word in wanted]
     after = desk.read("/v1/metrics/freshness")[1]
     assert (after["status"], after["expected"]) == (before["status"], before["expected"])
-
-
-# --- our own views, on the days of W1 and after ------------------------------------------------------------------------------
-
-
-def test_scenarios_7_and_8_empty_views_never_replace_a_good_day_and_an_empty_desk_publishes_nothing(desk: SnapshotCloud) -> None:
-    assert desk.publish(PUBLISHER)["status"] in ("published", "unchanged")
-    versions, shown, is_known = desk.versions(DAY), desk.latest(), desk.versions(AFTER)
-    desk.rows("delete from metrics.snapshot_days returning 1")
-    source.refresh(desk.cloud.database)
-    answer = desk.call(refresh=False)
-    (refused,) = answer.document["results"]
-    assert (answer.status, refused["status"], refused["attempts"]) == (422, "refused_guard", 0)
-    assert "empty_view" in [one["guard"] for one in refused["guards"]]
-    desk.rows("delete from metrics.snapshot_books returning 1")
-    desk.at("09:00", AFTER)
-    (empty,) = desk.call().document["results"]
-    desk.rows("insert into metrics.snapshot_books values ('live') returning 1")
-    assert (empty["date"], empty["status"]) == (AFTER.isoformat(), "refused_guard")
-    assert "empty_view" in [one["guard"] for one in empty["guards"]]
-    assert (desk.versions(DAY), desk.latest(), desk.versions(AFTER)) == (versions, shown, is_known)
-
-
-def test_scenarios_8_and_13_before_the_open_a_late_fill_restates_yesterday_and_today_stands_without_a_series(
-    desk: SnapshotCloud,
-) -> None:
-    assert desk.publish(PUBLISHER)["status"] in ("published", "unchanged")
-    version = desk.latest(DAY)["version"]
-    desk.book.trade([sold("late", 5, "121", new_york("15:00"))], at=new_york("08:00", AFTER))
-    desk.at("09:00", AFTER)
-    assert desk.cloud.control.run_job("snapshot-premarket") == 200
-    assert desk.latest(DAY)["version"] == version + 1
-    (realized,) = desk.rows("select difference, late_actions from metrics.v_restatements where name = 'Realized PnL'")
-    (cause,) = realized["late_actions"]
-    assert (cause["symbol"], cause["action_type"]) == ("AAPL", "TRIM")
-    assert Decimal(str(realized["difference"])) == Decimal(str(cause["realized_pnl"]))
-    assert desk.events(DAY)[-2:] == ["snapshot_restated", "snapshot_published"]
-    today = desk.latest()
-    assert (today["date"], today["stage"], today["overlay"]["seriesByKpi"]) == (AFTER.isoformat(), "premarket", {})
-    assert [one["symbol"] for one in today["overlay"]["portfolioAssets"]] == ["AAPL"]
-    assert kpi(today, "Open positions")[0] == "1"
-
-
-def test_scenarios_9_and_10_a_quiet_day_is_published_and_so_is_one_on_which_every_position_was_closed(
-    desk: SnapshotCloud,
-) -> None:
-    desk.at("16:30", AFTER)
-    desk.book.mark(w1_marks(AFTER))
-    assert desk.publish(PUBLISHER)["status"] == "published"
-    assert kpi(desk.latest(AFTER), "Win rate") == ("—", None)
-    (left,) = desk.rows("select quantity_open from ledger.v_positions where symbol = 'AAPL' and status::text = 'OPEN'")
-    out = sold("out", int(left["quantity_open"]), "116", new_york("15:45", AFTER))
-    desk.book.trade([out], at=new_york("16:20", AFTER))
-    assert desk.publish(PUBLISHER)["status"] == "published"
-    shown = desk.latest(AFTER)
-    assert (shown["overlay"]["portfolioAssets"], kpi(shown, "Open positions")[0]) == ([], "0")

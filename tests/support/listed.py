@@ -16,12 +16,16 @@ Named = tuple[str, str]
 
 @cache
 def names_in(path: str) -> frozenset[str]:
-    """Names of the test functions of a file, by its syntax; one of a class as ``TestClass::test_name``."""
+    """Names of the test functions of a file, by its syntax; one of a class as ``TestClass::test_name``, imported classes too."""
     tree = ast.parse((ROOT / path).read_text("utf-8"))
     named = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     for group in (node for node in tree.body if isinstance(node, ast.ClassDef)):
         named |= {f"{group.name}::{node.name}": node for node in group.body if isinstance(node, ast.FunctionDef)}
-    return frozenset(name for name, node in named.items() if node.name.startswith("test_"))
+    found = {name for name, node in named.items() if node.name.startswith("test_")}
+    for node in (node for node in tree.body if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests.e2e.")):
+        taken = {alias.name for alias in node.names}
+        found |= {name for name in names_in(f"{str(node.module).replace('.', '/')}.py") if name.partition("::")[0] in taken}
+    return frozenset(found)
 
 
 def listed(document: Path) -> dict[str, list[Named]]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
-
-from flask.testing import FlaskClient
 
 from fillbook.runtime.db import Database
 from fillbook.snapshot.receive import Delivery, receive
@@ -27,6 +25,9 @@ DAY: Final = "2026-02-11"
 NOW: Final = datetime(2026, 2, 11, 21, 45, tzinfo=UTC)
 UPDATED: Final = "2026-02-11T21:00:04.512Z"
 OUR_ROLE: Final = "snapshot_api"
+PARTS: Final = ("metrics_kpi_values", "metrics_series_points", "metrics_extremes_items", "metrics_portfolio_assets")
+TABLES: Final = ("metrics_daily", *PARTS, "snapshot_versions")
+LATER: Final = {"updated_at": "2026-02-11T21:10:00.000Z"}
 
 
 def keys() -> str:
@@ -117,11 +118,22 @@ def put(db: Database, document: Mapping[str, Any], *, now: datetime = NOW, force
     return receive(db, Delivery(raw=json.dumps(document).encode(), forced=forced, request_id="request-of-a-test"), now)
 
 
-class Api:
-    """A client that calls as publishers and readers do."""
+def code(answer: Any) -> tuple[int, str]:
+    """Status and code of a refusal."""
+    return answer.status_code, answer.get_json()["error"]["code"]
 
-    def __init__(self, client: FlaskClient, folder: Path) -> None:
-        self.client, self._folder = client, folder
+
+def held(rows: Callable[..., list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """Everything the tables of a day hold, but for the keys that they make themselves and the time of receipt."""
+    row = "to_jsonb(x) - 'id' - 'received_at' as row"
+    return {table: rows(f"select {row} from metrics.{table} x order by (to_jsonb(x) - 'id')::text") for table in TABLES}
+
+
+class Api:
+    """A client that calls as publishers and readers do. ``client``: of a function in this process, or over HTTP."""
+
+    def __init__(self, client: Any, *, at: Callable[[datetime], None], key: str = KEY) -> None:
+        self.client, self.key, self._set_clock = client, key, at
 
     def post(self, document: Any, *, headers: Mapping[str, str] | None = None, query: str = "", **options: Any) -> Any:
         """Send a document (bytes go as they are) with the right token."""
@@ -130,18 +142,18 @@ class Api:
         shown = {"X-Internal-Token": TOKEN} if headers is None else dict(headers)
         return self.client.post(PATH + query, data=raw, headers=shown, **options)
 
-    def get(self, path: str, *, key: str = KEY, method: str = "GET", **headers: str) -> Any:
+    def get(self, path: str, *, key: str = "", method: str = "GET", **headers: str) -> Any:
         """Ask as a reader; underscores of header names stand for hyphens."""
         shown = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.client.open(path, method=method, headers={"Authorization": f"Bearer {key}", **shown})
+        return self.client.open(path, method=method, headers={"Authorization": f"Bearer {key or self.key}", **shown})
 
     def read(self, path: str, **parameters: object) -> Any:
         """The document of an answer that must be 200."""
         query = "&".join(f"{name.rstrip('_')}={quote(str(value), safe='')}" for name, value in parameters.items())
         answer = self.get(f"{path}?{query}" if query else path)
-        assert answer.status_code == 200, answer.get_data(as_text=True)
+        assert answer.status_code == 200, answer.get_data()
         return answer.get_json()
 
     def at(self, now: datetime) -> None:
         """Set the desk clock."""
-        set_clock(self._folder, now)
+        self._set_clock(now)

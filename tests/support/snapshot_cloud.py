@@ -16,7 +16,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -34,13 +34,33 @@ from infra.local.snapshot_targets import LENIENT, STATE_FILE
 from tests.support.ledger import make_fill
 from tests.support.mt5_fleet import Reply, post
 from tests.support.snapshot_api import signature
-from tests.support.snapshot_publishing import DAY, EVENING, PublishDesk, new_york
+from tests.support.snapshot_publishing import DAY, EVENING, ROLE, PublishDesk, new_york
 from tests.support.waiting import wait_until
 
 PUBLISHER, API = "snapshot_publisher", "snapshot_api"
 OPERATOR: Final = "fb-operator"
 READERS: Final = tuple(f"metrics-key-of-reader-{number}" for number in range(4))
 """A key may ask sixty times at once."""
+SPOILT: Final = (
+    (
+        "alter table reports.kpi rename column display_value to shown",
+        "alter table reports.kpi rename column shown to display_value",
+    ),
+    (
+        "alter table reports.kpi alter column report_date type text",
+        "alter table reports.kpi alter column report_date type date using report_date::date",
+    ),
+    (
+        "alter table reports.series alter column ts type timestamp using ts at time zone 'UTC'",
+        "alter table reports.series alter column ts type timestamptz using ts at time zone 'UTC'",
+    ),
+    (f"revoke select on reports.extremes from {ROLE}", f"grant select on reports.extremes to {ROLE}"),
+    ("alter table reports.portfolio rename to held", "alter table reports.held rename to portfolio"),
+    (
+        "create materialized view reports.portfolio as select * from reports.held with no data",
+        "drop materialized view reports.portfolio",
+    ),
+)
 OTHER_VIEWS: Final = {f"MV_{name.upper()}_TABLE": f"reports.{name}" for name in ("kpi", "series", "extremes", "portfolio")} | {
     "SNAPSHOT_REFRESH": "off"
 }
@@ -129,7 +149,30 @@ class SnapshotCloud:
         """Wait until a further publisher answers again."""
         wait_until(lambda: answers(f"{self.addresses[name]}/favicon.ico"))
 
+    def operator_environment(self, name: str) -> dict[str, str]:
+        """The settings with which a person's verbs call this publisher."""
+        return {**self.cloud.operator_environment, "SNAPSHOT_PUBLISHER_URL": self.addresses[name]}
+
     # --- what the small views show ---
+
+    @contextmanager
+    def altered(self, text: str, back: str) -> Iterator[None]:
+        """The views another way for a while."""
+        with self.cloud.database.transaction() as tx:
+            tx.execute(statement(text))
+        try:
+            yield
+        finally:
+            with self.cloud.database.transaction() as tx:
+                tx.execute(statement(back))
+
+    @contextmanager
+    def spoilt(self) -> Iterator[None]:
+        """Everything of the contract broken at once: a column renamed, two of a wrong type, a view empty, one without a grant."""
+        with ExitStack() as stack:
+            for text, back in SPOILT:
+                stack.enter_context(self.altered(text, back))
+            yield
 
     def show(self, day: date, found: Source) -> None:
         """Have the small views show W1's day as it is here on another day, in place of what they showed of that."""
@@ -241,11 +284,11 @@ class SnapshotCloud:
         thread.join()
 
 
-def sold(name: str, quantity: int, price: str, executed_at: datetime) -> Fill:
+def sold(name: str, quantity: int, price: str, executed_at: datetime, *, side: str = "SELL") -> Fill:
     """A fill of the day that sells of W1's long AAPL."""
     return make_fill(
         name,
-        "SELL",
+        side,
         quantity,
         price,
         instrument="AAPL",
@@ -255,6 +298,11 @@ def sold(name: str, quantity: int, price: str, executed_at: datetime) -> Fill:
         session_date=executed_at.date(),
         received_at=executed_at,
     )
+
+
+def bought(name: str, quantity: int, price: str, executed_at: datetime) -> Fill:
+    """A fill of the day that buys AAPL, long."""
+    return sold(name, quantity, price, executed_at, side="BUY")
 
 
 def kpi(document: Mapping[str, Any], name: str) -> tuple[str, Any]:

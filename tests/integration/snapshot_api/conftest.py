@@ -10,7 +10,7 @@ import pytest
 
 from fillbook.runtime.db import Database
 from tests.support.functions import FunctionApps
-from tests.support.snapshot_api import OUR_ROLE, Api, settings
+from tests.support.snapshot_api import OUR_ROLE, Api, set_clock, settings
 
 NewApi = Callable[..., Api]
 
@@ -20,7 +20,8 @@ def new_api(database_url: str, function_app: FunctionApps, tmp_path: Path) -> Ne
     """Makes the function with other settings than the usual ones."""
 
     def make(**changes: str) -> Api:
-        return Api(function_app("snapshot_api", settings(database_url, tmp_path, **changes)), tmp_path)
+        client = function_app("snapshot_api", settings(database_url, tmp_path, **changes))
+        return Api(client, at=lambda now: set_clock(tmp_path, now))
 
     return make
 

@@ -1,17 +1,15 @@
-"""Scenarios 39, 40 and 42 through the function: what readers may ask, and what they are shown or told."""
+"""What readers may ask of the function, and what they are shown or told."""
 
 from __future__ import annotations
 
 import gzip
 import json
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 
 from fillbook.runtime.db import Database
-from fillbook.snapshot import filters
-from tests.support.snapshot_api import DAY, NOW, PATH, TOKEN, Api, day_document, put
+from tests.support.snapshot_api import DAY, NOW, PATH, TOKEN, Api, code, day_document, put
 
 BEFORE = "2026-02-10"
 
@@ -23,10 +21,6 @@ def stored(receiver: Database) -> Database:
     put(receiver, day_document(number=1))
     put(receiver, day_document(number=2, updated_at="2026-02-11T21:10:00.000Z", headline="second"))
     return receiver
-
-
-def code(answer: Any) -> tuple[int, str]:
-    return answer.status_code, answer.get_json()["error"]["code"]
 
 
 @pytest.mark.usefixtures("stored")
@@ -127,34 +121,6 @@ def test_the_ends_of_a_figure_are_its_own_and_never_those_of_another(api: Api) -
     assert assets == [{"trade_id": 300, "symbol": "MSFT", "contract_name": "MSFT 2"}]
 
 
-REFUSED = (
-    ("/v1/metrics/daily?date=2026-2-1", (400, "bad_parameter")),
-    ("/v1/metrics/daily?date=", (400, "bad_parameter")),
-    ("/v1/metrics/daily?date=2026-W07-3", (400, "bad_parameter")),
-    ("/v1/metrics/daily?date=2026-02-11&date=2026-02-11", (400, "bad_parameter")),
-    ("/v1/metrics/daily?day=2026-02-11", (400, "bad_parameter")),
-    ("/v1/metrics/series?kpi=P%26L&limit=abc", (400, "bad_parameter")),
-    ("/v1/metrics/series?kpi=P%26L&limit=5001", (400, "bad_parameter")),
-    ("/v1/metrics/series?kpi=P%26L&from=2026-02-11T10:00:00", (400, "bad_parameter")),
-    ("/v1/metrics/series?kpi=P%26L&cursor=AAAA", (400, "bad_parameter")),
-    ("/v1/metrics/series", (400, "bad_parameter")),
-    ("/v1/metrics/extremes?kpi=P%26L&side=HI", (400, "bad_parameter")),
-    ("/v1/metrics/kpi-history?kpi=P%26L&from=2026-02-12&to=2026-02-11", (400, "bad_parameter")),
-    ("/v1/trades/latest?version=0", (400, "bad_parameter")),
-    ("/v1/metrics/daily?date=2026-02-09", (404, "no_snapshot")),
-    ("/v1/metrics/series?kpi=Nothing", (404, "no_kpi")),
-    ("/v1/metrics/extremes?kpi=Nothing", (404, "no_kpi")),
-    ("/v1/metrics/kpi-history?kpi=Nothing", (404, "no_kpi")),
-    ("/v1/metrics/nothing", (404, "not_found")),
-)
-
-
-@pytest.mark.usefixtures("stored")
-def test_scenario_39_a_question_that_is_malformed_or_about_nothing_is_answered_so(api: Api) -> None:
-    for question, answer in REFUSED:
-        assert code(api.get(question)) == answer, question
-
-
 def test_before_anything_is_published_a_day_is_not_there_and_lists_are_empty(api: Api) -> None:
     assert code(api.get("/v1/trades/latest")) == (404, "no_snapshot")
     assert api.read("/v1/trades/dates") == {"next_cursor": None, "items": []}
@@ -169,22 +135,6 @@ def test_a_series_without_a_point_and_without_a_row_is_known_by_its_name(api: Ap
     api.at(NOW + timedelta(days=1))
     assert api.post(empty).status_code == 200
     assert api.read("/v1/metrics/series", kpi="Alone", date="2026-02-12")["points"] == []
-
-
-@pytest.mark.usefixtures("stored")
-def test_scenario_40_whoever_holds_an_answer_is_told_so_until_the_day_is_replaced(api: Api) -> None:
-    for number, path in enumerate(set(filters.ROUTES) - {filters.FRESHNESS}):
-        question = f"{path}?kpi=P%26L" if "kpi" in filters.ROUTES[path].needed else path
-        first = api.get(question)
-        tag = first.headers["ETag"]
-        assert first.headers["Cache-Control"] == "private, no-cache"
-        assert first.headers["Vary"] == "Authorization, Accept-Encoding, Origin"
-        again = api.get(question, If_None_Match=tag)
-        assert (again.status_code, again.get_data(), again.headers["ETag"]) == (304, b"", tag), path
-        assert api.get(question, If_None_Match=f'"other", W/{tag}').status_code == 304
-        api.post(day_document(number=3 + number, updated_at=f"2026-02-11T21:{20 + number}:00.000Z"))
-        changed = api.get(question, If_None_Match=tag)
-        assert (changed.status_code, changed.headers["ETag"] != tag) == (200, True), path
 
 
 @pytest.mark.usefixtures("stored")
@@ -216,32 +166,6 @@ def test_what_is_long_is_compressed_for_whoever_takes_it(api: Api) -> None:
     assert "Content-Encoding" not in api.get("/v1/metrics/daily", Accept_Encoding="gzip").headers, "below 1,024 bytes"
 
 
-def test_scenario_40_a_long_series_is_paged_whole_and_not_across_a_replacement(api: Api) -> None:
-    long = day_document()
-    start = datetime(2026, 2, 11, 12, tzinfo=UTC)
-    points = [{"t": (start + timedelta(seconds=12 * at)).isoformat(), "v": at} for at in range(2_500)]
-    long["overlay"]["seriesByKpi"] = {"P&L": points}
-    api.post(long)
-    seen: list[int] = []
-    page = api.read("/v1/metrics/series", kpi="P&L")
-    while True:
-        assert len(page["points"]) == 500
-        seen += [point["v"] for point in page["points"]]
-        if page["next_cursor"] is None:
-            break
-        page = api.read("/v1/metrics/series", kpi="P&L", cursor=page["next_cursor"])
-    assert seen == list(range(2_500))
-    part = api.read("/v1/metrics/series", kpi="P&L", from_="2026-02-11T12:00:12Z", to="2026-02-11T07:00:36-05:00")
-    assert [point["t"] for point in part["points"]] == [f"2026-02-11T12:00:{second}.000Z" for second in (12, 24, 36)]
-    cursor = api.read("/v1/metrics/series", kpi="P&L")["next_cursor"]
-    assert code(api.get(f"/v1/metrics/series?kpi=Daily%20PnL&cursor={cursor}")) == (400, "bad_parameter")
-    api.at(NOW + timedelta(days=1))
-    api.post(day_document("2026-02-12"))
-    assert api.read("/v1/metrics/series", kpi="P&L", cursor=cursor)["date"] == DAY, "pages stay on the day they began with"
-    api.post(day_document(number=2, updated_at="2026-02-11T21:10:00.000Z"))
-    assert code(api.get(f"/v1/metrics/series?kpi=P%26L&cursor={cursor}")) == (410, "version_changed")
-
-
 def test_assets_versions_and_restatements_are_paged_by_their_keys(api: Api) -> None:
     for number in range(1, 4):
         api.post(day_document(number=number, updated_at=f"2026-02-11T21:0{number}:00.000Z"))
@@ -258,39 +182,3 @@ def test_assets_versions_and_restatements_are_paged_by_their_keys(api: Api) -> N
             cursor = page["next_cursor"]
         assert seen == whole == sorted(whole)
         assert len(whole) >= 2
-
-
-def new_york(text: str) -> datetime:
-    """An instant of winter in New York."""
-    return datetime.fromisoformat(f"{text}-05:00")
-
-
-def test_scenario_42_what_is_due_and_not_there_is_late_and_then_stale(api: Api) -> None:
-    api.post(day_document(BEFORE))
-    told = []
-    for at in ("09:14", "09:15", "09:16", "09:46", "12:44"):
-        api.at(new_york(f"{DAY}T{at}:00"))
-        answer = api.read("/v1/metrics/freshness")
-        told.append((at, answer["status"], answer["expected"]["date"], answer["expected"]["stage"]))
-    assert told == [
-        ("09:14", "fresh", BEFORE, "final"),
-        ("09:15", "late", DAY, "premarket"),
-        ("09:16", "late", DAY, "premarket"),
-        ("09:46", "stale", DAY, "premarket"),
-        ("12:44", "stale", DAY, "premarket"),
-    ]
-    api.post(day_document("2026-01-05"))
-    api.post(day_document(BEFORE, number=2, updated_at="2026-02-11T13:00:00.000Z"))
-    assert api.read("/v1/metrics/freshness")["status"] == "stale", "neither old days nor yesterday make today fresh"
-    api.post(day_document(DAY, stage="premarket", updated_at="2026-02-11T14:00:00.000Z"))
-    answer = api.read("/v1/metrics/freshness")
-    assert (answer["status"], answer["latest"]["stage"], answer["latest"]["age_seconds"]) == ("fresh", "premarket", 13_440)
-
-
-def test_scenario_42_a_weekend_is_closed_and_judged_by_its_last_session(api: Api) -> None:
-    api.at(new_york("2026-02-15T12:00:00"))
-    api.post(day_document("2026-02-12"))
-    assert api.read("/v1/metrics/freshness")["status"] == "stale", "Friday is missing"
-    api.post(day_document("2026-02-13"))
-    answer = api.read("/v1/metrics/freshness")
-    assert (answer["status"], answer["session"]["date"], answer["expected"]["stage"]) == ("closed", "2026-02-13", "final")

@@ -1,4 +1,4 @@
-"""Scenarios 30 to 36 and 38 through the function: what takes the place of a day, what does not, and what is told of it."""
+"""What takes the place of a day, what does not, and what is told of it; the recorded requests through the function."""
 
 from __future__ import annotations
 
@@ -17,23 +17,11 @@ import pytest
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Unavailable
 from fillbook.snapshot import document, normalizer, receive
-from tests.support.snapshot_api import DAY, NOW, TOKEN, Api, day_document, put
+from tests.support.snapshot_api import DAY, LATER, NOW, PARTS, TOKEN, Api, day_document, held, put
 from tests.support.snapshot_recorded import DATA, body_of, outcomes, recorded
 
 Query = Callable[..., list[dict[str, Any]]]
 KNOWN = re.compile("<correct>|our-test-token")  # the recorded receiver's own
-TABLES = ("metrics_daily", "metrics_kpi_values", "metrics_series_points", "metrics_extremes_items", "metrics_portfolio_assets")
-LATER = {"updated_at": "2026-02-11T21:10:00.000Z"}
-
-
-def held(query: Query) -> dict[str, list[dict[str, Any]]]:
-    """Everything the five tables hold but the keys they make themselves and the time of receipt."""
-    return {
-        table: query(
-            f"select to_jsonb(x) - 'id' - 'received_at' as row from metrics.{table} x order by (to_jsonb(x) - 'id')::text"
-        )
-        for table in (*TABLES, "snapshot_versions")
-    }
 
 
 def test_a_day_is_stored_as_it_says_and_the_tables_say_what_the_document_says(api: Api, query: Query) -> None:
@@ -62,20 +50,6 @@ def test_a_day_is_stored_as_it_says_and_the_tables_say_what_the_document_says(ap
     ]
     (low,) = query("select trade_id, qty, mid_price, item_json from metrics.metrics_extremes_items where side = 'lo'")
     assert (low["trade_id"], low["qty"], low["mid_price"], low["item_json"]["symbol"]) == (202, Decimal(1), None, "TSLA")
-
-
-@pytest.mark.parametrize(
-    "raw", [b"[]", b"5", b"{}", b'{"date":"2026-02-11"}', b'{"date":"2026-02-30","rows":[]}', b'{"date":"9999-12-31","rows":[]}']
-)
-def test_scenario_30_a_body_that_is_no_day_leaves_the_day_as_it_was(api: Api, query: Query, raw: bytes) -> None:
-    api.post(day_document())
-    before = held(query)
-    answer = api.post(raw)
-    assert answer.status_code == 422
-    error = answer.get_json()["error"]
-    assert error["problem_count"] == len(error["problems"]) >= 1
-    assert all(set(problem) == {"path", "code", "message", "value"} for problem in error["problems"])
-    assert held(query) == before
 
 
 def test_an_empty_day_takes_the_place_of_a_good_one_only_by_name(api: Api, query: Query) -> None:
@@ -113,82 +87,8 @@ def test_every_recorded_request_is_answered_as_is_written_down(api: Api, query: 
             expected["counts"],
             expected["dropped"],
         ], name
-        stored = [query(f"select count(*) as n from metrics.{table}")[0]["n"] for table in TABLES[1:]]
+        stored = [query(f"select count(*) as n from metrics.{table}")[0]["n"] for table in PARTS]
         assert stored == expected["counts"], name
-
-
-def test_scenario_31_and_32_other_spellings_say_the_same(api: Api) -> None:
-    plain = api.post(day_document()).get_json()
-    spelled = day_document()
-    overlay = spelled["overlay"]
-    spelled["kpis"] = [{"name": row["kpi"], "val": row["value"], "valueNum": row["value_num"], "value_kind": row["kind"],
-                        "sortOrder": row["sort_order"], "unit": row.get("unit"), "missing_reason": row.get("missing_reason")}
-                       for row in spelled.pop("rows")]  # fmt: skip
-    overlay["series"] = {
-        "Daily PnL": [{"time": p["t"], "value": str(p["v"]), "source": "live"} for p in overlay.pop("seriesByKpi")["Daily PnL"]]
-    }
-    overlay["assets"] = [
-        {"tradeId": a["trade_id"], "symbol": a["symbol"], "contractName": a["contract_name"]}
-        for a in overlay.pop("portfolioAssets")
-    ]
-    spelled |= {"rows": [], "updated_at": 1_770_843_604_512}
-    overlay["seriesByKpi"] = {}
-    again = api.post(spelled).get_json()
-    assert (again["unchanged"], again["content_sha256"]) == (True, plain["content_sha256"])
-    both = day_document(kpis=[{"kpi": "Other", "value": "1"}])
-    answer = api.post(both)
-    assert (answer.status_code, {one["code"] for one in answer.get_json()["error"]["problems"]}) == (422, {"ambiguous"})
-
-
-def test_scenario_33_and_34_wrong_points_are_named_and_gaps_are_counted(api: Api, query: Query) -> None:
-    at = "2026-02-11T14:31:00Z"
-    wrong = day_document()
-    wrong["overlay"]["seriesByKpi"] = {"Daily PnL": [{"t": at, "v": value} for value in (True, {}, "0x1F", "1,234", "")]}
-    error = api.post(wrong).get_json()["error"]
-    assert error["problem_count"] == 5
-    assert len({problem["path"] for problem in error["problems"]}) == 5
-    gaps = day_document()
-    gaps["overlay"]["seriesByKpi"] = {
-        "Daily PnL": [
-            {"t": "2026-02-11T14:30:00Z", "v": None},
-            *({"t": at, "v": 5} for at in (at, "2026-02-11T14:31:00.000Z", "2026-02-11T09:31:00-05:00")),
-        ]
-    }
-    gaps["rows"].append({"kpi": "Gone", "value": None})
-    counts = api.post(gaps).get_json()["counts"]
-    assert counts["dropped"] == {"duplicates": 2, "null_points": 1}
-    assert counts["stored"]["series"] == 1
-    assert query("select value_text, value_num from metrics.metrics_kpi_values where kpi = 'Gone'") == [
-        {"value_text": "—", "value_num": None}
-    ]
-
-
-def test_scenario_35_what_is_older_is_refused_unless_it_is_forced(api: Api, query: Query) -> None:
-    api.post(day_document(number=1, **LATER))
-    older = api.post(day_document(number=2))
-    error = older.get_json()["error"]
-    assert (older.status_code, error["code"]) == (409, "older_snapshot")
-    assert (error["stored_updated_at"], error["given_updated_at"]) == (LATER["updated_at"], "2026-02-11T21:00:04.512Z")
-    forced = api.post(day_document(number=2), query="?force=older").get_json()
-    assert forced["version"] == 2
-    assert query("select forced from metrics.snapshot_versions where version = 2") == [{"forced": ["older"]}]
-
-
-def test_scenario_35_a_version_that_was_replaced_does_not_come_back_by_a_late_repeat(api: Api) -> None:
-    assert api.post(day_document(number=1)).get_json()["version"] == 1
-    assert api.post(day_document(number=2)).get_json()["version"] == 2
-    late = api.post(day_document(number=1))
-    assert (late.status_code, late.get_json()["error"]["code"]) == (409, "older_snapshot")
-    assert api.read("/v1/metrics/kpis", date=DAY)["items"][0]["value_num"] == 2
-    assert api.post(day_document(number=1, **LATER)).get_json()["version"] == 3, "with newer facts it is news again"
-
-
-def test_scenario_36_the_same_body_three_times_at_once_is_one_version(receiver: Database, query: Query) -> None:
-    with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(lambda _: put(receiver, day_document()), range(3)))
-    assert sorted(answer["unchanged"] for answer in answers) == [False, True, True]
-    assert {answer["version"] for answer in answers} == {1}
-    assert query("select count(*) as n from metrics.snapshot_versions") == [{"n": 1}]
 
 
 def test_the_same_content_again_moves_nothing_but_the_time_of_receipt(receiver: Database, query: Query) -> None:
@@ -266,17 +166,6 @@ def test_the_largest_event_still_fits_its_envelope(receiver: Database, query: Qu
     put(receiver, wide(1))
     assert put(receiver, wide(2))["restated"] == 200
     assert query("select count(*) as n from outbox.events") == [{"n": 1}]
-
-
-def test_scenario_38_ids_are_whole_numbers_however_they_are_written(api: Api, query: Query) -> None:
-    def with_id(text: str) -> bytes:
-        return json.dumps(day_document()).replace('"trade_id": 300', f'"trade_id": {text}').encode()
-
-    for number, text in enumerate(("12", "12.0", '"12"')):
-        assert api.post(with_id(text)).get_json()["unchanged"] is (number > 0)
-    assert query("select count(*) as n from metrics.metrics_portfolio_assets where trade_id = 12") == [{"n": 1}]
-    for text in ("12.9", "true", "9007199254740993"):
-        assert api.post(with_id(text)).status_code == 422, text
 
 
 def test_nobody_alters_or_takes_away_a_version(receiver: Database, query: Query) -> None:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
-from decimal import Decimal
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from werkzeug.serving import make_server
 
 from fillbook.runtime.clock import real_epoch_seconds
 from fillbook.snapshot import __main__ as operator
@@ -21,9 +17,8 @@ from fillbook.snapshot import publisher
 from infra.local.snapshot_server import told
 from tests.support import snapshot_api
 from tests.support.functions import FunctionApps
-from tests.support.ledger import make_fill
 from tests.support.signer import Signer
-from tests.support.snapshot_publishing import DAY, EVENING, PublishDesk, new_york
+from tests.support.snapshot_publishing import EVENING
 from tests.support.snapshot_receivers import OurApi
 from tests.support.topics import topics
 
@@ -34,8 +29,6 @@ STILL: dict[str, Any] = {"refresh": False}
 SMALL_VIEWS = {f"MV_{name.upper()}_TABLE": f"reports.{name}" for name in ("kpi", "series", "extremes", "portfolio")} | {
     "SNAPSHOT_REFRESH": "off"
 }
-OUR_VIEWS = dict.fromkeys(SMALL_VIEWS, "")
-AFTER = DAY + timedelta(days=1)
 
 
 @pytest.fixture
@@ -235,73 +228,6 @@ def test_the_verb_tells_a_person_what_became_of_each_day(
     assert said[1].startswith("published (run ")
     assert operator.main(["publish", "--date", "2026-02-30"]) == 2
     assert asked == [{"refresh": False}, {"date": "2026-02-30"}]
-
-
-# --- the whole way ---------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def our_api(app: FunctionApps, database_url: str, folder: Path) -> Iterator[str]:
-    """``snapshot_api`` itself, served on a port of its own."""
-    environment = snapshot_api.settings(database_url, folder, EVENING, SIGNING_SECRET=snapshot_api.SECRET)
-    client = app("snapshot_api", environment)
-    assert client.get(snapshot_api.PATH, headers={"X-Internal-Token": snapshot_api.TOKEN}).status_code in (200, 400, 404)
-    server = make_server("127.0.0.1", 0, client.application, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-
-
-def test_scenarios_1_and_13_the_worked_case_reaches_our_api_and_a_late_fill_restates_it(
-    function_app: FunctionApps, database_url: str, tmp_path: Path, desk: PublishDesk, query: Callable[..., list[dict[str, Any]]]
-) -> None:
-    (tmp_path / "api").mkdir()
-    with our_api(function_app, database_url, tmp_path / "api") as url, topics() as kept:
-        kept.certificates = SIGNER.certificates()
-        there = Publisher(function_app, database_url, tmp_path, url, FILLBOOK_LOCAL_URL=kept.url, **OUR_VIEWS)
-        status, answer = there.call({"slot": "postmarket"}, email=SCHEDULER, due=EVENING)
-        (result,) = answer["results"]
-        assert (status, result["status"], result["verified"], result["version"]) == (200, "published", True, 1)
-        (stored,) = query("select content_sha256, version, stage, counts from metrics.v_daily")
-        assert stored == {
-            "content_sha256": result["content_sha256"],
-            "version": 1,
-            "stage": "final",
-            "counts": result["counts"],
-        }
-        late = make_fill(
-            "late",
-            "SELL",
-            5,
-            "121",
-            instrument="AAPL",
-            direction="LONG",
-            fees="1",
-            executed_at=new_york("15:00"),
-            session_date=DAY,
-            received_at=new_york("08:00", AFTER),
-        )
-        desk.trade([late], at=new_york("08:00", AFTER))
-        due = new_york("09:00", AFTER)
-        there.set_clock(due)
-        snapshot_api.set_clock(tmp_path / "api", due)
-        yesterday, today = there.call({"slot": "premarket"}, email=SCHEDULER, due=due)[1]["results"]
-    assert (yesterday["status"], yesterday["version"], today["status"], today["stage"]) == (
-        "published",
-        2,
-        "published",
-        "premarket",
-    )
-    (realized,) = query("select difference, late_actions from metrics.v_restatements where name = 'Realized PnL'")
-    (cause,) = realized["late_actions"]
-    assert (cause["symbol"], cause["action_type"]) == ("AAPL", "TRIM")
-    assert Decimal(str(realized["difference"])) == Decimal(str(cause["realized_pnl"]))
-    events = [event for event, _ in desk.events()]
-    assert events == ["snapshot_published", "snapshot_restated", "snapshot_published", "snapshot_published"]
 
 
 def test_the_events_of_a_publication_leave_with_its_answer(

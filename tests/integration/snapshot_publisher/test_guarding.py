@@ -12,12 +12,10 @@ from fillbook.snapshot import source
 from fillbook.snapshot.days import sessions
 from fillbook.snapshot.model import Stage, Status
 from tests.support.campaigns import small_or_full
-from tests.support.ledger import make_fill
-from tests.support.snapshot_publishing import DAY, PublishDesk, kpis, new_york, w1_fills, w1_marks
+from tests.support.snapshot_publishing import DAY, PublishDesk, kpis
 
 STILL: dict[str, Any] = {"refresh": False}
-BEFORE, AFTER = DAY - timedelta(days=1), DAY + timedelta(days=1)
-HALF_DAY = date(2025, 12, 24)
+BEFORE = DAY - timedelta(days=1)
 
 
 def guards(desk: PublishDesk, **body: Any) -> list[str]:
@@ -151,39 +149,6 @@ class TestOnW1:
 
     # -- another day, or the same one later ---------------------------------------------------------------------------------
 
-    def test_scenario_8_before_the_open_the_portfolio_stands_without_a_series(self, desk: PublishDesk) -> None:
-        desk.publish(**STILL)
-        again, today = desk.slot("premarket", AFTER).results
-        assert (again.status, today.status, today.stage) == (Status.UNCHANGED, Status.PUBLISHED, Stage.PREMARKET)
-        sent = desk.shelf.sent[-1].snapshot
-        assert (sent.points, [asset.symbol for asset in sent.assets]) == ((), ["AAPL"])
-        assert kpis(desk.shelf.sent[-1])["Open positions"][0] == "1"
-
-    def test_scenario_9_a_day_without_closings_is_a_quiet_day(self, desk: PublishDesk) -> None:
-        desk.publish(**STILL)
-        desk.mark(w1_marks(AFTER))
-        assert desk.slot("postmarket", AFTER).status is Status.PUBLISHED
-        assert kpis(desk.shelf.sent[-1])["Win rate"] == ("—", None)
-
-    def test_scenario_10_a_desk_that_closed_everything_is_published_without_assets(self, desk: PublishDesk) -> None:
-        desk.publish(**STILL)
-        out = make_fill(
-            "out",
-            "SELL",
-            15,
-            "116",
-            instrument="AAPL",
-            direction="LONG",
-            fees="1",
-            executed_at=new_york("15:45"),
-            session_date=DAY,
-            received_at=new_york("16:20"),
-        )
-        desk.trade([out], at=new_york("16:20"))
-        assert desk.publish().status is Status.PUBLISHED
-        assert desk.shelf.sent[-1].snapshot.assets == ()
-        assert kpis(desk.shelf.sent[-1])["Open positions"][0] == "0"
-
     def test_an_old_day_is_on_the_work_list_only_while_it_is_published(self, desk: PublishDesk) -> None:
         desk.at("16:30", date(2026, 3, 11))
         assert desk.publish(date="2026-02-11").stage is Stage.FINAL
@@ -199,17 +164,3 @@ def test_scenario_8_an_empty_desk_publishes_nothing(desk: PublishDesk) -> None:
     desk.at("09:00")
     assert guards(desk) == ["empty_view"]
     assert desk.shelf.sent == []
-
-
-def test_scenario_5_a_half_day_is_intraday_at_half_past_twelve_and_final_as_of_one(desk: PublishDesk) -> None:
-    desk.open_book()
-    for fill in w1_fills(HALF_DAY)[:4]:
-        desk.trade([fill])
-    desk.mark([mark for mark in w1_marks(HALF_DAY) if mark.marked_at < new_york("13:00", HALF_DAY)])
-    (midday,) = desk.slot("midday", HALF_DAY).results
-    (evening,) = desk.slot("postmarket", HALF_DAY).results
-    assert (midday.stage, evening.stage, evening.status) == (Stage.INTRADAY, Stage.FINAL, Status.PUBLISHED)
-    watermark = desk.rows(HALF_DAY)[-1]["watermark"]
-    assert watermark["valuation_at"] == "2025-12-24T18:00:00.000Z"
-    points = [point for point in desk.shelf.sent[-1].snapshot.points if point.kpi == "Equity"]
-    assert 0 < len(points) <= 210
