@@ -16,6 +16,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
@@ -111,13 +112,24 @@ def reached(main: Path, shared: Path) -> dict[str, Path]:
 
 def imported(source: Path, shared: Path) -> Iterator[str]:
     """The modules of ours that one file names in import statements, at whatever depth they stand."""
-    for node in ast.walk(ast.parse(source.read_text("utf-8"), str(source))):
+    for name, is_sure in named(source.read_text("utf-8"), str(source)):
+        if is_sure or exists(name, shared):
+            yield name
+
+
+@lru_cache(maxsize=1024)
+def named(text: str, path: str) -> tuple[tuple[str, bool], ...]:
+    """The names of ours in a source's import statements; not sure are those that may be names inside a module.
+
+    Remembered by the text: most modules are reached by many functions.
+    """
+    found: list[tuple[str, bool]] = []
+    for node in ast.walk(ast.parse(text, path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if ours(alias.name))
+            found += [(alias.name, True) for alias in node.names if ours(alias.name)]
         elif isinstance(node, ast.ImportFrom) and node.module and ours(node.module):
-            yield node.module
-            members = (f"{node.module}.{alias.name}" for alias in node.names)
-            yield from (name for name in members if exists(name, shared))
+            found += [(node.module, True), *((f"{node.module}.{alias.name}", False) for alias in node.names)]
+    return tuple(found)
 
 
 def ours(name: str) -> bool:

@@ -34,7 +34,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory, bundles: Path, cluster: Path)
     """The books of the day when nothing disturbs it."""
     with desks(tmp_path_factory.mktemp("calm"), bundles, cluster) as start:
         cloud = begin(start, "calm")
-        days.live(cloud)
+        days.live(cloud, stride=3)
         assert_whole(cloud)
         return exported(cloud.database, days.PARTS)
 

@@ -5,21 +5,33 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.local.desk import LocalCloud
 from infra.local.sender import encode_receipt
-from tests.e2e.conftest import WAIT_SECONDS, NewDesk, counted, inbox
+from tests.e2e.conftest import WAIT_SECONDS, counted, desks, inbox
 from tests.support.receipts import body
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 
 CLOSE = datetime(2026, 2, 3, 15, 16, 1, tzinfo=UTC)
+FUNCTIONS = ["signal_ingest", "signal_worker", "outbox_relay", "discord_notifier"]
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory, bundles: Path, cluster: Path) -> Iterator[LocalCloud]:
+    """One desk for both tests, each with a ticker of its own."""
+    with desks(tmp_path_factory.mktemp("signal"), bundles, cluster) as start:
+        desk = start(functions=FUNCTIONS)
+        desk.clock.set(CLOSE)
+        yield desk
 
 
 def post(cloud: LocalCloud, document: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -32,20 +44,18 @@ def post(cloud: LocalCloud, document: dict[str, Any]) -> tuple[int, dict[str, An
         return answer.status, json.load(answer)
 
 
-def messages_when_told(cloud: LocalCloud, number: int) -> list[dict[str, Any]]:
+def messages_when_told(cloud: LocalCloud, ticker: str) -> list[dict[str, Any]]:
     end = time.monotonic() + WAIT_SECONDS
-    while len(found := inbox(cloud)) < number:
+    while not (found := [message for message in inbox(cloud) if ticker in json.dumps(message)]):
         assert time.monotonic() < end, cloud.logs("discord_notifier")
         time.sleep(0.05)
     return found
 
 
-def test_a_posted_signal_becomes_an_entry_and_one_message_with_its_figures(new_desk: NewDesk) -> None:
-    cloud = new_desk()
-    cloud.clock.set(CLOSE)
+def test_a_posted_signal_becomes_an_entry_and_one_message_with_its_figures(cloud: LocalCloud) -> None:
     status, answer = post(cloud, body("R"))
     assert (status, answer["ok"], answer["ticker"]) == (202, True, "ZZTA")
-    (message,) = messages_when_told(cloud, 1)
+    (message,) = messages_when_told(cloud, "ZZTA")
     fields = {field["name"]: field["value"] for field in message["embeds"][0]["fields"]}
     assert {name: fields[name] for name in ("action_type", "quantity", "price", "value")} == {
         "action_type": "ENTRY",
@@ -54,24 +64,24 @@ def test_a_posted_signal_becomes_an_entry_and_one_message_with_its_figures(new_d
         "value": "3778.79496 USD",
     }
     assert cloud.control.wait_idle()
-    assert counted(cloud.database, "select count(*) from ledger.v_actions") == 1
+    assert counted(cloud.database, "select count(*) from ledger.v_actions where ticker = 'ZZTA'") == 1
 
 
 def test_the_same_signal_five_times_and_thirty_two_times_at_once_is_one_entry_and_one_message(
-    new_desk: NewDesk,
+    cloud: LocalCloud,
 ) -> None:
-    cloud = new_desk()
-    cloud.clock.set(CLOSE)
+    same = body("R", ticker="ZZTB")
     for _ in range(5):
-        assert post(cloud, body("R"))[0] == 202
+        assert post(cloud, same)[0] == 202
     with ThreadPoolExecutor(32) as pool:
-        statuses = list(pool.map(lambda _: post(cloud, body("R"))[0], range(32)))
+        statuses = list(pool.map(lambda _: post(cloud, same)[0], range(32)))
     assert statuses == [202] * 32
-    messages_when_told(cloud, 1)
+    messages_when_told(cloud, "ZZTB")
     assert cloud.control.wait_idle()
     cloud.clock.step(120)
     assert cloud.control.wait_idle()
-    assert counted(cloud.database, "select count(*) from signal.v_receipts") == 1
-    assert counted(cloud.database, "select count(*) from ledger.v_actions") == 1
-    assert counted(cloud.database, "select sum(quantity) from ledger.v_actions") == int(Decimal("37.6374"))
-    assert len(inbox(cloud)) == 1
+    assert counted(cloud.database, "select count(*) from signal.v_receipts where ticker = 'ZZTB'") == 1
+    actions = "from ledger.v_actions where ticker = 'ZZTB'"
+    assert counted(cloud.database, f"select count(*) {actions}") == 1
+    assert counted(cloud.database, f"select sum(quantity) {actions}") == int(Decimal("37.6374"))
+    assert len(messages_when_told(cloud, "ZZTB")) == 1

@@ -26,6 +26,7 @@ from tests.support.local_desk import BROKEN, ECHO, descendants, echo_desk, is_al
 from tests.support.waiting import wait_until
 
 GROUP_ROLES = "signal_reader"
+DESK_START = datetime(2026, 2, 3, 15, 0, tzinfo=UTC)
 
 
 def told(cloud: LocalCloud) -> dict[str, Any]:
@@ -36,15 +37,27 @@ def told(cloud: LocalCloud) -> dict[str, Any]:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[LocalCloud]:
-    with echo_desk(tmp_path, desk_start=datetime(2026, 2, 3, 15, 0, tzinfo=UTC)) as cloud:
+    """A desk of the test's own, which it may stop."""
+    with echo_desk(tmp_path, desk_start=DESK_START) as cloud:
         yield cloud
 
 
-def test_a_function_runs_from_its_bundle_with_the_settings_of_its_entry_and_no_others(
-    desk: LocalCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    document = told(desk)
-    bundle = str(tmp_path / "home" / "build" / "echo")
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    """A desk for all tests that leave it running, whatever they kill."""
+    with echo_desk(tmp_path_factory.mktemp("shared"), desk_start=DESK_START) as cloud:
+        yield cloud
+
+
+def deliveries(desk: LocalCloud) -> tuple[int, int]:
+    """Messages that arrived, and that did not, since the message process began."""
+    figures = desk.control.pubsub()["subscriptions"]["t-echo"]
+    return figures["delivered"], figures["failed"]
+
+
+def test_a_function_runs_from_its_bundle_with_the_settings_of_its_entry_and_no_others(shared: LocalCloud) -> None:
+    document = told(shared)
+    bundle = str(shared.home.path / "build" / "echo")
     assert document["money"].startswith(bundle)
     assert document["folder"] == bundle
     given = document["env"]
@@ -61,50 +74,53 @@ def test_a_function_runs_from_its_bundle_with_the_settings_of_its_entry_and_no_o
     assert "HOME" not in given
 
 
-def test_a_published_message_reaches_the_function_and_a_schedule_calls_it(desk: LocalCloud) -> None:
-    desk.control.publish("t", [{"data": "YQ=="}])
-    assert desk.control.wait_idle(10)
-    assert desk.control.pubsub()["subscriptions"]["t-echo"]["delivered"] == 1
-    assert desk.control.run_job("tick") == 200
-    assert desk.clock.now() == datetime(2026, 2, 3, 15, 0, tzinfo=UTC)
+def test_a_published_message_reaches_the_function_and_a_schedule_calls_it(shared: LocalCloud) -> None:
+    delivered, _ = deliveries(shared)
+    shared.control.publish("t", [{"data": "YQ=="}])
+    assert shared.control.wait_idle(10)
+    assert deliveries(shared)[0] == delivered + 1
+    assert shared.control.run_job("tick") == 200
+    assert shared.clock.now() == DESK_START
 
 
-def test_a_killed_function_comes_back_by_itself_and_loses_no_message(desk: LocalCloud) -> None:
-    before = told(desk)["pid"]
-    desk.kill("echo")
-    desk.control.publish("t", [{"data": "YQ=="}])
-    desk.wait_until_up("echo")
-    assert desk.control.wait_idle(10)
-    assert told(desk)["pid"] != before
-    assert desk.figures()["echo"]["restarts"] == 1
-    assert desk.control.pubsub()["subscriptions"]["t-echo"]["failed"] == 0
+def test_a_killed_function_comes_back_by_itself_and_loses_no_message(shared: LocalCloud) -> None:
+    before, restarts = told(shared)["pid"], shared.figures()["echo"]["restarts"]
+    delivered, failed = deliveries(shared)
+    shared.kill("echo")
+    shared.control.publish("t", [{"data": "YQ=="}])
+    shared.wait_until_up("echo")
+    assert shared.control.wait_idle(10)
+    assert told(shared)["pid"] != before
+    assert shared.figures()["echo"]["restarts"] == restarts + 1
+    assert deliveries(shared) == (delivered + 1, failed)
 
 
-def test_a_function_whose_worker_dies_answers_again(desk: LocalCloud) -> None:
+def test_a_function_whose_worker_dies_answers_again(shared: LocalCloud) -> None:
+    restarts = shared.figures()["echo"]["restarts"]
     with pytest.raises((http.client.HTTPException, OSError)):
-        urllib.request.urlopen(desk.url("echo") + "/die", timeout=10)
-    desk.wait_until_up("echo")
-    assert told(desk)["parent"] == desk.pid("echo")
-    assert desk.figures()["echo"]["restarts"] == 0  # the server replaced its worker itself
+        urllib.request.urlopen(shared.url("echo") + "/die", timeout=10)
+    shared.wait_until_up("echo")
+    assert told(shared)["parent"] == shared.pid("echo")
+    assert shared.figures()["echo"]["restarts"] == restarts  # the server replaced its worker itself
 
 
-def test_a_message_process_killed_with_a_backlog_delivers_it_afterwards(desk: LocalCloud) -> None:
-    desk.control.pause()
-    desk.control.publish("t", [{"data": "YQ=="}, {"data": "Yg=="}])
-    desk.kill("pubsub")
-    desk.wait_until_up("pubsub")
-    assert desk.control.wait_idle(10)
-    assert desk.control.pubsub()["subscriptions"]["t-echo"]["delivered"] == 2
+def test_a_message_process_killed_with_a_backlog_delivers_it_afterwards(shared: LocalCloud) -> None:
+    shared.control.pause()
+    shared.control.publish("t", [{"data": "YQ=="}, {"data": "Yg=="}])
+    shared.kill("pubsub")
+    shared.wait_until_up("pubsub")
+    assert shared.control.wait_idle(10)
+    assert deliveries(shared) == (2, 0)
 
 
-def test_a_process_killed_to_stay_down_stays_down_until_it_is_revived(desk: LocalCloud) -> None:
-    desk.kill("echo", stay_down=True)
+def test_a_process_killed_to_stay_down_stays_down_until_it_is_revived(shared: LocalCloud) -> None:
+    shared.kill("echo", stay_down=True)
     time.sleep(0.3)
-    assert desk.pid("echo") is None
-    desk.revive("echo")
-    assert told(desk)["env"]["ECHO_WORD"] == "hello"
-    desk.restart("echo")
-    assert told(desk)["pid"]
+    assert shared.pid("echo") is None
+    shared.revive("echo")
+    assert told(shared)["env"]["ECHO_WORD"] == "hello"
+    shared.restart("echo")
+    assert told(shared)["pid"]
 
 
 def test_the_run_file_says_what_runs_where_and_is_private(desk: LocalCloud, tmp_path: Path) -> None:
@@ -133,7 +149,7 @@ def test_stopping_leaves_no_process_and_no_port_and_tells_how_each_ended(desk: L
 
 
 def test_a_second_start_keeps_ports_secrets_and_clock(tmp_path: Path) -> None:
-    with echo_desk(tmp_path, desk_start=datetime(2026, 2, 3, 15, 0, tzinfo=UTC)) as first:
+    with echo_desk(tmp_path, desk_start=DESK_START) as first:
         url, secrets = first.url("echo"), first.secrets
         first.clock.step(60)
     with echo_desk(tmp_path) as second:
@@ -141,10 +157,10 @@ def test_a_second_start_keeps_ports_secrets_and_clock(tmp_path: Path) -> None:
         assert second.clock.now() == datetime(2026, 2, 3, 15, 1, tzinfo=UTC)
 
 
-def test_a_second_runner_of_the_same_folder_is_refused_and_harms_nothing(desk: LocalCloud, tmp_path: Path) -> None:
-    with pytest.raises(AlreadyRunning, match="Ctrl-C"), echo_desk(tmp_path):
+def test_a_second_runner_of_the_same_folder_is_refused_and_harms_nothing(shared: LocalCloud) -> None:
+    with pytest.raises(AlreadyRunning, match="Ctrl-C"), echo_desk(shared.home.path.parent):
         pass
-    assert told(desk)["pid"]
+    assert told(shared)["pid"]
 
 
 def test_a_function_that_dies_while_starting_is_named_with_its_last_words(tmp_path: Path) -> None:
