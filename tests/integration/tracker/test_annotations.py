@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from fillbook.ibkr.accounts import configure_accounts
 from fillbook.ledger import rebuild, service
 from fillbook.ledger.model import Book, Side
 from fillbook.runtime.db import Database, DatabaseFailed
@@ -21,7 +20,7 @@ from fillbook.runtime.sql import statement
 from fillbook.tracker import annotations
 from fillbook.tracker.route import Sent
 from infra.database.roles import login_role_statement
-from tests.support.ibkr import CONFIGS, exec_id, tws
+from tests.support.ibkr import exec_id, tws
 from tests.support.ibkr_world import WORKER_GROUPS, World
 from tests.support.tracker_desk import BOOKED_AT, NOW, fill
 from tests.support.tracker_words import (
@@ -361,11 +360,3 @@ def test_nobody_but_the_tracker_may_write_a_word_and_nobody_may_delete_one(open_
     for tenant, count in (("desk", 0), ("other", 1), (None, 0)):
         with open_database("tracker_reader").transaction(read_only=True, tenant_id=tenant) as tx:
             assert len(tx.query(statement("select 1 as one from tracker.v_annotations"))) == count
-
-
-def test_lists_of_hidden_trades_walk_their_indexes(db: Database, open_database: Any) -> None:
-    configure_accounts(db, CONFIGS, NOW)
-    with open_database("tracker_reader").transaction(read_only=True, tenant_id="desk") as tx:
-        found = annotations.QUERIES["trade_words"]
-        (row, *_) = tx.query(statement(f"explain {found.text}"), ids=[NOBODY], tenant_id="desk")
-    assert row

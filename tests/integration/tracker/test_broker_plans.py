@@ -21,6 +21,8 @@ PAGE = {
     "executed_from": None,
     "executed_to": None,
     "include_merged": False,
+    "include_hidden": False,
+    "tenant_id": "desk",
     "after_at": None,
     "after_id": None,
     "limit": 101,

@@ -20,6 +20,7 @@ PAGE: dict[str, object] = {
     "account_id": None,
     "status": None,
     "symbol": None,
+    "include_hidden": False,
     "after_at": None,
     "after_id": None,
     "limit": LIMIT,
