@@ -10233,7 +10233,6 @@ create view signal.v_lanes as
       ) as l(place, key, title, stages, holds);
 comment on view signal.v_lanes is 'The board''s columns in their order: a new lane is a line here. holds: what the rules leave there, no position, an open one, or one that this receipt closed.';
 
-drop view if exists signal.v_moves;
 create view signal.v_moves as
     select h.book_id, h.ticker, h.seq, h.from_lane, h.lane, h.rule, h.reason, h.badges, h.blocks, h.price, h.score, h.entered_at,
            h.receipt_id, h.action_ids,
