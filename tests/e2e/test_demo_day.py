@@ -25,7 +25,7 @@ from tests.support.campaigns import small_or_full
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 
-MINUTES = small_or_full(126, 180)
+MINUTES = small_or_full(160, 240)
 """The third exit comes in the 125th minute, the first trim in the 158th."""
 TICKERS = 5
 FEW = ["signal_ingest", "signal_worker", "outbox_relay", "discord_notifier"]
@@ -54,6 +54,7 @@ def doubled(
         assert summary.is_proven, summary.document()
         assert summary.executions >= 3
         assert summary.executions_by_type["ENTRY"] < 10
+        assert {"ENTRY", "TRIM", "EXIT"} <= set(summary.executions_by_type)
         yield cloud
 
 

@@ -84,6 +84,13 @@ comment on view outbox.v_stamp is 'Differs after every event that is written, gi
 create or replace view signal.v_freshness as
     select book_id, ticker, last_ts, newest_ts, last_receipt_id, updated_at, version from signal.ticker_states;
 
+-- An account is read at the desk's own time, which may stand still between two runs; who wrote its rows is always another.
+create or replace view mt5.v_account_states with (security_invoker = true) as
+    select a.id as account_id, a.tenant_id, a.book_id, a.is_active, a.connection_status, a.sync_failure_count,
+           a.last_successful_sync_at, case when isfinite(s.next_due_at) then s.next_due_at end as next_due_at, a.updated_at,
+           a.xmin::text || '.' || s.xmin::text as writers
+      from mt5.trading_accounts a join mt5.account_sync_state s on s.account_id = a.id;
+
 grant select on ledger.v_stamp to ledger_reader;
 grant select on ibkr.v_stamp to ibkr_reader;
 grant select on notify.v_stamp to notify_reader;

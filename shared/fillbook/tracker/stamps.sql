@@ -18,8 +18,7 @@ select case when :ledger::boolean then (
                     group by s.book_id) f) end as signal,
        case when :ibkr::boolean then (select v.stamp from ibkr.v_stamp v) end as ibkr,
        case when :mt5::boolean then (
-           select json_build_array(count(*), max(v.updated_at)::text,
-                                   coalesce(sum((extract(epoch from v.updated_at) * 1000000)::numeric), 0)::text)
+           select json_build_array(count(*), md5(string_agg(v.writers, ',' order by v.account_id)))
              from mt5.v_account_states v
             where v.tenant_id = :tenant_id and (:account_id::uuid is null or v.account_id = :account_id::uuid)
               and (:trade_id::uuid is null

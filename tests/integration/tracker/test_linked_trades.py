@@ -291,3 +291,6 @@ def test_a_reader_that_holds_an_answer_is_sent_it_again_only_when_something_chan
     assert changed == dict(zip(paths, (200, 304, 200, 304, 304), strict=True))
     desk.sync(account, NOW, trades=[first | {"current_price": "1.2"}])
     assert {get(path, tag).status_code for path, tag in tags.items()} == {200}
+    tags = {path: get(path).headers["ETag"] for path in paths}
+    desk.sync(account, NOW, trades=[first | {"current_price": "1.3"}])  # within the same instant of a desk that stands still
+    assert {get(path, tag).status_code for path, tag in tags.items()} == {200}
