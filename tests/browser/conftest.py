@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(mark)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def desk(tmp_path_factory: pytest.TempPathFactory, bundles: Path, cluster: Path) -> Iterator[Desk]:
     """The desk of all journeys, with the first part of its day played."""
     options = {"function_overrides": {"trade_tracker": {"DESK_KEYS": desk_keys(), "DESK_RATE_FACTOR": "100"}}}
@@ -49,7 +49,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, bundles: Path, cluster: Path)
         yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # its driver holds this thread's event loop, which tests of other packages need
 def browser() -> Iterator[Browser]:
     """Chromium without a window. A missing one fails where CI runs and skips with a reason elsewhere."""
     if CHROMIUM is None:
