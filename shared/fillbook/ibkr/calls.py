@@ -55,9 +55,9 @@ class Desk:
             page = self.read(path, **parameters)
             yield from page["items"][:most]
             most -= len(page["items"])
-            if most <= 0 or page["next"] is None:
+            if most <= 0 or page["next_cursor"] is None:
                 return
-            parameters["after"] = page["next"]
+            parameters["cursor"] = page["next_cursor"]
 
     def sync(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> Any:
         """Ask ``execution_sync`` with the operator's identity; raises as ``read``."""
