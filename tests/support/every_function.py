@@ -27,8 +27,10 @@ from tests.support.topics import Topics, envelope
 MANIFEST = load()
 SIGNER = Signer()
 CALLER = "cloud-scheduler@desk.example"
+OPERATOR = "fb-operator@desk.example"
 INGEST_TOKEN = "ingest-token-of-these-tests"
 DESK_KEY = "desk-key-of-these-tests"
+ADMIN_KEY = "admin-key-of-these-tests"
 INTERNAL_TOKEN = "internal-token-of-these-tests"
 METRICS_KEY = "metrics-key-of-these-tests"
 NOW = instant(R_TS + 61_000)
@@ -36,11 +38,22 @@ WEBHOOK = "https://discord.com/api/webhooks/12345678901234567{number}/{token}"
 NOBODYS_ID = "00000000-0000-4000-8000-000000000000"
 PARAMETERS = {"view": "board", "name": "nothing.js", "token": "not-the-token"}
 """All others are ids, of nobody."""
+OPERATORS = ("/mt5/rebuild",)
+"""Of routes that ask for an identity those that are a person's alone."""
 # what a person sends; the bodies of schedules, pushes and charts follow from the manifest
 BODIES = {
-    "/api/v1/jobs": {"job_type": "trades.sync", "payload": {}},
-    "/api/v1/quarantine/{quarantine_id}/accept": {"reason": "looked at"},
-    "/timed/admin/replay-compare": {"a": NOBODYS_ID, "b": "live"},
+    "execution_sync POST /api/v1/jobs": {"job_type": "trades.sync", "payload": {}},
+    "execution_sync POST /api/v1/quarantine/{quarantine_id}/accept": {"reason": "looked at"},
+    "account_sync POST /mt5/rebuild": {"server": "Nowhere-Live"},
+    "replay_worker POST /timed/admin/replay-compare": {"a": NOBODYS_ID, "b": "live"},
+    "trade_tracker POST /timed/admin/replay-compare": {"left": NOBODYS_ID, "right": "live"},
+    "trade_tracker POST /timed/admin/replay-runs": {"date": "2026-02-03"},
+    "trade_tracker POST /timed/admin/sync": {"account_id": NOBODYS_ID},
+    "trade_tracker POST /timed/admin/reconciliation": {"since": "2026-02-03", "until": "2026-02-04"},
+    "trade_tracker POST /timed/ledger/trades/{trade_id}/notes": {"notes": "seen"},
+    "trade_tracker POST /api/v1/trades/{trade_id}/notes": {"notes": "seen"},
+    "trade_tracker PATCH /timed/ledger/trades/{trade_id}/notes": {"notes": "seen"},
+    "trade_tracker PATCH /api/v1/trades/{trade_id}/notes": {"notes": "seen"},
 }
 
 
@@ -74,13 +87,17 @@ def audience(name: str) -> str:
 
 
 def desk_keys() -> str:
-    """``DESK_KEYS``: a reader of the live book, and one whose time is over."""
-    entry = {"scopes": ["read"], "tenant_id": "desk", "books": ["live"]}
-    hashes = {name: hashlib.sha256(name.encode()).hexdigest() for name in (DESK_KEY, f"old-{DESK_KEY}")}
+    """``DESK_KEYS``: a reader of the live book, one whose time is over, and one who may change and order."""
+
+    def entry(name: str, key: str, scope: str, **more: str) -> dict[str, Any]:
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        return {"id": name, "sha256": digest, "scopes": [scope], "tenant_id": "desk", "books": ["live"], **more}
+
     return json.dumps(
         [
-            {"id": "desk", "sha256": hashes[DESK_KEY], **entry},
-            {"id": "old", "sha256": hashes[f"old-{DESK_KEY}"], "expires_at": "2026-01-01T00:00:00Z", **entry},
+            entry("desk", DESK_KEY, "read"),
+            entry("old", f"old-{DESK_KEY}", "read", expires_at="2026-01-01T00:00:00Z"),
+            entry("admin", ADMIN_KEY, "admin"),
         ]
     )
 
@@ -101,7 +118,7 @@ def known(database_url: str, topics: Topics, folder: Path) -> dict[str, str]:
         "FILLBOOK_DESK_CLOCK": str(clock),
         "FILLBOOK_PROJECT": "fillbook-local",
         "FILLBOOK_DATABASE_URL": database_url,
-        "FILLBOOK_OIDC_CALLERS": CALLER,
+        "FILLBOOK_OIDC_CALLERS": f"{CALLER},{OPERATOR}",
         "INGEST_TOKENS": INGEST_TOKEN,
         "PUBLISH_BUDGET_SECONDS": "1",
         "DESK_KEYS": desk_keys(),
@@ -148,11 +165,13 @@ def right_headers(door: Door) -> dict[str, str]:
     """What the right caller of a route shows."""
     match door.route.caller:
         case "oidc" | "admin":
-            return identity(door.function.name)
+            return identity(door.function.name, email=OPERATOR if door.route.path in OPERATORS else CALLER)
         case "ingest_token":
             return {"Authorization": f"Bearer {INGEST_TOKEN}"}
         case "desk_key":
-            return {"Authorization": f"Bearer {DESK_KEY}"}
+            if door.route.method == "GET":
+                return {"Authorization": f"Bearer {DESK_KEY}"}
+            return {"Authorization": f"Bearer {ADMIN_KEY}", "If-Match": "1"}
         case "internal_token":
             return {"X-Internal-Token": INTERNAL_TOKEN}
         case "metrics_key":
@@ -171,8 +190,8 @@ def usual_body(door: Door) -> bytes | None:
     for subscription in MANIFEST.subscriptions:
         if (subscription.function, subscription.path) == (door.function.name, door.route.path):
             return json.dumps(envelope(b"{}")).encode()
-    if door.route.path in BODIES:
-        return json.dumps(BODIES[door.route.path]).encode()
+    if str(door) in BODIES:
+        return json.dumps(BODIES[str(door)]).encode()
     return text_of("R").encode() if door.route.caller == "ingest_token" else b"{}"
 
 
