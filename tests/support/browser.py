@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
@@ -24,6 +23,7 @@ from infra.local.desk import LocalCloud
 from infra.local.home import ROOT
 from infra.local.receipts import Document
 from infra.local.summary import Summary
+from tests.support.campaigns import KEEPS_PICTURES
 
 ADMIN_KEY, READ_KEY, LIVE_KEY = "browser-admin-key", "browser-read-key", "browser-live-key"
 EVERY_BOOK = ["live", "replay:*", "ibkr:*", "mt5:*"]
@@ -175,14 +175,15 @@ class Tab:
         """What the system prefers: ``dark`` or ``light``."""
         self.page.emulate_media(color_scheme=name)  # type: ignore[arg-type]
 
-    def picture(self, name: str) -> Path:
-        """Keep what is seen, in both themes, as an output of the tests."""
+    def picture(self, name: str) -> None:
+        """Keep what is seen, in both themes, as an output of the tests; a picture costs a second, so only when asked for."""
+        if not KEEPS_PICTURES:
+            return
         PICTURES.mkdir(parents=True, exist_ok=True)
         for theme in ("light", "dark"):
             self.theme(theme)
             path = PICTURES / f"{name}-{self.page.viewport_size['width'] if self.page.viewport_size else 0}-{theme}.png"
             self.page.screenshot(path=path, full_page=True)
-        return path
 
     def findings(self, *rules: str) -> list[str]:
         """What axe finds serious or critical on the page as it stands, by all its rules or by these; one line each."""
