@@ -57,8 +57,8 @@ def test_readers_see_views_only(open_database: Any, query: Query) -> None:
     views = [row["n"] for row in query("select viewname as n from pg_catalog.pg_views where schemaname = 'signal' order by 1")]
     assert set("v_board v_lane_moves v_why v_blocked_now v_coverage v_freshness v_quarantine".split()) <= set(views)
     with open_database("signal_reader").transaction(read_only=True) as tx:
-        for view in views:
-            assert tx.query(statement(f"select count(*) as n from signal.{view}")) == [{"n": 0}]
+        filled = [view for view in views if tx.query(statement(f"select count(*) as n from signal.{view}")) != [{"n": 0}]]
+    assert filled == ["v_lanes"], "the board's columns are data"
     for table in (*APPEND_ONLY, "ticker_states", "plans", "quarantine"):
         assert refused(open_database, "signal_reader", f"select * from signal.{table}") == "42501"
 
