@@ -60,6 +60,8 @@ def test(argv: list[str]) -> int:
     """Everything, as CI runs it; with arguments only what they name, handed to pytest, without the static part."""
     failed = False if argv else run_static()
     tests = pytest(argv or ["tests"])
+    if failed:
+        print("test: a static tool objected before the tests ran; its words stand above them", flush=True)
     return tests or int(failed)
 
 

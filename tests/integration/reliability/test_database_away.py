@@ -18,9 +18,7 @@ from tests.support.topics import envelope
 HANDED_ON = ("trade_tracker POST /timed/admin/", "trade_tracker GET /openapi.json")
 """What is given to its owner, or is made of the code: it asks no database (tests of every route hold what becomes of it)."""
 STORING = [
-    door
-    for door in doors("oidc", "desk_key", "admin")
-    if door.function.database_roles and not str(door).startswith(HANDED_ON)
+    door for door in doors("oidc", "desk_key", "admin") if door.function.database_roles and not str(door).startswith(HANDED_ON)
 ]
 WRITING = [door for door in STORING if door.route.method == "POST"]
 
