@@ -324,3 +324,12 @@ def traded(syncing: Syncing, name: str = "a") -> None:
     syncing.does(name, "close", position="one", price="1.10100")
     syncing.later(minutes=1)
     syncing.does(name, "open", symbol="EURUSD", side="sell", volume="0.50", price="1.10200", ref="two")
+
+
+def history(syncing: Syncing, count: int) -> None:
+    """A deposit and ``count`` further deals in pairs."""
+    syncing.does("a", "deposit", amount="100000.00")
+    for number in range(count // 2):
+        syncing.later(seconds=1)
+        syncing.does("a", "open", symbol="EURUSD", side="buy", volume="0.01", price="1.10000", ref=f"p{number}")
+        syncing.does("a", "close", position=f"p{number}", price="1.10010")

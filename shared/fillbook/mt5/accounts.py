@@ -74,7 +74,7 @@ class AccountSync:
             self._terms.limits,
             deadline=deadline,
             clocks=self._time,
-            keep=lambda heard: self._desk.write(partial(self._keep, heard)),
+            keep=lambda heard, is_last: self._desk.write(partial(self._kept, heard, is_last=is_last)),
         )
         heard = fetching.first(is_degraded=instance.instance_key in self._terms.degraded)
         if heard.is_deferred and not heard.is_mismatch:
@@ -172,9 +172,10 @@ class AccountSync:
     def _tried(self, heard: Answers) -> Worked | Needs:
         return self._close(heard, is_last=False)
 
-    def _keep(self, heard: Answers) -> None:
+    def _kept(self, heard: Answers, *, is_last: bool) -> Needs | None:
         """Write the pages of a large window that came so far, with the place where it goes on."""
-        self._close(heard, is_last=True)
+        closed = self._close(heard, is_last=is_last)
+        return closed if isinstance(closed, Needs) else None
 
     def _close(self, heard: Answers, *, is_last: bool) -> Worked | Needs:
         """The transaction; not ``is_last``: where more is wanted nothing is written."""

@@ -44,7 +44,12 @@ _EXPIRED: Final = frozenset({Code.INVALID_REQUEST, Code.NOT_FOUND})
 _REFUSED: Final = frozenset({Code.INVALID_REQUEST, Code.NOT_FOUND, Code.FORBIDDEN})
 """Of a window of the past, where the present was read a moment ago: it is the window that the service does not like."""
 
-Keep = Callable[[Answers], None]
+
+
+class Keep(Protocol):
+    """Writes pages of a large window. Not ``is_last``: where more is wanted first, nothing is written and that is returned."""
+
+    def __call__(self, heard: Answers, *, is_last: bool) -> Needs | None: ...
 
 
 class Service(ReadsAccount, ReadsSymbols, Protocol):
@@ -102,10 +107,7 @@ class Fetching:
     def more(self, needs: Needs) -> Answers:
         """The lives and symbols that the closing wants; what does not come is asked for again in another run."""
         try:
-            names = needs.symbols[:SYMBOLS_MAX]
-            facts = self._facts(names)
-            if facts is not None:
-                self._change(facts=facts, asked=frozenset(names))
+            self._ask(needs.symbols)
             lives: dict[int, tuple[Deal, ...]] = {}
             for position_id in needs.positions[:POSITION_READS_MAX]:
                 life = self._life(position_id)
@@ -218,8 +220,18 @@ class Fetching:
             if following is Next.DRIFT:
                 return pages.read(), _failure(Code.PAGE_DRIFT)
             if following is Next.READ and pages.reading.is_due and keeps:
-                self._keep(replace(self.answers, history=pages.read(), is_kept=True))
+                self._written(pages.read())
                 pages.forget()
+
+    def _written(self, read: Read) -> None:
+        """Have the pages that came written. What a lot of their symbols is is asked first: told without it, every fill of them
+        would have to be told again.
+        """
+        needs = self._keep(replace(self.answers, history=read, is_kept=True), is_last=False)
+        if needs is not None:
+            self._ask(needs.symbols)
+            self._keep(replace(self.answers, history=read, is_kept=True), is_last=True)
+        self._change(facts=())
 
     def _page(self, reading: Reading, known: Told | None) -> DealPage:
         page = self._service.deals(
@@ -304,6 +316,13 @@ class Fetching:
             if cursor is None:
                 return tuple(deals)
         return ()
+
+    def _ask(self, wanted: Sequence[str]) -> None:
+        """What the service knows of symbols joins the answers."""
+        names = wanted[:SYMBOLS_MAX]
+        facts = self._facts(names)
+        if facts is not None:
+            self._change(facts=facts, asked=self.answers.asked.union(names))
 
     def _facts(self, names: Sequence[str]) -> tuple[SymbolFacts, ...] | None:
         """What the service knows of symbols; None: it did not answer, so that nothing was asked."""

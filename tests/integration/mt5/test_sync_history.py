@@ -13,7 +13,7 @@ from fillbook.mt5.model import Deal
 from fillbook.mt5.reading import Row
 from fillbook.mt5.words import ContractKind, SyncStatus
 from fillbook.runtime.sql import statement
-from tests.support.mt5_syncing import SERVER, Syncing, traded, with_pages
+from tests.support.mt5_syncing import SERVER, Syncing, history, traded, with_pages
 
 V1, V0 = ContractKind.V1, ContractKind.V0
 both = pytest.mark.parametrize("kind", [V1, V0])
@@ -35,15 +35,6 @@ def test_9_three_failed_reads_across_midnight_lose_no_deal(syncing: Syncing) -> 
     syncing.good(account)
     assert syncing.row(account)["history_until_msc"] > until
     syncing.check_truth(account, "a")
-
-
-def history(syncing: Syncing, count: int) -> None:
-    """A deposit and ``count`` further deals in pairs."""
-    syncing.does("a", "deposit", amount="100000.00")
-    for number in range(count // 2):
-        syncing.later(seconds=1)
-        syncing.does("a", "open", symbol="EURUSD", side="buy", volume="0.01", price="1.10000", ref=f"p{number}")
-        syncing.does("a", "close", position=f"p{number}", price="1.10010")
 
 
 @both

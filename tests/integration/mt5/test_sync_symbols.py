@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tests.support.mt5_syncing import Syncing, traded
+from tests.support.mt5_syncing import Syncing, history, traded, with_pages
 
 
 def booked(syncing: Syncing, account_id: str) -> list[Decimal | None]:
@@ -15,6 +15,16 @@ def booked(syncing: Syncing, account_id: str) -> list[Decimal | None]:
         id=account_id,
     )
     return [row["realized"] for row in rows]
+
+
+def versions_of_fills(syncing: Syncing, account_id: str) -> dict[int, int]:
+    """How many rows of the book's journal there are of each version."""
+    rows = syncing.query(
+        "select f.version, count(*) as n from ledger.fills f join mt5.trading_accounts a on a.book_id = f.book_id "
+        "where a.id = :id::uuid group by 1",
+        id=account_id,
+    )
+    return {row["version"]: row["n"] for row in rows}
 
 
 def test_a_symbol_is_asked_about_also_where_the_positions_did_not_come(syncing: Syncing) -> None:
@@ -35,6 +45,15 @@ def test_what_was_booked_while_nobody_told_of_its_symbol_is_told_again(syncing: 
     syncing.good(account)
     assert booked(syncing, account) == [Decimal(100)]
     assert syncing.good(account, times=2).is_unchanged
+
+
+def test_the_symbols_of_a_large_window_are_asked_before_its_first_pages_are_told(syncing: Syncing) -> None:
+    account = syncing.account()
+    history(syncing, 70)
+    syncing.limits = with_pages(syncing.limits, 5)
+    syncing.good(account)
+    assert [call.endpoint for call in syncing.fake.calls()].count("symbols") == 1
+    assert versions_of_fills(syncing, account) == {1: 70}
 
 
 def test_what_another_account_of_the_server_learned_is_told_again_too(syncing: Syncing) -> None:
