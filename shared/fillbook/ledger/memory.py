@@ -6,7 +6,7 @@ holds every action version ever made, so that history can be compared too. It de
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -35,6 +35,13 @@ Order = tuple[datetime, str, str, int]
 
 def _fill_key(version: FillVersion) -> Key:
     return version.fill.key
+
+
+def _is_flat_behind(actions: Sequence[ActionVersion], index: int) -> bool:
+    """Whether nothing is open after an action; a fill's first leg is no such point."""
+    version = actions[index]
+    has_second_leg = index + 1 < len(actions) and actions[index + 1].action.fill_id == version.action.fill_id
+    return version.action.is_flat_after and not has_second_leg
 
 
 def _order(version: ActionVersion) -> Order:
@@ -80,9 +87,11 @@ class MemoryBook:
             journal=journal,
         )
 
-    def histories(self, rebooked: Mapping[str, Key], named: Mapping[str, Sequence[str]]) -> dict[str, History]:
+    def histories(
+        self, rebooked: Mapping[str, Key], named: Mapping[str, Sequence[str]], until: Mapping[str, Key]
+    ) -> dict[str, History]:
         """What ``ledger.load_history`` would answer."""
-        return {name: self._history(name, key, named.get(name, ())) for name, key in rebooked.items()}
+        return {name: self._history(name, key, named.get(name, ()), until.get(name)) for name, key in rebooked.items()}
 
     def apply(self, changes: Mapping[str, Change], plan: Plan, sealed: Sealed) -> None:
         """Take over what a call changed."""
@@ -139,7 +148,7 @@ class MemoryBook:
             parked=len(instrument.parked),
         )
 
-    def _history(self, name: str, key: Key, named: Sequence[str]) -> History:
+    def _history(self, name: str, key: Key, named: Sequence[str], until: Key | None) -> History:
         instrument = self._instrument(name)
         parked = [version.fill.key for version in instrument.fills if version.fill.fill_id in instrument.parked]
         start = self._start(instrument, min([key, *parked]))
@@ -147,8 +156,14 @@ class MemoryBook:
         if start:
             last = instrument.actions[start - 1].action
             flat = (last.executed_at, last.venue_order, last.fill_id)
-        fills = [version for version in instrument.fills if flat is None or version.fill.key > flat]
-        booked = instrument.actions[start:]
+        end = None if until is None or parked else self._end(instrument, until)
+        first = 0 if flat is None else bisect_right(instrument.fills, flat, key=_fill_key)
+        behind = len(instrument.fills)
+        if end is not None:
+            last = instrument.actions[end - 1].action
+            behind = bisect_right(instrument.fills, (last.executed_at, last.venue_order, last.fill_id), key=_fill_key)
+        fills = instrument.fills[first:behind]
+        booked = instrument.actions[start:end]
         actions = {row.action.action_id: row for row in booked}
         for fill_id in [*(version.fill.fill_id for version in fills), *named]:
             for leg in (1, 2):
@@ -158,6 +173,7 @@ class MemoryBook:
         held = {row.action.position_id for row in booked}
         return History(
             instrument=name,
+            is_bounded=end is not None,
             fills=tuple(fills),
             adjustments=tuple(
                 version
@@ -173,15 +189,18 @@ class MemoryBook:
     @staticmethod
     def _start(instrument: _Instrument, key: Key) -> int:
         """Index of the first action after the last flat point before ``key``; 0 when there is none."""
-        actions = instrument.actions
-        index = bisect_left(actions, (*key, 0), key=_order)
-        while index > 0:
-            last = actions[index - 1]
-            has_second_leg = index < len(actions) and actions[index].action.fill_id == last.action.fill_id
-            if last.action.is_flat_after and not has_second_leg:
-                return index
+        index = bisect_left(instrument.actions, (*key, 0), key=_order)
+        while index > 0 and not _is_flat_behind(instrument.actions, index - 1):
             index -= 1
-        return 0
+        return index
+
+    @staticmethod
+    def _end(instrument: _Instrument, key: Key) -> int | None:
+        """Index behind the first flat point at or after ``key``; None when there is none."""
+        for index in range(bisect_left(instrument.actions, (*key, 0), key=_order), len(instrument.actions)):
+            if _is_flat_behind(instrument.actions, index):
+                return index + 1
+        return None
 
     def _replace_fill(self, change: Change, stored: FillVersion) -> None:
         if change.before is not None:

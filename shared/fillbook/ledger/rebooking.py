@@ -7,7 +7,7 @@ Source: ledger specification, 5 (steps 3 and 4), 6 and 8.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from operator import itemgetter
@@ -33,14 +33,20 @@ from fillbook.values import frozen
 BOOK_CLOSED = "book_closed"
 
 
+class NotLockedError(Exception):
+    """A change touches an instrument that was not locked and read."""
+
+
 @frozen
 class History:
     """What is stored of one instrument from a flat point on: current fills and splits after it, and what they became.
 
     ``actions`` maps action_id to current versions (VOID ones too, to go on numbering); ``parked`` fill_id to reason.
+    ``is_bounded``: only what lies up to a later flat point was read.
     """
 
     instrument: str
+    is_bounded: bool = False
     fills: tuple[FillVersion, ...] = ()
     adjustments: tuple[AdjustmentVersion, ...] = ()
     actions: Mapping[str, ActionVersion] = field(default_factory=dict)
@@ -49,12 +55,17 @@ class History:
     parked: Mapping[str, str] = field(default_factory=dict)
 
 
+Read = Callable[[Mapping[str, Key], Mapping[str, Sequence[str]], Mapping[str, Key]], dict[str, History]]
+"""Reads histories: instruments with their first key, changed fills by instrument, keys behind which a flat point is the end."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Plan:
     """What a call changes. ``left`` are positions to be written before ``positions``, because they stop being OPEN.
 
     ``misfits`` maps fill_id to the reason of every touched fact that does not fit; ``parked`` fill_id to (instrument, reason)
-    of those newly parked or parked for another reason.
+    of those newly parked or parked for another reason. ``reopened``: instruments that were read up to a point where nothing was
+    open and where something is open now: what lies behind it must be folded too, and nothing of the plan counts.
     """
 
     revisions: list[Revision] = field(default_factory=list)
@@ -65,6 +76,7 @@ class Plan:
     parked: dict[str, tuple[str, str]] = field(default_factory=dict)
     unparked: list[str] = field(default_factory=list)
     splits: list[tuple[Adjustment, tuple[Position, ...], tuple[Position, ...]]] = field(default_factory=list)
+    reopened: list[str] = field(default_factory=list)
 
 
 def affected(
@@ -72,7 +84,7 @@ def affected(
 ) -> tuple[dict[str, list[Fill]], dict[str, Key]]:
     """Split the instruments touched into those that continue (their new fills in booking order) and those to re-book.
 
-    Re-booked ones come with the earliest affected key. An instrument that was not loaded is a KeyError: it was not locked.
+    Re-booked ones come with the earliest affected key. Raises ``NotLockedError``.
     """
     fresh: dict[str, list[Fill]] = {}
     rebooked: dict[str, Key] = {}
@@ -86,6 +98,8 @@ def affected(
     for split in splits:
         key = (split.effective_at, "", "")
         rebooked[split.instrument] = min(key, rebooked.get(split.instrument, key))
+    if missing := [instrument for instrument in (*fresh, *rebooked) if instrument not in state.tails]:
+        raise NotLockedError(*missing)
     continued: dict[str, list[Fill]] = {}
     for instrument, fills in fresh.items():
         fills.sort(key=_key)
@@ -94,6 +108,15 @@ def affected(
         else:
             rebooked[instrument] = min(fills[0].key, rebooked.get(instrument, fills[0].key))
     return continued, rebooked
+
+
+def last_keys(changes: Mapping[str, Change]) -> dict[str, Key]:
+    """Per instrument the last key that changes: behind it everything follows from what is open alone."""
+    last: dict[str, Key] = {}
+    for change in changes.values():
+        for instrument, key in change.effects():
+            last[instrument] = max(key, last.get(instrument, key))
+    return last
 
 
 def fills_by_instrument(changes: Mapping[str, Change]) -> dict[str, list[str]]:
@@ -110,16 +133,34 @@ def _key(fill: Fill) -> Key:
 
 
 def plan(
+    state: LedgerState, changes: Mapping[str, Change], splits: Mapping[str, Adjustment], read: Read
+) -> tuple[Plan, dict[str, History]]:
+    """What the changes come to, and the histories it took. ``splits`` maps adjustment_id to what this call enters or voids.
+
+    A history is read up to the first flat point behind the last change; where something is open there now, whole. Raises
+    ``NotLockedError``, and ``Rejected`` when a decision of this call does not fit, or makes an
+    earlier one not fit: nothing is stored then.
+    """
+    continued, rebooked = affected(state, changes, splits.values())
+    if not rebooked:
+        return _planned(state, changes, continued, {}, splits), {}
+    named = fills_by_instrument(changes)
+    histories = read(rebooked, named, {} if splits else last_keys(changes))
+    result = _planned(state, changes, continued, histories, splits)
+    if result.reopened:
+        histories |= read({instrument: rebooked[instrument] for instrument in result.reopened}, named, {})
+        result = _planned(state, changes, continued, histories, splits)
+    return result, histories
+
+
+def _planned(
     state: LedgerState,
     changes: Mapping[str, Change],
     continued: Mapping[str, list[Fill]],
     histories: Mapping[str, History],
     splits: Mapping[str, Adjustment],
 ) -> Plan:
-    """Fold every touched instrument and compare; ``splits`` maps adjustment_id to what this call enters or voids.
-
-    Raises ``Rejected`` when a decision of this call does not fit, or makes an earlier one not fit: nothing is stored then.
-    """
+    """Fold every touched instrument and compare."""
     book = state.head.book
     folds: dict[str, Folded] = {}
     for instrument, fills in continued.items():
@@ -131,7 +172,9 @@ def plan(
     for instrument, folded in folds.items():
         if folded.misfits:
             _refuse_decisions(instrument, folded, changes, histories.get(instrument))
-    return _compare(folds, histories, splits)
+    result = _compare(folds, histories, splits)
+    result.reopened = [name for name, history in histories.items() if history.is_bounded and folds[name].state.positions]
+    return result
 
 
 def _fold(

@@ -172,9 +172,7 @@ def step(
     splits = {version.adjustment.adjustment_id: version.adjustment for version in adjustments}
     instruments = {row.fill.instrument for row in rows} | {split.instrument for split in splits.values()}
     state = memory.state(instruments, {row.fill.fill_id for row in rows})
-    continued, rebooked = rebooking.affected(state, changes, splits.values())
-    histories = memory.histories(rebooked, rebooking.fills_by_instrument(changes)) if rebooked else {}
-    plan = rebooking.plan(state, changes, continued, histories, splits)
+    plan, histories = rebooking.plan(state, changes, splits, memory.histories)
     sealed = seal(memory.head, recorded_at, rows, changes, plan, histories, adjustments, announce=announce)
     memory.apply(changes, plan, sealed)
     return sealed

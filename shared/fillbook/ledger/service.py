@@ -245,20 +245,17 @@ def _raise_conflicts(book: Book, arrivals: Sequence[Arrival]) -> None:
 def _plan(
     tx: Tx, state: LedgerState, changes: Mapping[str, Change], splits: Mapping[str, Adjustment], fills_max: int
 ) -> tuple[Plan, dict[str, History]]:
+    book_id = state.head.book.book_id
     try:
-        continued, rebooked = rebooking.affected(state, changes, splits.values())
-        missing = [instrument for instrument in rebooked if instrument not in state.tails]
-    except KeyError as error:
-        missing = [str(error)]
-        continued, rebooked = {}, {}
-    if missing:
+        return rebooking.plan(
+            state,
+            changes,
+            splits,
+            lambda rebooked, named, until: store.load_history(tx, book_id, rebooked, named, until, fills_max=fills_max),
+        )
+    except rebooking.NotLockedError as error:
         # a concurrent correction moved a fill to an instrument that was not named and so not locked
-        raise Contended("ledger_moved", "an instrument was touched that is not locked")
-    histories: dict[str, History] = {}
-    if rebooked:
-        named = rebooking.fills_by_instrument(changes)
-        histories = store.load_history(tx, state.head.book.book_id, rebooked, named, fills_max=fills_max)
-    return rebooking.plan(state, changes, continued, histories, splits), histories
+        raise Contended("ledger_moved", "an instrument was touched that is not locked") from error
 
 
 def _send(tx: Tx, sealed: Sealed) -> None:

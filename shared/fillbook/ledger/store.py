@@ -141,17 +141,25 @@ def _totals(document: Mapping[str, Any], book: Mapping[str, Any]) -> Totals:
 
 
 def load_history(
-    tx: Tx, book_id: str, rebooked: Mapping[str, Key], fill_ids: Mapping[str, Sequence[str]], *, fills_max: int
+    tx: Tx,
+    book_id: str,
+    rebooked: Mapping[str, Key],
+    fill_ids: Mapping[str, Sequence[str]],
+    until: Mapping[str, Key],
+    *,
+    fills_max: int,
 ) -> dict[str, History]:
     """Read what is stored of each instrument from the last flat point before its key on.
 
-    ``fill_ids``: per instrument the fills of the call that stand or stood on it. More than ``fills_max`` fills of one
-    instrument raise ``Unavailable('rebook_too_large')``: a job has no such limit.
+    ``fill_ids``: per instrument the fills of the call that stand or stood on it. ``until``: keys behind which the next flat point
+    is the end, where nothing is parked. More than ``fills_max`` fills of one instrument raise
+    ``Unavailable('rebook_too_large')``: a job has no such limit.
     """
     rows = [
         {
             "instrument": instrument,
             "before": [instant_text(key[0]), key[1], key[2] or None],
+            "until": [instant_text(until[instrument][0]), *until[instrument][1:]] if instrument in until else None,
             "fill_ids": sorted(fill_ids.get(instrument, ())),
         }
         for instrument, key in sorted(rebooked.items())
@@ -169,6 +177,7 @@ def history(document: Mapping[str, Any]) -> History:
     lots = [reading.lot(row) for row in document["lots"] or ()]
     return History(
         instrument=document["instrument"],
+        is_bounded=document["is_bounded"],
         fills=tuple(reading.fill_version(row) for row in document["fills"] or ()),
         adjustments=tuple(reading.adjustment_version(row) for row in document["adjustments"] or ()),
         actions={version.action.action_id: version for version in actions},

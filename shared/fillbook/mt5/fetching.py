@@ -7,7 +7,7 @@ Source: mt5 specification, 2, 5 and 7.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final, Protocol
@@ -45,11 +45,11 @@ _REFUSED: Final = frozenset({Code.INVALID_REQUEST, Code.NOT_FOUND, Code.FORBIDDE
 """Of a window of the past, where the present was read a moment ago: it is the window that the service does not like."""
 
 
-
 class Keep(Protocol):
     """Writes pages of a large window. Not ``is_last``: where more is wanted first, nothing is written and that is returned."""
 
-    def __call__(self, heard: Answers, *, is_last: bool) -> Needs | None: ...
+    def __call__(self, heard: Answers, *, is_last: bool) -> Needs | None:
+        """``heard``: the account's answers with the pages to be written as its history."""
 
 
 class Service(ReadsAccount, ReadsSymbols, Protocol):

@@ -7,8 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from fillbook.ledger import bookstore
+from fillbook.ledger import bookstore, store
 from fillbook.ledger.model import Fill
+from fillbook.ledger.rebooking import History
 from fillbook.runtime.errors import Conflict, Rejected
 from tests.integration.ledger.conftest import MakeWorld, World
 from tests.support.ledger import MemoryWorld, make_fill
@@ -34,6 +35,26 @@ def void_of(world: World, position_id: str, lot_id: str) -> tuple[list[str], lis
         [position.status.value for position in positions if position.position_id == position_id],
         [lot.status.value for lot in lots if lot.lot_id == lot_id],
     )
+
+
+def read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many fills each reading of an instrument's history brings, from here on."""
+    counts: list[int] = []
+    owner, name = (world.memory, "histories") if isinstance(world, MemoryWorld) else (store, "load_history")
+    plain = getattr(owner, name)
+
+    def counted(*given: object, **options: object) -> dict[str, History]:
+        found: dict[str, History] = plain(*given, **options)
+        counts.extend(len(history.fills) for history in found.values())
+        return found
+
+    monkeypatch.setattr(owner, name, counted)
+    return counts
+
+
+def round_trips(count: int) -> list[Fill]:
+    """Bought and sold again, one after another."""
+    return [fact(f"{side}{n}", side, 10, 100 + n, 2 * n + (side == "SELL")) for n in range(count) for side in ("BUY", "SELL")]
 
 
 def told(world: World) -> list[str]:
@@ -262,3 +283,35 @@ def test_scenario_54_a_contract_size_that_becomes_known_fills_the_money_in(make_
     assert (position.realized_pnl_gross, position.realized_pnl_base) == (200, Decimal("179.25"))
     # the entry's rate is unknown, so its fee is known in EUR alone
     assert position.realized_pnl is None
+
+
+def test_a_correction_reads_what_lies_between_the_flat_points_around_it(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(book_id="ibkr:U1")
+    world.deliver(round_trips(20))
+    counts = read_again(world, monkeypatch)
+    world.deliver([fact("BUY3", "BUY", 10, 90, 6, source_revision=2)])
+    assert counts == [2]
+    assert [v.action.realized_pnl for v in world.actions][5:8:2] == [Decimal(0), Decimal(130)]
+
+
+def test_where_a_correction_leaves_something_open_everything_behind_it_is_folded(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(book_id="ibkr:U1")
+    world.deliver(round_trips(20))
+    counts = read_again(world, monkeypatch)
+    world.deliver([fact("SELL3", "SELL", 4, 103, 7, source_revision=2)])
+    assert counts == [2, 34]
+    assert [position.quantity_open for position in world.positions if position.status == "OPEN"] == [Decimal(6)]
+
+
+def test_a_parked_fact_is_looked_for_everything_behind_it(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world(book_id="ibkr:U1")
+    early = fact("early", "SELL", 5, 100, 1.5, position_effect="close", direction="LONG")
+    late = fact("late", "SELL", 5, 100, 60, position_effect="close", direction="LONG")
+    world.deliver([*round_trips(20), late])
+    counts = read_again(world, monkeypatch)
+    assert world.deliver([early])[0].status == "parked"
+    assert counts == [39]
