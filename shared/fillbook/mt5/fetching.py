@@ -17,14 +17,13 @@ from fillbook.mt5.clocks import rule_of
 from fillbook.mt5.desk import Time
 from fillbook.mt5.faults import FINAL, TEXTS, Retries
 from fillbook.mt5.heard import Answers, Needs, Read, StepNote
-from fillbook.mt5.history import Next, Reading, begin, taken
+from fillbook.mt5.history import Next, Reading, begin
 from fillbook.mt5.known import Told
 from fillbook.mt5.model import (
     Deal,
     DealPage,
     Head,
     Instance,
-    PairedTrade,
     ServiceFailure,
     Snapshot,
     StepFailure,
@@ -32,6 +31,7 @@ from fillbook.mt5.model import (
     Target,
     Window,
 )
+from fillbook.mt5.pages import Pages
 from fillbook.mt5.records import Claimed
 from fillbook.mt5.sources import ReadsAccount, ReadsSymbols
 from fillbook.mt5.terms import Limits
@@ -205,7 +205,7 @@ class Fetching:
 
         ``known``: rows that need not be read where they are all that the window holds.
         """
-        pages = _Pages(reading)
+        pages = Pages(reading)
         while True:
             try:
                 page = self._page(pages.reading, known)
@@ -359,48 +359,6 @@ class Fetching:
 
     def _ms(self, began: float) -> int:
         return int((self._time.monotonic() - began) * 1000)
-
-
-class _Pages:
-    """The pages of a window as they come."""
-
-    def __init__(self, reading: Reading) -> None:
-        self.reading = reading
-        self._deals: list[Deal] = []
-        self._paired: list[PairedTrade] = []
-        self._tickets: set[int] = set()
-        self._is_paired = self._was_kept = False
-        self._only: DealPage | None = None
-        self.kept_rows = 0
-
-    def take(self, page: DealPage, pages_max: int, rows_max: int | None) -> Next:
-        self._deals += page.deals
-        self._paired += page.paired
-        self._is_paired = self._is_paired or page.is_paired
-        self._tickets.update(deal.deal_ticket for deal in page.deals)
-        self._tickets.update(pair.ticket for pair in page.paired)
-        self._only = page if self.reading.count == 0 and page.next_cursor is None else None
-        self.reading, following = taken(self.reading, page, pages_max, rows_max)
-        return following
-
-    def forget(self) -> None:
-        """Its rows are written."""
-        self.kept_rows += len(self._tickets)
-        self._deals, self._paired, self._tickets, self._was_kept = [], [], set(), True
-
-    def read(self) -> Read:
-        told, later = (None, None) if self._only is None else (self._only.told, self._only.later)
-        return Read(
-            reading=self.reading,
-            deals=tuple(self._deals),
-            paired=tuple(self._paired),
-            tickets=frozenset(self._tickets),
-            is_paired=self._is_paired,
-            was_kept=self._was_kept,
-            rows=told.count if told is not None and later is not None else self.kept_rows + len(self._tickets),
-            told=told,
-            later=later,
-        )
 
 
 def _failure(code: Code) -> StepFailure:
