@@ -23,7 +23,7 @@ class Pages:
         self._kept_rows = 0
 
     def take(self, page: DealPage, pages_max: int, rows_max: int | None) -> Next:
-        """One more page; returns whether another is to be read, at most ``pages_max`` and, by the total told, ``rows_max`` rows."""
+        """One more page; whether another is to be read: ``pages_max`` at most, and by the total told ``rows_max`` rows."""
         self._deals += page.deals
         self._paired += page.paired
         self._is_paired = self._is_paired or page.is_paired
