@@ -19,14 +19,15 @@ from fillbook.mt5 import bookkeeping, store, unchanged
 from fillbook.mt5.desk import Desk, DeskClosed, Time
 from fillbook.mt5.faults import TEXTS
 from fillbook.mt5.fetching import Fetching, Service
-from fillbook.mt5.heard import Answers, Needs, emptied
+from fillbook.mt5.heard import Answers, Late, Needs, emptied
 from fillbook.mt5.records import Claimed, StaleLease, Unchanged
+from fillbook.mt5.remaking import Remaking, cut
 from fillbook.mt5.server_time import compared
 from fillbook.mt5.settling import Closing
 from fillbook.mt5.terms import Limits, Terms
 from fillbook.mt5.words import Code, SyncStatus
 from fillbook.mt5.worked import Worked
-from fillbook.runtime.db import Database
+from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.errors import Unavailable
 
 __all__ = ["AccountSync", "Limits", "Service", "Terms", "Worked"]
@@ -50,6 +51,7 @@ class AccountSync:
         self._on_crash = on_crash
         self._clocked: set[str] = set()
         self._waiting: list[Unchanged] = []
+        self._partitions: dict[str, set[int]] = {}
 
     def fetch(self, claimed: Claimed, deadline: float) -> Callable[[], Worked]:
         """In a pool thread: an account's calls until ``deadline`` (monotonic). Returns its closing piece, for the owner of the
@@ -179,12 +181,33 @@ class AccountSync:
 
     def _close(self, heard: Answers, *, is_last: bool) -> Worked | Needs:
         """The transaction; not ``is_last``: where more is wanted nothing is written."""
-        result, server = ledger.run(
-            self._db, lambda tx: Closing(tx, heard, self._terms, self._time, self._clocked).run(is_last=is_last)
-        )
+        result, server = self._closing(heard, is_last=is_last)
+        if isinstance(result, Late):
+            self._tell_again(heard, result)
+            result, server = self._closing(heard, is_last=is_last, are_told=True)
+        assert not isinstance(result, Late)
         if server is not None:
             self._clocked.add(server)
+        if isinstance(result, Worked):
+            also = self._partitions.pop(result.account_id, set())
+            return replace(result, partitions=tuple(sorted(also.union(result.partitions)))) if also else result
         return result
+
+    def _closing(self, heard: Answers, *, is_last: bool, are_told: bool = False) -> tuple[Worked | Needs | Late, str | None]:
+        def work(tx: Tx) -> tuple[Worked | Needs | Late, str | None]:
+            return Closing(tx, heard, self._terms, self._time, self._clocked, are_told=are_told).run(is_last=is_last)
+
+        return ledger.run(self._db, work)
+
+    def _tell_again(self, heard: Answers, late: Late) -> None:
+        """In batches, before what makes them due is noted: a run that ends in between leaves them due."""
+        remaking = Remaking(
+            claimed=heard.claimed, run_id=self._terms.run_id, now=self._time.now(), info=heard.info, facts=late.facts
+        )
+        partitions = self._partitions.setdefault(heard.claimed.account_id, set())
+        for positions in cut(late.positions):
+            _, told = ledger.run(self._db, partial(remaking.batch, positions=positions))
+            partitions.update(told)
 
     def _is_clocked(self, heard: Answers) -> bool:
         """Whether this run has nothing to learn from an answer about its server's clock."""

@@ -23,7 +23,7 @@ from fillbook.mt5.closing import Settled
 from fillbook.mt5.deals import Stored
 from fillbook.mt5.fills import Terms, Wanted
 from fillbook.mt5.heard import Answers
-from fillbook.mt5.model import Account, OpenPosition, Trade
+from fillbook.mt5.model import Account, Info, OpenPosition, Trade
 from fillbook.mt5.records import Loaded
 from fillbook.mt5.standing import standing
 from fillbook.mt5.trades import Derived
@@ -85,15 +85,20 @@ def unmarked(loaded: Loaded, settled: Settled) -> tuple[Trade, ...]:
 
 
 def retell(
-    tx: Tx, loaded: Loaded, stored: Iterable[Stored], derived: Sequence[Derived], now: datetime
+    tx: Tx, loaded: Loaded, stored: Iterable[Stored], derived: Sequence[Derived], now: datetime, info: Info | None = None
 ) -> tuple[tuple[Trade, ...], tuple[int, ...]]:
-    """Tell positions that were derived again; returns their trades with the state of their fills, and outbox partitions."""
+    """Tell positions that were derived again; returns their trades with the state of their fills, and outbox partitions.
+
+    ``info``: what the account says of itself now, of which its book may have to be opened.
+    """
     before = {(row.position_id, row.episode): row for row in loaded.trades}
     trades = [row for one in derived for row in one.trades]
-    stands = standing(loaded.account, None, loaded.symbols)
+    stands = standing(loaded.account, info, loaded.symbols)
     if stands.terms is None:
         return tuple(marked(row, before, {}) for row in trades), ()
     terms = stands.terms
+    if stands.is_opening:
+        open_book(tx, loaded.account, terms, now)
     told = {one.position_id: fills.wanted(terms, one.episodes) for one in derived if one.episodes or one.gone}
     partitions = book(tx, loaded.account.book_id, terms, told, of_positions(stored, told), now) if told else ()
     return tuple(marked(row, before, told) for row in trades), partitions

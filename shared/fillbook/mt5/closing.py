@@ -136,7 +136,7 @@ def settle(loaded: Loaded, heard: Answers, rule: ServerRule, now: datetime, *, a
     touched = merged.positions | {one.deal.position_id for one in proven.withdrawn if one.deal.position_id}
     derived = _derived(loaded, heard, stored, touched.union(also), clock)
     changed_gaps = gaps.changes(loaded, heard, proven, derived, now)
-    symbols, learned = _symbols(loaded, heard)
+    known, learned = symbols(loaded, heard)
     operations, removed = _cash(loaded, versions, stored, clock)
     settled = Settled(
         clock=clock,
@@ -151,7 +151,7 @@ def settle(loaded: Loaded, heard: Answers, rule: ServerRule, now: datetime, *, a
         proven=proven,
         gaps_opened=changed_gaps.opened,
         gaps_closed=changed_gaps.closed,
-        symbols=symbols,
+        symbols=known,
         learned=learned,
         state=proven.state,
         needs=_needs(loaded, heard, derived, again=again),
@@ -227,7 +227,7 @@ def _cash(
     return tuple(made), tuple(gone)
 
 
-def _symbols(loaded: Loaded, heard: Answers) -> tuple[Mapping[str, SymbolFacts], tuple[SymbolFacts, ...]]:
+def symbols(loaded: Loaded, heard: Answers) -> tuple[Mapping[str, SymbolFacts], tuple[SymbolFacts, ...]]:
     """What is known of symbols now, and what of it is new; one the service does not know is noted, so that it is asked rarely."""
     known: dict[str, SymbolFacts] = dict(loaded.symbols)
     learned: list[SymbolFacts] = []

@@ -70,6 +70,17 @@ class Needs:
 
 
 @frozen
+class Late:
+    """Positions that are told again, more than the transaction of the answers should hold: to be told before it, in batches.
+
+    ``facts`` of symbols, by name, are known for them.
+    """
+
+    positions: frozenset[int]
+    facts: Mapping[str, SymbolFacts]
+
+
+@frozen
 class Answers:
     """One account's answers. ``head``: of the snapshot, its server time always filled in; None: neither of its parts came.
 

@@ -9,7 +9,6 @@ differences alone. Source: mt5 specification, 6, 10, 15.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Final, TypeVar
@@ -17,20 +16,14 @@ from uuid import UUID, uuid4
 
 from fillbook.ledger import service as ledger
 from fillbook.ledger.rebuild import uncollected
-from fillbook.mt5 import booking, closing, store
-from fillbook.mt5.cash import cash_operation
-from fillbook.mt5.clocks import ServerClock
-from fillbook.mt5.deals import Stored, standing
+from fillbook.mt5 import booking, store
 from fillbook.mt5.looking import differing
-from fillbook.mt5.model import CashOperation, Trade
-from fillbook.mt5.records import AccountUpdate, AccountWork, Applied, Claimed, Loaded, Wanted
-from fillbook.mt5.trades import Derived, derive
-from fillbook.mt5.words import Code
-from fillbook.runtime.db import Database, Tx
+from fillbook.mt5.records import Claimed
+from fillbook.mt5.remaking import Remaking, cut
+from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Conflict
 from fillbook.values import frozen
 
-BATCH_POSITIONS: Final = 1_000
 LEASE_SECONDS: Final = 600
 SERVER_PAGE: Final = 500
 T = TypeVar("T")
@@ -132,11 +125,12 @@ class _Rebuild:
             positions, tickets = self._asked(symbols)
         trades = cash = 0
         partitions: set[int] = set()
-        batches: list[tuple[Sequence[int], Sequence[int]]] = [(batch, ()) for batch in _cut(positions)]
-        batches += [((), batch) for batch in _cut(tickets)]
+        remaking = Remaking(claimed=self._claimed, run_id=self._run_id, now=self._now)
+        batches: list[tuple[Sequence[int], Sequence[int]]] = [(batch, ()) for batch in cut(positions)]
+        batches += [((), batch) for batch in cut(tickets)]
         with uncollected():
             for ids, cash_tickets in batches:
-                applied, told = ledger.run(self._db, partial(self._batch, positions=ids, tickets=cash_tickets))
+                applied, told = ledger.run(self._db, partial(remaking.batch, positions=ids, tickets=cash_tickets))
                 trades += applied.trades_changed
                 cash += applied.cash_changed
                 partitions.update(told)
@@ -160,71 +154,3 @@ class _Rebuild:
             positions = differing(tx, claimed)
             tickets = [row["deal_ticket"] for row in tx.query(booking.QUERIES["cash_tickets"], account_id=self._id)]
         return positions, tickets
-
-    def _batch(self, tx: Tx, positions: Sequence[int], tickets: Sequence[int]) -> tuple[Applied, tuple[int, ...]]:
-        loaded = self._load(tx, positions, tickets)
-        clock = ServerClock(loaded.rule, loaded.clocks)
-        stored = standing(loaded.deals)
-        account = loaded.account
-        deals: dict[int, list[Stored]] = {}
-        for one in stored.values():
-            deals.setdefault(one.deal.position_id, []).append(one)
-        rows: dict[int, list[Trade]] = {}
-        for row in loaded.trades:
-            rows.setdefault(row.position_id, []).append(row)
-        derived = [
-            derive(account.account_id, one, deals.get(one, ()), rows.get(one, ()), None, clock, account.currency_digits)
-            for one in positions
-        ]
-        operations = [
-            (ticket, cash_operation(account.account_id, stored[ticket], clock)) for ticket in tickets if ticket in stored
-        ]
-        trades, partitions = booking.retell(tx, loaded, stored.values(), derived, self._now)
-        return self._write(tx, loaded, derived, operations, closing.changed(loaded.trades, trades)), partitions
-
-    def _load(self, tx: Tx, positions: Sequence[int], tickets: Sequence[int]) -> Loaded:
-        """The batch, and of repeated hours that it touches every ticket."""
-        key = (self._claimed.account_id, self._claimed.lease_token)
-        wanted = Wanted(position_ids=positions, tickets=tickets)
-        loaded = store.load_account(tx, *key, wanted)
-        spans = ServerClock(loaded.rule).repeated_spans(one.deal.time_msc for one in loaded.deals)
-        return store.load_account(tx, *key, replace(wanted, spans=spans)) if spans else loaded
-
-    def _write(
-        self,
-        tx: Tx,
-        loaded: Loaded,
-        derived: Sequence[Derived],
-        operations: Sequence[tuple[int, CashOperation | None]],
-        trades: Sequence[Trade],
-    ) -> Applied:
-        account = loaded.account
-        (error,) = tx.query(booking.QUERIES["last_error"], account_id=self._id)
-        code = error["last_error_code"]
-        work = AccountWork(
-            account_id=account.account_id,
-            lease_token=self._claimed.lease_token,
-            run_id=self._run_id,
-            account=AccountUpdate(
-                info=None,
-                info_at=None,
-                positions_at=None,
-                last_sync_at=None,
-                last_successful_sync_at=None,
-                sync_failure_count=account.sync_failure_count,
-                last_error_code=None if code is None else Code(code),
-                last_connection_error=error["last_connection_error"],
-                connection_status=account.connection_status,
-            ),
-            state=replace(loaded.state, state_digest=None),
-            trades=trades,
-            trades_removed=[(one.position_id, episode) for one in derived for episode in one.gone],
-            cash_operations=[one for _, one in operations if one is not None],
-            cash_removed=[ticket for ticket, one in operations if one is None],
-        )
-        return store.apply_account(tx, work, self._now)
-
-
-def _cut(values: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(values), BATCH_POSITIONS):
-        yield values[start : start + BATCH_POSITIONS]

@@ -18,9 +18,10 @@ from fillbook.mt5.bookkeeping import Ended
 from fillbook.mt5.clocks import rule_of
 from fillbook.mt5.closing import Settled
 from fillbook.mt5.desk import Time
-from fillbook.mt5.heard import Answers, Needs, emptied
+from fillbook.mt5.heard import Answers, Late, Needs, emptied
 from fillbook.mt5.model import ServerRule, Trade
 from fillbook.mt5.records import AccountUpdate, AccountWork, Loaded
+from fillbook.mt5.remaking import BATCH_POSITIONS
 from fillbook.mt5.server_time import compared
 from fillbook.mt5.standing import fixed, standing
 from fillbook.mt5.terms import Terms
@@ -37,19 +38,24 @@ _MARGIN: Final = timedelta(hours=1)
 class Closing:
     """One account's transaction; made anew for every try."""
 
-    def __init__(self, tx: Tx, heard: Answers, terms: Terms, time: Time, clocked: Iterable[str]) -> None:
+    def __init__(
+        self, tx: Tx, heard: Answers, terms: Terms, time: Time, clocked: Iterable[str], *, are_told: bool = False
+    ) -> None:
+        """``are_told``: positions that had to be told again have been."""
         self._tx, self._heard, self._terms, self._time = tx, heard, terms, time
-        self._clocked = clocked
+        self._clocked, self._are_told = clocked, are_told
         self._now = time.now()
         self._events: list[Event] = []
         self._partitions: set[int] = set()
 
-    def run(self, *, is_last: bool) -> tuple[Worked | Needs, str | None]:
-        """Load, decide, write; also returns the server whose clock was looked at."""
+    def run(self, *, is_last: bool) -> tuple[Worked | Needs | Late, str | None]:
+        """Load, decide, write; also returns the server whose clock was looked at. ``Needs``, ``Late``: nothing was written."""
         heard = self._heard
         if not heard.has_data:
             return self._fail(), None
         loaded, also = self._load()
+        if len(also) > BATCH_POSITIONS:
+            return Late(positions=also, facts=closing.symbols(loaded, heard)[0]), None
         rule, server = self._rule(loaded)
         settled = closing.settle(loaded, heard, rule, self._now, again=self._is_hourly(loaded), also=also)
         if not is_last and (settled.needs.positions or settled.needs.symbols):
@@ -70,11 +76,15 @@ class Closing:
         A deal that is loaded may lie in a repeated hour of its own, of which every ticket must be known.
         """
         heard, claimed = self._heard, self._heard.claimed
-        also = self._late_positions()
+        also = set() if self._are_told else self._late_positions()
         told = closing.told(heard)
-        wanted = closing.wanted(heard, also, told=told)
+        first = also if len(also) <= BATCH_POSITIONS else set()
+        wanted = closing.wanted(heard, first, told=told)
         loaded = store.load_account(self._tx, claimed.account_id, claimed.lease_token, wanted)
-        also |= self._valued_positions(loaded)
+        if not self._are_told:
+            also |= self._valued_positions(loaded)
+        if len(also) > BATCH_POSITIONS:
+            return loaded, frozenset(also)
         again = closing.wanted(heard, also, (one.deal.time_msc for one in loaded.deals), told)
         if again != wanted:
             loaded = store.load_account(self._tx, claimed.account_id, claimed.lease_token, again)

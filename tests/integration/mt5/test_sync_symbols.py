@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
+from typing import Any
 
+import pytest
+
+from fillbook.mt5 import remaking, settling
+from fillbook.mt5.remaking import Remaking
+from fillbook.mt5.words import SyncStatus
+from fillbook.runtime.db import Tx
 from tests.support.mt5_syncing import Syncing, history, traded, with_pages
 
 
@@ -81,3 +89,74 @@ def test_a_book_that_is_opened_late_is_told_everything_closed_trades_too(syncing
     syncing.good(account)
     assert booked(syncing, account) == [Decimal(100)]
     assert [row["ledger_state"] for row in syncing.trades(account)] == ["booked", "booked"]
+
+
+def unvalued(syncing: Syncing, count: int) -> str:
+    """An account whose history was booked while nobody said what a lot is."""
+    account = syncing.account()
+    history(syncing, count)
+    syncing.fake.fault("status", endpoint="symbols", code=500)
+    syncing.good(account)
+    syncing.fake.clear_faults()
+    assert set(booked(syncing, account)) == {None}
+    return account
+
+
+def test_many_positions_are_told_again_in_transactions_of_a_bounded_size(
+    syncing: Syncing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = unvalued(syncing, 20)
+    sizes = in_batches_of(monkeypatch, 3)
+    worked = syncing.good(account)
+    assert (sizes, len(worked.partitions) > 0) == ([3, 3, 3, 1], True)
+    assert versions_of_fills(syncing, account) == {1: 20, 2: 20}
+    assert set(booked(syncing, account)) == {Decimal("0.10")}
+    syncing.check_book(account)
+    assert syncing.good(account, times=2).is_unchanged
+    assert sizes == [3, 3, 3, 1]
+
+
+def test_a_run_that_breaks_while_positions_are_told_again_leaves_them_to_the_next(
+    syncing: Syncing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = unvalued(syncing, 20)
+    sizes = in_batches_of(monkeypatch, 3, breaks_at=3)
+    (broken,) = syncing.run(account)
+    assert (broken.status, len(sizes)) == (SyncStatus.FAILED, 3)
+    assert booked(syncing, account).count(None) == 4
+    syncing.good(account)
+    assert versions_of_fills(syncing, account) == {1: 20, 2: 20}
+    assert None not in booked(syncing, account)
+
+
+def test_a_long_history_of_a_book_that_is_opened_late_is_told_in_batches_too(
+    syncing: Syncing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = syncing.account()
+    history(syncing, 20)
+    syncing.fake.fault("incomplete", part="info", account="a")
+    syncing.run(account)
+    syncing.fake.clear_faults()
+    sizes = in_batches_of(monkeypatch, 4)
+    syncing.later(days=3)
+    syncing.good(account)
+    assert sizes == [4, 4, 2]
+    assert booked(syncing, account) == [Decimal("0.10")] * 10
+    assert {row["ledger_state"] for row in syncing.trades(account)} == {"booked"}
+
+
+def in_batches_of(monkeypatch: pytest.MonkeyPatch, size: int, breaks_at: int | None = None) -> list[int]:
+    """Small batches; their sizes as they come. The one that ``breaks_at`` raises."""
+    sizes: list[int] = []
+    plain = Remaking.batch
+
+    def batch(self: Remaking, tx: Tx, positions: Sequence[int], tickets: Sequence[int] = ()) -> Any:
+        sizes.append(len(positions))
+        if len(sizes) == breaks_at:
+            raise RuntimeError("broken")
+        return plain(self, tx, positions, tickets)
+
+    for module in (remaking, settling):
+        monkeypatch.setattr(module, "BATCH_POSITIONS", size)
+    monkeypatch.setattr(Remaking, "batch", batch)
+    return sizes
