@@ -6,6 +6,12 @@ select ledger.clear_replay_book(:book_id);
 -- Remove a replay book and everything in it; the function itself refuses any other.
 select ledger.drop_replay_book(:book_id);
 
+-- name: instruments_unvalued
+-- Which of some instruments have fills in the journal of which nobody could tell the currency.
+select distinct f.instrument
+  from ledger.fills f
+ where f.book_id = :book_id and f.currency = 'XXX' and f.instrument = any (:instruments::text[]);
+
 -- name: fills_held
 -- Of facts by their ids: [fill_id, content_hash, is_bust, a word of meta] of the version that counts; nothing of one that is not there.
 select json_agg(json_build_array(k.id, encode(f.content_hash, 'hex'), f.is_bust, f.meta ->> :word::text)) as rows

@@ -132,6 +132,14 @@ def held(tx: Tx, book_id: str, fill_ids: Iterable[str], word: str) -> dict[str, 
     return {one: Held(content=content, is_bust=is_bust, word=said) for one, content, is_bust, said in row["rows"] or ()}
 
 
+def unvalued(tx: Tx, book_id: str, instruments: Iterable[str]) -> set[str]:
+    """Which of the instruments have fills that were told before anybody knew their currency; nothing is locked."""
+    check_book_id(book_id)
+    asked = sorted(set(instruments))
+    rows = tx.query(store.QUERIES["instruments_unvalued"], book_id=book_id, instruments=asked) if asked else []
+    return {row["instrument"] for row in rows}
+
+
 def content_of(fill: Fill) -> str:
     """The hash of what a fill says, as ``Held`` has it."""
     return content_hash(economic_values(fill)).hex()

@@ -13,11 +13,13 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from fillbook.ledger import service as ledger
 from fillbook.mt5 import booking, bookkeeping, closing, store, unchanged
 from fillbook.mt5.bookkeeping import Ended
 from fillbook.mt5.clocks import rule_of
 from fillbook.mt5.closing import Settled
 from fillbook.mt5.desk import Time
+from fillbook.mt5.fills import instrument_of
 from fillbook.mt5.heard import Answers, Late, Needs, emptied
 from fillbook.mt5.model import ServerRule, Trade
 from fillbook.mt5.records import AccountUpdate, AccountWork, Loaded
@@ -100,14 +102,17 @@ class Closing:
         known = {name for name, fact in loaded.symbols.items() if fact.is_valued}
         told = {fact.symbol for fact in heard.facts if fact.is_valued} - known
         is_waiting = heard.claimed.state.state_digest is None and account.last_sync_at is not None
-        if not told and not (is_waiting and known):
+        names = told | known if is_waiting else told
+        books = {instrument_of(account.server, name): name for name in names}
+        unvalued = {books[one] for one in ledger.unvalued(self._tx, account.book_id, books)}
+        if not unvalued:
             return set()
         rows = self._tx.query(
             booking.QUERIES["positions_valued"],
             account_id=UUID(account.account_id),
             server=account.server,
-            told=sorted(told),
-            known=sorted(known) if is_waiting else [],
+            told=sorted(told & unvalued),
+            known=sorted(known & unvalued) if is_waiting else [],
             since=(account.last_sync_at or self._now) - _MARGIN,
         )
         return {row["position_id"] for row in rows}

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from fillbook.mt5 import remaking, settling
+from fillbook.mt5 import remaking, settling, store
+from fillbook.mt5.records import Loaded
 from fillbook.mt5.remaking import Remaking
 from fillbook.mt5.words import SyncStatus
 from fillbook.runtime.db import Tx
@@ -62,6 +63,26 @@ def test_the_symbols_of_a_large_window_are_asked_before_its_first_pages_are_told
     syncing.good(account)
     assert [call.endpoint for call in syncing.fake.calls()].count("symbols") == 1
     assert versions_of_fills(syncing, account) == {1: 70}
+
+
+def test_the_next_runs_of_a_large_window_do_not_look_at_what_was_told_with_its_money(
+    syncing: Syncing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = syncing.account()
+    history(syncing, 70)
+    syncing.limits = with_pages(syncing.limits, 5, pages_max=6)
+    loads: list[int] = []
+    plain = store.load_account
+
+    def load(*given: Any) -> Loaded:
+        loaded = plain(*given)
+        loads.append(len(loaded.deals))
+        return loaded
+
+    monkeypatch.setattr(store, "load_account", load)
+    syncing.good(account, times=3)
+    assert syncing.row(account)["history_until_msc"] is not None
+    assert max(loads) < 10
 
 
 def test_what_another_account_of_the_server_learned_is_told_again_too(syncing: Syncing) -> None:
