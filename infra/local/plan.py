@@ -181,8 +181,13 @@ def wiring(
     retry_floor_seconds: float,
     chosen: Iterable[str],
     jobs: tuple[CloudJob, ...] = (),
+    further: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Wiring:
-    """Topics, subscriptions and schedules of the ``chosen`` functions, with the addresses they have here."""
+    """Topics, subscriptions and schedules of the ``chosen`` functions, with the addresses they have here.
+
+    ``further``: addresses of more instances of a function.
+    """
+    more = further or {}
     running = {name: manifest.functions[name] for name in chosen}
     subscriptions = tuple(
         Subscription(
@@ -197,7 +202,8 @@ def wiring(
             ordered=one.ordering,
             attempts_max=one.attempts_max or 0,
             dead_letter_topic=one.dead_letter_topic,
-            in_flight_max=threads(running[one.function]),
+            in_flight_max=threads(running[one.function]) * (1 + len(more.get(one.function, ()))),
+            more_urls=tuple(url + one.path for url in more.get(one.function, ())),
         )
         for one in manifest.subscriptions
         if one.function in running

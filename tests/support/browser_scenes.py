@@ -18,7 +18,8 @@ from urllib.request import Request, urlopen
 from fillbook.mt5 import deskstore
 from fillbook.runtime.sql import statement
 from infra.local import mt5_desk
-from infra.local.desk import MT5, LocalCloud
+from infra.local.desk import LocalCloud
+from infra.local.fakes import MT5
 from tests.support.browser import ADMIN_KEY, Desk
 from tests.support.snapshot_api import signature
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import requests
 
-from infra.local.desk import BROKER, FLEX, MT5, MT5_SPEAKERS, TWS, LocalCloud
+from infra.local.desk import LocalCloud
 from infra.local.deskclock import DeskClockFile
+from infra.local.fakes import BROKER, FLEX, MT5, MT5_SPEAKERS, TWS
 from infra.local.processes import Keeper
 from infra.local.readiness import wait_until_ready
 
