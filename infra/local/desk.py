@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -116,7 +116,7 @@ class LocalCloud:
         self._keeper = keeper = Keeper(lambda name, status: self._tell(name, f"died with status {status}; starting it again"))
         self._place = self._here()
         self._write_wiring()
-        for name, command, given in fakes.commands(self.functions, self.home.path, self.home.clock, self._ports, self.secrets):
+        for name, command, given in self._fakes():
             keeper.start(self._program(name, command, given))
         with ThreadPoolExecutor(2) as pool:
             database = pool.submit(self._start_database)
@@ -217,6 +217,9 @@ class LocalCloud:
 
     def _broker(self) -> tuple[str, ...]:
         return fakes.names(self.functions)
+
+    def _fakes(self) -> Iterator[tuple[str, list[str], Mapping[str, str]]]:
+        return fakes.commands(self.functions, self.home.path, self.home.clock, self._ports, self.secrets)
 
     def _broker_ports(self) -> tuple[str, ...]:
         return fakes.port_names(self.functions)

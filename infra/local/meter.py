@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Counts = dict[str, dict[str, float]]
 """What (``function NAME``, ``calls NAME CALLER``, ``topic NAME``, ``subscription NAME``, ``job NAME``, ``database``) -> count ->
 how much."""
-PEAK = "peak_bytes"
+PEAK, SIZE = "peak_bytes", "size_bytes"
 STATISTICS = Statement(
     name="statistics",
     purpose="what the server counts of this database, since it was made",
@@ -59,7 +59,7 @@ class Meter:
         clock = DeskClockFile(self._cloud.home.clock)
         now = clock.now()
         day = now.astimezone(NEW_YORK).date()
-        counts = self._counts()
+        counts = self.counts()
         fresh, self._last = risen(counts, self._last), counts
         path = kept_path(self._cloud.home.usage, day)
         before = read(path) if path.exists() else {"counts": {}}
@@ -72,7 +72,8 @@ class Meter:
         write(path, kept)
         return day, kept
 
-    def _counts(self) -> Counts:
+    def counts(self) -> Counts:
+        """All that was counted so far; of what cannot be asked now, what was known before."""
         found: Counts = {}
         for part in (self._processes, self._requests, self._messages, self._jobs, self._database):
             with _whatever_is_down():
@@ -138,14 +139,16 @@ def _whatever_is_down() -> Iterator[None]:
 
 def risen(now: Mapping[str, Mapping[str, float]], before: Mapping[str, Mapping[str, float]]) -> Counts:
     """What was counted in between. A count that fell began anew (its process did): all of it is. A peak stays itself."""
-    found: Counts = {}
-    for what, counts in now.items():
-        old = before.get(what, {})
-        found[what] = {
-            name: value if name == PEAK or value < old.get(name, 0) else value - old.get(name, 0)
-            for name, value in counts.items()
-        }
-    return found
+    return {
+        what: {name: _risen(name, value, before.get(what, {}).get(name, 0.0)) for name, value in counts.items()}
+        for what, counts in now.items()
+    }
+
+
+def _risen(name: str, value: float, before: float) -> float:
+    if name == SIZE:
+        return max(value - before, 0.0)  # what a vacuum gives back is paid on
+    return value if name == PEAK or value < before else value - before
 
 
 def together(one: Mapping[str, Mapping[str, float]], other: Mapping[str, Mapping[str, float]]) -> Counts:
