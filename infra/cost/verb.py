@@ -145,6 +145,6 @@ class Told:
         region = f" Quoted for another region than {list_.region}: {', '.join(elsewhere)}." if elsewhere else ""
         return [
             f"Prices: {list_.source} as of {list_.as_of}, {list_.currency}, without tax (infra/cloud/prices.yaml).{region}",
-            "Services are billed while a request is in work, jobs by the task (decision 0063). Not counted here, hence not in it:",
+            "Services are billed while a request is in work, jobs by the task (decision 0063). Not counted here and not in it:",
             "further cold starts, calls that functions make to Discord, brokers and services, builds, support.",
         ]
