@@ -6,9 +6,11 @@ Each figure says whether it was measured or computed. Dollars have four decimals
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
+from fillbook.calendar import calendar
 from infra.cost.days import Counts, calls_of, exactly
 from infra.cost.growth import Grown
 from infra.cost.prices import PriceList
@@ -17,8 +19,7 @@ from infra.manifest import Manifest
 
 CENT: Final = Decimal("0.0001")
 MEBIBYTE: Final = 1024 * 1024
-ALIGNED_LEFT: Final = 2
-SHOWN_MIN: Final = Decimal("0.00005")
+SHOWN_MIN: Final = Decimal("0.01")
 
 
 def dollars(amount: Decimal) -> str:
@@ -112,7 +113,11 @@ def told_of_day(day: str, kept: Mapping[str, Any], manifest: Manifest) -> Iterat
     """What a day used, by function and beside them."""
     counts: Counts = kept["counts"]
     fast = "its clock ran faster than the wall: schedules skipped slots" if kept["is_simulated"] else "on the wall's clock"
-    yield f"What {day} used, as counted here ({fast})"
+    session = calendar().session(date.fromisoformat(day))
+    hours = (
+        "no session" if session is None else f"{(session.close_at - session.open_at).total_seconds() / 3600:g} hours of session"
+    )
+    yield f"What {day} used, as counted here ({hours}; {fast})"
     heads = ("function", "requests", "in work s", "processor s", "peak MiB", "log kB", "sent kB")
     yield from table(
         heads,
@@ -145,31 +150,42 @@ def _or_unknown(value: Any, unit: float, form: str) -> str:
     return "unknown" if value is None else format(float(value) / unit, "," + form)
 
 
-def told_of_bill(title: str, bill: Bill, prices: PriceList) -> Iterator[str]:
-    """The bill of a month: line by line, by function, and what dominates."""
+def told_of_bill(title: str, bill: Bill, prices: PriceList, day: Bill | None = None) -> Iterator[str]:
+    """The bill of a month: line by line, by owner (beside the ``day`` at list prices), and what dominates."""
     yield title
-    lines = sorted((one for one in bill.lines if one.price is not None and one.gross >= SHOWN_MIN), key=lambda one: -one.net)
-    yield from table(
-        ("service", "what", "of", "quantity", "gross", "to pay"),
-        [
-            (
-                line.price.service,
-                line.measure.value.replace("_", " "),
-                line.owner,
-                f"{line.quantity:,.0f}" if line.quantity >= 100 else f"{line.quantity:,.2f}",
-                f"{line.gross:,.2f}",
-                f"{line.net:,.2f}",
-            )
-            for line in lines
-            if line.price is not None
-        ],
-        left=3,
-    )
+    paid = [(line, line.price) for line in bill.lines if line.price is not None]
+    shown = sorted((one for one in paid if one[0].gross >= SHOWN_MIN), key=lambda one: -one[0].net)
+    rows = [
+        (
+            price.service,
+            line.measure.value.replace("_", " "),
+            line.owner,
+            f"{line.quantity:,.0f}" if line.quantity >= 100 else f"{line.quantity:,.2f}",
+            f"{line.gross:,.2f}",
+            f"{line.net:,.2f}",
+        )
+        for line, price in shown
+    ]
+    small = [line for line, _ in paid if 0 < line.gross < SHOWN_MIN]
+    if small:
+        rest = (sum(line.gross for line in small), sum(line.net for line in small))
+        rows.append(("others", f"{len(small)} lines below a cent each", "", "", f"{rest[0]:,.2f}", f"{rest[1]:,.2f}"))
+    yield from table(("service", "what", "of", "quantity", "gross", "to pay"), rows, left=3)
+    yield ""
+    yield from table(("of", "a day, gross", "a month, to pay"), _by_owner(bill, day))
     yield "  by service  " + ", ".join(f"{name} {net:,.2f}" for name, net in bill.by_service().items() if net)
     yield f"  to pay      {bill.net:,.2f} {prices.currency} a month ({bill.gross:,.2f} without free amounts)"
     first = next(iter(bill.by_service().items()), None)
     if first is not None and bill.net:
         yield f"  dominates   {first[0]}: {first[1] / bill.net:.0%}"
+
+
+def _by_owner(bill: Bill, day: Bill | None) -> list[tuple[str, str, str]]:
+    """Each owner's day at list prices, where it was counted, and what it bears of the month."""
+    gross: dict[str, Decimal] = {}
+    for line in () if day is None else day.lines:
+        gross[line.owner] = gross.get(line.owner, Decimal(0)) + line.gross
+    return [(name, f"{gross[name]:,.4f}" if name in gross else "–", f"{net:,.2f}") for name, net in bill.by_owner().items()]
 
 
 def told_of_growth(how: Mapping[str, Mapping[str, Grown]], sizes: Sequence[int], accounts: int) -> Iterator[str]:

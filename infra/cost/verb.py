@@ -18,6 +18,7 @@ from infra.cost import days, kept, prices, report
 from infra.cost.growth import projected
 from infra.cost.model import times
 from infra.cost.prices import PriceList
+from infra.cost.pricing import billed
 from infra.door.operators import home as home_folder
 from infra.local import meter
 from infra.manifest import Manifest, load
@@ -100,11 +101,8 @@ class Told:
         bill, unknown = kept.month(counts, self._manifest, self._prices)
         idle, _ = kept.month(counts, self._manifest, self._prices, sessions=0)
         lines = [*report.told_of_day(self._day["day"], self._day, self._manifest), ""]
-        lines += report.told_of_bill(
-            f"A month of this desk: {days.SESSIONS} such days, {days.DAYS} days of schedules at what their calls took",
-            bill,
-            self._prices,
-        )
+        title = f"A month of this desk: {days.SESSIONS} such days, {days.DAYS} days of schedules at what their calls took"
+        lines += report.told_of_bill(title, bill, self._prices, billed(days.day(counts, self._manifest), self._prices))
         lines.append(f"  idle month  {idle.net:,.2f} {self._prices.currency}: nobody trades, the clockwork goes on")
         if unknown:
             lines.append(f"  unknown     schedules that were not called that day, not in it: {', '.join(unknown)}")

@@ -74,7 +74,7 @@ class LocalCloud:
         self.manifest = manifest or load()
         self.home = Home(home)
         self.functions = tuple(self.manifest.functions if functions is None else functions)
-        self._further = {f"{name}-{number}": name for name, count in (instances or {}).items() for number in range(2, count + 1)}
+        self._further = plan.further(instances or {})
         self._desk_start, self._wanted_ports = desk_start, dict(ports or {})
         self._overrides, self._function_overrides = dict(overrides or {}), dict(function_overrides or {})
         self._process_environment = dict(process_environment or {})
@@ -123,14 +123,17 @@ class LocalCloud:
             self._bundle_all()
             for name in self.functions:  # they connect on first use, so they need not wait for the database
                 keeper.start(self._function(name))
-            for name, function in self._further.items():
-                keeper.start(self._function(function, name))
+            self._start_further(keeper, self._further)
             database.result()
         keeper.start(self._program(PUBSUB, self._pubsub_command(), {}))
         all_of_them = (PUBSUB, DISCORD, *self._broker(), *self.functions, *self._further)
         addresses = {name: (keeper.get(name), self._probe(name)) for name in all_of_them}
         wait_until_ready(addresses, READY_SECONDS, self._tell)
         self._write_run(keeper)
+
+    def _start_further(self, keeper: Keeper, further: Mapping[str, str]) -> None:
+        for name, function in further.items():
+            keeper.start(self._function(function, name))
 
     def _start_database(self) -> None:
         roles = {name: self.manifest.functions[name].database_roles for name in self.functions}
@@ -190,17 +193,14 @@ class LocalCloud:
 
     def _write_wiring(self) -> None:
         jobs = tuple(self._job(name) for name in self.functions if self.manifest.has_job(name))
-        further = {
-            name: tuple(f"http://{HOST}:{self._ports[one]}" for one, function in self._further.items() if function == name)
-            for name in self._further.values()
-        }
+        more = {name: f"http://{HOST}:{self._ports[name]}" for name in self._further}
         wiring = plan.wiring(
             self.manifest,
             self.place.urls,
             retry_floor_seconds=self._floor,
             chosen=self.functions,
             jobs=jobs,
-            further=further,
+            further={name: tuple(more[one] for one, of in self._further.items() if of == name) for name in self.functions},
         )
         wiring.write(self.home.path / "wiring.json")
 
@@ -327,6 +327,16 @@ class LocalCloud:
     def operator_environment(self) -> dict[str, str]:
         """The settings that an operator's verb needs to work on this desk."""
         return plan.operator_settings(self.manifest, self.place)
+
+    def scale(self, instances: Mapping[str, int]) -> None:
+        """Have so many processes of functions from now on, never fewer than before."""
+        new = {name: function for name, function in plan.further(instances).items() if name not in self._further}
+        self._ports |= self.home.ports(list(new), {})
+        self._further |= new
+        self._start_further(self.keeper, new)
+        self.wait_until_up(*new)
+        self._write_wiring()
+        self.restart(PUBSUB)
 
     def function_of(self, process: str) -> str | None:
         """The function that a process is an instance of; None where it is something else's."""

@@ -58,6 +58,11 @@ def threads(function: Function) -> int:
     return min(function.concurrency, THREADS_MAX if function.database_roles else THREADS_MAX_WITHOUT_DATABASE)
 
 
+def further(instances: Mapping[str, int]) -> dict[str, str]:
+    """The processes beyond the first of functions that have so many: name -> function."""
+    return {f"{name}-{number}": name for name, count in instances.items() for number in range(2, count + 1)}
+
+
 def audience(function: Function) -> str:
     """What identity tokens for this function must be made for; a name, never resolved."""
     return f"https://{function.cloud_name}.fillbook-local.invalid"
