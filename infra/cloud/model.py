@@ -91,6 +91,11 @@ class Resource:
         """The last part of the type token, for people."""
         return self.type.rpartition(":")[2]
 
+    @property
+    def place(self) -> str:
+        """Module and kind of the provider, which together are unique: ``pubsub.Topic``."""
+        return f"{self.type.removeprefix('gcp:').partition('/')[0]}.{self.kind}"
+
     def get(self, path: str, default: Any = None) -> Any:
         """A property by a dotted path (``template.scaling.max_instance_count``, digits index lists); ``default`` where absent."""
         found: Any = self.properties
