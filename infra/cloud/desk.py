@@ -1,4 +1,4 @@
-"""The manifest and one installation's settings together, with the names that follow from both: what every part of the plan is told."""
+"""The manifest and one installation's settings together, with the names that follow from both: told to every part of the plan."""
 
 from __future__ import annotations
 

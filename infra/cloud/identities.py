@@ -1,7 +1,7 @@
 """Who everybody is: one service account per function, and the few rights that hang on an account or on the whole project.
 
-Rights on a topic, secret, service or job stand beside that thing. At project level stand only those that the platform knows nowhere
-else (logging in to the database, writing a build's log), narrowed by a condition where it understands one.
+Rights on a topic, secret, service or job stand beside that thing. At project level stand only those that the platform knows
+nowhere else (logging in to the database, writing a build's log), narrowed by a condition where it understands one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Nouns of the cloud program: a resource as a frozen value, and a reference to what another one will be told by the platform.
 
-A plan is a tuple of these. It holds nothing of Pulumi, so that policies and tests read it in milliseconds and without it. What can
-be known beforehand (names, e-mails, addresses of services) is written out; ``Ref`` stands only for what cannot.
+A plan is a tuple of these. It holds nothing of Pulumi, so that policies and tests read it in milliseconds and without it. What
+can be known beforehand (names, e-mails, addresses of services) is written out; ``Ref`` stands only for what cannot.
 """
 
 from __future__ import annotations

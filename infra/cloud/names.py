@@ -1,7 +1,7 @@
 """What things are called in the cloud: the one place, for the cloud program, ``cloudbuild.yaml``, the migrations and the runbook.
 
-Everything that the manifest names keeps that name; here stands only what a cloud adds to it: addresses, e-mails, paths, and
-the few things that belong to no function. Pure: names in, names out. It opens nothing and imports the manifest alone.
+Everything that the manifest names keeps that name; here stands only what a cloud adds to it: addresses, e-mails, paths, and the
+few things that belong to no function. Pure: names in, names out. It opens nothing and imports the manifest alone.
 """
 
 from __future__ import annotations

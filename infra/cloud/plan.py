@@ -1,7 +1,7 @@
 """Everything there is to make, as one tuple: the manifest and one installation's settings in, resources out. Pure.
 
-``ground`` must stand before images and secrets can be put anywhere; ``desk`` needs both. It refuses a plan in which two resources have
-one name, or one waits for another that is not there.
+``ground`` must stand before images and secrets can be put anywhere; ``desk`` needs both. It refuses a plan in which two
+resources have one name, or one waits for another that is not there.
 """
 
 from __future__ import annotations

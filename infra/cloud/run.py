@@ -1,8 +1,8 @@
 """Cloud Run services and jobs, with the limits of the manifest, and who may call each of them.
 
-A service is open to the network only as far as its callers need: from inside the project, from the load balancer, or – where a person's
-verbs call it – from everywhere with an identity. Only a function that checks keys of its own may be invoked without an identity.
-The deployed image belongs to the build; a change of it is no change of the plan.
+A service is open to the network only as far as its callers need: from inside the project, from the load balancer, or – where a
+person's verbs call it – from everywhere with an identity. Only a function that checks keys of its own may be invoked without an
+identity. The deployed image belongs to the build; a change of it is no change of the plan.
 """
 
 from __future__ import annotations
