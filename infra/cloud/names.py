@@ -98,4 +98,4 @@ def secret_readers(manifest: Manifest) -> dict[str, tuple[str, ...]]:
 
 def job_command(entry: Function) -> tuple[str, ...]:
     """What a function's job runs inside the function's image: the callable of ``main.py`` that works to completion."""
-    return ("launcher", "python", "-c", f"import main; main.{entry.job_entry}()")
+    return ("python", "-c", f"import main; main.{entry.job_entry}()")
