@@ -94,3 +94,8 @@ def secret_readers(manifest: Manifest) -> dict[str, tuple[str, ...]]:
         for name in (*entry.secrets, *entry.optional_secrets):
             found[name] = (*found.get(name, ()), entry.service_account)
     return found
+
+
+def job_command(entry: Function) -> tuple[str, ...]:
+    """What a function's job runs inside the function's image: the callable of ``main.py`` that works to completion."""
+    return ("launcher", "python", "-c", f"import main; main.{entry.job_entry}()")
