@@ -95,6 +95,7 @@ def migrate_config(config: DatabaseConfig, *, wanted: Iterable[Login] | None = N
             alembic.set_main_option("script_location", str(HERE / "alembic"))
             alembic.attributes["connection"] = connection
             _upgrade(alembic, connection, to)
+            connection.commit()  # what follows would be rolled back with the reading of a version that is newest already
             if is_administrator:  # logins and groups may be older than the owner
                 run_script(connection, "reset role")
             for text in role_statements(logins(manifest) if wanted is None else wanted):

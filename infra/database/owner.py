@@ -56,6 +56,9 @@ begin
             if (select pg_get_userbyid(datdba) from pg_catalog.pg_database where datname = current_database()) <> '{owner}' then
                 execute format('alter database %I owner to {owner}', current_database());
             end if;
+            if has_database_privilege('public', current_database(), 'temporary') then
+                execute format('revoke temporary on database %I from public', current_database());
+            end if;
             exit;
         exception when duplicate_object or unique_violation or internal_error then
             if tries >= 50 then
