@@ -24,7 +24,7 @@ FOLDER: Final = ROOT / ".fillbook" / "cloud"
 PYTHON: Final = FOLDER / "bin" / "python"
 STAMP: Final = FOLDER / "fillbook-stamp"
 MODULES: Final = (
-    "artifactregistry billing cloudrunv2 cloudscheduler compute iap logging monitoring projects pubsub secretmanager "
+    "artifactregistry billing cloudbuild cloudrunv2 cloudscheduler compute iap logging monitoring projects pubsub secretmanager "
     "serviceaccount servicenetworking sql"
 ).split()
 

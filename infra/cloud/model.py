@@ -55,6 +55,7 @@ LOG_METRIC: Final = "gcp:logging/metric:Metric"
 CHANNEL: Final = "gcp:monitoring/notificationChannel:NotificationChannel"
 ALERT: Final = "gcp:monitoring/alertPolicy:AlertPolicy"
 DASHBOARD: Final = "gcp:monitoring/dashboard:Dashboard"
+TRIGGER: Final = "gcp:cloudbuild/trigger:Trigger"
 BUDGET: Final = "gcp:billing/budget:Budget"
 
 
