@@ -18,18 +18,14 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
-from infra.cost.model import DATABASE, DESK, MESSAGES, Measure, Usage, added, times
-from infra.cost.prices import DatabaseSize, PriceList
+from infra.cost.model import DATABASE, MESSAGES, Measure, Usage, added, times
+from infra.cost.prices import PriceList
+from infra.cost.standing import DAYS, MIB_OF_GIB, VCPU, standing
 from infra.manifest import Function, Manifest
 
 Counts = Mapping[str, Mapping[str, float]]
 
-VCPU: Final = 1
 SESSIONS: Final = 21
-DAYS: Final = 30
-DAY_SECONDS: Final = 86_400
-HOURS: Final = DAYS * 24
-MIB_OF_GIB: Final = Decimal(1024)
 SCHEDULE: Final = "schedule:"
 DOOR: Final = "signal_ingest"
 """The function behind the load balancer."""
@@ -168,43 +164,14 @@ def logged(counts: Counts, manifest: Manifest, month: Usage) -> Usage:
     return found
 
 
-def standing(manifest: Manifest, prices: PriceList, size: DatabaseSize, month: Usage) -> Usage:
-    """What a month costs whether or not anybody trades: schedules, secrets, the database, the door, images, ready instances.
-
-    A backup is counted as large as the disk it is of, which it never is. ``month``: what is in work needs not be kept ready.
-    """
-    secrets = {name for entry in manifest.functions.values() for name in (*entry.secrets, *entry.optional_secrets)}
-    found: dict[tuple[str, Measure], Decimal] = {
-        (DATABASE, Measure.DATABASE_VCPU_HOURS): size.vcpu * HOURS,
-        (DATABASE, Measure.DATABASE_GIB_HOURS): size.gib * HOURS,
-        (DATABASE, Measure.DATABASE_STORAGE_GIB_MONTHS): size.storage_gib,
-        (DATABASE, Measure.BACKUP_GIB_MONTHS): size.storage_gib,
-        (DESK, Measure.SCHEDULER_JOBS): Decimal(len(manifest.schedules)),
-        (DESK, Measure.SECRET_VERSIONS): Decimal(len(secrets)),
-        (DESK, Measure.FORWARDING_RULE_HOURS): Decimal(HOURS),
-        (DESK, Measure.ARMOR_POLICIES): Decimal(1),
-        (DESK, Measure.ARMOR_RULES): Decimal(prices.standing.armor_rules),
-        (DESK, Measure.ARTIFACT_GIB_MONTHS): prices.standing.artifact_gib,
-        (DESK, Measure.D1_PLAN_MONTHS): Decimal(int(prices.standing.d1_plan)),
-    }
-    for entry in manifest.functions.values():
-        if entry.min_instances:
-            kept = Decimal(entry.min_instances * DAYS * DAY_SECONDS)
-            ready = max(kept - month.get((entry.name, Measure.VCPU_SECONDS), Decimal(0)) / VCPU, Decimal(0))
-            found[entry.name, Measure.READY_VCPU_SECONDS] = ready * VCPU
-            found[entry.name, Measure.READY_GIB_SECONDS] = ready * entry.memory_mb / MIB_OF_GIB
-    return found
-
-
 def month_of(counts: Counts, manifest: Manifest, prices: PriceList, **more: Any) -> tuple[Usage, list[str]]:
     """A month of such days with everything that stands, and the schedules that are not in it.
 
-    ``size`` of the database (default: the small one), ``further`` usage of the month, schedules it is ``without``,
+    ``size`` of the database (default: the deployed one), ``further`` usage of the month, schedules it is ``without``,
     ``sessions`` (0: an idle month).
     """
-    size = more.get("size") or prices.standing.database["small"]
     calls, unknown = clockwork(counts, manifest, more.get("without", ()))
     traded = times(session(counts, manifest), more.get("sessions", SESSIONS))
     used = added(traded, calls)
     used = added(used, logged(counts, manifest, used), more.get("further", {}))
-    return added(used, standing(manifest, prices, size, used)), unknown
+    return added(used, standing(prices, used, more.get("size"))), unknown

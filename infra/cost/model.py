@@ -47,6 +47,8 @@ class Measure(StrEnum):
     ARMOR_POLICIES = "armor_policies"
     ARMOR_RULES = "armor_rules"
     ARMOR_REQUESTS = "armor_requests"
+    NAT_GATEWAY_HOURS = "nat_gateway_hours"
+    ADDRESS_HOURS = "address_hours"
     D1_PLAN_MONTHS = "d1_plan_months"
     D1_ROWS_WRITTEN = "d1_rows_written"
     # counted and shown; on no price list, because an instance or a database is paid by its size

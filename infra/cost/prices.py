@@ -51,13 +51,14 @@ class DatabaseSize(_Strict):
     vcpu: Positive
     gib: Positive
     storage_gib: Positive
+    copies: Annotated[int, Field(ge=1, le=2)]
+    """2: one stands by in another zone, at the same price."""
 
 
 class Standing(_Strict):
-    """What stands there beside what the manifest names."""
+    """What stands there and the cloud program does not say, and the database of a large fleet (scale.md)."""
 
-    database: dict[Literal["small", "large"], DatabaseSize]
-    armor_rules: Annotated[int, Field(ge=0, le=200)]
+    large_database: DatabaseSize
     artifact_gib: NotNegative
     d1_plan: bool
 
@@ -80,8 +81,6 @@ class PriceList(_Strict):
         unknown = sorted(set(found) & UNPRICED)
         if doubled or missing or unknown:
             raise ValueError(f"priced twice: {doubled}, without a price: {missing}, on no list: {unknown}")
-        if set(self.standing.database) != {"small", "large"}:
-            raise ValueError("sizes of the database: small and large")
         return self
 
     def of(self, measure: Measure) -> Price | None:

@@ -19,6 +19,7 @@ from infra.cost.growth import projected
 from infra.cost.model import times
 from infra.cost.prices import PriceList
 from infra.cost.pricing import billed
+from infra.cost.standing import DAYS
 from infra.door.operators import home as home_folder
 from infra.local import meter
 from infra.manifest import Manifest, load
@@ -101,7 +102,7 @@ class Told:
         bill, unknown = kept.month(counts, self._manifest, self._prices)
         idle, _ = kept.month(counts, self._manifest, self._prices, sessions=0)
         lines = [*report.told_of_day(self._day["day"], self._day, self._manifest), ""]
-        title = f"A month of this desk: {days.SESSIONS} such days, {days.DAYS} days of schedules at what their calls took"
+        title = f"A month of this desk: {days.SESSIONS} such days, {DAYS} days of schedules at what their calls took"
         lines += report.told_of_bill(title, bill, self._prices, billed(days.day(counts, self._manifest), self._prices))
         lines.append(f"  idle month  {idle.net:,.2f} {self._prices.currency}: nobody trades, the clockwork goes on")
         if unknown:
@@ -131,8 +132,8 @@ class Told:
             self._day["counts"],
             self._manifest,
             self._prices,
-            size=self._prices.standing.database["large"],
-            further=times(fleet, TICKS_A_DAY * days.DAYS),
+            size=self._prices.standing.large_database,
+            further=times(fleet, TICKS_A_DAY * DAYS),
             without=(FLEET_SCHEDULE,),
         )
         return bill, how

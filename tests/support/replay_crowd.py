@@ -33,7 +33,8 @@ def main(url: str, tasks: int) -> int:
             work_off(url)
             os._exit(0)
         pids.append(pid)
-    return int(any([os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]))
+    ended = [os.waitpid(pid, 0)[1] for pid in pids]
+    return int(any(ended))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from infra.cost import days
 from infra.cost.model import Measure, Usage, added
 from infra.cost.prices import load as price_list
 from infra.cost.pricing import billed
+from infra.cost.standing import standing
 from infra.manifest import load
 
 PRICES = price_list()
@@ -55,7 +56,7 @@ def test_who_used_it_changes_nothing_of_the_whole(usage: Usage, owner: str) -> N
 def test_without_any_use_a_month_costs_what_stands_there_and_nothing_else() -> None:
     manifest = load()
     used, unknown = days.month_of({}, manifest, PRICES)
-    assert used == days.standing(manifest, PRICES, PRICES.standing.database["small"], {})
+    assert used == standing(PRICES, {})
     assert sorted(unknown) == sorted(one.name for one in manifest.schedules)
     assert billed({}, PRICES).net == 0
 
