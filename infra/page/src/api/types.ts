@@ -772,7 +772,7 @@ export interface CostDatabase {
   processor_seconds: number | null;
 }
 
-/** What a function used in the day. ``billed_seconds``: an instance was in work; ``month``: what it bears of the month's price. */
+/** What a function used in the day. ``billed_seconds``: an instance was in work; ``month``: what it bears of the price. */
 export interface CostFunction {
   function: string;
   requests: number;
