@@ -56,9 +56,8 @@ class DatabaseSize(_Strict):
 
 
 class Standing(_Strict):
-    """What stands there and the cloud program does not say, and the database of a large fleet (scale.md)."""
+    """What stands there and the cloud program does not say."""
 
-    large_database: DatabaseSize
     artifact_gib: NotNegative
     d1_plan: bool
 

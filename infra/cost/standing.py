@@ -26,6 +26,7 @@ HOURS: Final = DAYS * 24
 MIB_OF_GIB: Final = Decimal(1024)
 VCPU: Final = 1
 """Of every instance: one that serves several requests at once must have a whole one (the cloud program says the same; tested)."""
+BUSY_MAX: Final = Decimal("0.7")
 TIER: Final = re.compile(r"db-custom-(\d+)-(\d+)")
 
 
@@ -53,6 +54,13 @@ def deployed(found: Plan) -> DatabaseSize:
         storage_gib=Decimal(settings["disk_size"]),
         copies=2 if settings["availability_type"] == "REGIONAL" else 1,
     )
+
+
+def sized(size: DatabaseSize, processors: Decimal) -> DatabaseSize:
+    """The size twice as large, and again, until so many busy processors are at most ``BUSY_MAX`` of it (scale.md, step 2)."""
+    while processors > size.vcpu * BUSY_MAX:
+        size = size.model_copy(update={"vcpu": size.vcpu * 2, "gib": size.gib * 2})
+    return size
 
 
 def standing(prices: PriceList, month: Usage, size: DatabaseSize | None = None) -> Usage:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from infra.cost import days, kept, prices, report
+from infra.cost import fleet as fleets
 from infra.cost.growth import projected
 from infra.cost.model import times
 from infra.cost.prices import PriceList
 from infra.cost.pricing import billed
-from infra.cost.standing import DAYS
+from infra.cost.standing import DAYS, deployed, example, sized
 from infra.door.operators import home as home_folder
 from infra.local import meter
 from infra.manifest import Manifest, load
@@ -46,10 +47,8 @@ def run(argv: list[str]) -> int:
     given = parser.parse_args(argv)
     folder = home_folder() / "usage"
     if given.fleet:
-        from infra.cost import fleet
-
         folder.mkdir(parents=True, exist_ok=True)
-        meter.write(folder / FLEET_FILE, fleet.measure(_say))
+        meter.write(folder / FLEET_FILE, fleets.measure(_say))
     path = newest(folder) if given.day is None else meter.kept_path(folder, given.day)
     if path is None or not path.exists():
         sys.stderr.write(f"{NO_DAY}\n")
@@ -128,11 +127,12 @@ class Told:
         sizes = {int(count): counts for count, counts in self._fleet["sizes"].items()}
         tick, how = projected(sizes, self._accounts)
         fleet = days.day(tick, self._manifest)
+        busy = days.exactly(tick.get("database", {}).get("processor_seconds", 0.0)) / fleets.STEP_SECONDS
         bill, _ = kept.month(
             self._day["counts"],
             self._manifest,
             self._prices,
-            size=self._prices.standing.large_database,
+            size=sized(deployed(example()), busy),
             further=times(fleet, TICKS_A_DAY * DAYS),
             without=(FLEET_SCHEDULE,),
         )

@@ -10,7 +10,7 @@ import pytest
 from infra.cloud import model
 from infra.cost import prices
 from infra.cost.model import DATABASE, DESK, Measure
-from infra.cost.standing import VCPU, deployed, example, of, standing
+from infra.cost.standing import VCPU, deployed, example, of, sized, standing
 from infra.manifest import load
 
 PRICES = prices.load()
@@ -27,9 +27,16 @@ def test_what_stands_is_counted_from_the_plan_of_the_cloud_program() -> None:
 
 
 def test_another_database_is_another_price_and_one_that_stands_by_doubles_it() -> None:
-    large = PRICES.standing.large_database
-    one, two = (standing(PRICES, {}, large.model_copy(update={"copies": copies})) for copies in (1, 2))
-    assert two[DATABASE, Measure.DATABASE_GIB_HOURS] == 2 * one[DATABASE, Measure.DATABASE_GIB_HOURS] == 2 * large.gib * 720
+    size = deployed(example())
+    one, two = (standing(PRICES, {}, size.model_copy(update={"copies": copies})) for copies in (1, 2))
+    assert two[DATABASE, Measure.DATABASE_GIB_HOURS] == 2 * one[DATABASE, Measure.DATABASE_GIB_HOURS] == 2 * size.gib * 720
+
+
+@pytest.mark.parametrize(("busy", "vcpu"), [("0.1", 2), ("1.4", 2), ("1.41", 4), ("10.6", 16)])
+def test_a_database_is_doubled_only_when_so_much_of_it_would_be_busy(busy: str, vcpu: int) -> None:
+    size = deployed(example()).model_copy(update={"vcpu": Decimal(2), "gib": Decimal("7.5")})
+    found = sized(size, Decimal(busy))
+    assert (found.vcpu, found.gib) == (vcpu, Decimal("3.75") * vcpu)
 
 
 def test_every_instance_has_the_processors_that_the_price_counts() -> None:
