@@ -114,7 +114,7 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, str], console: Con
                 _link(cloud, console)
         else:
             status, last_line = _demo(cloud, console)
-            kept.settle(cloud, meter)  # the day that was played, before the clock leaves it
+            _settle(cloud, meter)  # the day that was played, before the clock leaves it
             if not options.once:
                 cloud.clock.realtime()  # the user's own webhooks come now
         _show(cloud, console)
@@ -126,7 +126,7 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, str], console: Con
         console.line()
     finally:
         if meter is not None and not options.once:
-            kept.settle(cloud, meter)
+            _settle(cloud, meter)
         _stop(cloud, console)
     if options.once and last_line:
         console.line(last_line)
@@ -178,6 +178,12 @@ def _wait(cloud: LocalCloud, console: Console, meter: Meter) -> None:
     console.line("\nRunning. Ctrl-C stops everything; the data stays.")
     while cloud.keeper is not None:
         time.sleep(SETTLE_SECONDS)
+        _settle(cloud, meter)
+
+
+def _settle(cloud: LocalCloud, meter: Meter) -> None:
+    """Bring the day's counts up to date; a desk goes on without."""
+    with contextlib.suppress(OSError):
         kept.settle(cloud, meter)
 
 
