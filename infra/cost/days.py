@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
-from typing import Any, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
 from infra.cost.model import DATABASE, MESSAGES, Measure, Usage, added, times
-from infra.cost.prices import PriceList
+from infra.cost.prices import DatabaseSize, PriceList
 from infra.cost.standing import DAYS, MIB_OF_GIB, VCPU, standing
 from infra.manifest import Function, Manifest
 
@@ -164,14 +164,22 @@ def logged(counts: Counts, manifest: Manifest, month: Usage) -> Usage:
     return found
 
 
-def month_of(counts: Counts, manifest: Manifest, prices: PriceList, **more: Any) -> tuple[Usage, list[str]]:
+def month_of(
+    counts: Counts,
+    manifest: Manifest,
+    prices: PriceList,
+    *,
+    size: DatabaseSize | None = None,
+    further: Usage | None = None,
+    without: Sequence[str] = (),
+    sessions: int = SESSIONS,
+) -> tuple[Usage, list[str]]:
     """A month of such days with everything that stands, and the schedules that are not in it.
 
     ``size`` of the database (default: the deployed one), ``further`` usage of the month, schedules it is ``without``,
     ``sessions`` (0: an idle month).
     """
-    calls, unknown = clockwork(counts, manifest, more.get("without", ()))
-    traded = times(session(counts, manifest), more.get("sessions", SESSIONS))
-    used = added(traded, calls)
-    used = added(used, logged(counts, manifest, used), more.get("further", {}))
-    return added(used, standing(prices, used, more.get("size"))), unknown
+    calls, unknown = clockwork(counts, manifest, without)
+    used = added(times(session(counts, manifest), sessions), calls)
+    used = added(used, logged(counts, manifest, used), further or {})
+    return added(used, standing(prices, used, size)), unknown

@@ -16,10 +16,10 @@ from typing import Any
 
 from infra.cost import days, kept, prices, report
 from infra.cost import fleet as fleets
-from infra.cost.growth import projected
+from infra.cost.growth import Grown, projected
 from infra.cost.model import times
 from infra.cost.prices import PriceList
-from infra.cost.pricing import billed
+from infra.cost.pricing import Bill, billed
 from infra.cost.standing import DAYS, deployed, example, sized
 from infra.door.operators import home as home_folder
 from infra.local import meter
@@ -122,7 +122,7 @@ class Told:
         lines += ["", *self._notes()]
         return "\n".join(lines) + "\n"
 
-    def _large(self) -> tuple[Any, Mapping[str, Mapping[str, Any]]]:
+    def _large(self) -> tuple[Bill, Mapping[str, Mapping[str, Grown]]]:
         assert self._fleet is not None
         sizes = {int(count): counts for count, counts in self._fleet["sizes"].items()}
         tick, how = projected(sizes, self._accounts)
