@@ -56,4 +56,4 @@ def lock() -> int:
 
 
 def _digest() -> str:
-    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    return hashlib.sha256(b"\0".join([LOCK.read_bytes(), *map(str.encode, MODULES)])).hexdigest()

@@ -1,4 +1,4 @@
-"""The plan of the cloud is the manifest's, both ways: all of it is planned and nothing else; what is counted is what is logged."""
+"""The plan of the cloud is the manifest's, both ways: all of it is planned and nothing else; what is counted is logged."""
 
 from __future__ import annotations
 
