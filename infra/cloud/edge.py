@@ -1,7 +1,8 @@
-"""The way in from the internet: one address, one load balancer, a list of addresses before every function that may be asked there.
+"""The way in from the internet: one load balancer, and a list of addresses before every function that may be asked there.
 
-Only functions with keys of their own stand here (the webhook always; the page and the published day where the settings give them a host).
-An address that is not on a function's list is refused before the function is woken. There is no port 80, and no TLS below 1.2.
+Only functions with keys of their own stand here (the webhook always; the page and the published day where the settings give
+them a host). An address that is not on a function's list is refused before the function is woken. There is no port 80, and no
+TLS below 1.2.
 """
 
 from __future__ import annotations

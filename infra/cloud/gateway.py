@@ -1,7 +1,7 @@
-"""A small virtual machine for IB Gateway, where the settings ask for one: no address outside, reached by functions and through IAP alone.
+"""A small machine for IB Gateway, where the settings ask for one: reached by functions and through IAP, never from outside.
 
-The program makes the machine, not the gateway: a person installs it, logs it in, and leaves *Read-Only API* on (runbook). Two rules let
-in what must come in: the functions' subnet to the gateway's ports, and IAP's range to SSH.
+The program makes the machine, not the gateway: a person installs it, logs it in, and leaves *Read-Only API* on (runbook). Two
+rules let in what must come in: the functions' subnet to the gateway's ports, and IAP's range to SSH.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What things are called in the cloud: the one place, for the cloud program, ``cloudbuild.yaml``, the migrations and the runbook.
 
-Everything that the manifest names keeps that name; here stands only what a cloud adds to it: addresses, e-mails, paths, and
-the few things that belong to no function. Pure: names in, names out. It opens nothing and imports the manifest alone.
+Everything that the manifest names keeps that name; here stands only what a cloud adds to it: addresses, e-mails, paths, and the
+few things that belong to no function. Pure: names in, names out. It opens nothing and imports the manifest alone.
 """
 
 from __future__ import annotations
@@ -98,4 +98,4 @@ def secret_readers(manifest: Manifest) -> dict[str, tuple[str, ...]]:
 
 def job_command(entry: Function) -> tuple[str, ...]:
     """What a function's job runs inside the function's image: the callable of ``main.py`` that works to completion."""
-    return ("launcher", "python", "-c", f"import main; main.{entry.job_entry}()")
+    return ("python", "-c", f"import main; main.{entry.job_entry}()")

@@ -1,7 +1,8 @@
-"""The network: one subnet for what reaches the database or the gateway, a private range for Cloud SQL, and one address to the outside.
+"""The network: one subnet for what reaches the database or the gateway, a private range for Cloud SQL, one address to outside.
 
-A function without a database stays outside of it. What leaves through it: private addresses alone, or everything where the other side
-knows us by our address (brokers) or is a service of ours that answers from inside alone. No rule lets anybody in but the gateway's.
+A function without a database stays outside of it. What leaves through it: private addresses alone, or everything where the
+other side knows us by our address (brokers) or is a service of ours that answers from inside alone. No rule lets anybody in but
+the gateway's.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def _way_out(desk: Desk) -> Iterator[Resource]:
 
 
 def way_in(desk: Desk, entry: Function | None) -> dict[str, Any]:
-    """The ``vpc_access`` of a function's template: none without a database; ``None``: the migration, which reaches nothing else."""
+    """The ``vpc_access`` of a template, nothing without a database; ``None``: the migration, which reaches nothing else."""
     if entry is not None and not entry.database_roles:
         return {}
     is_wide = entry is not None and (entry.name in KNOWN_BY_ADDRESS or bool(names.called(entry, desk.manifest)))

@@ -1,7 +1,7 @@
 """Topics and push subscriptions: signed, retried, given up to a topic that is itself read, kept for ever.
 
-Topics are ground (functions publish to them by name); subscriptions need the services they push to. The names are the manifest's, in
-the cloud as locally, because messages and logs carry them.
+Topics are ground (functions publish to them by name); subscriptions need the services they push to. The names are the
+manifest's, in the cloud as locally, because messages and logs carry them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What is measured and when somebody is told: log-based metrics and alerts, as two tables.
 
-A metric counts lines that the functions write (the constant event name of a line, one of its fields); a contract test looks up both in
-the code. An alert names the section of the runbook that says what to do, and another test looks that up. Numbers here are limits of
-attention, not of the platform: where one comes from stands beside it.
+A metric counts lines that the functions write (the constant event name of a line, one of its fields); a contract test looks up
+both in the code. An alert names the section of the runbook that says what to do, and another test looks that up. Numbers here
+are limits of attention, not of the platform: where one comes from stands beside it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DATABASE: Final = "cloudsql_database"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogMetric:
-    """Lines with an event name, counted, or one of their fields as a distribution; ``labels`` are fields to tell them apart by."""
+    """Lines with an event name, counted, or one of their fields as a distribution; ``labels`` are fields that tell them apart."""
 
     name: str
     what: str
@@ -141,7 +141,7 @@ ALERTS: Final = (
         title="Messages wait to be taken",
         section="message-age",
         severity="ERROR",
-        meaning="The oldest message of a subscription has waited for a quarter of an hour; of a dead letter topic, nobody keeps it.",
+        meaning="The oldest message of a subscription has waited for a quarter of an hour; or a dead letter topic is not read.",
         condition=Condition(
             metric="pubsub.googleapis.com/subscription/oldest_unacked_message_age",
             resource=SUBSCRIPTION,

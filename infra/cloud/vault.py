@@ -1,7 +1,7 @@
 """Secrets: empty ones, made here and filled by a person, and who may read each of them.
 
-A value never passes through this program or its state. Which version a function is given stands in the settings as a number, so that
-going back is a deployment and a new version changes nothing by itself.
+A value never passes through this program or its state. Which version a function is given stands in the settings as a number, so
+that going back is a deployment and a new version changes nothing by itself.
 """
 
 from __future__ import annotations

@@ -105,33 +105,33 @@ MIGRATE_SCRIPT = """\
 #!/bin/sh
 # by the migration's own identity, as its own job: this build knows no password and no address of the database
 set -eu
-gcloud run jobs update {job} --region="$REGION" --image="$(cat build/{migrate}.image)" --quiet
+image=$(cat build/{migrate}.image)
+gcloud run jobs update {job} --region="$REGION" --image="$image" --quiet
 gcloud run jobs execute {job} --region="$REGION" --wait --quiet
 """
 DEPLOY_SCRIPT = """\
 #!/bin/sh
 # what the cloud program made is changed here, never made: accounts, rights, secrets and networks stay as they are
 set -eu
-if [ "$FUNCTION" = {migrate} ]; then exit 0; fi
-flags="{folder}/$FUNCTION.yaml"
-if [ ! -f "$flags" ]; then
-  echo "no such function: $FUNCTION" >&2
-  exit 2
-fi
+case "$FUNCTION" in
+  {functions}) ;;
+  {migrate}) exit 0 ;;
+  *) echo "no such function: $FUNCTION" >&2; exit 2 ;;
+esac
+flags="{folder}/$FUNCTION"
+image=$(cat "build/$FUNCTION.image")
 name=$(echo "$FUNCTION" | tr _ -)
 gcloud run services describe "$name" --region="$REGION" --format='value(metadata.name)'
 case "$WAY" in
-  image) gcloud run services update "$name" --region="$REGION" --flags-file="$flags" \\
-    --image="$(cat "build/$FUNCTION.image")" --quiet ;;
-  source) gcloud run deploy "$name" --region="$REGION" --flags-file="$flags" \\
+  image) gcloud run services update "$name" --region="$REGION" --flags-file="$flags.yaml" --image="$image" --quiet ;;
+  source) gcloud run deploy "$name" --region="$REGION" --flags-file="$flags.yaml" \\
     --source="build/$FUNCTION" --function="$FUNCTION" --base-image={runtime} --quiet ;;
   *) echo "_WAY is image or source, not $WAY" >&2; exit 2 ;;
 esac
 # after a way back the traffic is pinned to a revision, and a new one would get none
 gcloud run services update-traffic "$name" --region="$REGION" --to-latest --quiet
-flags="{folder}/$FUNCTION-job.yaml"
-if [ -f "$flags" ]; then
-  gcloud run jobs update "$name-job" --region="$REGION" --flags-file="$flags" --image="$(cat "build/$FUNCTION.image")" --quiet
+if [ -f "$flags-job.yaml" ]; then
+  gcloud run jobs update "$name-job" --region="$REGION" --flags-file="$flags-job.yaml" --image="$image" --quiet
 fi
 """
 ROLLBACK = """\
@@ -198,7 +198,8 @@ def cloudbuild(manifest: Manifest) -> str:
     migrate = names.MIGRATE_ENTRY
     build = BUILD_SCRIPT.format(digest=DIGEST, dockerfile=DOCKERFILE, migrate=migrate)
     migration = MIGRATE_SCRIPT.format(job=names.MIGRATE_JOB, migrate=migrate)
-    deploy = DEPLOY_SCRIPT.format(folder=DEPLOY, migrate=migrate, runtime=f"python{manifest.python.replace('.', '')}")
+    functions, runtime = "|".join(manifest.functions), f"python{manifest.python.replace('.', '')}"
+    deploy = DEPLOY_SCRIPT.format(folder=DEPLOY, functions=functions, migrate=migrate, runtime=runtime)
     return CLOUDBUILD.format(
         **_common(manifest, BUILD_SECONDS),
         docker=DOCKER,
@@ -260,13 +261,13 @@ def job_flags(entry: Function) -> dict[str, Any]:
     }
 
 
-def triggers(manifest: Manifest) -> list[dict[str, Any]]:
+def triggers(manifest: Manifest, root: Path = ROOT) -> list[dict[str, Any]]:
     """What starts a build of what: one trigger per function and one of the migration alone, as Cloud Build names their parts.
 
     A function is built again when a file changes that its bundle is made of or with. Where the repository is, and the base
     image, is for the cloud program to add.
     """
-    found = [_trigger(entry.cloud_name, entry.name, _sources(entry.name)) for entry in manifest.functions.values()]
+    found = [_trigger(entry.cloud_name, entry.name, _sources(entry.name, root)) for entry in manifest.functions.values()]
     migration = [f"{bundles.MIGRATION_FOLDER}/**", *sorted(name for name in bundles.MIGRATION if name not in TRIGGER_FILES)]
     return [*found, _trigger(names.MIGRATE_JOB, names.MIGRATE_ENTRY, migration)]
 
@@ -280,12 +281,13 @@ def _trigger(name: str, bundle: str, sources: list[str]) -> dict[str, Any]:
     }
 
 
-def _sources(name: str) -> list[str]:
-    """Patterns of the files that a function's bundle is made of: its folder, its flags, each package that it reaches."""
-    modules = bundles.reached(ROOT / "functions" / name / "main.py", ROOT / "shared")
-    packages = sorted({path.parent.relative_to(ROOT).as_posix() for path in modules.values()})
-    # the package at the top holds the rooms: of those only the ones that are reached
-    patterns = [f"{package}/{'*' if package == 'shared/fillbook' else '**'}" for package in packages]
+def _sources(name: str, root: Path) -> list[str]:
+    """Patterns of the files that a function's bundle is made of: its folder, its flags, each room that it reaches."""
+    shared = root / "shared"
+    carried = bundles.package_files(bundles.reached(root / "functions" / name / "main.py", shared), shared)
+    below = [path.relative_to(shared / bundles.PACKAGE).parts for path in carried]
+    rooms = sorted({parts[0] for parts in below if len(parts) > 1})
+    patterns = [f"shared/{bundles.PACKAGE}/*", *(f"shared/{bundles.PACKAGE}/{room}/**" for room in rooms)]
     page = ["infra/page/**"] if name == bundles.page.FUNCTION else []
     return [f"functions/{name}/**", *patterns, *page, f"{DEPLOY}/{name}.yaml", f"{DEPLOY}/{name}-job.yaml"]
 
