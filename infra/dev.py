@@ -33,6 +33,7 @@ VERBS = {
     "op": Verb("an operator's verb: op ROOM VERB …; op alone lists the rooms", "infra.door.operators:run"),
     "bundle": Verb("write build/NAME, what is deployed of a function (NAME or all)", "infra.door.bundles:run"),
     "migrate": Verb("bring a database to the newest schema", "infra.database.migrate:run"),
+    "cloud": Verb("what would be made in the cloud, and its policies: cloud plan|policies|program|lock", "infra.cloud.verbs:run"),
     "bench": Verb("measure against peers and print ratios", "tests.bench.__main__:run"),
     "calendar": Verb("write the table of trading sessions again", "infra.door.sessions:run"),
     "lock": Verb("resolve infra/requirements.in into the hashed requirements.txt", "infra.door.lock:run"),

@@ -67,6 +67,12 @@ class Desk:
         """The accounts that may invoke a function: of its routes that ask for an identity."""
         return tuple(dict.fromkeys(self.manifest.callers(entry.name)))
 
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The accounts that a person takes on: for verbs, and for what else logs in to the database."""
+        found = (self.manifest.operator_identity, *(one.account for one in self.manifest.database.people.values()))
+        return tuple(dict.fromkeys(found))
+
     def accounts(self) -> Iterator[tuple[str, str]]:
         """Every service account with what it is for."""
         for entry in self.functions:
@@ -74,6 +80,9 @@ class Desk:
         yield self.manifest.push_identity, "signs what Pub/Sub pushes"
         yield self.manifest.schedule_identity, "signs what the Scheduler calls"
         yield self.manifest.operator_identity, "a person's verbs; operators impersonate it"
+        for person in self.people:
+            if person != self.manifest.operator_identity:
+                yield person, "logs in to the database; operators impersonate it"
         yield names.MIGRATE_ACCOUNT, "brings the database to the newest schema"
         yield names.BUILD_ACCOUNT, "builds, deploys and starts the migration"
         if self.settings.gateway is not None:

@@ -7,6 +7,7 @@ nowhere else (logging in to the database, writing a build's log), narrowed by a 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 from infra.cloud import names
 from infra.cloud.desk import Desk
@@ -32,9 +33,8 @@ def rights(desk: Desk) -> Iterator[Resource]:
     """Who may sign for whom, act as whom, and log in to the database."""
     push = desk.manifest.push_identity
     yield _on_account(desk, push, TOKENS, desk.agent("pubsub"), "pubsub-agent", depends=("agent/pubsub",))
-    operator = desk.manifest.operator_identity
-    for person in desk.settings.operators:
-        yield _on_account(desk, operator, TOKENS, person, person)
+    for account, person in product(desk.people, desk.settings.operators):
+        yield _on_account(desk, account, TOKENS, person, person)
     build = names.BUILD_ACCOUNT
     for account in (*(entry.service_account for entry in desk.functions), names.MIGRATE_ACCOUNT):
         yield _on_account(desk, account, ACT_AS, desk.member(build), build, depends=(f"account/{build}",))
@@ -49,8 +49,9 @@ def rights(desk: Desk) -> Iterator[Resource]:
 
 
 def database_accounts(desk: Desk) -> tuple[str, ...]:
-    """The accounts that log in to the database: of the functions with a role in it, and of the migration."""
-    return (*(entry.service_account for entry in desk.functions if entry.database_roles), names.MIGRATE_ACCOUNT)
+    """The accounts that log in to the database: of the functions with a role in it, of the migration, of people."""
+    functions = (entry.service_account for entry in desk.functions if entry.database_roles)
+    return (*functions, names.MIGRATE_ACCOUNT, *(one.account for one in desk.manifest.database.people.values()))
 
 
 def _on_database(desk: Desk, account: str) -> Iterator[Resource]:

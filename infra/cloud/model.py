@@ -55,6 +55,7 @@ LOG_METRIC: Final = "gcp:logging/metric:Metric"
 CHANNEL: Final = "gcp:monitoring/notificationChannel:NotificationChannel"
 ALERT: Final = "gcp:monitoring/alertPolicy:AlertPolicy"
 DASHBOARD: Final = "gcp:monitoring/dashboard:Dashboard"
+TRIGGER: Final = "gcp:cloudbuild/trigger:Trigger"
 BUDGET: Final = "gcp:billing/budget:Budget"
 
 
@@ -90,6 +91,11 @@ class Resource:
     def kind(self) -> str:
         """The last part of the type token, for people."""
         return self.type.rpartition(":")[2]
+
+    @property
+    def place(self) -> str:
+        """Module and kind of the provider, which together are unique: ``pubsub.Topic``."""
+        return f"{self.type.removeprefix('gcp:').partition('/')[0]}.{self.kind}"
 
     def get(self, path: str, default: Any = None) -> Any:
         """A property by a dotted path (``template.scaling.max_instance_count``, digits index lists); ``default`` where absent."""

@@ -103,7 +103,7 @@ def _way_out(desk: Desk) -> Iterator[Resource]:
 
 
 def way_in(desk: Desk, entry: Function | None) -> dict[str, Any]:
-    """The ``vpc_access`` of a template: nothing without a database; ``None`` stands for the migration, which reaches nothing else."""
+    """The ``vpc_access`` of a template, nothing without a database; ``None``: the migration, which reaches nothing else."""
     if entry is not None and not entry.database_roles:
         return {}
     is_wide = entry is not None and (entry.name in KNOWN_BY_ADDRESS or bool(names.called(entry, desk.manifest)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import chain
 
-from infra.cloud import budget, edge, gateway, identities, network, project, pubsub, run, scheduler, sql, vault, watch
+from infra.cloud import budget, building, edge, gateway, identities, network, project, pubsub, run, scheduler, sql, vault, watch
 from infra.cloud.desk import Desk
 from infra.cloud.model import Plan, Resource, references
 from infra.cloud.settings import Settings
@@ -29,7 +29,16 @@ GROUND = (
     watch.told,
     budget.budget,
 )
-DESK = (run.services, run.invokers, run.jobs, pubsub.subscriptions, scheduler.schedules, edge.edge, watch.watch)
+DESK = (
+    run.services,
+    run.invokers,
+    run.jobs,
+    pubsub.subscriptions,
+    scheduler.schedules,
+    edge.edge,
+    building.triggers,
+    watch.watch,
+)
 
 
 def plan(manifest: Manifest, settings: Settings) -> Plan:

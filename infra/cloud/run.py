@@ -8,6 +8,7 @@ identity. The deployed image belongs to the build; a change of it is no change o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from infra.cloud import names
@@ -26,8 +27,20 @@ BALANCED: Final = "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER"
 ANYWHERE: Final = "INGRESS_TRAFFIC_ALL"
 JOB_SECONDS: Final = 3600
 JOB_RETRIES: Final = 1
-MIGRATE_MEMORY_MB: Final = 512
 PORT: Final = 8080
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A job as this module makes it; ``function`` is None for the migration, ``at_once`` bounds the tasks side by side."""
+
+    name: str
+    function: Function | None
+    account: str
+    container: dict[str, Any]
+    seconds: int
+    at_once: int = 1
+    needs: tuple[str, ...]
 
 
 def services(desk: Desk) -> Iterator[Resource]:
@@ -77,19 +90,38 @@ def jobs(desk: Desk) -> Iterator[Resource]:
         container = {**_container(desk, entry), "commands": [names.job_command(entry)[0]]}
         container["args"] = list(names.job_command(entry)[1:])
         yield _job(
-            desk, entry.job_name, entry.service_account, container, way_in(desk, entry), _needs(desk, entry), entry.job_tasks_max
+            desk,
+            Task(
+                name=entry.job_name,
+                function=entry,
+                account=entry.service_account,
+                container=container,
+                seconds=JOB_SECONDS,
+                at_once=entry.job_tasks_max,
+                needs=_needs(desk, entry),
+            ),
         )
         for account in dict.fromkeys(desk.manifest.job_starters(entry.name)):
             yield _on_job(desk, entry.job_name, STARTER, account)
         yield _on_job(desk, entry.job_name, DEVELOPER, names.BUILD_ACCOUNT)
-    account = names.MIGRATE_ACCOUNT
+    yield from _migration(desk)
+
+
+def _migration(desk: Desk) -> Iterator[Resource]:
+    job, account = desk.manifest.database.migrate, names.MIGRATE_ACCOUNT
+    if job is None:
+        return
     container = {
         "image": desk.image(names.MIGRATE_ENTRY),
-        "resources": _resources(MIGRATE_MEMORY_MB),
+        "resources": _resources(job.memory_mb),
         "envs": [{"name": name, "value": value} for name, value in {"FILLBOOK_ENV": "cloud", **_database(desk, account)}.items()],
     }
     needs = (f"account/{account}", "database", f"database/user/{account}", "api/run")
-    yield _job(desk, names.MIGRATE_JOB, account, container, way_in(desk, None), needs, 1)
+    task = Task(
+        name=names.MIGRATE_JOB, function=None, account=account, container=container, seconds=job.timeout_seconds, needs=needs
+    )
+    yield _job(desk, task)
+    yield _on_job(desk, names.MIGRATE_JOB, STARTER, desk.manifest.operator_identity)
     yield _on_job(desk, names.MIGRATE_JOB, DEVELOPER, names.BUILD_ACCOUNT)
 
 
@@ -146,37 +178,29 @@ def _needs(desk: Desk, entry: Function) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _job(
-    desk: Desk,
-    name: str,
-    account: str,
-    container: dict[str, Any],
-    way: dict[str, Any],
-    needs: tuple[str, ...],
-    tasks: int,
-) -> Resource:
+def _job(desk: Desk, task: Task) -> Resource:
     return Resource(
         type=JOB,
-        name=f"job/{name}",
+        name=f"job/{task.name}",
         properties={
             "project": desk.project,
             "location": desk.region,
-            "name": name,
+            "name": task.name,
             "labels": LABELS,
             "deletion_protection": True,
             "template": {
                 "task_count": 1,
-                "parallelism": tasks,
+                "parallelism": task.at_once,
                 "template": {
-                    "service_account": desk.email(account),
-                    "timeout": f"{JOB_SECONDS}s",
+                    "service_account": desk.email(task.account),
+                    "timeout": f"{task.seconds}s",
                     "max_retries": JOB_RETRIES,
-                    "containers": [container],
-                    **way,
+                    "containers": [task.container],
+                    **way_in(desk, task.function),
                 },
             },
         },
-        depends=needs,
+        depends=task.needs,
         ignores=("client", "clientVersion", "template.template.containers[0].image"),
     )
 

@@ -67,6 +67,17 @@ class Gateway:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Which repository starts builds: its full name in Cloud Build, the branch as a pattern, and the Python image by digest."""
+
+    repository: str
+    base: str
+    branch: str = "^main$"
+    is_approved: bool = True
+    """Whether a person says yes before a build begins."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """One installation; see ``Pulumi.example.yaml`` for each name with a value."""
 
@@ -85,6 +96,7 @@ class Settings:
     order_publishers: tuple[str, ...] = ()
     database: Database = field(default_factory=Database)
     gateway: Gateway | None = None
+    source: Source | None = None
 
 
 def parse(document: Mapping[str, Any], manifest: Manifest) -> Settings:
@@ -100,8 +112,8 @@ def parse(document: Mapping[str, Any], manifest: Manifest) -> Settings:
         values["secret_versions"] = {name: str(version) for name, version in values.get("secret_versions", {}).items()}
         values["env"] = {name: {key: str(value) for key, value in entry.items()} for name, entry in values.get("env", {}).items()}
         values["database"] = Database(**values.get("database", {}))
-        gateway = values.get("gateway")
-        values["gateway"] = None if gateway is None else Gateway(**gateway)
+        for name, kind in (("gateway", Gateway), ("source", Source)):
+            values[name] = None if values.get(name) is None else kind(**values[name])
         values["project_number"] = str(values["project_number"])
         settings = Settings(**values)
     except (TypeError, AttributeError, KeyError) as error:
@@ -137,6 +149,8 @@ def _problems(settings: Settings, manifest: Manifest) -> Iterator[str]:
         yield "alert_emails: somebody must be told"
     members = (*settings.operators, *settings.order_publishers)
     yield from (f"{one}: not user:, group: or serviceAccount: with an e-mail" for one in members if not MEMBER.fullmatch(one))
+    if settings.source is not None and not re.search(rf"@{DIGEST.pattern}$", settings.source.base):
+        yield "source: base: the Python image by digest, …@sha256:…"
     yield from _door_problems(settings, manifest)
     yield from _desk_problems(settings, manifest)
 

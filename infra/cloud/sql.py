@@ -11,8 +11,6 @@ from infra.cloud.identities import database_accounts
 from infra.cloud.model import SQL, SQL_DATABASE, SQL_USER, Ref, Resource
 
 VERSION: Final = "POSTGRES_16"
-OWNER_ROLE: Final = "cloudsqlsuperuser"
-"""What the migration needs to make roles and schemas; no function has it."""
 BACKUP_AT: Final = "08:00"
 """UTC: between the late fetch of executions and the first statement of the morning, New York."""
 MAINTENANCE: Final = {"day": 6, "hour": 12, "update_track": "stable"}
@@ -74,7 +72,6 @@ def database(desk: Desk) -> Iterator[Resource]:
                 "name": names.database_user(account, desk.project),
                 "type": "CLOUD_IAM_SERVICE_ACCOUNT",
                 "deletion_policy": "ABANDON",  # the server refuses to drop a login that owns or is granted something
-                **({"database_roles": [OWNER_ROLE]} if account == names.MIGRATE_ACCOUNT else {}),
             },
             depends=(f"account/{account}",),
         )

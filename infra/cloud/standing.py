@@ -106,6 +106,8 @@ def sql_login(look: Look) -> Iterator[Finding]:
     for one in look.of(model.SQL_USER):
         if one.get("type") != "CLOUD_IAM_SERVICE_ACCOUNT" or one.get("password"):
             yield one.name, "logs in with a password"
+        if "cloudsqlsuperuser" in one.get("database_roles", ()):
+            yield one.name, "may do everything in the database"
 
 
 def door_listed(look: Look) -> Iterator[Finding]:

@@ -10,7 +10,9 @@ import pytest
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
 from infra.database import migrate as migrations
+from infra.database.owner import owner_text
 from infra.database.roles import login_role_statement
+from infra.manifest import load
 from tests.integration.runtime.conftest import run_script
 from tests.support.catalog import catalog
 from tests.support.servers import WHOLE_TEMPLATE, database_config
@@ -63,7 +65,9 @@ def test_schema_sql_is_the_sum_of_the_migration_files():
 
 def test_a_database_built_from_schema_sql_equals_a_migrated_one(empty, db):
     url = empty()
-    run_script(url, migrations.schema_text())
+    manifest = load()
+    owner = manifest.database.owner
+    run_script(url, f"{owner_text(owner, manifest.roles)}; set role {owner}; {migrations.schema_text()}")
     from_schema = opened(url)
     migrated, built = catalog(db), catalog(from_schema)
     from_schema.close()
