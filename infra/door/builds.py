@@ -296,7 +296,7 @@ def _sources(name: str, root: Path) -> list[str]:
     below = [path.relative_to(shared / bundles.PACKAGE).parts for path in carried]
     rooms = sorted({parts[0] for parts in below if len(parts) > 1})
     patterns = [f"shared/{bundles.PACKAGE}/*", *(f"shared/{bundles.PACKAGE}/{room}/**" for room in rooms)]
-    sources = ["infra/page/**"] if name == page.FUNCTION else []
+    sources = ["infra/page/**", "infra/door/page.py"] if name == page.FUNCTION else []
     return [f"functions/{name}/**", *patterns, *sources, f"{DEPLOY}/{name}.yaml", f"{DEPLOY}/{name}-job.yaml"]
 
 
