@@ -42,7 +42,7 @@ MIGRATIONS = HERE / "migrations"
 SCHEMA = HERE / "schema.sql"
 MIGRATION_LOCK = 7_305_811_246_113_902  # any constant of ours; one migrator per database
 TURN_SECONDS = 60  # as long a second migrator waits for the first
-LOCK_WAIT_SECONDS = 1  # of a table; functions give up after three
+LOCK_WAIT_MS = 500  # for a table: functions give up after three seconds, and the server looks for deadlocks after one
 UPGRADE_TRIES = 60
 BUSY_PAUSE_SECONDS = (0.2, 1.0)
 SCHEMA_HEAD = """\
@@ -66,6 +66,7 @@ def apply_file(name: str) -> None:
         return
     with op.get_context().autocommit_block():
         driver: Any = op.get_bind().connection.driver_connection
+        driver.commit()  # of the transaction in which Alembic asked for the isolation level
         for one in statements(text):
             driver.execute_simple(one.text)
 
@@ -114,7 +115,7 @@ def _take_turn(connection: Connection) -> None:
         if _told(error).get("C") == "55P03":
             raise MigrationRefused(f"another migration of this database has been running for {TURN_SECONDS} s") from error
         raise
-    run_script(connection, f"set lock_timeout = '{LOCK_WAIT_SECONDS}s'")
+    run_script(connection, f"set lock_timeout = '{LOCK_WAIT_MS}ms'")
 
 
 def _prepare_owner(connection: Connection) -> bool:
@@ -159,7 +160,7 @@ def _told(error: DatabaseError) -> Mapping[str, str]:
 
 @contextmanager
 def _connection(config: DatabaseConfig) -> Iterator[Connection]:
-    settings = Settings(application_name="migrate", statement_timeout_seconds=0, lock_timeout_seconds=LOCK_WAIT_SECONDS)
+    settings = Settings(application_name="migrate", statement_timeout_seconds=0, lock_timeout_seconds=TURN_SECONDS)
     engine = create_engine("postgresql+pg8000://", creator=lambda: driver_connection(config, settings), poolclass=pool.NullPool)
     with engine.connect() as connection:
         yield connection
@@ -193,7 +194,7 @@ class MigrateConfig(DatabaseConfig):
 
 
 def shown(what: str, project: str | None) -> str:
-    """The SQL of ``--show``: ``owner`` for the administrator before the first migration, ``roles`` as it is granted after each."""
+    """The SQL of ``--show``: ``owner`` for the administrator before the first migration, ``roles`` as granted after each."""
     manifest = load()
     found = logins(manifest, project)
     if what == "roles":
@@ -206,7 +207,9 @@ def run(arguments: list[str] | None = None) -> int:
     """Migrate, or do what an option says instead; 1 with a sentence when it cannot be done."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0] if __doc__ else None)
     parser.add_argument("--write-schema", action="store_true", help="write infra/database/schema.sql and stop")
-    parser.add_argument("--show", choices=("owner", "roles"), help="print SQL and stop: what an administrator runs, what is granted")
+    parser.add_argument(
+        "--show", choices=("owner", "roles"), help="print SQL and stop: what an administrator runs, what is granted"
+    )
     parser.add_argument("--project", help="with --show: for the IAM users of this project instead of the local logins")
     parser.add_argument("--check", action="store_true", help="look for steps that old code would not survive, and stop")
     options = parser.parse_args(arguments)
