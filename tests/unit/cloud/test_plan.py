@@ -59,6 +59,23 @@ def test_more_addresses_than_a_rule_takes_are_several_rules_before_the_one_that_
     assert (rules[-1]["action"], rules[-1]["priority"]) == ("deny(403)", 2147483647)
 
 
+def test_other_hosts_are_another_certificate_so_that_the_old_one_can_stay_until_it_is_there() -> None:
+    doors = {"signal_ingest": {"host": "other.example.com", "addresses": ["192.0.2.1"]}}
+    found = [
+        one.get("name")
+        for given in ({}, {"doors": doors})
+        for one in plan(load(), settings(**given))
+        if one.type == model.CERTIFICATE
+    ]
+    assert len(set(found)) == 2
+
+
+def test_what_is_given_up_is_kept_longer_than_what_may_still_be_taken() -> None:
+    kept = {one.name: one.get("message_retention_duration") for one in planned() if one.type == model.SUBSCRIPTION}
+    assert kept["subscription/events-discord_notifier"] == "604800s"
+    assert kept["subscription/events-dead-discord_notifier"] == "2678400s"
+
+
 def test_a_keyed_function_without_a_door_is_reached_from_inside_alone() -> None:
     doors = {"signal_ingest": {"host": "hook.example.com", "addresses": ["192.0.2.1"]}}
     found = {one.name: one for one in plan(load(), settings(doors=doors))}

@@ -144,7 +144,8 @@ MISTAKES = (
     spoiled("unbounded requests", "bounded", WORKER, "template.max_instance_request_concurrency", 0),
     spoiled("unbounded tasks", "bounded", "job/replay-worker-job", "template.parallelism", ABSENT),
     spoiled("a job without end", "timed", "job/replay-worker-job", "template.template.timeout", ABSENT),
-    spoiled("no memory", "sized", WORKER, "template.containers.0.resources", ABSENT),
+    spoiled("no memory", "sized", WORKER, "template.containers.0.resources.limits", ABSENT),
+    spoiled("a processor around the clock", "idle", WORKER, "template.containers.0.resources.cpu_idle", ABSENT),
     spoiled("a tag", "pinned_image", WORKER, "template.containers.0.image", "us-docker.pkg.dev/x/fillbook/signal_worker:newest"),
     spoiled("no way to the database", "in_network", WORKER, "template.vpc_access", ABSENT),
     spoiled(
