@@ -7,6 +7,7 @@ TLS below 1.2.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -98,6 +99,7 @@ def _rule(action: str, priority: int, ranges: list[str], why: str) -> dict[str, 
 
 def _front(desk: Desk, doors: Sequence[tuple[Function, Door]]) -> Iterator[Resource]:
     common = {"project": desk.project, "name": "fillbook"}
+    domains = [door.host for _, door in doors]
     backends = {entry.name: Ref(name=f"edge/{entry.cloud_name}/backend", attribute="id") for entry, _ in doors}
     yield Resource(
         type=RANGE,
@@ -119,7 +121,8 @@ def _front(desk: Desk, doors: Sequence[tuple[Function, Door]]) -> Iterator[Resou
     yield Resource(
         type=CERTIFICATE,
         name="edge/certificate",
-        properties={**common, "managed": {"domains": [door.host for _, door in doors]}},
+        # another list of hosts is another certificate, made before the old one goes: hence another name
+        properties={**common, "name": f"fillbook-{_short(domains)}", "managed": {"domains": domains}},
         depends=("api/compute",),
     )
     yield Resource(
@@ -149,3 +152,7 @@ def _front(desk: Desk, doors: Sequence[tuple[Function, Door]]) -> Iterator[Resou
             "target": Ref(name="edge/proxy", attribute="id"),
         },
     )
+
+
+def _short(domains: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(domains).encode()).hexdigest()[:8]

@@ -27,6 +27,8 @@ MODULES: Final = (
     "artifactregistry billing cloudbuild cloudrunv2 cloudscheduler compute iap logging monitoring projects pubsub secretmanager "
     "serviceaccount servicenetworking sql"
 ).split()
+# the provider reads a module when something of it is asked for
+COMPILED: Final = f"import importlib; [hasattr(importlib.import_module('pulumi_gcp.' + name), 'Args') for name in {MODULES}]"
 
 
 def is_ready() -> bool:
@@ -42,8 +44,7 @@ def make() -> None:
     subprocess.run([*uv, "venv", "-q", str(FOLDER)], check=True)
     subprocess.run([*uv, "pip", "sync", "-q", "--require-hashes", "--python", str(PYTHON), str(LOCK)], check=True)
     compiled = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    imports = "import pulumi; " + "; ".join(f"import pulumi_gcp.{name}" for name in MODULES)
-    subprocess.run([str(PYTHON), "-c", imports], check=True, env=compiled)
+    subprocess.run([str(PYTHON), "-c", COMPILED], check=True, env=compiled)
     STAMP.write_text(_digest(), "utf-8")
 
 
@@ -56,4 +57,4 @@ def lock() -> int:
 
 
 def _digest() -> str:
-    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    return hashlib.sha256(LOCK.read_bytes() + COMPILED.encode()).hexdigest()

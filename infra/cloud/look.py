@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -33,7 +34,14 @@ class Look:
 
     def of(self, *types: str) -> Iterator[Resource]:
         """Every resource of these types."""
-        return (one for one in self.plan if one.type in types)
+        return chain.from_iterable(self._by_type.get(each, ()) for each in types)
+
+    @cached_property
+    def _by_type(self) -> dict[str, list[Resource]]:
+        found: dict[str, list[Resource]] = {}
+        for one in self.plan:
+            found.setdefault(one.type, []).append(one)
+        return found
 
     @cached_property
     def services(self) -> dict[str, Resource]:

@@ -44,6 +44,7 @@ POLICIES: Final[Mapping[str, Policy]] = {
         standing.bounded,
         standing.timed,
         standing.sized,
+        standing.idle,
         standing.pinned_image,
         standing.in_network,
         standing.protected,

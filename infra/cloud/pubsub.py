@@ -14,7 +14,9 @@ from infra.cloud.model import SUBSCRIPTION, SUBSCRIPTION_MEMBER, TOPIC, TOPIC_ME
 from infra.manifest import Subscription
 
 KEPT_SECONDS: Final = 7 * 24 * 3600
-"""How long an unacknowledged message is kept: longer than any holiday takes."""
+"""How long a message is kept that nobody takes or gives up: longer than any holiday."""
+LAST_KEPT_SECONDS: Final = 31 * 24 * 3600
+"""The same at the end of the line, after which nobody has it: the longest that the platform keeps anything."""
 PUBLISHER: Final = "roles/pubsub.publisher"
 SUBSCRIBER: Final = "roles/pubsub.subscriber"
 ORDERS: Final = "orders-processed"
@@ -69,7 +71,7 @@ def _subscription(desk: Desk, entry: Subscription) -> Resource:
         "labels": LABELS,
         "ack_deadline_seconds": entry.ack_deadline_seconds,
         "enable_message_ordering": entry.ordering,
-        "message_retention_duration": f"{KEPT_SECONDS}s",
+        "message_retention_duration": f"{KEPT_SECONDS if entry.dead_letter_topic else LAST_KEPT_SECONDS}s",
         # an empty time to live is the platform's way to say never; without the block it is 31 days
         "expiration_policy": {"ttl": ""},
         "retry_policy": {"minimum_backoff": f"{entry.retry_min_seconds}s", "maximum_backoff": f"{entry.retry_max_seconds}s"},

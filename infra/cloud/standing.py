@@ -45,6 +45,13 @@ def sized(look: Look) -> Iterator[Finding]:
                 yield one.name, "memory and processor are whatever the platform takes by default"
 
 
+def idle(look: Look) -> Iterator[Finding]:
+    """A service's processor is paid for while it answers, not around the clock."""
+    for one in look.of(model.SERVICE):
+        if any(container.get("resources", {}).get("cpu_idle") is not True for container in containers(one)):
+            yield one.name, "its processor is paid for around the clock"
+
+
 def pinned_image(look: Look) -> Iterator[Finding]:
     """An image is named by its digest."""
     for one in look.workloads:

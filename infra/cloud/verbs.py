@@ -102,9 +102,12 @@ def check_program(document: Mapping[str, Any]) -> int:
     mypy = [str(Path(sys.executable).parent / "mypy"), "--python-executable", str(environment.PYTHON)]
     typed = subprocess.run([*mypy, "--cache-dir", ".mypy_cache/cloud", "infra/cloud"], cwd=environment.ROOT, check=False)
     command = [str(environment.PYTHON), "tests/support/cloud_registered.py"]
-    done = subprocess.run(command, cwd=environment.ROOT, input=json.dumps(document), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=environment.ROOT, input=json.dumps({"settings": document}), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         print(done.stderr[-2000:], file=sys.stderr)
         return 1
-    print(f"the program registers {len(json.loads(done.stdout))} resources; the engine was replaced by mocks, nothing was made")
+    count = len(json.loads(done.stdout)["resources"])
+    print(f"the program registers {count} resources; the engine was replaced by mocks, nothing was made")
     return 1 if typed.returncode else 0

@@ -1,9 +1,9 @@
 """What is built and deployed in the cloud, written from the manifest: the build, the way back, what starts a build, the flags.
 
 ``cloudbuild.yaml`` checks, tests, bundles, builds and migrates, and deploys one function; ``rollback.yaml`` goes back to an image
-that is there already. Both change what the cloud program made and make nothing themselves: no service, right or secret. A secret's
-version is pinned by the cloud program alone; a build that named versions would undo a rotation. What a person or a trigger
-hands over reaches a shell as a variable, never as text in a script. Pure, but for reading which modules a function reaches.
+that is there already. Both change what the cloud program made and make nothing themselves: no service, right or secret. The
+version of a secret is pinned by the cloud program alone; a build that named versions would undo a rotation. What a person or a
+trigger hands over reaches a shell as a variable, never as text in a script. Pure, but for reading what a function reaches.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from infra.cloud import names
-from infra.door import bundles
+from infra.door import bundles, page
 from infra.manifest import Function, Manifest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,13 +30,21 @@ DOCKER = "gcr.io/cloud-builders/docker"
 GCLOUD = "gcr.io/google.com/cloudsdktool/google-cloud-cli:slim"
 HEAD = "# Written by `infra/dev.py table` from infra/functions.yaml; a test fails when the two differ. Do not edit.\n"
 DIGEST = "sha256:[0-9a-f]{64}"
-TRIGGER_FILES = ("cloudbuild.yaml", "requirements.txt", DOCKERFILE, "infra/door/bundles.py", "infra/door/lock.py", "infra/manifest.py")
+TRIGGER_FILES = (
+    "cloudbuild.yaml",
+    "requirements.txt",
+    DOCKERFILE,
+    "infra/door/bundles.py",
+    "infra/door/lock.py",
+    "infra/manifest.py",
+)
 """What every image is made with, beside the manifest."""
 
 CLOUDBUILD = """\
 {head}#
-# Builds and deploys one function: gcloud builds submit --substitutions=_FUNCTION=signal_ingest,_BASE=python@sha256:… (both have no
-# default on purpose). infra/docs/build.md says more. It was read, checked and run against stand-ins; never against a project.
+# Builds and deploys one function: gcloud builds submit --substitutions=_FUNCTION=signal_ingest,_BASE=python@sha256:…
+# Neither has a default, on purpose; infra/docs/build.md says more. This was read, checked and run against stand-ins, never
+# against a project.
 serviceAccount: projects/$PROJECT_ID/serviceAccounts/{account}
 substitutions:
   _WAY: image        # or `source`: the service is deployed as a function from its bundle
@@ -138,7 +146,7 @@ ROLLBACK = """\
 {head}#
 # Goes back to an image of a function by its digest, without building:
 #   gcloud builds submit --no-source --config={path} --substitutions=_FUNCTION=signal_ingest,_DIGEST=sha256:…
-# It was read, checked and run against stand-ins; never against a project.
+# This was read, checked and run against stand-ins, never against a project.
 serviceAccount: projects/$PROJECT_ID/serviceAccounts/{account}
 substitutions:
   _HOW: traffic      # to the newest revision that ran the image; `anew` makes one of it with the settings and secrets of today
@@ -228,7 +236,7 @@ def _script(text: str) -> str:
 
 
 def settings(entry: Function) -> dict[str, str]:
-    """The settings that belong to the code of one function and so are deployed with it; those of a place are the cloud program's."""
+    """The settings that belong to a function's code and so are deployed with it; those of a place are the cloud program's."""
     # behind IAM the platform checks the token's signature and cuts it off; our code then checks the rest of it
     asks_identity = any(route.caller in ("oidc", "admin") for route in entry.routes)
     verified = {"FILLBOOK_OIDC_PLATFORM_VERIFIED": "true"} if asks_identity and not names.is_keyed(entry) else {}
@@ -288,8 +296,8 @@ def _sources(name: str, root: Path) -> list[str]:
     below = [path.relative_to(shared / bundles.PACKAGE).parts for path in carried]
     rooms = sorted({parts[0] for parts in below if len(parts) > 1})
     patterns = [f"shared/{bundles.PACKAGE}/*", *(f"shared/{bundles.PACKAGE}/{room}/**" for room in rooms)]
-    page = ["infra/page/**"] if name == bundles.page.FUNCTION else []
-    return [f"functions/{name}/**", *patterns, *page, f"{DEPLOY}/{name}.yaml", f"{DEPLOY}/{name}-job.yaml"]
+    sources = ["infra/page/**", "infra/door/page.py"] if name == page.FUNCTION else []
+    return [f"functions/{name}/**", *patterns, *sources, f"{DEPLOY}/{name}.yaml", f"{DEPLOY}/{name}-job.yaml"]
 
 
 def outputs(manifest: Manifest) -> dict[Path, str]:
@@ -310,10 +318,5 @@ def flag_files(manifest: Manifest) -> dict[str, str]:
 
 
 def dumped(value: object) -> str:
-    """A value as YAML, in its own order and without references."""
-
-    class Plain(yaml.SafeDumper):
-        def ignore_aliases(self, data: object) -> bool:
-            return True
-
-    return yaml.dump(value, Dumper=Plain, sort_keys=False, default_flow_style=False, width=120)
+    """A value as YAML, in its own order."""
+    return yaml.safe_dump(value, sort_keys=False, default_flow_style=False, width=120)

@@ -34,7 +34,10 @@ PACKAGE = "fillbook"
 MIGRATE = "migrate"
 MIGRATION = ("infra/__init__.py", "infra/manifest.py", "infra/functions.yaml", "infra/cloud/__init__.py", "infra/cloud/names.py")
 MIGRATION_FOLDER = "infra/database"
-MIGRATION_LEFT_OUT = ("schema.sql", "requirements.txt")  # the sum of the migrations, for people; what the bundle's own is made from
+MIGRATION_LEFT_OUT = (
+    "schema.sql",
+    "requirements.txt",
+)  # the sum of the migrations, for people; what the bundle's own is made from
 INSTALLER = "installer.txt"
 INSTALLERS = ("uv",)
 EPOCH = 315_532_800  # 1980-01-01, the oldest time a zip archive can hold

@@ -35,21 +35,23 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def test_both_images_are_built_pushed_and_known_by_the_digest_that_the_registry_gave(tmp_path: Path) -> None:
     images = {name: f"{REGISTRY}/{name}@{ONE}" for name in ("outbox_relay", names.MIGRATE_ENTRY)}
-    answers = {f"inspect --format={{{{range .RepoDigests}}}}{{{{println .}}}}{{{{end}}}} {REGISTRY}/{name}:b-7": text for name, text in images.items()}
+    answers = {
+        f"inspect --format={{{{range .RepoDigests}}}}{{{{println .}}}}{{{{end}}}} {REGISTRY}/{name}:b-7": text
+        for name, text in images.items()
+    }
     space = Workspace(tmp_path, answers)
     (space.folder / "build").mkdir()
     ran = space.run(BUILD, "build", _FUNCTION="outbox_relay", _BASE=BASE)
     assert (ran.status, ran.stderr) == (0, "")
     asked = [call for call in ran.without_quiet() if not call.startswith("docker inspect")]
-    assert asked == [
-        line
-        for name, target in (("outbox_relay", "function"), (names.MIGRATE_ENTRY, "migrate"))
-        for line in (
-            f"docker build --file={builds.DOCKERFILE} --target={target} --build-arg=BASE={BASE} --build-arg=BUNDLE={name}"
-            f" --tag={REGISTRY}/{name}:b-7 build",
-            f"docker push {REGISTRY}/{name}:b-7",
-        )
-    ]
+    made = (
+        f"docker build --file={builds.DOCKERFILE} --target={{}} --build-arg=BASE={BASE} --build-arg=BUNDLE={{}} --tag={{}} build"
+    )
+    wanted = []
+    for name, target in (("outbox_relay", "function"), (names.MIGRATE_ENTRY, "migrate")):
+        tag = f"{REGISTRY}/{name}:b-7"
+        wanted += [made.format(target, name, tag), f"docker push {tag}"]
+    assert asked == wanted
     assert {name: (space.folder / "build" / f"{name}.image").read_text().strip() for name in images} == images
 
 

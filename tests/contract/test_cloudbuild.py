@@ -1,4 +1,4 @@
-"""The build files are ones that Cloud Build takes: its schema, its limits, its rules of substitution; and our door knows their verbs."""
+"""The build files are ones that Cloud Build takes: its schema, limits and substitutions; and our door knows their verbs."""
 
 from __future__ import annotations
 
@@ -107,9 +107,19 @@ def test_a_value_that_is_handed_over_is_never_text_of_a_script(build: dict[str, 
 
 def test_no_build_names_a_secret_or_what_only_the_cloud_program_decides(build: dict[str, Any], path: str) -> None:
     text = (ROOT / path).read_text("utf-8").lower()
-    secrets = {names.secret_id(name) for entry in MANIFEST.functions.values() for name in (*entry.secrets, *entry.optional_secrets)}
+    secrets = {
+        names.secret_id(name) for entry in MANIFEST.functions.values() for name in (*entry.secrets, *entry.optional_secrets)
+    }
     assert [name for name in secrets if name in text] == []
-    refused = [":latest", "versions/", "availablesecrets", "secretenv", "database_url", "allow-unauthenticated", "--service-account"]
+    refused = [
+        ":latest",
+        "versions/",
+        "availablesecrets",
+        "secretenv",
+        "database_url",
+        "allow-unauthenticated",
+        "--service-account",
+    ]
     assert [word for word in refused if word in text] == []
     assert build["serviceAccount"].endswith(f"/{names.email(names.BUILD_ACCOUNT, '$PROJECT_ID')}")
 

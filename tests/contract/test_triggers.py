@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from infra.cloud import names
-from infra.door import builds, bundles
+from infra.door import builds, bundles, page
 from infra.manifest import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,11 +54,17 @@ def test_a_change_of_any_file_of_a_bundle_starts_its_build(name: str) -> None:
 
 
 def test_the_page_is_part_of_the_one_bundle_that_holds_it() -> None:
-    assert [name for name in BY_BUNDLE if starts(name, "infra/page/src/views/Today.tsx")] == [bundles.page.FUNCTION]
+    assert [name for name in BY_BUNDLE if starts(name, "infra/page/src/views/Today.tsx")] == [page.FUNCTION]
 
 
 def test_what_no_bundle_holds_starts_nothing() -> None:
-    quiet = ("README.md", "infra/docs/runbook.md", "tests/unit/ledger/test_booking.py", "infra/local/desk.py", "infra/cloud/run.py")
+    quiet = (
+        "README.md",
+        "infra/docs/runbook.md",
+        "tests/unit/ledger/test_booking.py",
+        "infra/local/desk.py",
+        "infra/cloud/run.py",
+    )
     assert [(name, path) for name in BY_BUNDLE for path in quiet if starts(name, path)] == []
 
 

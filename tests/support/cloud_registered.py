@@ -1,8 +1,8 @@
-"""Runs the real cloud program with the engine replaced by mocks, and writes what it registered as JSON, one list of resources.
+"""Runs the real cloud program with the engine replaced by mocks, and writes as JSON what it registered.
 
 Started by the Python of the cloud program's own environment (``infra/cloud/environment.py``), with the stack's settings as JSON
-on its input. Each attribute that the plan refers to comes back as its reference's text, so that what was registered can be
-compared with it.
+on its input (``settings``), and properties that the provider is asked about without registering anything (``probes``). Each
+attribute that the plan refers to comes back as its reference's text, so that what was registered can be compared with it.
 """
 
 from __future__ import annotations
@@ -46,8 +46,20 @@ class Recorder(pulumi.runtime.Mocks):
         raise AssertionError(f"the program asks the platform: {args.token}")
 
 
+def objection(probe: dict[str, Any]) -> str:
+    """What the provider's types say against the properties of a resource; empty where they say nothing."""
+    from infra.cloud.making import classes, shaped
+
+    try:
+        shaped(classes(probe["type"])[1], probe["properties"], {}, "probe")
+    except TypeError as error:
+        return str(error)
+    return ""
+
+
 def main() -> None:
-    settings = json.load(sys.stdin)
+    asked = json.load(sys.stdin)
+    settings = asked["settings"]
     wanted: dict[str, set[str]] = {}
     for one in plan(load(), parse(settings, load())):
         for ref in references(one.properties):
@@ -61,7 +73,7 @@ def main() -> None:
         runpy.run_path(str(ROOT / "infra" / "cloud" / "__main__.py"), run_name="__main__")
 
     program()
-    json.dump(recorder.found, sys.stdout)
+    json.dump({"resources": recorder.found, "objections": [objection(probe) for probe in asked.get("probes", ())]}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Knows the instructions that ours uses and refuses any other. A stage is a folder that stands for the root of its file system;
 paths that begin with ``/`` are moved below it, in instructions and in ``ENV``. The base image is this Python: bare for what is
-started, with pip and the installer at hand for the stage that installs. What an engine adds (layers, other users, a network of its
-own) is not shown here.
+started, with pip and the installer at hand for the stage that installs. What an engine adds (layers, users, its own network) is
+not shown here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import venv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 BASE = "python@sha256:" + "0" * 64
 INSTALLED = Path(sys.executable).parents[1] / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
@@ -41,7 +41,7 @@ class Image:
 
     def inside(self, path: str) -> Path:
         """Where a path of the image is on this machine."""
-        return self.root / os.path.normpath(os.path.join(self.folder, path)).lstrip("/")
+        return self.root / os.path.normpath(PurePosixPath(self.folder) / path).lstrip("/")
 
     def environment(self) -> dict[str, str]:
         """What is set in it, for a process of this machine."""
@@ -53,7 +53,9 @@ class Image:
         total = hashlib.sha256()
         for path in sorted(self.root.rglob("*")):
             content = path.read_bytes() if path.is_file() else b""
-            total.update(f"{path.relative_to(self.root)}\0{path.stat().st_mode:o}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+            total.update(
+                f"{path.relative_to(self.root)}\0{path.stat().st_mode:o}\0{hashlib.sha256(content).hexdigest()}\n".encode()
+            )
         return total.hexdigest()
 
 
@@ -87,7 +89,9 @@ class Builder:
         if parent in done:
             image = replace(done[parent])
         else:
-            assert parent.replace("${BASE}", arguments["BASE"]) == arguments["BASE"], "a stage stands on the base, named by digest"
+            assert parent.replace("${BASE}", arguments["BASE"]) == arguments["BASE"], (
+                "a stage stands on the base, named by digest"
+            )
             root.mkdir(parents=True)
             installs = any(kind == "RUN" for kind, _ in rest)
             image = Image(root=root, python=self._equipped if installs else self._bare)
@@ -103,7 +107,7 @@ class Builder:
     def _instruction(self, image: Image, kind: str, words: str, done: Mapping[str, Image]) -> Image:
         match kind:
             case "WORKDIR":
-                image = replace(image, folder=os.path.join(image.folder, words))
+                image = replace(image, folder=str(PurePosixPath(image.folder) / words))
                 image.inside(".").mkdir(parents=True, exist_ok=True)
             case "ENV":
                 pairs = dict(pair.split("=", 1) for pair in words.split())
@@ -151,7 +155,7 @@ def stages(text: str) -> Iterator[tuple[str, list[tuple[str, str]]]]:
 
 
 def make_pythons(folder: Path) -> None:
-    """Two of this Python: a bare one, and one that finds pip and the pinned installer where the tests' own environment has them."""
+    """Two of this Python: a bare one, and one that finds pip and the installer where the tests' own environment has them."""
     for name in ("bare", "equipped"):
         venv.create(folder / name, symlinks=True, with_pip=False)
     site = next((folder / "equipped" / "lib").glob("python*")) / "site-packages"

@@ -1,8 +1,8 @@
 """Runs the scripts of the build files as the platform does, with stand-ins for the programs they call.
 
-A step's substitutions are replaced as the platform replaces them, its script runs under a plain shell, and each foreign program is
-a script that writes down its arguments. What the real programs would do with them nobody here can say; what they are asked, these
-tests do.
+A step's substitutions are replaced as the platform replaces them, its script runs under a plain shell, and each foreign program
+is a script that writes down its arguments. What the real programs would do with them nobody here can say; what they are asked,
+these tests do.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class Workspace:
         self.calls.unlink(missing_ok=True)
         script = self.folder.parent / "script"
         script.write_text(wanted["script"], "utf-8")
-        done = subprocess.run(["/bin/sh", str(script)], cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["/bin/sh", str(script)], cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
         told = self.calls.read_text("utf-8") if self.calls.exists() else ""
         calls = tuple(tuple(call.split("\x1f")) for call in told.split("\x1e") if call)
         return Ran(status=done.returncode, stderr=done.stderr, calls=calls)
