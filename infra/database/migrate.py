@@ -199,8 +199,10 @@ def shown(what: str, project: str | None) -> str:
     found = logins(manifest, project)
     if what == "roles":
         return roles_text(found)
-    (login,) = (one.name for one in found if one.holder == MIGRATE)
-    return owner_text(manifest.database.owner, manifest.roles) + migrator_text(manifest.database.owner, login)
+    owner = manifest.database.owner
+    (login,) = (one for one in found if one.holder == MIGRATE)
+    given = migrator_text(owner, login.name) if login.is_iam else roles_text([login])
+    return owner_text(owner, manifest.roles) + given
 
 
 def run(arguments: list[str] | None = None) -> int:
