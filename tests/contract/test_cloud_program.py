@@ -22,7 +22,7 @@ from tests.support.cloud import planned
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        not environment.is_ready(), reason="the cloud program has no environment here: python3 infra/dev.py cloud program makes it"
+        not environment.is_ready(), reason="the program has no environment here: python3 infra/dev.py cloud program makes it"
     ),
 ]
 
