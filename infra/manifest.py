@@ -70,6 +70,8 @@ class Function:
     """A callable of main.py that works to completion: the same folder is deployed as a Cloud Run job too."""
     job_tasks_max: int = 1
     """Tasks of the job that are at work at once."""
+    job_connections: int = 1
+    """Database connections of one task: it does one thing at a time."""
     starts_jobs: tuple[str, ...] = ()
     """Functions whose job this one may start."""
 
@@ -143,13 +145,44 @@ class EventEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MigrateJob:
+    """The Cloud Run job that migrates: ``python -m module``. ``connections``: its own, and that of one more who waits."""
+
+    module: str
+    timeout_seconds: int
+    memory_mb: int
+    connections: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Who logs in to the database without being a function: the identity ``account``, taken on by people."""
+
+    name: str
+    account: str
+    database_roles: tuple[str, ...]
+    connections: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseEntry:
+    """The database: how many may connect, who owns what is in it, and who comes besides functions and their jobs."""
+
+    max_connections: int
+    reserved_connections: int = 3
+    owner: str = "fillbook_owner"
+    migrate: MigrateJob | None = None
+    people: Mapping[str, Person] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The whole wiring; mappings keep the order of the file."""
 
     project_local: str
     region: str
     python: str
-    max_connections: int
+    database: DatabaseEntry
     push_identity: str
     schedule_identity: str
     operator_identity: str
@@ -159,6 +192,11 @@ class Manifest:
     schedules: tuple[Schedule, ...]
     events: Mapping[str, EventEntry]
     roles: tuple[str, ...]
+
+    @property
+    def max_connections(self) -> int:
+        """How many connections the server takes, its reserved ones included."""
+        return self.database.max_connections
 
     def callers(self, function: str) -> tuple[str, ...]:
         """Account names whose identity tokens ``function`` accepts, in a fixed order; the caller adds the project's domain."""
@@ -188,7 +226,7 @@ def parse(text: str) -> Manifest:
         project_local=str(document["project_local"]),
         region=str(document["region"]),
         python=str(document["python"]),
-        max_connections=int(document["database"]["max_connections"]),
+        database=_database(_mapping(document["database"], "database")),
         push_identity=str(document["identities"]["push"]),
         schedule_identity=str(document["identities"]["schedule"]),
         operator_identity=str(document["identities"]["operator"]),
@@ -243,6 +281,18 @@ def _entry(kind: type[T], entry: object, what: str) -> T:
         raise ManifestError(f"{what} {values.get('name', '?')}: {error}") from error
 
 
+def _database(entry: dict[str, Any]) -> DatabaseEntry:
+    values = dict(entry)
+    if "migrate" in values:
+        values["migrate"] = _entry(MigrateJob, values["migrate"], "database.migrate")
+    people = {name: {"name": name, **_mapping(one, name)} for name, one in _mapping(values.get("people", {}), "people").items()}
+    for one in people.values():
+        one["database_roles"] = tuple(one.get("database_roles", ()))
+    return _entry(
+        DatabaseEntry, {**values, "people": {n: _entry(Person, one, "person") for n, one in people.items()}}, "database"
+    )
+
+
 def _function(name: str, entry: dict[str, Any]) -> Function:
     values = dict(entry)
     if values.get("trigger") not in TRIGGERS:
@@ -275,6 +325,8 @@ def _roles(entry: dict[str, list[str]]) -> tuple[str, ...]:
 
 def _dangling(manifest: Manifest) -> Iterator[str]:
     """Names that point at nothing, each as a sentence."""
+    for person in manifest.database.people.values():
+        yield from (f"{person.name}: no group role {name}" for name in person.database_roles if name not in manifest.roles)
     for function in manifest.functions.values():
         yield from (f"{function.name}: no topic {name}" for name in function.publishes if name not in manifest.topics)
         yield from (f"{function.name}: no group role {name}" for name in function.database_roles if name not in manifest.roles)

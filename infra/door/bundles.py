@@ -1,10 +1,13 @@
-"""``bundle NAME``: writes what is deployed of a function, and nothing else, to the git-ignored ``build/NAME/``.
+"""``bundle NAME …``: writes what is deployed of a function, and nothing else, to the git-ignored ``build/NAME/``.
 
 A bundle is the function's folder, those modules of ``fillbook`` that its ``main.py`` reaches (imports inside functions
 included) with the data files of their packages, and its requirements pinned with hashes out of the one lock. The same
 sources give the same bytes and the same digest. Byte code is left out, because it holds times and paths of the machine
 that wrote it; the local cloud compiles a bundle after writing it (``compile_bytecode``), as the builder in the cloud does.
 It refuses imports it cannot see through: a module of ours that does not exist is an error, not a missing file at run time.
+
+The migration is bundled the same way (``migrate``): ``infra/database`` without its texts for people, the manifest, and what of
+``fillbook`` they reach. Beside the bundles lies ``installer.txt``, the pin of what installs their requirements into an image.
 """
 
 from __future__ import annotations
@@ -28,6 +31,15 @@ from infra.door.page import PART
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = "build"
 PACKAGE = "fillbook"
+MIGRATE = "migrate"
+MIGRATION = ("infra/__init__.py", "infra/manifest.py", "infra/functions.yaml", "infra/cloud/__init__.py", "infra/cloud/names.py")
+MIGRATION_FOLDER = "infra/database"
+MIGRATION_LEFT_OUT = (
+    "schema.sql",
+    "requirements.txt",
+)  # the sum of the migrations, for people; what the bundle's own is made from
+INSTALLER = "installer.txt"
+INSTALLERS = ("uv",)
 EPOCH = 315_532_800  # 1980-01-01, the oldest time a zip archive can hold
 LEFT_OUT = ("__pycache__", ".DS_Store")
 
@@ -43,19 +55,28 @@ class Bundle:
 
 
 def run(argv: list[str]) -> int:
-    """Bundle one function or all of them; print each digest."""
-    known = names(ROOT)
-    if len(argv) != 1 or argv[0] not in (*known, "all"):
-        print("bundle NAME|all; functions: " + ", ".join(known))
+    """Bundle functions, the migration or everything; print each digest."""
+    chosen = wanted(argv)
+    if chosen is None:
+        print(f"bundle NAME …|{MIGRATE}|all; functions: " + ", ".join(names(ROOT)))
         return 2
-    for name in known if argv[0] == "all" else argv:
+    for name in chosen:
         try:
-            bundle = build(name)
+            bundle = build_migration() if name == MIGRATE else build(name)
         except page.PageNotBuilt as error:
             print(error, file=sys.stderr)
             return 1
         print(f"{BUILD}/{name}  {len(bundle.modules)} modules  sha256:{bundle.digest}")
+    put(ROOT / BUILD / INSTALLER, installer(ROOT).encode())
     return 0
+
+
+def wanted(argv: list[str]) -> list[str] | None:
+    """What the verb's words ask for, each once; ``None`` when they are none it knows."""
+    known = [*names(ROOT), MIGRATE]
+    if argv == ["all"]:
+        return known
+    return list(dict.fromkeys(argv)) if argv and set(argv) <= set(known) else None
 
 
 def names(root: Path) -> list[str]:
@@ -77,6 +98,28 @@ def build(name: str, *, root: Path = ROOT, target: Path | None = None) -> Bundle
     wanted = direct((source / "requirements.txt").read_text("utf-8"))
     put(target / LOCK, subset(parse((root / LOCK).read_text("utf-8")), wanted).encode())
     return Bundle(name=name, path=target, digest=digest(target), modules=tuple(sorted(modules)))
+
+
+def build_migration(*, root: Path = ROOT, target: Path | None = None) -> Bundle:
+    """Write the bundle of the migration to ``target`` (default ``build/migrate``), replacing what was there."""
+    folder, shared, target = root / MIGRATION_FOLDER, root / "shared", target or root / BUILD / MIGRATE
+    shutil.rmtree(target, ignore_errors=True)
+    own = [root / name for name in MIGRATION] + [path for path in files(folder) if path.name not in MIGRATION_LEFT_OUT]
+    for path in own:
+        put(target / path.relative_to(root), path.read_bytes())
+    modules: dict[str, Path] = {}
+    for path in own:
+        modules |= reached(path, shared) if path.suffix == ".py" else {}
+    for path in package_files(modules, shared):
+        put(target / path.relative_to(shared), path.read_bytes())
+    names_wanted = direct((folder / "requirements.txt").read_text("utf-8"))
+    put(target / LOCK, subset(parse((root / LOCK).read_text("utf-8")), names_wanted).encode())
+    return Bundle(name=MIGRATE, path=target, digest=digest(target), modules=tuple(sorted(modules)))
+
+
+def installer(root: Path) -> str:
+    """The lock's lines of what installs requirements into an image."""
+    return subset(parse((root / LOCK).read_text("utf-8")), INSTALLERS)
 
 
 def put(path: Path, content: bytes) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from infra.door import generated
+from infra.door import builds, generated
 from infra.manifest import parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,9 +144,13 @@ def new_function(name: str, root: Path = ROOT) -> list[Path]:
         folder / "requirements.txt": REQUIREMENTS,
         path: text,
         root / "README.md": generated.readme((root / "README.md").read_text("utf-8"), manifest),
-        root / "cloudbuild.yaml": generated.cloudbuild(manifest),
+        root / "cloudbuild.yaml": builds.cloudbuild(manifest),
+        root / builds.CLOUD / "rollback.yaml": builds.rollback(manifest),
+        **{root / path: flags for path, flags in builds.flag_files(manifest).items()},
     }
-    return write(written)
+    write(written)
+    triggers = root / builds.CLOUD / "triggers.yaml"  # read from the folders, the new one among them
+    return [*written, *write({triggers: builds.HEAD + builds.dumped(builds.triggers(manifest, root))})]
 
 
 def new_room(name: str, root: Path = ROOT) -> list[Path]:

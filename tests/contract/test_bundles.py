@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
-from importlib.metadata import packages_distributions
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from infra.door.lock import LOCK, normal, parse
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = bundles.names(ROOT)
+OURS = frozenset({*sys.stdlib_module_names, bundles.PACKAGE, "infra", "main", ""})
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -61,6 +64,40 @@ def test_its_requirements_cover_what_its_shell_imports(bundle: Bundle, alone: di
     foreign = {name for name in tops if name in owners and name not in sys.stdlib_module_names and name != "fillbook"}
     # editable installs and the interpreter's own start-up hooks are no requirement of a function
     assert {name for name in foreign if not {normal(owner) for owner in owners[name]} & held} <= {"_distutils_hack"}
+
+
+def test_its_requirements_cover_what_any_of_its_lines_may_import_later(bundle: Bundle) -> None:
+    held = frozenset(parse((bundle.path / LOCK).read_text("utf-8")))
+    carried = {path for name in held for path in modules_of(name)}
+    texts = [path.read_text("utf-8") for path in bundle.path.rglob("*.py")]
+    assert {name for text in texts for name in imported(text) if not is_carried(name, carried)} == set()
+
+
+@cache
+def imported(text: str) -> frozenset[str]:
+    """The modules that are neither ours nor the language's in a source's import statements, at whatever depth they stand."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return frozenset(name for name in found if name.partition(".")[0] not in OURS)
+
+
+@cache
+def modules_of(package: str) -> frozenset[str]:
+    """The files of an installed package; none when the lock pins it for other platforms alone."""
+    try:
+        return frozenset(str(path) for path in distribution(package).files or ())
+    except PackageNotFoundError:
+        return frozenset()
+
+
+def is_carried(name: str, carried: set[str]) -> bool:
+    """Whether one of these files is the module."""
+    path = name.replace(".", "/")
+    return bool({f"{path}.py", f"{path}/__init__.py"} & carried)
 
 
 def test_its_requirements_are_pinned_lines_of_the_lock(bundle: Bundle) -> None:

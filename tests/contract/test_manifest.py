@@ -97,12 +97,6 @@ def test_a_function_without_database_role_has_no_driver(function: Function, impo
         assert "fillbook.runtime.db" not in imported["modules"]
 
 
-def test_the_pools_together_leave_a_fifth_of_the_connections_free() -> None:
-    wanted = sum(entry.max_instances * entry.pool_size for entry in MANIFEST.functions.values())
-    wanted += sum(entry.job_tasks_max for entry in MANIFEST.functions.values() if entry.job_entry and entry.database_roles)
-    assert wanted <= MANIFEST.max_connections * 8 // 10
-
-
 def test_the_pools_that_a_shell_opens_are_of_the_size_that_is_counted(function: Function, imported: dict[str, Any]) -> None:
     assert sum(imported["pools"]) == function.pool_size
     assert len(imported["pools"]) == bool(function.database_roles) or function.name == publisher.NAME  # refreshes have their own

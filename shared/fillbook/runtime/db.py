@@ -240,6 +240,7 @@ def _by_instance(config: DatabaseConfig, settings: Settings) -> Any:
         user=config.fillbook_database_user,
         database=config.fillbook_database_name,
         enable_iam_auth=True,
+        ip_type="PRIVATE",  # the cloud program gives the server no other; the connector would ask for a public one
         ssl_context=False,  # the connector's socket speaks TLS already
         application_name=settings.application_name,
         startup_params=settings.startup(None),

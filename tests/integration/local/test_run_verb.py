@@ -19,11 +19,15 @@ from typing import Any
 
 import pytest
 
+from fillbook.runtime.config import DatabaseConfig
+from fillbook.runtime.db import Database
+from fillbook.runtime.sql import statement
 from infra.local.control import ClockControl, Control
 from infra.local.home import ROOT, is_free
 from infra.local.plan import audience
 from infra.local.summary import Operator
 from infra.manifest import load
+from tests.support import runbook, runbook_door
 from tests.support.local_desk import descendants, is_alive
 from tests.support.waiting import wait_until
 
@@ -121,6 +125,24 @@ def test_every_schedule_of_the_manifest_runs(running: Run) -> None:
         )
         with urllib.request.urlopen(request, timeout=60) as answer:
             assert json.loads(answer.read())["status"] in (200, 202, 204), schedule.name
+
+
+def test_every_local_command_of_the_runbook_runs_and_shows_what_the_runbook_says(running: Run, tmp_path: Path) -> None:
+    environment = runbook_door.surroundings(running.document["operator_env"], str(tmp_path / "fillbook.dump"), "restored")
+    wrong = []
+    for command in runbook.of_kind(runbook.LOCAL):
+        status, said = runbook_door.run(command.text, environment)
+        if status or command.shows(said):
+            wrong.append(f"line {command.line}: {command.text} ended with {status}, lacks {command.shows(said)}: {said[:2000]}")
+    assert wrong == []
+
+
+def test_every_statement_of_the_runbook_is_answered_as_its_reader(running: Run) -> None:
+    config = DatabaseConfig.from_environment(running.document["operator_env"])
+    with closing(Database.open(config, application_name="runbook", pool_size=1)) as database:
+        for command in runbook.of_kind(runbook.SQL):
+            with database.transaction(read_only=True) as tx:
+                tx.query(statement(command.text))
 
 
 def test_a_second_runner_is_refused_with_a_sentence(running: Run) -> None:

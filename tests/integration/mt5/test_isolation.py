@@ -132,6 +132,7 @@ def test_every_tenant_table_is_walled_by_the_same_policies_and_the_wall_is_force
         name = row["name"]
         wanted = [
             f"{name}_operator SELECT {{desk_operator}}",
+            f"{name}_owner ALL {{fillbook_owner}}",
             f"{name}_tenant ALL {{public}}",
             f"{name}_writer ALL {{mt5_writer}}",
         ]

@@ -309,6 +309,7 @@ def test_an_instance_is_reached_through_the_connector_without_a_second_tls(monke
         assert tx.query(statement("select 1 as a")) == [{"a": 1}]
     assert (asked["instance"], asked["driver"], asked["user"]) == ("project:region:instance", "pg8000", "signal_worker")
     assert (asked["ssl_context"], asked["enable_iam_auth"]) == (False, True)
+    assert asked["ip_type"] == "PRIVATE", "the server has no other address, and the connector asks for a public one by itself"
     assert asked["startup_params"]["TimeZone"] == "UTC"
     database.close()
 

@@ -10,7 +10,9 @@ import pytest
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
 from infra.database import migrate as migrations
+from infra.database.owner import owner_text
 from infra.database.roles import login_role_statement
+from infra.manifest import load
 from tests.integration.runtime.conftest import run_script
 from tests.support.catalog import catalog
 from tests.support.servers import WHOLE_TEMPLATE, database_config
@@ -63,7 +65,9 @@ def test_schema_sql_is_the_sum_of_the_migration_files():
 
 def test_a_database_built_from_schema_sql_equals_a_migrated_one(empty, db):
     url = empty()
-    run_script(url, migrations.schema_text())
+    manifest = load()
+    owner = manifest.database.owner
+    run_script(url, f"{owner_text(owner, manifest.roles)}; set role {owner}; {migrations.schema_text()}")
     from_schema = opened(url)
     migrated, built = catalog(db), catalog(from_schema)
     from_schema.close()
@@ -111,6 +115,30 @@ def test_login_roles_join_exactly_the_groups_they_are_told(empty, postgres):
             assert postgres.run("psql", "-Atc", member).split() == sorted(groups)
     finally:
         postgres.run("psql", "-qc", f"drop role {name}")
+
+
+def test_what_an_administrator_made_before_there_was_an_owner_goes_over_to_it(empty, db):
+    url = empty()
+    migrations.migrate(url, roles={}, to="0033")
+    mine = ("schema ledger", "table ledger.books", "view ledger.v_books", "type ledger.side", "function ops.claim_slot(jsonb)")
+    mine += ("materialized view utils_statistics.trades_kpi_series_mv", "table signal.receipts", "table outbox.events")
+    run_script(url, "; ".join(f"alter {thing} owner to postgres" for thing in mine))
+    migrations.migrate(url, roles={})
+    adopted = opened(url)
+    assert catalog(adopted) == catalog(db)
+    foreign = """
+    select name from (
+        select c.oid::regclass::text as name, c.relowner as owner, c.relnamespace as space from pg_class c
+        union all select nspname, nspowner, oid from pg_namespace
+        union all select oid::regprocedure::text, proowner, pronamespace from pg_proc
+        union all select oid::regtype::text, typowner, typnamespace from pg_type
+    ) things join pg_namespace n on n.oid = things.space
+    where n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'public')
+      and pg_get_userbyid(owner) <> 'fillbook_owner'
+    """
+    with adopted.transaction() as tx:
+        assert tx.query(statement(foreign)) == []
+    adopted.close()
 
 
 def test_role_names_cannot_carry_sql():
