@@ -1,8 +1,8 @@
 """The account: what the books are worth, what the day brought, its curve, and what was executed.
 
 The figures are those of a published day (snapshot specification, 2.3) at any instant and for any books: equity is start cash, all
-realized P&L and what open positions gained, at the marks that every screen counts (``days.Today``); the day's P&L is it against the
-close of the session before. On a date without a session the day is the last session's.
+realized P&L and what open positions gained, at the marks that every screen counts (``days.Today``); the day's P&L is it against
+the close of the session before. On a date without a session the day is the last session's.
 The curve has a point where everything that is held has a mark, and none elsewhere: a minute's end for one day, else the end of
 a session's day valued at its close. Source: tracker.md 4.3.
 """
