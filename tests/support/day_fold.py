@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from fillbook.calendar import calendar
@@ -185,9 +186,13 @@ def _account(
     (worth,) = answer["totals"]
     assert worth["equity"] == written(rounded(oracle.equity(oracle.last_at, bound), 2))
     cards = [one["unrealized_pnl"] for one in shown if one["status"] == "OPEN"]
-    assert worth["unrealized_pnl"] == written(rounded(summed(None if one is None else Decimal(one) for one in cards), 2))
+    assert worth["unrealized_pnl"] == _cents(summed(None if one is None else Decimal(one) for one in cards))
     assert worth["open_positions"] == len(cards)
-    assert worth["realized_pnl"] == written(rounded(summed(Decimal(one["realized_pnl"]) for one in shown), 2))
+    assert worth["realized_pnl"] == _cents(summed(Decimal(one["realized_pnl"]) for one in shown))
     assert answer["executions"]["count"] == len(actions)
     assert answer["date"] == calendar().trading_day(oracle.day.as_of).isoformat()
     return dict(worth)
+
+
+def _cents(amount: Decimal | None) -> str | None:
+    return written(rounded(None if amount is None else Fraction(amount), 2))

@@ -42,7 +42,10 @@ IDEMPOTENCY_KEY = Parameter(
     schema={"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
     purpose="Passed on to the function that does it.",
 )
-IBKR_JOBS: Final = (("trades.sync", {}, "host"), ("flex.request", {"kind": "statement"}, "kind"))
+IBKR_JOBS: Final[tuple[tuple[str, Mapping[str, str], str], ...]] = (
+    ("trades.sync", {}, "host"),
+    ("flex.request", {"kind": "statement"}, "kind"),
+)
 """What reads IBKR's accounts, the socket and a statement, each with the field by which its owner says that it has none."""
 NOT_CONFIGURED: Final = "invalid_payload"
 _KEY = re.compile(r"[A-Za-z0-9._-]{1,128}")
