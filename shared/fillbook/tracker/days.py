@@ -7,7 +7,8 @@ from __future__ import annotations
 from datetime import date, datetime, time, timedelta
 from typing import Final
 
-from fillbook.calendar import NEW_YORK, Session, TradingCalendar
+from fillbook.calendar import NEW_YORK, CalendarError, Session, TradingCalendar
+from fillbook.runtime.errors import Rejected
 from fillbook.values import frozen
 
 INSTANT: Final = timedelta(microseconds=1)
@@ -42,9 +43,12 @@ class Today:
 
 
 def today(as_of: datetime, exchange: TradingCalendar) -> Today:
-    """The day of an instant."""
-    session = current(as_of, exchange)
-    return Today(session=session, before=exchange.previous_session(session.date), as_of=as_of)
+    """The day of an instant; raises ``Rejected('instant_unknown')`` for one of whose day the exchange's calendar does not know."""
+    try:
+        session = current(as_of, exchange)
+        return Today(session=session, before=exchange.previous_session(session.date), as_of=as_of)
+    except CalendarError as error:
+        raise Rejected("instant_unknown", str(error), field="as_of") from error
 
 
 def midnight(day: date) -> datetime:

@@ -214,6 +214,16 @@ def test_a_clock_may_be_given_in_epoch_milliseconds(client: FlaskClient) -> None
     assert (trade["ticker"], trade["total_qty"]) == ("ZZTA", "10")
 
 
+@pytest.mark.usefixtures("booked")
+def test_an_instant_of_whose_day_no_calendar_knows_is_refused_by_name(client: FlaskClient) -> None:
+    for path in ("/timed/trades", "/timed/ledger/trades", "/timed/portfolio"):
+        status, answer = get(client, f"{path}?as_of=2014-12-31T00:00:00Z")
+        assert (status, answer["error"]) == (
+            400,
+            {"code": "instant_unknown", "message": "instant unknown: as_of", "request_id": answer["error"]["request_id"]},
+        )
+
+
 def test_a_clock_with_microseconds_is_echoed_with_them(client: FlaskClient, booked: Database) -> None:
     with booked.transaction() as tx:
         service.book_fills(tx, "live", [fill("ZZTC", 6, Side.BUY, "1", "9")], BOOKED_AT + timedelta(microseconds=1234))
