@@ -43,7 +43,7 @@ class Today:
 
 
 def today(as_of: datetime, exchange: TradingCalendar) -> Today:
-    """The day of an instant; raises ``Rejected('instant_unknown')`` for one of whose day the exchange's calendar does not know."""
+    """The day of an instant; raises ``Rejected('instant_unknown')`` for one that no session of the exchange is known about."""
     try:
         session = current(as_of, exchange)
         return Today(session=session, before=exchange.previous_session(session.date), as_of=as_of)
