@@ -10432,6 +10432,7 @@ comment on view notify.v_stamp is 'Differs after every request, run of the proof
 comment on view metrics.v_stamp is 'Differs after every publication.';
 comment on view replay.v_stamp is 'Differs with every bucket of a run and every comparison.';
 
+-- Rows of ledger's tables go only with the book of a replay that begins anew, which is another book by its sequence then.
 do $do$
 declare
     shown constant text[] := array[
@@ -10444,8 +10445,8 @@ declare
     one text;
 begin
     foreach one in array shown loop
-        execute format('create trigger note_change after insert or update or delete or truncate on %s for each statement'
-                       ' execute function %I.note_change()', one, split_part(one, '.', 1));
+        execute format('create trigger note_change after insert or update%s on %s for each statement execute function %I.note_change()',
+                       case when one not like 'ledger.%' then ' or delete or truncate' else '' end, one, split_part(one, '.', 1));
     end loop;
 end $do$;
 
