@@ -62,7 +62,6 @@ def pairs() -> Iterator[Pair]:
         yield Pair("focus", ground, CONTROL_RATIO)
         for lane in LANES:
             yield Pair(lane, ground, CONTROL_RATIO)
-    for ground in ("bg-base", "bg-surface", "bg-elevated"):
         yield Pair("text-faint", ground, TEXT_RATIO)
         yield Pair("border-strong", ground, CONTROL_RATIO)
     for dim in DIMS:

@@ -151,6 +151,7 @@ def play(
             repeats=sent.repeats,
             syncs_mt5=keeper_at is not None,
             **operator.figures(since, until),
+            **operator.account(ended_at),
             snapshot=operator.snapshot(calendar().trading_day(since)) if keeper_at is not None else {},
             **operator.audit(),
             seconds=round(time.monotonic() - started, 1),

@@ -16,9 +16,13 @@ from typing import Any
 
 from fillbook.runtime.config import DatabaseConfig
 from fillbook.runtime.db import Database, Tx
+from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.sql import Statement
+from fillbook.tracker.portfolio import portfolio
 
 AUDIT_SECONDS = 120
+READER = DeskKey(id="summary", sha256="", scopes=frozenset({"read"}), tenant_id="desk", books=("live",))
+"""Whoever reads the summary sees the live book, as on the page."""
 
 
 def statement(name: str, purpose: str, text: str) -> Statement:
@@ -60,12 +64,6 @@ UNTOLD = statement(
     "select count(*) as count from ledger.v_actions a where (a.book_id = 'live' or a.book_id like 'ibkr:%'"
     " or a.book_id like 'mt5:%') and a.origin = 'live' and not exists ("
     " select from notify.v_messages m where m.book_id = a.book_id and m.action_id = a.action_id and m.state = 'posted')",
-)
-TOTALS = statement(
-    "totals",
-    "the live book's totals by currency",
-    "select currency, realized_pnl::text as realized_pnl, unrealized_pnl::text as unrealized_pnl"
-    " from ledger.v_book_totals where book_id = 'live'",
 )
 BROKER = statement(
     "broker",
@@ -226,12 +224,19 @@ class Operator:
         with self._database.transaction(read_only=True) as tx:
             return bool(tx.query(AUDITED, since=since)[0]["count"])
 
+    def account(self, at: datetime) -> dict[str, Any]:
+        """What the live book is worth at an instant of the desk's clock: the very figures that the page shows then."""
+        totals = portfolio(self._database, READER, {"books": ["live"], "points": ["1"]}, at)["totals"]
+        return {
+            "realized_pnl": {one["currency"]: one["realized_pnl"] for one in totals},
+            "unrealized_pnl": {one["currency"]: one["unrealized_pnl"] for one in totals},
+        }
+
     def figures(self, since: datetime, until: datetime) -> dict[str, Any]:
-        """Counts and money of the span, as the fields of ``Summary`` call them."""
+        """Counts of the span, as the fields of ``Summary`` call them."""
         with self._database.transaction(read_only=True, isolation="repeatable read") as tx:
             executions = _counts(tx, EXECUTIONS, since=since, until=until)
             messages = _counts(tx, MESSAGES, since=since, until=until)
-            totals = tx.query(TOTALS)
             return {
                 "receipts": _counts(tx, RECEIPTS, since=since, until=until),
                 "lanes": _counts(tx, LANES),
@@ -243,8 +248,6 @@ class Operator:
                     row["book_id"]: {"executions": int(row["executions"]), "told": int(row["told"])} for row in tx.query(BROKER)
                 },
                 "mt5": {name: int(count) for name, count in tx.query(FLEET)[0].items()},
-                "realized_pnl": {row["currency"]: row["realized_pnl"] for row in totals},
-                "unrealized_pnl": {row["currency"]: row["unrealized_pnl"] for row in totals},
             }
 
     def audit(self) -> dict[str, Any]:

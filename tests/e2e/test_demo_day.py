@@ -10,17 +10,20 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from threading import Timer
 
 import pytest
 
+from fillbook.calendar import calendar
 from fillbook.replay import __main__ as replay
 from infra.local.desk import POSTGRES, LocalCloud
 from infra.local.receipts import Document
 from infra.local.summary import Summary
 from tests.e2e.conftest import DAY, NewDesk, booked, desks, exported, minutes_of_the_day, play, prove, told_on_discord
-from tests.support import leases
+from tests.support import day_fold, leases
 from tests.support.campaigns import small_or_full
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
@@ -28,6 +31,7 @@ pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 MINUTES = small_or_full(160, 240)
 """The third exit comes in the 125th minute, the first trim in the 158th."""
 TICKERS = 5
+DAY_MINUTES, LAST_MINUTES = 390, 5
 FEW = ["signal_ingest", "signal_worker", "outbox_relay", "discord_notifier"]
 OUTAGE_AT, OUTAGE_SECONDS = 40, 3
 VICTIMS = ("signal_worker", "discord_notifier", "pubsub", "signal_ingest", "postgres", "outbox_relay", "discord", "signal_worker")
@@ -147,3 +151,25 @@ def test_a_database_that_stops_for_a_while_costs_nothing_but_time(
     summary = play(cloud, minutes, break_off)
     back.join()
     assert_proven(cloud, summary, calm)
+
+
+def test_every_figure_of_the_day_is_a_fold_of_its_executions_and_no_two_views_disagree(doubled: LocalCloud) -> None:
+    """The day goes on to its last bar; then it is looked at as of an hour of the session, at the close, a second later, when the
+    summary was made, and before the next session.
+    """
+    summary = play(doubled, minutes_of_the_day(DAY_MINUTES, tickers=TICKERS)[-LAST_MINUTES:])
+    book, session = day_fold.read(doubled.database), calendar().session(DAY)
+    assert session is not None
+    made_at = datetime.fromisoformat(summary.clock.rpartition(" ")[2])
+    closing = day_fold.every_figure_agrees(book, session.close_at)
+    for at in (session.close_at + timedelta(seconds=1), made_at):
+        assert day_fold.every_figure_agrees(book, at) == closing
+    assert summary.unrealized_pnl == {"USD": closing["unrealized_pnl"]}
+    assert summary.realized_pnl == {"USD": closing["realized_pnl"]}
+    assert closing["open_positions"] > 0
+    assert Decimal(closing["unrealized_pnl"]) != 0
+    premarket = calendar().next_session(DAY).open_at - timedelta(minutes=90)
+    tomorrow = day_fold.every_figure_agrees(book, premarket)
+    assert (tomorrow["equity"], Decimal(tomorrow["day_pnl"])) == (closing["equity"], 0)
+    for at in (session.open_at + timedelta(minutes=150), session.close_at - timedelta(seconds=1)):
+        day_fold.every_figure_agrees(book, at, now=premarket)

@@ -61,10 +61,14 @@ def settle(receipt: Receipt, state: TickerState, profile: Profile, ground: Groun
 
 
 def mark_of(receipt: Receipt, before: TickerState, final: Decision) -> Mark | None:
-    """The price to mark the ticker with; ``None`` while nothing is held or the price is unconfirmed."""
+    """The price to mark the ticker with; ``None`` while nothing is held or the price is unconfirmed.
+
+    It is what the bar came to, so that it belongs to the bar and, with the last one, to the session: it is stamped with the bar's
+    last instant. The close itself is the first instant of the next bar, and of what follows the session (decision 0054).
+    """
     if final.mark is None or (before.position is None and final.state.position is None):
         return None
-    return Mark(instrument=final.ticker, price=final.mark, marked_at=intents.executed_at(receipt), source="signal")
+    return Mark(instrument=final.ticker, price=final.mark, marked_at=intents.marked_at(receipt), source="signal")
 
 
 def rows_of(

@@ -79,8 +79,13 @@ def facts_of(totals: Totals, around: Surroundings, *, book_executions: bool) -> 
 
 
 def executed_at(receipt: Receipt) -> datetime:
-    """Executions and marks are stamped with the close of the bar, where it is known."""
+    """Executions are stamped with the close of the bar, where it is known."""
     return instant(receipt.ts if receipt.time_close is None else receipt.time_close)
+
+
+def marked_at(receipt: Receipt) -> datetime:
+    """Marks are stamped with the last millisecond of the bar, where its close is known."""
+    return instant(receipt.ts if receipt.time_close is None else receipt.time_close - 1)
 
 
 def source_id(receipt: Receipt, intent: Intent) -> str:

@@ -42,6 +42,12 @@ IDEMPOTENCY_KEY = Parameter(
     schema={"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
     purpose="Passed on to the function that does it.",
 )
+IBKR_JOBS: Final[tuple[tuple[str, Mapping[str, str], str], ...]] = (
+    ("trades.sync", {}, "host"),
+    ("flex.request", {"kind": "statement"}, "kind"),
+)
+"""What reads IBKR's accounts, the socket and a statement, each with the field by which its owner says that it has none."""
+NOT_CONFIGURED: Final = "invalid_payload"
 _KEY = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _log = logs.get("trade_tracker")
 
@@ -137,7 +143,7 @@ def compare_replays(here: Admin, key: DeskKey, given: Given, now: datetime, *, s
 
 
 def start_sync(here: Admin, key: DeskKey, given: Given, now: datetime, *, sent: Sent) -> SyncStarted:
-    """Have a broker account read now."""
+    """Have a broker account read now: an IBKR account from each source that its function has."""
     single(given, frozenset())
     _known(sent.body, frozenset(SyncOrder.__annotations__))
     text = _text(sent.body, "account_id", 36)
@@ -149,13 +155,29 @@ def start_sync(here: Admin, key: DeskKey, given: Given, now: datetime, *, sent: 
             linked.own(seen, key, now, account)
     call = _Call(here=here, key=key, sent=sent)
     if isinstance(account, int):
-        document = call.to(IBKR, "/api/v1/jobs", {"job_type": "trades.sync", "payload": {}})
-        found = {"platform": "ibkr", "run_id": None, "job_id": document.get("job_id"), "is_new": document.get("is_new")}
+        jobs = _jobs(call)
+        found = {"platform": "ibkr", "run_id": None, "job_id": jobs[0]["job_id"], "is_new": jobs[0]["is_new"], "jobs": jobs}
     else:
         wanted = {"account_id": str(account), "wait": False}
         document = call.to(MT5, "/mt5/sync", wanted, {TENANT_HEADER: key.tenant_id})
-        found = {"platform": "mt5", "run_id": document.get("executionId"), "job_id": None, "is_new": None}
+        found = {"platform": "mt5", "run_id": document.get("executionId"), "job_id": None, "is_new": None, "jobs": []}
     return cast("SyncStarted", answer(now, None, {}, account_id=text, **found))
+
+
+def _jobs(call: _Call) -> list[dict[str, Any]]:
+    """A job for each source that is configured; raises ``Rejected('no_source', 409)`` where none is."""
+    found = []
+    for job_type, payload, named in IBKR_JOBS:
+        try:
+            document = call.to(IBKR, "/api/v1/jobs", {"job_type": job_type, "payload": payload})
+        except Rejected as refusal:
+            if refusal.reason != NOT_CONFIGURED or refusal.field != named:
+                raise
+        else:
+            found.append({"job_type": job_type, "job_id": document.get("job_id"), "is_new": document.get("is_new")})
+    if not found:
+        raise Rejected("no_source", "neither a gateway nor statements are configured", field="account_id", status=409)
+    return found
 
 
 def start_proof(here: Admin, key: DeskKey, given: Given, now: datetime, *, sent: Sent) -> ProofStarted:

@@ -65,14 +65,23 @@ class SyncOrder(TypedDict):
     account_id: Annotated[str, Field(min_length=1, max_length=36)]
 
 
+class SyncJob(TypedDict):
+    """A job of IBKR's, which fetches all of its accounts from one source; not new: it waited already."""
+
+    job_type: str
+    job_id: str | None
+    is_new: bool | None
+
+
 class SyncStarted(Frame):
-    """Who works it, and under which id: a run of the linked account, or a job of IBKR's, which fetches all of its accounts."""
+    """Who works it, and under which id: a run of the linked account, or IBKR's jobs, of which ``job_id`` is the first."""
 
     account_id: str
     platform: Literal["ibkr", "mt5"]
     run_id: str | None
     job_id: str | None
     is_new: bool | None
+    jobs: list[SyncJob]
 
 
 class ProofOrder(TypedDict):

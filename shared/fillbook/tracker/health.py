@@ -15,14 +15,13 @@ from fillbook.runtime.clock import monotonic
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.sql import load_queries
-from fillbook.tracker import built, freshness, linked, session, store
+from fillbook.tracker import built, days, freshness, linked, session, store
 from fillbook.tracker.brokers import accounts_of
 from fillbook.tracker.health_model import Ages, Health, SyncSource
 from fillbook.tracker.model import single
 from fillbook.tracker.route import Given, Route
 from fillbook.tracker.store import Row, Seen
 from fillbook.tracker.syncing import LOOK_BACK, source_state
-from fillbook.tracker.trades import day_of, day_start
 from fillbook.tracker.wire import answer, instants, milliseconds
 
 QUERIES: Final = load_queries("fillbook.tracker", "health.sql")
@@ -139,15 +138,15 @@ def _audited(audits: Sequence[Row]) -> dict[str, Any]:
 
 def _hours(newest: datetime | None, now: datetime, exchange: TradingCalendar) -> dict[str, Any]:
     """The session a screen calls today, and the day of the newest execution: what it shows while today has none."""
-    today = day_of(now, exchange)
-    active = today if newest is None else min(today, day_of(newest, exchange), key=lambda one: one.date)
+    today = days.current(now, exchange)
+    active = today if newest is None else min(today, days.current(newest, exchange), key=lambda one: one.date)
     return {
         "session": {
             "date": today.date.isoformat(),
-            "day_start_ts": milliseconds(day_start(today)),
+            "day_start_ts": milliseconds(days.midnight(today.date)),
             "phase": exchange.phase(now),
         },
-        "activity": {"date": active.date.isoformat(), "day_start_ts": milliseconds(day_start(active))},
+        "activity": {"date": active.date.isoformat(), "day_start_ts": milliseconds(days.midnight(active.date))},
     }
 
 

@@ -17,13 +17,13 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.sql import load_queries
 from fillbook.signal.rules import RULES, WHYS, reason_words, sentence_of
-from fillbook.tracker import listing, store
+from fillbook.tracker import days, listing, store
 from fillbook.tracker.lanes_model import Lanes, Moves
 from fillbook.tracker.model import books, refused, single, whole
 from fillbook.tracker.paging import Place
 from fillbook.tracker.parameter import Parameter, names
 from fillbook.tracker.route import Given, Route, Source, Weight
-from fillbook.tracker.trades import day_direction, day_of, day_start
+from fillbook.tracker.trades import day_direction
 from fillbook.tracker.wire import answer, instants, percent, text
 
 QUERIES = load_queries("fillbook.tracker", "lanes.sql")
@@ -55,9 +55,9 @@ def lanes(db: Database, key: DeskKey, given: Given, now: datetime) -> Lanes:
     most, exchange = whole(one.get("cards", str(CARDS_MAX)), "cards", CARDS_MAX), calendar()
     with store.look(db, key, books(one)) as seen:
         columns = seen.tx.query(QUERIES["lanes"])
-        rows = seen.tx.query(
-            QUERIES["board"], books=seen.book_ids, ticker=_ticker(one), day_start=day_start(day_of(now, exchange))
-        )
+        day = days.today(now, exchange)
+        marked = {"marked_before": day.marked_before, "marked_before_then": day.marked_before_then}
+        rows = seen.tx.query(QUERIES["board"], books=seen.book_ids, ticker=_ticker(one), **marked)
     columns = [*columns, *_unplaced(columns, (row["lane"] for row in rows))]
     order = _order(columns)
     found = []
@@ -139,12 +139,15 @@ def _moved(before: str | None, stage: str, order: Order) -> str | None:
 
 
 def _card(row: Mapping[str, Any], order: Order, now: datetime, exchange: TradingCalendar) -> Document:
-    """One ticker on the board. Without a mark of the ledger its last receipt says the price, and the chart the day's change."""
-    is_marked = row["mark"] is not None
+    """One ticker on the board. Where nothing is held and the ledger has no mark, its last receipt says the price, and the chart
+    the day's change; what is held is priced as on the card of its position, or not at all.
+    """
+    is_marked = row["mark"] is not None or row["status"] == "OPEN"
     price, priced_at = (row["mark"], row["marked_at"]) if is_marked else (row["last_price"], row["last_ts"])
     before = row["mark_before"]
-    if is_marked and before is not None:
-        change, direction = percent(price - before, before), day_direction(price, before)
+    if row["status"] == "OPEN" or (is_marked and before is not None):
+        change = None if price is None or before is None else percent(price - before, before)
+        direction = day_direction(price, before)
     else:
         told = row["day_change_percent"]
         change = None if told is None else percent(told, HUNDRED)

@@ -5,7 +5,7 @@
 select l.key, l.title, l.stages, l.holds from signal.v_lanes l order by l.place;
 
 -- name: board
--- One card per ticker, latest move first, with its last mark, the last one of an earlier session, and the position the book has of it:
+-- One card per ticker, latest move first, with the last mark of the day and of the session before, and the position the book has of it:
 -- the open one, else the one that the receipt of its lane closed.
 select s.book_id, s.ticker, s.lane::text as lane, s.previous_lane::text as previous_lane, s.reason, s.rule, s.badges, s.blocks,
        s.lane_since, s.side, s.score, s.last_price, s.day_change_percent, s.last_ts, s.last_receipt_id, m.price as mark,
@@ -13,10 +13,12 @@ select s.book_id, s.ticker, s.lane::text as lane, s.previous_lane::text as previ
   from signal.v_board s
   left join lateral (select v.price, v.as_of from ledger.v_marks v
                       where v.book_id = s.book_id and v.instrument_id = s.ticker
-                      order by v.as_of desc limit 1) m on true
+                        and v.bucket_at < :marked_before and v.as_of < :marked_before
+                      order by v.bucket_at desc limit 1) m on true
   left join lateral (select v.price from ledger.v_marks v
-                      where v.book_id = s.book_id and v.instrument_id = s.ticker and v.as_of < :day_start
-                      order by v.as_of desc limit 1) d on true
+                      where v.book_id = s.book_id and v.instrument_id = s.ticker
+                        and v.bucket_at < :marked_before_then and v.as_of < :marked_before_then
+                      order by v.bucket_at desc limit 1) d on true
   left join lateral (
         select f.position_id, f.status
           from (select o.position_id, 'OPEN' as status

@@ -19,8 +19,7 @@ from fillbook.calendar import calendar
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import load_queries
-from fillbook.tracker import paging, store
-from fillbook.tracker.trades import day_of, day_start
+from fillbook.tracker import days, paging, store
 from fillbook.tracker.wire import MONEY_DECIMALS, instants, percent, text
 
 QUERIES = load_queries("fillbook.tracker", "linked.sql")
@@ -56,7 +55,7 @@ def _tell_time(seen: store.Seen, now: datetime) -> None:
 
 def accounts(seen: store.Seen, key: DeskKey, ids: Sequence[UUID], now: datetime) -> list[tuple[Document, datetime | None]]:
     """Some accounts, by id, each with when it was last synced; ``closed_today`` counts from New York midnight of the session."""
-    today = day_start(day_of(now, calendar()))
+    today = days.midnight(days.current(now, calendar()).date)
     rows = seen.tx.query(QUERIES["linked_accounts"], tenant_id=key.tenant_id, accounts=list(ids), day_start=today)
     return [(_account(row, now), row["last_sync_at"]) for row in rows]
 

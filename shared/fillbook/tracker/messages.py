@@ -53,6 +53,17 @@ BOOKS = Parameter(
 CHANNEL = Parameter(name="channel", schema={"enum": list(CHANNELS)}, purpose="Of one channel.")
 ACTION = Parameter(name="action_id", schema={"type": "string", "format": "uuid"}, purpose="About one execution.")
 POSITION = Parameter(name="position_id", schema={"type": "string", "format": "uuid"}, purpose="About one position.")
+SUBJECT_LENGTH_MAX = 200
+SUBJECT = Parameter(
+    name="subject",
+    schema={
+        "type": "string",
+        "minLength": 1,
+        "maxLength": SUBJECT_LENGTH_MAX,
+        "examples": ["live/0d6fd3a6-2f6b-5a53-9a4a-7f0c4f5a2b11"],
+    },
+    purpose="About one subject, by the `subject_key` of its message.",
+)
 PAGE = (listing.limit(LIMIT_DEFAULT, LIMIT_MAX), listing.CURSOR)
 ABOUT = (BOOKS, CHANNEL, ACTION, POSITION, *listing.RANGE, *PAGE)
 MESSAGE_PARAMETERS = (
@@ -62,6 +73,7 @@ MESSAGE_PARAMETERS = (
 )
 DELIVERY_PARAMETERS = (
     Parameter(name="operation", schema={"enum": list(OPERATIONS)}, purpose="What was asked of Discord."),
+    SUBJECT,
     *ABOUT,
 )
 DEAD_PARAMETERS = (BOOKS, CHANNEL, *PAGE)
@@ -112,8 +124,8 @@ def messages(db: Database, key: DeskKey, given: Given, now: datetime) -> Message
 def deliveries(db: Database, key: DeskKey, given: Given, now: datetime) -> Deliveries:
     """A page of the delivery log, newest request first; requests that are still open may change, others never do."""
     query, one = _query(given, "deliveries", DELIVERY_PARAMETERS)
-    about = _about(one)
-    is_about = any(about.values())
+    about: Document = {**_about(one), "subject": _subject(one), "channels": list(CHANNELS)}
+    is_about = any(about[name] is not None for name in ("action_id", "position_id", "subject"))
     with store.look(db, key, query.books) as seen:
         rows = seen.tx.query(
             QUERIES["deliveries_about" if is_about else "deliveries"],
@@ -241,6 +253,13 @@ def _page(now: datetime, seen: store.Seen, shown: Sequence[store.Row], after: st
 
 def _about(one: Mapping[str, str]) -> dict[str, UUID | None]:
     return {name: _id(one, name) for name in ("action_id", "position_id")}
+
+
+def _subject(one: Mapping[str, str]) -> str | None:
+    subject = one.get("subject")
+    if subject is not None and not (0 < len(subject) <= SUBJECT_LENGTH_MAX and subject.isprintable()):
+        raise refused("subject")
+    return subject
 
 
 def _id(one: Mapping[str, str], name: str) -> UUID | None:

@@ -54,11 +54,12 @@ select a.attempt_id, s.channel_id, s.subject_key, s.subject_kind, s.book_id, s.a
  limit :limit;
 
 -- name: deliveries_about
--- The same of one execution or one position, found from its messages.
+-- The same of one execution, one position or one subject, found from its messages.
 with about as materialized (
     select s.* from notify.v_attempt_subjects s
      where (:action_id::uuid is null or s.action_id = :action_id::uuid)
-       and (:position_id::uuid is null or s.position_id = :position_id::uuid))
+       and (:position_id::uuid is null or s.position_id = :position_id::uuid)
+       and (:subject::text is null or (s.channel_id = any(:channels::text[]) and s.subject_key = :subject::text)))
 select a.attempt_id, s.channel_id, s.subject_key, s.subject_kind, s.book_id, s.action_id, s.position_id, a.operation, a.started_at,
        a.finished_at, a.http_status, a.discord_code, a.retry_after_seconds, a.message_id as answered_message_id, a.error,
        a.response_excerpt

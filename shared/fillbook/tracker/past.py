@@ -22,14 +22,13 @@ from fillbook.ledger.unfolding import Booked, Unfolded
 from fillbook.money import CONTEXT, PRICE_STEP, plain
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
-from fillbook.tracker import store
+from fillbook.tracker import days, store
 from fillbook.tracker.listing import Common
 from fillbook.tracker.present import QUERIES, Places, Present
 from fillbook.tracker.store import Groups, Row, Seen
 from fillbook.tracker.trade_query import TradeQuery
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TICK = timedelta(microseconds=1)
 CLOSINGS = frozenset({"TRIM", "EXIT"})
 
 
@@ -65,23 +64,23 @@ class Past:
         self._at = at
         self._held: list[Held] = []
 
-    def positions(self, query: TradeQuery, day_start: datetime, within: Places | None) -> tuple[list[Row], bool]:
+    def positions(self, query: TradeQuery, day: days.Today, within: Places | None) -> tuple[list[Row], bool]:
         """The positions of a query and whether there are more; ``within``: only these. Lanes are not known of a moment."""
         limit = query.common.limit
         found = asof.positions(self._tx, self._known, self._at, _selection(query, within, limit + 1))
-        return self._rows(found[:limit], day_start), len(found) > limit
+        return self._rows(found[:limit], day), len(found) > limit
 
     def count(self, query: TradeQuery, within: Places | None, limit: int, *, lots: bool = False) -> int:
         """How many positions, ``limit`` at most, or how many lots these have."""
         return asof.count(self._tx, self._known, self._at, _selection(query, within, limit), lots=lots)
 
-    def _rows(self, held: list[Held], day_start: datetime) -> list[Row]:
+    def _rows(self, held: list[Held], day: days.Today) -> list[Row]:
         self._held = held
         self.__dict__.pop("_told", None)  # those of the page before
         self.__dict__.pop("_unfolded", None)
         instruments = [(one.book_id, one.instrument) for one in held]
-        last = asof.marks(self._tx, instruments, self._at.as_of, self._at)
-        earlier = asof.marks(self._tx, instruments, day_start - _TICK, self._at)
+        last = asof.marks(self._tx, instruments, day.marked_before - days.INSTANT, self._at)
+        earlier = asof.marks(self._tx, instruments, day.marked_before_then - days.INSTANT, self._at)
         places = {"books": [one.book_id for one in held], "positions": [one.position_id for one in held]}
         rows = self._tx.query(QUERIES["corrected"], known_as_of=self._at.known_as_of, **places) if held else []
         corrected = {(row["book_id"], str(row["position_id"])) for row in rows}

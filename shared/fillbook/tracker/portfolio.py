@@ -1,8 +1,8 @@
 """The account: what the books are worth, what the day brought, its curve, and what was executed.
 
 The figures are those of a published day (snapshot specification, 2.3) at any instant and for any books: equity is start cash, all
-realized P&L and what open positions gained, at the last marks before the valuation, which is the session's close once it is
-over; the day's P&L is it against the close of the session before. On a date without a session the day is the last session's.
+realized P&L and what open positions gained, at the marks that every screen counts (``days.Today``); the day's P&L is it against
+the close of the session before. On a date without a session the day is the last session's.
 The curve has a point where everything that is held has a mark, and none elsewhere: a minute's end for one day, else the end of
 a session's day valued at its close. Source: tracker.md 4.3.
 """
@@ -30,7 +30,6 @@ from fillbook.tracker.route import Given, Parameter, Route, Source, Weight, name
 from fillbook.tracker.store import Row, Seen
 from fillbook.tracker.sums import Asked, Sums
 from fillbook.tracker.wire import MONEY_DECIMALS, answer, instants, text
-from fillbook.values import frozen
 
 QUERIES: Final = load_queries("fillbook.tracker", "portfolio.sql")
 RANGES: Final[Mapping[str, int | None]] = {"1d": 1, "5d": 5, "30d": 30, "90d": 90, "1y": 366, "all": None}
@@ -39,7 +38,6 @@ IN_SESSIONS: Final = frozenset({"1d", "5d"})
 POINTS_MAX: Final = 2_000
 TICKERS_MAX: Final = 500
 PERCENT_DECIMALS: Final = Decimal("0.0001")
-INSTANT: Final = timedelta(microseconds=1)
 
 RANGE: Final = Parameter(name="range", schema={"enum": list(RANGES)}, purpose="How far back curve and executions reach; `1d`.")
 POINTS: Final = Parameter(
@@ -56,23 +54,6 @@ Held = dict[str, Row]
 """What was held of each currency at a moment."""
 
 
-@frozen
-class Today:
-    """The trading day of an account: up to when it counts, when it is valued, and what it is measured against."""
-
-    session: Session
-    before: Session
-    as_of: datetime
-    valuation_at: datetime
-
-
-def today(as_of: datetime, exchange: TradingCalendar) -> Today:
-    """The day of an instant; its marks are looked at until the session closes."""
-    session = days.current(as_of, exchange)
-    before = exchange.previous_session(session.date)
-    return Today(session=session, before=before, as_of=as_of, valuation_at=min(as_of, session.close_at))
-
-
 def portfolio(db: Database, key: DeskKey, given: Given, now: datetime) -> Portfolio:
     """The account at an instant; money in the currency of each total."""
     one = single(given, names(PARAMETERS))
@@ -81,7 +62,7 @@ def portfolio(db: Database, key: DeskKey, given: Given, now: datetime) -> Portfo
     points = whole(one.get("points", str(POINTS_MAX)), "points", POINTS_MAX)
     exchange = calendar()
     at = moment(asked.as_of, None, now)
-    day = today(at.as_of, exchange)
+    day = days.today(at.as_of, exchange)
     with store.look(db, key, asked.books) as seen:
         account = _Account(seen, Asked(since=None, until=None, at=at, is_past=False), day, exchange)
         totals = account.totals()
@@ -102,7 +83,7 @@ def portfolio(db: Database, key: DeskKey, given: Given, now: datetime) -> Portfo
     return cast("Portfolio", found)
 
 
-def _first(wanted: str, day: Today, exchange: TradingCalendar) -> Session | None:
+def _first(wanted: str, day: days.Today, exchange: TradingCalendar) -> Session | None:
     """The first session of a range, None for all there ever was."""
     back = RANGES[wanted]
     if back is None:
@@ -116,7 +97,7 @@ def _first(wanted: str, day: Today, exchange: TradingCalendar) -> Session | None
 class _Account:
     """What some books are worth at some moments of a day, within one look. The day's own actions are added up once."""
 
-    def __init__(self, seen: Seen, everything: Asked, day: Today, exchange: TradingCalendar) -> None:
+    def __init__(self, seen: Seen, everything: Asked, day: days.Today, exchange: TradingCalendar) -> None:
         self._seen = seen
         self._kept = Sums(seen)
         self._everything = everything
@@ -124,16 +105,16 @@ class _Account:
         self._exchange = exchange
         self._began = {row["currency"]: row["start_cash"] for row in seen.tx.query(QUERIES["start_cash"], books=seen.book_ids)}
         self._start, self._end = days.window(day.session.date, exchange)
-        self._tickers = self._cells(self._start, day.as_of + INSTANT, "ticker")
+        self._tickers = self._cells(self._start, day.as_of + days.INSTANT, "ticker")
         self._today = _by_currency(self._tickers)
         self._earlier = _by_currency(self._cells(None, self._start))
         self._days: dict[figures.Place, Cell] | None = None
-        self._late = _by_currency(self._cells(day.before.close_at + INSTANT, self._start))
+        self._late = _by_currency(self._cells(day.before.close_at + days.INSTANT, self._start))
 
     def totals(self) -> list[Worth]:
         """The account of each currency that there is anything in, or that a book counts in."""
         day, close = self._day, self._day.before.close_at
-        now, then = self._held([(day.as_of, day.valuation_at), (close, close)])
+        now, then = self._held([(day.as_of, day.marked_before), (close, day.marked_before_then)])
         return [
             _worth(
                 currency,
@@ -176,9 +157,9 @@ class _Account:
         day, cells = self._day, self._by_day()
         begun = min((place[1] or "" for place in cells), default=day.session.date.isoformat())
         sessions = self._exchange.sessions(date.fromisoformat(begun) if first is None else first.date, day.session.date)
-        ends = [days.window(one.date, self._exchange)[1] - INSTANT for one in sessions]
+        ends = [days.window(one.date, self._exchange)[1] - days.INSTANT for one in sessions]
         moments = [(min(end, day.as_of), min(one.close_at, day.as_of)) for one, end in zip(sessions, ends, strict=True)]
-        held = self._held(moments)
+        held = self._held([(until, day.marked_before_at(one)) for (until, _), one in zip(moments, sessions, strict=True)])
         for currency in sorted({*self._began, *(place[0] for place in cells)}):
             earned = [(place[1] or "", cell) for place, cell in cells.items() if place[0] == currency]
             earned.sort(key=lambda one: one[0])
@@ -209,7 +190,7 @@ class _Account:
     def _by_day_now(self) -> dict[figures.Place, Cell]:
         """Those of the day itself; on a date without a session what happened since is the next one's."""
         if self._day.as_of >= self._end:
-            return self._cells(self._start, self._day.as_of + INSTANT, "day")
+            return self._cells(self._start, self._day.as_of + days.INSTANT, "day")
         return {(currency, self._day.session.date.isoformat()): cell for currency, cell in self._today.items()}
 
     def _at_close(self, currency: str) -> Cell:

@@ -12,7 +12,7 @@ select base_currency as currency, sum(start_cash) as start_cash
 
 -- name: worth_at
 -- Per moment and currency what the open positions were worth: held by ``held_at`` (included), valued at the last mark before
--- ``valued_at``. outlay: the cash that stands in them, in one that is paid in full its basis, else its fees. lacks_<what>: of how
+-- ``valued_at``, which within a session is the instant after the one asked for. outlay: the cash that stands in them, in one that is paid in full its basis, else its fees. lacks_<what>: of how
 -- many it is not known.
 select w.n, w.currency, count(*) as open_positions, coalesce(sum(w.unrealized), 0) as unrealized,
        count(*) filter (where w.unrealized is null) as lacks_unrealized,
@@ -21,7 +21,7 @@ select w.n, w.currency, count(*) as open_positions, coalesce(sum(w.unrealized), 
        coalesce(sum(w.outlay), 0) as outlay, count(*) filter (where w.outlay is null) as lacks_outlay,
        count(*) filter (where w.is_stale) as stale,
        coalesce(array_agg(distinct w.symbol order by w.symbol) filter (where w.price is null), '{}') as missing_marks
-  from (select m.n, p.currency, p.symbol, k.price, k.as_of < m.valued_at - interval '15 minutes' as is_stale, s.sign,
+  from (select m.n, p.currency, p.symbol, k.price, k.as_of < m.valued_at - interval '15 minutes 1 microsecond' as is_stale, s.sign,
                k.price * h.quantity * p.multiplier as worth,
                s.sign * (k.price * h.quantity * p.multiplier - h.basis) as unrealized,
                case when p.cash_style = 'full' then s.sign * h.basis else h.fees end as outlay

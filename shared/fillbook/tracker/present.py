@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from fillbook.runtime.sql import counted, load_queries
-from fillbook.tracker import paging
+from fillbook.tracker import days, paging
 from fillbook.tracker.store import Groups, Row, Seen, by_position
 from fillbook.tracker.trade_query import TradeQuery
 
@@ -31,11 +30,12 @@ class Present:
         """Read within one look."""
         self._seen = seen
 
-    def positions(self, query: TradeQuery, day_start: datetime, within: Places | None) -> tuple[list[Row], bool]:
+    def positions(self, query: TradeQuery, day: days.Today, within: Places | None) -> tuple[list[Row], bool]:
         """The positions of a query and whether there are more; ``within``: only these."""
         limit = query.common.limit
         asked = self._asked(query, within)
-        rows = self._seen.tx.query(QUERIES["positions"], day_start=day_start, limit=limit + 1, **asked)
+        marked = {"marked_before": day.marked_before, "marked_before_then": day.marked_before_then}
+        rows = self._seen.tx.query(QUERIES["positions"], limit=limit + 1, **marked, **asked)
         return rows[:limit], len(rows) > limit
 
     def count(self, query: TradeQuery, within: Places | None, limit: int, *, lots: bool = False) -> int:

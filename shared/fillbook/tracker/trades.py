@@ -8,19 +8,19 @@ on its first, with lanes and messages as they are now. Source: tracker.md 2, 3, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, time
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, cast
 
 from fillbook import money
-from fillbook.calendar import NEW_YORK, Session, TradingCalendar, calendar
+from fillbook.calendar import calendar
 from fillbook.ledger.moment import Moment
 from fillbook.ledger.valuation import gain, mark_state
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.signal.rules import reason_words
-from fillbook.tracker import annotated, paging, past
+from fillbook.tracker import annotated, days, paging, past
 from fillbook.tracker.present import QUERIES, Places, Present
 from fillbook.tracker.route import Given, Route, Source
 from fillbook.tracker.store import Groups, Row, Seen
@@ -35,17 +35,6 @@ NOT_THEN: Document = {"lane": None, "is_defend": None}
 TAGGED_MAX = 10_000
 RARE_MAX = 2_000
 PROBLEMS = frozenset({"missing", "wrong", "double", "orphan", "unverifiable"})
-
-
-def day_of(now: datetime, exchange: TradingCalendar) -> Session:
-    """The session a screen calls today: the one that began last, so that an evening or a weekend still shows it."""
-    today = exchange.session(now.astimezone(NEW_YORK).date())
-    return today if today is not None and today.open_at <= now else exchange.last_finished(now)
-
-
-def day_start(session: Session) -> datetime:
-    """New York midnight of a session's date."""
-    return datetime.combine(session.date, time.min, NEW_YORK)
 
 
 def trades(db: Database, key: DeskKey, given: Given, now: datetime) -> Trades:
@@ -89,7 +78,7 @@ def chosen(
     seen: Seen, key: DeskKey, source: Present | past.Past, query: TradeQuery, at: Moment
 ) -> tuple[list[Row], paging.Place | None]:
     """The rows of a page and where the next one begins, with the lanes of now unless another moment was asked for."""
-    rows, has_more = source.positions(query, day_start(day_of(at.as_of, calendar())), within(seen, key, query, source))
+    rows, has_more = source.positions(query, days.today(at.as_of, calendar()), within(seen, key, query, source))
     following = place_of(rows[-1]) if has_more else None
     if isinstance(source, Present) or query.common.is_past or not rows:
         return rows, following

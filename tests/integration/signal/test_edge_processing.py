@@ -198,7 +198,9 @@ def test_a_stop_closes_the_position_and_its_plan(desk: LiveDesk, query: Query) -
     [plan] = query("select closed_at, close_reason from signal.plans")
     assert plan == {"closed_at": instant(R_TS + 20 * MINUTE_MS), "close_reason": "sl_breached"}
     assert desk.send(minutes=21, price=D("97.00")).lane == "archive"
-    assert query("select price from ledger.v_marks where as_of = :at", at=instant(R_TS + 21 * MINUTE_MS)) == [{"price": D(97)}]
+    assert query("select price from ledger.v_marks where as_of = :at", at=instant(R_TS + 21 * MINUTE_MS - 1)) == [
+        {"price": D(97)}
+    ]
 
 
 def flip(minutes: int) -> dict[str, Any]:

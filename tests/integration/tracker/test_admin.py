@@ -83,18 +83,19 @@ def test_an_account_is_synced_by_its_own_function(client: FlaskClient, owners: S
     assert (status, answer["platform"], answer["run_id"], answer["job_id"]) == (202, "mt5", RUN, None)
     status, answer = send(client, "POST", SYNC, {"account_id": "1"})
     assert (status, answer["platform"], answer["run_id"], answer["job_id"], answer["is_new"]) == (202, "ibkr", None, RUN, True)
-    linked, job = owners.came
+    linked, job, statement = owners.came
     assert (linked[0], linked[2], linked[1]["X-Fillbook-Tenant"]) == (
         "/mt5/sync",
         {"account_id": accounts, "wait": False},
         "desk",
     )
     assert (job[0], job[2]) == ("/api/v1/jobs", {"job_type": "trades.sync", "payload": {}})
+    assert (statement[0], statement[2]) == ("/api/v1/jobs", {"job_type": "flex.request", "payload": {"kind": "statement"}})
     assert "X-Fillbook-Tenant" not in job[1]
     for account, key in (("3", ADMIN_KEY), (RUN, ADMIN_KEY), (accounts, THEIR_KEY), ("1", ACCOUNT_KEY), (accounts, ACCOUNT_KEY)):
         status, answer = send(client, "POST", SYNC, {"account_id": account}, key)
         assert (status, answer["error"]["code"]) == (404, "account_unknown"), (account, key)
-    assert len(owners.came) == 2, "what does not exist for the key is asked of nobody"
+    assert len(owners.came) == 3, "what does not exist for the key is asked of nobody"
 
 
 def test_a_proof_is_asked_for_a_range(client: FlaskClient, owners: Script) -> None:
@@ -205,6 +206,86 @@ def test_an_address_that_is_not_safe_is_no_setting(url: str) -> None:
         TradeTrackerConfig(
             fillbook_env="cloud", fillbook_database_url=SecretStr("postgresql://x@127.0.0.1/x"), replay_worker_url=url
         )
+
+
+CALLER = "fb-trade-tracker@fillbook-local.iam.gserviceaccount.com"
+SOCKET = {"IBKR_TWS_TARGETS": '[{"host": "127.0.0.1", "port": 9, "time_zone": "UTC", "reach_days": 0}]'}
+STATEMENTS = {
+    "IBKR_FLEX_TOKEN": "t0ken",
+    "IBKR_FLEX_QUERY_IDS": "statement:1",
+    "IBKR_FLEX_SEND_URL": "http://127.0.0.1:9/send",
+    "IBKR_FLEX_ALLOWED_HOSTS": "127.0.0.1",
+}
+MT5 = {"MT5_SERVICE_URL": "http://127.0.0.1:9", "MT5_SERVICE_API_KEY": "k"}
+CHANNELS = {
+    f"DISCORD_{name}_WEBHOOK": f"https://discord.com/api/webhooks/12345678901234567{number}/{name[0].lower() * 68}"
+    for number, name in enumerate(("EXECUTIONS", "OPS"))
+}
+PUBLISHED = "/v1/projects/fillbook-local/topics/mt5-shards:publish"
+
+
+def real(function_app: FunctionApps, owners: Script, database_url: str, tmp_path: Path, name: str, **settings: str) -> Any:
+    """A function itself, with its own rights, called by those it knows; its url within the block."""
+    common = {
+        "FILLBOOK_DATABASE_URL": f"{database_url}?role={name}",
+        "FILLBOOK_PROJECT": "fillbook-local",
+        "FILLBOOK_LOCAL_URL": owners.url,
+        "FILLBOOK_OIDC_AUDIENCE": audience(name),
+        "FILLBOOK_OIDC_CALLERS": CALLER,
+        "FILLBOOK_DESK_CLOCK": str(tmp_path / "clock.json"),
+    }
+    return served(function_app(name, common | settings))
+
+
+@pytest.mark.parametrize(
+    ("sources", "jobs"),
+    [(SOCKET, ["trades.sync"]), (STATEMENTS, ["flex.request"]), (SOCKET | STATEMENTS, ["flex.request", "trades.sync"]), ({}, [])],
+    ids=["socket", "statements", "both", "neither"],
+)
+@pytest.mark.usefixtures("accounts")
+def test_the_real_execution_sync_reads_an_account_from_the_sources_it_has(
+    owners: Script,
+    database_url: str,
+    function_app: FunctionApps,
+    tmp_path: Path,
+    query: Query,
+    sources: dict[str, str],
+    jobs: list[str],
+) -> None:
+    known = {"IBKR_ACCOUNTS": '[{"id": 1, "code": "U1234567", "base_currency": "USD"}]'}
+    with real(function_app, owners, database_url, tmp_path, "execution_sync", **known, **sources) as url:
+        client = tracker(function_app, database_url, tmp_path, NOW, **owners.settings() | {"EXECUTION_SYNC_URL": url})
+        status, answer = send(client, "POST", SYNC, {"account_id": "1"})
+        rows = query("select job_type, id::text as id, requested_by from ibkr.jobs order by job_type")
+        assert [row["job_type"] for row in rows] == jobs
+        if not jobs:
+            assert (status, answer["error"]["code"]) == (409, "no_source")
+            return
+        assert (status, {one["job_id"] for one in answer["jobs"]}) == (202, {row["id"] for row in rows})
+        assert {row["requested_by"] for row in rows} == {CALLER}
+        again = send(client, "POST", SYNC, {"account_id": "1"})[1]
+        assert ([one["is_new"] for one in again["jobs"]], again["job_id"]) == ([False] * len(jobs), answer["job_id"])
+
+
+def test_the_real_account_sync_and_notifier_take_our_orders(
+    owners: Script, database_url: str, function_app: FunctionApps, tmp_path: Path, query: Query, accounts: str
+) -> None:
+    owners.answers[PUBLISHED] = (200, {"messageIds": ["1"]})
+    with (
+        real(function_app, owners, database_url, tmp_path, "account_sync", **MT5) as mt5,
+        real(function_app, owners, database_url, tmp_path, "discord_notifier", **CHANNELS) as notifier,
+    ):
+        urls = {"ACCOUNT_SYNC_URL": mt5, "DISCORD_NOTIFIER_URL": notifier}
+        client = tracker(function_app, database_url, tmp_path, NOW, **owners.settings() | urls)
+        status, answer = send(client, "POST", SYNC, {"account_id": accounts})
+        assert status == 202, answer
+        (run,) = query("select run_id::text as id from mt5.sync_runs")
+        assert answer["run_id"] == run["id"]
+        status, answer = send(client, "POST", PROOF, DAY | {"repair": False})
+        assert status == 202, answer
+        (proof,) = query("select run_id::text as id, is_repairing, requested_by from notify.reconcile_runs")
+        assert (answer["run_id"], proof["is_repairing"], proof["requested_by"]) == (proof["id"], False, "trade_tracker")
+        assert send(client, "POST", PROOF, DAY | {"until": "2026-02-03"})[0] == 400
 
 
 def test_the_real_replay_worker_takes_our_orders(

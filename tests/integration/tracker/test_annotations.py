@@ -165,6 +165,9 @@ def test_words_stay_with_their_action_when_a_late_fill_renames_the_position(
     renamed = positions(client)["ZZTA"]
     assert renamed["position_id"] != first["position_id"]
     assert words_of(renamed) == ("kept", ["a"], 1)
+    for moment in ({}, {"as_of": NOW.isoformat()}):
+        assert list(positions(client, tag="a", **moment)) == ["ZZTA"], "a tag is found wherever it hangs on the position"
+        assert positions(client, tag="b", **moment) == {}
     assert send(client, "POST", notes_of(renamed), {"notes": "second"})[0] == 409
     assert change(client, notes_of(renamed), {"notes": "changed"}, 1)[0] == 200
     assert words_of(positions(client)["ZZTA"]) == ("changed", ["a"], 2)
@@ -204,7 +207,7 @@ def test_two_annotated_positions_that_become_one_show_both(booked: Database, cli
         service.book_fills(tx, "live", [fill("ZZTB", 6, Side.BUY, "2", "41")], NOW)
     both = [one for one in ask(client, "/timed/trades")[1]["trades"] if one["ticker"] == "ZZTB"]
     for one in both:
-        assert send(client, "POST", notes_of(one), {"notes": one["status"]})[0] == 201
+        assert send(client, "POST", notes_of(one), {"notes": one["status"], "tags": [f"was {one['status']}"]})[0] == 201
     with booked.transaction() as tx:
         bust = replace(fill("ZZTB", 5, Side.SELL, "1", "40"), source_revision=2, is_bust=True, cause="bust")
         service.book_fills(tx, "live", [bust], NOW)
@@ -212,6 +215,8 @@ def test_two_annotated_positions_that_become_one_show_both(booked: Database, cli
     assert merged["notes"] == "CLOSED", "what hangs on the older action stands for it"
     (other,) = merged["other_words"]
     assert (other["notes"], other["version"]) == ("OPEN", 1)
+    for tag in ("was OPEN", "was CLOSED"):
+        assert [one["position_id"] for one in positions(client, tag=tag).values()] == [merged["position_id"]]
     assert change(client, f"/timed/ledger/trades/{other['subject_id']}/notes", {"notes": "mended"}, 1)[0] == 200
     assert positions(client)["ZZTB"]["other_words"][0]["notes"] == "mended"
 

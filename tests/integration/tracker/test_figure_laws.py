@@ -20,7 +20,7 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.snapshot import days, source
 from fillbook.snapshot.source import ViewNames
-from fillbook.tracker import figures, portfolio
+from fillbook.tracker import figures, portfolio, trades
 from infra.local.postgres import PostgresServer
 from tests.support.campaigns import chance, small_or_full, tell
 from tests.support.figures_fold import WORDS, fold
@@ -29,12 +29,16 @@ from tests.support.servers import TEMPLATE, database_config
 from tests.support.snapshot_desk import SnapshotDesk, ny
 from tests.support.snapshot_histories import history
 from tests.support.snapshot_oracle import Oracle, Seen, rounded
+from tests.support.tracker_fold import summed, written
 
 BOOKS = small_or_full(5, 1_000)
 START_CASH = Decimal(100_000)
 EVER, FOR_EVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 KEY = DeskKey(id="laws", sha256="0" * 64, scopes=frozenset({"read"}), tenant_id="desk", books=("ibkr:*",))
-NOWS = ("2026-02-03T16:30", "2026-02-03T11:17:30", "2026-02-03T20:00", "2026-02-03T09:00")
+NOWS = ("2026-02-03T16:30", "2026-02-03T11:17:30", "2026-02-03T20:00", "2026-02-03T09:00", "2026-02-04T08:30")
+LOOKED_AT = ("2026-02-03T11:17:30", "2026-02-03T15:59:59.999999", "2026-02-03T16:00", "2026-02-03T16:00:01", "2026-02-04T08:30")
+"""Inside a session, at its close, a second after, and before the next one."""
+EDGES = ("2026-02-03T11:17:30", "2026-02-03T16:00", "2026-02-03T16:05")
 PUBLISHED = {
     "equity": "Equity",
     "unrealized_pnl": "Unrealized PnL",
@@ -60,6 +64,7 @@ def desk(postgres: PostgresServer) -> Iterator[SnapshotDesk]:
 def told(desk: SnapshotDesk, name: str, rng: Random) -> tuple[StoredWorld, list[Seen]]:
     """A generated book and its marks; its days are summed up before or after some of it is told, or never."""
     story = history(rng)
+    story.marks[:] = on_the_edges(story.marks, rng)
     world = desk.open(name, start_cash=START_CASH)
     cut = rng.choice([0, len(story.deliveries) // 2, len(story.deliveries)])
     if cut:
@@ -72,6 +77,16 @@ def told(desk: SnapshotDesk, name: str, rng: Random) -> tuple[StoredWorld, list[
     ]
     service.run(desk.db, lambda tx: service.mark(tx, world.book.book_id, seen, ny("2026-02-03T21:00")))
     return world, story.marks
+
+
+def on_the_edges(marks: list[Seen], rng: Random) -> list[Seen]:
+    """The marks with some at the very instants that are looked at; one per bucket, so that all of them are kept."""
+    found = {(seen.instrument, seen.at.timestamp() // 300): seen for seen in marks}
+    for instrument in {seen.instrument for seen in marks}:
+        for at in map(ny, rng.sample(EDGES, 2)):
+            price = Decimal(rng.randint(9_000, 11_000)) / 100
+            found[instrument, at.timestamp() // 300] = Seen(instrument, at, price, None, None)
+    return list(found.values())
 
 
 def test_every_figure_of_generated_books_equals_an_independent_fold(desk: SnapshotDesk) -> None:
@@ -87,6 +102,32 @@ def test_every_figure_of_generated_books_equals_an_independent_fold(desk: Snapsh
             results_agree(desk.db, world, since, until, by)
         days_add_up_to_weeks_and_to_the_summary(desk.db, world)
         account_agrees(desk, world, marks, now)
+        views_agree(desk.db, world, marks)
+
+
+def views_agree(db: Database, world: StoredWorld, marks: list[Seen]) -> None:
+    """Grid and account, to the last digit, whenever they are looked at, each price that of a second reading of the marks."""
+    last = ny("2026-02-04T09:00")
+    for text in LOOKED_AT:
+        at = ny(text)
+        shown = asked(db, world, trades.trades, last, as_of=at.isoformat(), status="open", limit="1000")["trades"]
+        if at > ny("2026-02-03T19:30"):
+            now = asked(db, world, trades.trades, at, status="open", limit="1000")["trades"]
+            assert [one | {"lane": None, "is_defend": None} for one in now] == shown
+        planned = days.plan(days.trading_day(at), at)
+        oracle = Oracle(world.actions, marks, planned, START_CASH)
+        bound = planned.session_close if at >= planned.session_close else at + timedelta(microseconds=1)
+        for one in shown:
+            seen = oracle.mark(one["instrument"], bound)
+            assert one["current_price"] == (None if seen is None else written(seen.price)), (text, one["instrument"])
+        for total in asked(db, world, portfolio.portfolio, last, as_of=at.isoformat())["totals"]:
+            mine = [one for one in shown if one["currency"] == total["currency"]]
+            parts = [None if one["unrealized_pnl"] is None else Decimal(one["unrealized_pnl"]) for one in mine]
+            assert total["unrealized_pnl"] == written(rounded(summed(parts), 2)), (text, total["currency"])
+            assert (total["open_positions"], set(total["missing_marks"])) == (
+                len(mine),
+                {one["ticker"] for one in mine if one["price_state"] == "missing"},
+            )
 
 
 def asked(db: Database, world: StoredWorld, use_case: Any, now: datetime, **given: str | None) -> Any:
@@ -138,7 +179,8 @@ def days_add_up_to_weeks_and_to_the_summary(db: Database, world: StoredWorld) ->
 
 def account_agrees(desk: SnapshotDesk, world: StoredWorld, marks: list[Seen], now: datetime) -> None:
     """The account against the published day and against a computation from the actions, its minutes too."""
-    planned = days.plan(days.trading_day(now), now)
+    # a mark of this very instant is the next publication's: the page counts it already
+    planned = days.plan(days.trading_day(now), now if now >= ny("2026-02-03T16:00") else now + timedelta(microseconds=1))
     desk.refreshed(planned)
     values = source.read(desk.db, ViewNames(), planned).values
     assert values is not None

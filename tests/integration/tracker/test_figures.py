@@ -109,8 +109,8 @@ def test_the_calendar_shows_every_session_of_a_month_and_its_weeks(client: Flask
 
 @pytest.mark.usefixtures("booked")
 def test_an_account_without_a_mark_names_it_and_says_nothing_it_cannot_know(client: FlaskClient) -> None:
-    """The only mark came at this very instant, and a valuation looks at what came before."""
-    answer = get(client, "/timed/portfolio")[1]
+    """A second before the only mark came."""
+    answer = get(client, "/timed/portfolio?as_of=2026-02-03T15:09:59Z")[1]
     (total,) = answer["totals"]
     assert (total["missing_marks"], total["open_positions"]) == (["ZZTA"], 1)
     assert [total[name] for name in ("equity", "unrealized_pnl", "day_pnl", "positions_value", "gross_exposure")] == [None] * 5

@@ -116,6 +116,12 @@ def test_every_request_to_discord_is_in_the_log_once_for_each_subject(desk: Noti
     assert seen == hidden
     assert {one["book_id"] for one in told(client, "deliveries", action_id=str(action_id("b")))["deliveries"]} == {BROKER}
     assert told(client, "deliveries", operation="delete")["deliveries"] == []
+    for subject in {one["subject_key"] for one in hidden}:
+        mine = [one for one in hidden if one["subject_key"] == subject]
+        assert told(client, "deliveries", subject=subject)["deliveries"] == mine
+        assert told(client, "deliveries", subject=subject, operation="delete")["deliveries"] == []
+        assert told(client, "deliveries", subject=subject, limit="1")["has_more"] is (len(mine) > 1)
+    assert told(client, "deliveries", subject="live/nothing")["deliveries"] == []
 
 
 def test_channels_say_what_waits_and_why_they_stand_still(desk: NotifyDesk, client: FlaskClient, query: Query) -> None:
@@ -220,6 +226,7 @@ def test_messages_are_told_to_whoever_may_see_their_book(desk: NotifyDesk, clien
         ("messages", {"since": "2026-02-04", "until": "2026-02-03"}),
         ("messages", {"limit": "501"}),
         ("deliveries", {"operation": "post"}),
+        ("deliveries", {"subject": "x" * 201}),
         ("deliveries", {"cursor": "x" * 2000}),
         ("channels", {"limit": "1"}),
         ("dead-letters", {"channel": "x"}),

@@ -32,7 +32,8 @@ TRADES: dict[str, object] = {
     **FIRST,
     "books": [BOOK],
     "status": "all",
-    "day_start": BEGIN,
+    "marked_before": BEGIN,
+    "marked_before_then": BEGIN,
     "limit": LIMIT,
 }
 ACTIONS: dict[str, object] = {
@@ -158,7 +159,7 @@ def test_executions_of_a_position_come_by_its_index(reader: Database) -> None:
 
 def test_files_are_counted_by_the_choice_of_their_pages(reader: Database) -> None:
     with reader.transaction(read_only=True, tenant_id="desk") as tx:
-        asked = {name: value for name, value in TRADES.items() if name != "day_start"} | {"limit": 1_000}
+        asked = {name: value for name, value in TRADES.items() if not name.startswith("marked_")} | {"limit": 1_000}
         assert tx.query(present.COUNTED, **asked) == [{"count": 1_000}]
         assert tx.query(executions.COUNTED, **(ACTIONS | {"limit": 1_000})) == [{"count": 1_000}]
 

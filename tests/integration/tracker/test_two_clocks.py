@@ -13,6 +13,9 @@ from flask.testing import FlaskClient
 from fillbook.ledger import asof, service
 from fillbook.ledger.model import Adjustment, Mark, Side
 from fillbook.runtime.db import Database
+from fillbook.tracker.api import ROUTES
+from fillbook.tracker.figures import GROUPS
+from fillbook.tracker.parameter import names
 from tests.support.tracker_desk import BOOKED_AT, KEY, NOW, fill, get
 
 
@@ -130,6 +133,48 @@ def correct(db: Database) -> None:
         service.adjust(tx, split, later)
 
 
+MORE = {
+    "/timed/trades": ["include=lots,actions", "status=closed", "reason=tp_hit", "limit=1"],
+    "/timed/ledger/trades": ["include=lots,actions", "status=open"],
+    "/timed/ledger/trades/{trade_id}": ["include=history,evidence"],
+    "/timed/ledger/summary": [f"group_by={by}" for by in GROUPS],
+    "/timed/ledger/actions": ["ticker=ZZTA", "limit=2"],
+    "/timed/calendar": ["month=2026-02&by=day", "from=2026-02-02&to=2026-02-03&by=week"],
+    "/timed/activity": ["kinds=execution,correction", "limit=2"],
+}
+"""What else may be asked of a route, beside nothing."""
+
+
+def test_every_route_that_is_told_what_was_known_says_the_same_after_later_corrections(
+    client: FlaskClient, booked: Database
+) -> None:
+    """Acceptance 6, held to by whatever route takes ``known_as_of``: a new one is asked without a word here."""
+    own = {"trade_id": get(client, "/timed/trades?ticker=ZZTA")[1]["trades"][0]["position_id"]}
+    clocks = {"known_as_of": "2026-02-03T15:05:00Z", "as_of": "2026-02-03T15:05:00Z"}
+    asked = []
+    for route in ROUTES:
+        taken = [name for name in clocks if name in names(route.parameters)]
+        if "known_as_of" in taken:
+            for more in ["", *MORE.get(route.path, [])]:
+                for given in (taken, ["known_as_of"]):
+                    query = "&".join([f"{name}={clocks[name]}" for name in given] + [more] * bool(more))
+                    asked.append(f"{route.path.format_map(own)}?{query}")
+    assert {path.partition("?")[0].format_map(own) for path in MORE} <= {path.partition("?")[0] for path in asked}
+
+    def answers() -> list[tuple[int, bytes]]:
+        found = []
+        for path in asked:
+            with client.get(path, headers={"Authorization": f"Bearer {KEY}"}) as told:  # a file holds its look until it is read
+                found.append((told.status_code, told.data))
+        return found
+
+    before = answers()
+    assert {status for status, _ in before} == {200}, [path for path, one in zip(asked, before, strict=True) if one[0] != 200]
+    correct(booked)
+    for path, first, again in zip(asked, before, answers(), strict=True):
+        assert again == first, path
+
+
 def test_a_split_known_later_changes_the_answer_of_now_alone_and_both_paths_agree_on_it(
     client: FlaskClient, booked: Database
 ) -> None:
@@ -167,6 +212,16 @@ def test_a_clock_without_a_zone_of_nonsense_or_of_the_future_is_refused_by_name(
 def test_a_clock_may_be_given_in_epoch_milliseconds(client: FlaskClient) -> None:
     (trade,) = get(client, "/timed/trades?as_of=1770130860000")[1]["trades"]
     assert (trade["ticker"], trade["total_qty"]) == ("ZZTA", "10")
+
+
+@pytest.mark.usefixtures("booked")
+def test_an_instant_of_whose_day_no_calendar_knows_is_refused_by_name(client: FlaskClient) -> None:
+    for path in ("/timed/trades", "/timed/ledger/trades", "/timed/portfolio"):
+        status, answer = get(client, f"{path}?as_of=2014-12-31T00:00:00Z")
+        assert (status, answer["error"]) == (
+            400,
+            {"code": "instant_unknown", "message": "instant unknown: as_of", "request_id": answer["error"]["request_id"]},
+        )
 
 
 def test_a_clock_with_microseconds_is_echoed_with_them(client: FlaskClient, booked: Database) -> None:

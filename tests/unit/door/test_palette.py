@@ -53,6 +53,11 @@ def test_a_pair_that_cannot_be_told_apart_is_named_with_its_theme_and_ratio(tmp_
     assert not any("dark" in line for line in found)
 
 
+def test_a_border_is_held_to_the_ground_of_what_is_hovered_and_chosen_too(tmp_path: Path) -> None:
+    found = palette.problems(page(tmp_path, TOKENS.replace("--tt-border-strong: #74859a", "--tt-border-strong: #75869a")))
+    assert found == ["src/styles/tokens.css: light: --tt-border-strong on --tt-bg-hover is 2.99:1, below 3.0:1"]
+
+
 def test_a_variable_without_its_light_value_is_named(tmp_path: Path) -> None:
     found = palette.problems(page(tmp_path, TOKENS.replace("--tt-info: #0b5cad;", "")))
     assert "src/styles/tokens.css: --tt-info has no light value" in found

@@ -2337,6 +2337,13 @@ export interface SyncHealth {
   mt5: LinkedHealth;
 }
 
+/** A job of IBKR's, which fetches all of its accounts from one source; not new: it waited already. */
+export interface SyncJob {
+  job_type: string;
+  job_id: string | null;
+  is_new: boolean | null;
+}
+
 /** The account to be synced: a number of IBKR's, the id of a linked one. */
 export interface SyncOrder {
   account_id: string;
@@ -2385,7 +2392,7 @@ export interface SyncRuns {
   next_cursor: string | null;
 }
 
-/** Who works it, and under which id: a run of the linked account, or a job of IBKR's, which fetches all of its accounts. */
+/** Who works it, and under which id: a run of the linked account, or IBKR's jobs, of which ``job_id`` is the first. */
 export interface SyncStarted {
   ok: boolean;
   as_of_ts: Milliseconds;
@@ -2398,6 +2405,7 @@ export interface SyncStarted {
   run_id: string | null;
   job_id: string | null;
   is_new: boolean | null;
+  jobs: SyncJob[];
 }
 
 /** What a ticker has of a day. */
