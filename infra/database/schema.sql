@@ -1,4 +1,4 @@
--- The whole truth: what a migrated database holds, room by room.
+-- The whole truth: what a migrated database holds, room by room. Run it as the owner, `set role fillbook_owner`.
 -- Written by `python -m infra.database.migrate --write-schema` from migrations/*.sql; edit those.
 
 -- ==== 0001_foundation.sql ============================================================================================
@@ -10452,3 +10452,191 @@ end $do$;
 
 drop index ledger.audits_newest, ledger.reconciliations_newest, ledger.breaks_newest, ledger.chain_anchors_newest;
 drop index metrics.publications_newest;
+
+-- ==== 0037_owner.sql =================================================================================================
+
+-- Whoever owns the tables sees their rows, also where the wall is forced and the owner is no superuser: views and functions with
+-- their owner's rights, materialized views and a dump read as the owner. In the cloud nobody is a superuser, and without these
+-- policies a view of room mt5 would be empty there and nothing would say so. Functions never become the owner: it is granted to
+-- the migration's login alone (infra/database/roles.py). A table that is walled later brings its own policy (tested).
+-- Source: decision 0061.
+
+do $$
+begin
+    if not exists (select from pg_catalog.pg_roles where rolname = 'fillbook_owner') then
+        create role fillbook_owner nologin createrole;
+    end if;
+exception when duplicate_object or unique_violation then
+    null;
+end
+$$;
+
+do $$
+declare
+    walled record;
+begin
+    for walled in
+        select c.oid::regclass as named, c.relname
+        from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+        where c.relforcerowsecurity
+          and n.nspname = any (array['outbox', 'ledger', 'signal', 'ibkr', 'mt5', 'metrics', 'replay', 'notify', 'tracker'])
+        order by n.nspname, c.relname
+    loop
+        execute format('create policy %I on %s to fillbook_owner using (true) with check (true)', walled.relname || '_owner',
+                       walled.named);
+    end loop;
+end
+$$;
+
+-- What an administrator made before there was an owner was closed by that administrator's defaults; these are the owner's.
+alter default privileges for role fillbook_owner revoke execute on routines from public;
+alter default privileges for role fillbook_owner revoke usage on types from public;
+
+-- ==== 0038_cost_days.sql =============================================================================================
+
+-- What a day used and what a month of such days costs, for the page. The local cloud's meter writes it; in a cloud nobody does, and
+-- the page then says that it does not know. Source: decision 0063.
+
+create table ops.cost_days (
+    day      date  not null,
+    source   text  not null,
+    document jsonb not null,
+    constraint cost_days_pk primary key (day),
+    constraint cost_days_source check (source <> ''),
+    constraint cost_days_document check (jsonb_typeof(document) = 'object')
+);
+comment on table ops.cost_days is 'One row per counted day: what functions, messages and the database used, and its price by line.';
+comment on column ops.cost_days.day is 'The date that the desk clock showed in New York while it was counted.';
+comment on column ops.cost_days.source is 'Who counted.';
+comment on column ops.cost_days.document is 'Counts and lines as infra/cost/report.py writes them; what was not counted is null in it.';
+
+create view ops.v_cost_days as select day, source, document from ops.cost_days;
+comment on view ops.v_cost_days is 'Counted days with their price.';
+
+grant usage on schema ops to tracker_reader, desk_operator;
+grant select on ops.v_cost_days to tracker_reader, desk_operator;
+grant select, insert, update on ops.cost_days to desk_operator;
+
+-- ==== 0039_ledger_windows.sql ========================================================================================
+
+-- What is folded again ends at the first flat point behind the last change, so that a correction costs its own window and not
+-- everything since. Source: ledger specification, 8; decision 0066.
+
+-- {book_id, rows: [{instrument, before: [executed_at, venue_order, fill_id], until, fill_ids}], fills_max} -> what is stored
+-- from the last flat point before each key on: current fills, splits, current actions with closings, their positions and lots;
+-- with a key `until`, up to the first flat point at or after it, unless something is parked. VOID actions come along so that
+-- their numbering goes on.
+create or replace function ledger.load_history(document jsonb) returns json language plpgsql volatile as $$
+declare
+    book constant text := document->>'book_id';
+    fills_max constant bigint := (document->>'fills_max')::bigint;
+    wanted record;
+    first record;
+    flat record;
+    last record;
+    named uuid[];
+    touched uuid[];
+    current_fills json;
+    stored json;
+    held uuid[];
+    answers json[] := '{}';
+begin
+    for wanted in
+        select r.instrument, (r.before->>0)::timestamptz as executed_at, r.before->>1 as venue_order, (r.before->>2)::uuid as fill_id,
+               (r.until->>0)::timestamptz as until_at, r.until->>1 as until_order, (r.until->>2)::uuid as until_fill, r.fill_ids
+          from jsonb_to_recordset(document->'rows') as r(instrument text, before jsonb, until jsonb, fill_ids jsonb)
+    loop
+        named := array(select jsonb_array_elements_text(wanted.fill_ids)::uuid);
+        -- parked facts are tried again: their keys count too
+        select c.executed_at, c.venue_order, c.fill_id into first
+          from ledger.parked_fills k
+          join lateral (
+              select f.executed_at, f.venue_order, f.fill_id from ledger.fills f
+               where f.book_id = book and f.fill_id = k.fill_id
+               order by f.source_revision desc, f.is_bust desc, f.version desc limit 1) as c on true
+         where k.book_id = book and k.instrument = wanted.instrument
+         order by c.executed_at, c.venue_order, c.fill_id limit 1;
+        -- with nothing open there, what comes later is what it was; a parked fact might be booked by then and is looked for whole
+        select null::timestamptz as executed_at, null::text as venue_order, null::uuid as fill_id into last;
+        if first.executed_at is null and wanted.until_at is not null then
+            select a.executed_at, a.venue_order, a.fill_id into last
+              from ledger.execution_actions a
+             where a.book_id = book and a.instrument = wanted.instrument and a.superseded_at is null and a.state = 'BOOKED'
+               and (a.executed_at, a.venue_order, a.fill_id)
+                   >= (wanted.until_at, wanted.until_order collate "C", wanted.until_fill)
+               and a.is_flat_after
+               and not exists (select from ledger.execution_actions b
+                                where b.book_id = book and b.fill_id = a.fill_id and b.leg > a.leg
+                                  and b.superseded_at is null and b.state = 'BOOKED')
+             order by a.executed_at, a.venue_order, a.fill_id, a.leg limit 1;
+        end if;
+        if first.executed_at is null or (first.executed_at, first.venue_order collate "C", first.fill_id)
+               >= (wanted.executed_at, wanted.venue_order collate "C",
+                   coalesce(wanted.fill_id, '00000000-0000-0000-0000-000000000000')) then
+            select wanted.executed_at, wanted.venue_order,
+                   coalesce(wanted.fill_id, '00000000-0000-0000-0000-000000000000') as fill_id into first;
+        end if;
+        -- the last action before the key after which nothing was open; a fill's first leg is no point to start from
+        select a.executed_at, a.venue_order, a.fill_id into flat
+          from ledger.execution_actions a
+         where a.book_id = book and a.instrument = wanted.instrument and a.superseded_at is null and a.state = 'BOOKED'
+           and (a.executed_at, a.venue_order, a.fill_id)
+             < (first.executed_at, first.venue_order collate "C", first.fill_id)
+           and a.is_flat_after
+           and not exists (select from ledger.execution_actions b
+                            where b.book_id = book and b.fill_id = a.fill_id and b.leg > a.leg
+                              and b.superseded_at is null and b.state = 'BOOKED')
+         order by a.executed_at desc, a.venue_order desc, a.fill_id desc, a.leg desc limit 1;
+        touched := array(
+            select distinct f.fill_id from ledger.fills f
+             where f.book_id = book and f.instrument = wanted.instrument
+               and (flat.executed_at is null or f.executed_at >= flat.executed_at)
+               and (last.executed_at is null or f.executed_at <= last.executed_at)
+             limit fills_max + 1);
+        if cardinality(touched) > fills_max then
+            return json_build_object('too_large', wanted.instrument);
+        end if;
+        touched := touched || named;
+        select json_agg(c order by c.executed_at, c.venue_order, c.fill_id) into current_fills
+          from (select distinct on (f.fill_id) f.* from ledger.fills f
+                 where f.book_id = book and f.fill_id = any (touched)
+                 order by f.fill_id, f.source_revision desc, f.is_bust desc, f.version desc) as c
+         where c.instrument = wanted.instrument
+           and (flat.executed_at is null or (c.executed_at, c.venue_order, c.fill_id)
+                                          > (flat.executed_at, flat.venue_order collate "C", flat.fill_id))
+           and (last.executed_at is null or (c.executed_at, c.venue_order, c.fill_id)
+                                         <= (last.executed_at, last.venue_order collate "C", last.fill_id));
+        select json_agg(json_build_object('action', a, 'closings', (
+                   select json_agg(c order by c.ordinal) from ledger.closings c
+                    where c.book_id = book and c.action_id = a.action_id and c.version = a.version))),
+               array_agg(distinct a.position_id) filter (where a.state = 'BOOKED' and a.instrument = wanted.instrument)
+          into stored, held
+          from ledger.execution_actions a
+         where a.book_id = book and a.fill_id = any (touched) and a.superseded_at is null
+           and (a.state = 'VOID' or a.fill_id = any (named)
+                or (a.instrument = wanted.instrument
+                    and (flat.executed_at is null or (a.executed_at, a.venue_order, a.fill_id)
+                                                   > (flat.executed_at, flat.venue_order collate "C", flat.fill_id))
+                    and (last.executed_at is null or (a.executed_at, a.venue_order, a.fill_id)
+                                                  <= (last.executed_at, last.venue_order collate "C", last.fill_id))));
+        answers := answers || json_build_object(
+            'instrument', wanted.instrument,
+            'is_bounded', last.executed_at is not null,
+            'fills', current_fills,
+            'actions', stored,
+            'adjustments', (
+                select json_agg(c) from (
+                    select distinct on (j.adjustment_id) j.* from ledger.adjustments j
+                     where j.book_id = book and j.instrument = wanted.instrument
+                       and (flat.executed_at is null or j.effective_at > flat.executed_at)
+                     order by j.adjustment_id, j.version desc) as c),
+            'positions', (select json_agg(p) from ledger.positions p where p.book_id = book and p.position_id = any (held)),
+            'lots', (select json_agg(l) from ledger.lots l where l.book_id = book and l.position_id = any (held)),
+            'parked', (select json_agg(json_build_array(k.fill_id, k.reason)) from ledger.parked_fills k
+                        where k.book_id = book and k.instrument = wanted.instrument));
+    end loop;
+    return to_json(answers);
+end $$;
+
+-- Fills whose money nobody could tell are few, and asked for each time something becomes known of their instruments.
+create index fills_unvalued on ledger.fills (book_id, instrument) where currency = 'XXX';
