@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import re
+import shutil
 import subprocess
 import urllib.request
 from collections import Counter
@@ -168,6 +169,7 @@ def desks(folder: Path, bundles: Path, cluster: Path) -> Iterator[NewDesk]:
     finally:
         for cloud in running:
             cloud.stop()
+            shutil.rmtree(cloud.home.path / "pgdata", ignore_errors=True)  # the largest part; its log stays for who looks
 
 
 @pytest.fixture
