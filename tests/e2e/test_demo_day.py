@@ -10,6 +10,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Timer
 
@@ -84,7 +85,7 @@ def assert_proven(cloud: LocalCloud, summary: Summary, calm: dict[str, str], *, 
 def test_a_day_in_which_every_process_is_killed_ends_like_any_other(
     new_desk: NewDesk, minutes: list[list[Document]], calm: dict[str, str]
 ) -> None:
-    cloud = new_desk("killed")
+    cloud = new_desk("killed", functions=FEW)
     blows = dict(zip(sorted(random.Random(SEED).sample(range(10, MINUTES - 10), len(VICTIMS))), VICTIMS, strict=True))
 
     def kill(minute: int) -> None:
@@ -133,15 +134,19 @@ def test_a_database_that_stops_for_a_while_costs_nothing_but_time(
 ) -> None:
     cloud = new_desk("outage", functions=FEW)
 
+    held_until: list[datetime] = []
+
     def come_back() -> None:
         cloud.revive(POSTGRES)
-        leases.end(cloud.database, leases.PARTITIONS)  # of those whose end could not be written; twice published is taken once
+        # of those whose end could not be written; twice published is taken once, and who tells since then keeps the channel
+        leases.end(cloud.database, leases.PARTITIONS, leases.channels_held_at(held_until[0]))
 
     back = Timer(OUTAGE_SECONDS, come_back)
 
     def break_off(minute: int) -> None:
         if minute == OUTAGE_AT:
             cloud.kill(POSTGRES, stay_down=True)
+            held_until.append(datetime.now(UTC))
             back.start()
 
     summary = play(cloud, minutes, break_off)

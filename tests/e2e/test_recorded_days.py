@@ -56,7 +56,7 @@ def days() -> dict[date, list[Document]]:
     counted = Counter(point["ticker"] for day in chosen for point in points[day])
     most = {ticker for ticker, _ in counted.most_common(None if IS_FULL else FEW_TICKERS)}
     found: dict[date, list[Document]] = {day: [] for day in chosen}
-    for document in labelled(point for day in sorted(points) for point in points[day] if point["ticker"] in most and day in found):
+    for document in labelled(point for day in chosen for point in points[day] if point["ticker"] in most):
         found[demo.trading_day_of(document)].append(document)
     return found
 

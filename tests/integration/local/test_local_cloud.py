@@ -22,7 +22,7 @@ import pytest
 from infra.local.desk import LocalCloud
 from infra.local.home import ROOT, AlreadyRunning, is_free
 from infra.local.readiness import StartFailed
-from tests.support.local_desk import BROKEN, ECHO, descendants, echo_desk, is_alive, manifest, work_tree
+from tests.support.local_desk import BROKEN, ECHO, descendants, echo_desk, is_alive, manifest, started, work_tree
 from tests.support.waiting import wait_until
 
 GROUP_ROLES = "signal_reader"
@@ -45,7 +45,7 @@ def desk(tmp_path: Path) -> Iterator[LocalCloud]:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """A desk for all tests that leave it running, whatever they kill."""
-    with echo_desk(tmp_path_factory.mktemp("shared"), desk_start=DESK_START) as cloud:
+    with started(echo_desk(tmp_path_factory.mktemp("shared"), desk_start=DESK_START)) as cloud:
         yield cloud
 
 
@@ -152,7 +152,7 @@ def test_a_second_start_keeps_ports_secrets_and_clock(tmp_path: Path) -> None:
     with echo_desk(tmp_path, desk_start=DESK_START) as first:
         url, secrets = first.url("echo"), first.secrets
         first.clock.step(60)
-    with echo_desk(tmp_path) as second:
+    with started(echo_desk(tmp_path)) as second:
         assert (second.url("echo"), second.secrets) == (url, secrets)
         assert second.clock.now() == datetime(2026, 2, 3, 15, 1, tzinfo=UTC)
 
@@ -175,7 +175,7 @@ def test_a_function_that_dies_while_starting_is_named_with_its_last_words(tmp_pa
 
 
 def test_the_database_is_migrated_comes_back_after_kill_9_at_the_same_address_and_keeps_its_data(tmp_path: Path) -> None:
-    with echo_desk(tmp_path, roles=GROUP_ROLES) as cloud:
+    with started(echo_desk(tmp_path, roles=GROUP_ROLES)) as cloud:
         assert told(cloud)["env"]["FILLBOOK_DATABASE_URL"].startswith("postgresql://echo@127.0.0.1:")
         url = cloud.place.database_url
         run_sql(cloud, "create table public.kept as select 7 as seven")
@@ -214,5 +214,5 @@ def test_a_runner_that_is_killed_leaves_no_process_and_no_port_behind(tmp_path: 
         runner.stdout.close()
     wait_until(lambda: not any(is_alive(pid) for pid in everything), lambda: [pid for pid in everything if is_alive(pid)])
     wait_until(lambda: all(is_free(port) for port in document["ports"].values()), lambda: "a port is still taken")
-    with echo_desk(tmp_path, roles=GROUP_ROLES) as again:
+    with started(echo_desk(tmp_path, roles=GROUP_ROLES)) as again:
         assert told(again)["pid"]
