@@ -97,7 +97,7 @@ def counted(db: Database, text: str) -> int:
 
 def inbox(cloud: LocalCloud) -> list[dict[str, Any]]:
     """Every message that stands on the fake Discord."""
-    with urllib.request.urlopen(f"{cloud.place.discord_url}/_control/messages", timeout=10) as answer:
+    with urllib.request.urlopen(f"{cloud.place.discord_url}/_control/messages", timeout=WAIT_SECONDS) as answer:
         found: list[dict[str, Any]] = json.load(answer)
     return found
 

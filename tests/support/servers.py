@@ -26,7 +26,8 @@ _FREE_BYTES_MIN = 512 * 1024 * 1024
 _FREE_BYTES_OF_FILES_MIN = 3 * 1024 * 1024 * 1024
 _WITHOUT_LATER_MONTHS = """do $$ declare month text; begin
     for month in select format('signal.%I', relname) from pg_class
-                  where relnamespace = 'signal'::regnamespace and relkind = 'r' and relname ~ '_20(2[7-9]|30)_[0-9]{2}$' loop
+                  where relnamespace = 'signal'::regnamespace and relkind = 'r'
+                    and relname ~ '_(2026_(0[5-9]|1[0-2])|20(2[7-9]|30)_[0-9]{2})$' loop
         execute 'drop table ' || month;
     end loop; end $$"""
 _PACKED = "vacuum full pg_attribute, pg_class, pg_constraint, pg_depend, pg_index, pg_inherits, pg_type"
