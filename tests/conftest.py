@@ -92,9 +92,18 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests begin, so that the last minute is not one long test on one processor."""
-    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
-    items.sort(key=lambda item: item.path not in slow)
+    """Files with slow tests begin, so that the last minute is not one long test on one processor.
+
+    Of them the journeys are the first and have the bundles written; whoever else needs those comes last and finds them.
+    """
+    slow, bundled = ({item.path for item in items if item.get_closest_marker(mark)} for mark in ("slow", "bundles"))
+
+    def turn(item: pytest.Item) -> int:
+        if item.nodeid.startswith(JOURNEYS):
+            return 0
+        return 3 if item.path not in slow else 2 if item.path in bundled else 1
+
+    items.sort(key=turn)
 
 
 @pytest.hookimpl(optionalhook=True)
