@@ -83,7 +83,7 @@ def start_server(folder: Path, worker: str) -> PostgresServer:
     mine = folder / worker
     shutil.copytree(made, mine, symlinks=True)
     mine.chmod(0o700)
-    server = PostgresServer(mine, fsync=False)
+    server = PostgresServer(mine, fsync=False, settings={"autovacuum": "off"})  # a test's database is gone before it is due
     server.start()
     return server
 
