@@ -45,7 +45,10 @@ class Program:
 
 @dataclass(slots=True, eq=False)
 class Running:
-    """A program and its life so far; ``peak_bytes`` is the largest resident size of any of its processes."""
+    """A program and its life so far; ``peak_bytes`` is the largest resident size of any of its processes.
+
+    ``exit_status`` is None while it runs; ``last_exit_status`` still tells how it ended when it was started again meanwhile.
+    """
 
     program: Program
     process: subprocess.Popen[bytes] | None = None
@@ -55,6 +58,7 @@ class Running:
     again_at: float | None = None
     wanted: bool = True
     exit_status: int | None = None
+    last_exit_status: int | None = None
     peak_bytes: int = 0
     extra: dict[str, str] = field(default_factory=dict)
 
@@ -211,7 +215,7 @@ class Keeper:
             pid, status, usage = process.pid, 0, None
         if pid == 0:
             return False
-        one.exit_status = process.returncode = os.waitstatus_to_exitcode(status)
+        one.exit_status = one.last_exit_status = process.returncode = os.waitstatus_to_exitcode(status)
         if usage is not None:
             one.peak_bytes = max(one.peak_bytes, usage.ru_maxrss * 1024)
         _signal_group(process.pid, signal.SIGKILL)  # workers that outlived their master
