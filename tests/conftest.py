@@ -7,6 +7,7 @@ statement · ``function_app(name, env)`` a test client for a function's folder.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import secrets
@@ -21,8 +22,9 @@ from hypothesis import HealthCheck, settings
 from fillbook.runtime.db import Database, Settings, driver_connection
 from fillbook.runtime.sql import statement
 from infra.local.postgres import PostgresServer
+from tests.support import rewriting
 from tests.support.functions import FunctionApps
-from tests.support.servers import TEMPLATE, database_config, session_folder, start_server
+from tests.support.servers import TEMPLATE, database_config, files_in_memory, session_folder, start_server
 
 settings.register_profile(
     "fillbook",
@@ -35,8 +37,8 @@ settings.register_profile("quick", settings.get_profile("fillbook"), max_example
 settings.register_profile("half", settings.get_profile("fillbook"), max_examples=100)
 settings.load_profile("fillbook")
 
-# rooms whose specification names no number of histories; the ledger's names 200, and nightly all have FILLBOOK_EXAMPLES
-HALF = tuple(f"tests/property/{room}/" for room in ("ibkr", "notify", "outbox", "runtime", "signal"))
+# rooms whose specification names no number for every day; the ledger's names 200, and nightly all have FILLBOOK_EXAMPLES
+HALF = tuple(f"tests/property/{room}/" for room in ("ibkr", "local", "mt5", "notify", "outbox", "runtime", "signal"))
 
 JOURNEYS = "tests/browser/"
 
@@ -49,6 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Agree on the session's folder and a campaign's seed: the controller chooses them, xdist workers are told."""
     told = getattr(config, "workerinput", {}).get("fillbook_folder")
     config.stash[_FOLDER] = Path(told) if told else session_folder()
+    if not told and config.option.basetemp is None:
+        config.option.basetemp = files_in_memory(config.stash[_FOLDER])
     if "FILLBOOK_EXAMPLES" in os.environ and not config.option.hypothesis_seed:
         config.option.hypothesis_seed = os.environ.get("FILLBOOK_SEED") or str(secrets.randbits(32))
 
@@ -60,6 +64,26 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"laws: FILLBOOK_EXAMPLES={os.environ['FILLBOOK_EXAMPLES']} FILLBOOK_SEED={seed}")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Of the whole suite's modules each xdist worker rewrites a share for all of them (decision 0065).
+
+    Until all are collected nothing becomes garbage: whoever looked for some would look through ever more objects in vain.
+    """
+    if session.config.pluginmanager.hasplugin("dsession"):
+        return  # the controller, which collects nothing
+    gc.disable()
+    told = getattr(session.config, "workerinput", None)
+    if told is not None and session.config.args == ["tests"]:
+        rewriting.share(session.config, int(told["workerid"].removeprefix("gw")), int(told["workercount"]))
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays until the end: it is not looked through again, nor copied by a fork."""
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_collectstart(collector: pytest.Collector) -> None:
     """A law takes its number of examples from the profile that holds when its module is imported, which is now."""
     if isinstance(collector, pytest.Module) and settings.get_current_profile_name() in ("fillbook", "half"):
@@ -68,9 +92,18 @@ def pytest_collectstart(collector: pytest.Collector) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests begin, so that the last minute is not one long test on one processor."""
-    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
-    items.sort(key=lambda item: item.path not in slow)
+    """Files with slow tests begin, so that the last minute is not one long test on one processor.
+
+    Of them the journeys are the first and have the bundles written; whoever else needs those comes last and finds them.
+    """
+    slow, bundled = ({item.path for item in items if item.get_closest_marker(mark)} for mark in ("slow", "bundles"))
+
+    def turn(item: pytest.Item) -> int:
+        if item.nodeid.startswith(JOURNEYS):
+            return 0
+        return 3 if item.path not in slow else 2 if item.path in bundled else 1
+
+    items.sort(key=turn)
 
 
 @pytest.hookimpl(optionalhook=True)

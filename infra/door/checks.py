@@ -8,6 +8,7 @@ except the audit of known vulnerabilities, which needs an index and says when it
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -86,12 +87,15 @@ def run_tool(tool: Tool) -> bool:
 
 
 def pytest(arguments: Sequence[str]) -> int:
-    """Run pytest on two workers; a file's tests stay on one worker, so a module's servers start once. Returns its status."""
+    """Run pytest on three workers; a file's tests stay on one worker, so a module's servers start once. Returns its status."""
     is_alone = any(word.startswith(("-n", "--pdb", "-s")) for word in arguments)
     # files are taken in the order of tests/conftest.py: slow ones first
     parallel = [] if is_alone else ["-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder"]
+    # byte code is kept even where the machine would rather not: else each worker, in each run, rewrites every test anew
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-m", "pytest", *parallel, *arguments]
     sys.stdout.flush()
-    return subprocess.run([sys.executable, "-m", "pytest", *parallel, *arguments], cwd=ROOT, check=False).returncode
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
 def audit() -> str:

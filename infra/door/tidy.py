@@ -91,6 +91,11 @@ class Source:
         """The file's syntax tree; only Python files have one."""
         return ast.parse(self.text, self.path)
 
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        """All nodes of the tree, which many rules walk through."""
+        return list(ast.walk(self.tree))
+
     @property
     def is_python(self) -> bool:
         """Whether the rules about code apply."""
@@ -155,7 +160,7 @@ def sizes(source: Source) -> Iterator[str]:
     limit = SHELL_LINES_MAX if re.fullmatch(r"functions/\w+/main\.py", source.path) else FILE_LINES_MAX
     if lines > limit:
         yield source.at(1, f"{lines} lines, at most {limit}")
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > FUNCTION_LINES_MAX:
@@ -166,7 +171,7 @@ def environment(source: Source) -> Iterator[str]:
     """Only the configuration looks at the environment."""
     if not source.is_carried or source.path == CONFIG:
         return
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv", "putenv"} and is_name(node.value, "os"):
             yield source.at(node, f"os.{node.attr} belongs into runtime/config.py")
         if isinstance(node, ast.ImportFrom) and node.module == "os" and {"environ", "getenv"} & imported_names(node):
@@ -177,7 +182,7 @@ def clock(source: Source) -> Iterator[str]:
     """Time is a value; only the clock reads it."""
     if not source.is_carried or source.path == CLOCK:
         return
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Attribute) and node.attr in CLOCK_CALLS and is_date_type(node.value):
             yield source.at(node, f"{node.attr}() belongs into runtime/clock.py")
         if isinstance(node, ast.Attribute) and node.attr in CLOCK_READERS and is_name(node.value, "time"):
@@ -190,7 +195,7 @@ def floats(source: Source) -> Iterator[str]:
     """No float in money paths: neither written, nor made, nor declared, outside the modules that count seconds."""
     if not source.is_carried or source.path in TIMING_MODULES:
         return
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, float):
             yield source.at(node, f"the float {node.value}")
         if isinstance(node, ast.Call) and is_name(node.func, "float"):
@@ -205,7 +210,7 @@ def sole_importers(source: Source) -> Iterator[str]:
     """A dear or dangerous library has one importer."""
     if not source.is_python or source.path.startswith("tests/"):
         return
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
         for library, places in SOLE_IMPORTERS.items():
@@ -225,7 +230,7 @@ def shells(source: Source) -> Iterator[str]:
     for statement in source.tree.body[1:]:
         if not isinstance(statement, allowed):
             yield source.at(statement, "runs at import")
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.If | ast.Match | ast.While):
             yield source.at(node, "a shell decides nothing")
 
@@ -256,7 +261,7 @@ def statements(source: Source) -> Iterator[str]:
     """SQL lives in queries.sql and in the runtime, not between lines of Python."""
     if not source.is_carried or source.path.startswith("shared/fillbook/runtime/"):
         return
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQL_TEXT.match(node.value) and " " in node.value:
             yield source.at(node, "a statement outside queries.sql")
 
@@ -265,7 +270,7 @@ def values(source: Source) -> Iterator[str]:
     """Values of the domain are frozen, slotted and keyword-only."""
     if not source.path.startswith("shared/fillbook/") or not source.path.endswith("/model.py"):
         return
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.ClassDef):
             for decorator in node.decorator_list:
                 if is_name(decorator, "dataclass") or (isinstance(decorator, ast.Call) and is_name(decorator.func, "dataclass")):
@@ -279,7 +284,7 @@ def test_names(source: Source) -> Iterator[str]:
     """A test's name is a sentence."""
     if not re.fullmatch(r"tests/.*/test_\w+\.py", source.path):
         return
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
             words = node.name.removeprefix("test_").split("_")
             if len(words) < TEST_NAME_WORDS_MIN:

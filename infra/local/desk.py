@@ -277,10 +277,10 @@ class LocalCloud:
         """Whether anything was started and not yet stopped."""
         return self._keeper is not None
 
-    def stop(self) -> dict[str, dict[str, Any]]:
+    def stop(self, *, grace_seconds: float = STOP_GRACE_SECONDS) -> dict[str, dict[str, Any]]:
         """Stop everything in order: deliveries, functions, Discord, database; nothing is left running, whatever happens.
 
-        Returns the last ``figures``.
+        Whatever takes longer than the grace is killed. Returns the last ``figures``.
         """
         figures: dict[str, dict[str, Any]] = {}
         keeper, self._keeper = self._keeper, None
@@ -290,7 +290,7 @@ class LocalCloud:
                 self._database = None
             try:
                 for names in ([PUBSUB], [*self.functions, *self._further], [DISCORD, *self._broker()]):
-                    keeper.stop(names, STOP_GRACE_SECONDS)
+                    keeper.stop(names, grace_seconds)
             finally:
                 figures = self._figures(keeper)
                 keeper.close()

@@ -48,6 +48,7 @@ class Program:
 class Running:
     """A program and its life so far; ``peak_bytes`` is the largest resident size of any of its processes.
 
+    ``exit_status`` is None while it runs; ``last_exit_status`` still tells how it ended when it was started again meanwhile.
     ``processor_seconds`` counts all its lives. What the workers of a killed one spent since the last look is lost.
     """
 
@@ -59,6 +60,7 @@ class Running:
     again_at: float | None = None
     wanted: bool = True
     exit_status: int | None = None
+    last_exit_status: int | None = None
     peak_bytes: int = 0
     ended_seconds: float = 0.0
     living_seconds: float = 0.0
@@ -223,7 +225,7 @@ class Keeper:
             pid, status, usage = process.pid, 0, None
         if pid == 0:
             return False
-        one.exit_status = process.returncode = os.waitstatus_to_exitcode(status)
+        one.exit_status = one.last_exit_status = process.returncode = os.waitstatus_to_exitcode(status)
         if usage is not None:
             one.peak_bytes = max(one.peak_bytes, usage.ru_maxrss * 1024)
             one.living_seconds = max(one.living_seconds, usage.ru_utime + usage.ru_stime)

@@ -48,7 +48,7 @@ def wait_until_ready(
                 tell(name, url.rpartition("/")[0])
                 del missing[name]
             elif (died := bool(running.deaths_in_a_row and not deaths_allowed)) or time.monotonic() >= end:
-                what = f"ended with status {running.exit_status}" if died else f"is silent after {seconds:g} s"
+                what = f"ended with status {running.last_exit_status}" if died else f"is silent after {seconds:g} s"
                 log = running.program.log
                 raise StartFailed(f"{name} {what} while starting. The end of {log}:\n{tail(log)}")
         if missing:

@@ -193,7 +193,7 @@ def test_a_call_ends_with_the_deadline_even_where_nobody_answers(d1: D1Fake) -> 
     began = time.monotonic()
     end = write(d1, seconds=0.5)
     assert (end.kind, end.detail.endswith("no time left")) == (FallbackKind.FAILED, True)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15  # bounded, not measured: it would hang for twenty
 
 
 def test_a_service_that_is_not_there_is_a_failure(d1: D1Fake) -> None:

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import re
+import shutil
 import subprocess
 import urllib.request
 from collections import Counter
@@ -96,7 +97,7 @@ def counted(db: Database, text: str) -> int:
 
 def inbox(cloud: LocalCloud) -> list[dict[str, Any]]:
     """Every message that stands on the fake Discord."""
-    with urllib.request.urlopen(f"{cloud.place.discord_url}/_control/messages", timeout=10) as answer:
+    with urllib.request.urlopen(f"{cloud.place.discord_url}/_control/messages", timeout=WAIT_SECONDS) as answer:
         found: list[dict[str, Any]] = json.load(answer)
     return found
 
@@ -167,7 +168,8 @@ def desks(folder: Path, bundles: Path, cluster: Path) -> Iterator[NewDesk]:
         yield start
     finally:
         for cloud in running:
-            cloud.stop()
+            cloud.stop(grace_seconds=0)  # nobody looks any more; that a desk ends in order is tested in integration/local
+            shutil.rmtree(cloud.home.path / "pgdata", ignore_errors=True)  # the largest part; its log stays for who looks
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def fault(desk: LocalCloud, knob: str) -> None:
     """The fake Discord does this to the next message."""
     rule = json.dumps({"fault": knob, "route": "create", "count": 1}).encode()
     request = urllib.request.Request(f"{desk.place.discord_url}/_control/faults", rule, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=WAIT_SECONDS) as answer:
         assert answer.status == 200
 
 

@@ -40,7 +40,7 @@ def post(cloud: LocalCloud, document: dict[str, Any]) -> tuple[int, dict[str, An
         data=encode_receipt(document | {"token": cloud.secrets["ingest_token"]}),
         headers={"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=WAIT_SECONDS) as answer:
         return answer.status, json.load(answer)
 
 

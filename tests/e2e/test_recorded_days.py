@@ -45,16 +45,20 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def days() -> dict[date, list[Document]]:
-    """The receipts of each trading day; by default of the first days, of the tickers with the most points on them."""
-    found: dict[date, list[Document]] = {}
-    for document in labelled(read_points(TRAIL)):
-        found.setdefault(demo.trading_day_of(document), []).append(document)
-    if IS_FULL:
-        return found
-    first = sorted(found)[:FEW_DAYS]
-    counted = Counter(document["ticker"] for day in first for document in found[day])
-    most = {ticker for ticker, _ in counted.most_common(FEW_TICKERS)}
-    return {day: [document for document in found[day] if document["ticker"] in most] for day in first}
+    """The receipts of each trading day; by default of the first days, of the tickers with the most points on them.
+
+    A ticker's receipts come of its own points alone, in the order of the file.
+    """
+    points: dict[date, list[Document]] = {}
+    for point in read_points(TRAIL):
+        points.setdefault(demo.trading_day_of(point), []).append(point)
+    chosen = sorted(points) if IS_FULL else sorted(points)[:FEW_DAYS]
+    counted = Counter(point["ticker"] for day in chosen for point in points[day])
+    most = {ticker for ticker, _ in counted.most_common(None if IS_FULL else FEW_TICKERS)}
+    found: dict[date, list[Document]] = {day: [] for day in chosen}
+    for document in labelled(point for day in chosen for point in points[day] if point["ticker"] in most):
+        found[demo.trading_day_of(document)].append(document)
+    return found
 
 
 def test_recorded_days_are_imported_and_each_is_replayed_as_it_was_decided_and_under_both_profiles(

@@ -33,6 +33,8 @@ STEP = timedelta(minutes=20)
 STEPS = int((LAST - FIRST) / STEP)
 DEADLINE = {"execution_sync": {"IBKR_RUN_DEADLINE_SECONDS": "2"}}
 """A gateway that hangs holds a run for this long instead of four minutes."""
+PATIENT_LOOKS = 1_200
+"""How often something that is being started again is asked, twenty times a second."""
 LOOK_SECONDS, STEP_LOOKS, QUIET_STEPS, RESTING_STEPS = 0.06, 50, 120, 5
 
 JOBS = "ibkr-jobs-execution_sync"  # a message of a job that is not due yet comes again until it is: the queue is what counts
@@ -96,7 +98,7 @@ def ask(cloud: LocalCloud, port: str, path: str, document: Mapping[str, Any] | N
     found = json.loads((cloud.home.path / "run.json").read_text())["ports"][port]
     body = None if document is None else json.dumps(document).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{found}/_control/{path}", body, {"Content-Type": "application/json"})
-    for _ in range(100):
+    for _ in range(PATIENT_LOOKS):
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return json.load(answer)
@@ -121,7 +123,7 @@ def flex_fault(cloud: LocalCloud, fault: str, **rule: Any) -> None:
 
 def number(cloud: LocalCloud, text: str, **values: Any) -> int:
     """The one number a statement returns; asked again while the database is being started again."""
-    for _ in range(200):
+    for _ in range(PATIENT_LOOKS):
         try:
             with cloud.database.transaction(read_only=True) as tx:
                 return int(tx.query(statement(text), **values)[0]["n"])
@@ -132,16 +134,16 @@ def number(cloud: LocalCloud, text: str, **values: Any) -> int:
 
 def wait_for(cloud: LocalCloud, text: str, wanted: int) -> None:
     """Wait until a statement returns this number."""
-    for _ in range(1000):
+    for _ in range(PATIENT_LOOKS):
         if number(cloud, text) == wanted:
             return
-        time.sleep(0.01)
+        time.sleep(0.05)
     raise AssertionError(f"never {wanted}: {text}")
 
 
 def set_clock(cloud: LocalCloud, at: datetime) -> None:
     """Move the clock; its process may be starting again."""
-    for _ in range(100):
+    for _ in range(PATIENT_LOOKS):
         try:
             return cloud.clock.set(at)
         except ControlError:

@@ -6,8 +6,10 @@ A lease is ended here only where its holder is known to be dead: ``of`` names wh
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
+from fillbook.notify.store import LEASE_SECONDS
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import FillbookError
 from fillbook.runtime.sql import statement
@@ -30,6 +32,12 @@ OF: Final[Mapping[str, tuple[str, ...]]] = {
     "discord_notifier": (CHANNELS, PROOFS, PARTITIONS),
     "account_sync_shard": (ACCOUNTS, SESSIONS),
 }
+
+
+def channels_held_at(instant: datetime) -> str:
+    """Ends the leases of channels that were taken up to then: of a drain whose database died under it, and of no later one."""
+    last = (instant + timedelta(seconds=LEASE_SECONDS)).isoformat()
+    return f"{CHANNELS} and lease_until <= timestamptz '{last}'"
 
 
 def end(db: Database, *leases: str) -> None:

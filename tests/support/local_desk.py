@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,16 @@ def echo_desk(tmp_path: Path, *, roles: str = "", **options: Any) -> LocalCloud:
     if not root.exists():
         work_tree(root, echo=ECHO)
     return LocalCloud(tmp_path / "home", manifest=manifest("echo", roles=roles), root=root, **options)
+
+
+@contextmanager
+def started(cloud: LocalCloud) -> Iterator[LocalCloud]:
+    """A desk that runs in the block and is cut off after it, for whoever does not look at how it ends."""
+    cloud.start()
+    try:
+        yield cloud
+    finally:
+        cloud.stop(grace_seconds=0)
 
 
 def descendants(pid: int) -> set[int]:

@@ -150,7 +150,7 @@ class FleetDesk:
             )
             made.append(Further(url=f"http://{HOST}:{port}", log=program.log))
             waiting[name] = (self.cloud.keeper.start(program), f"{made[-1].url}/favicon.ico")
-        wait_until_ready(waiting, 30, lambda _name, _where: None)
+        wait_until_ready(waiting, 60, lambda _name, _where: None)
         return made
 
     def wait_for_run(self, run_id: str, seconds: float) -> dict[str, Any]:
@@ -247,7 +247,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def patiently(work: Callable[[], T], seconds: float = 30.0) -> T:
+def patiently(work: Callable[[], T], seconds: float = 60.0) -> T:
     """Do something with the database, again as long as it is away."""
     end = time.monotonic() + seconds
     while True:

@@ -21,10 +21,13 @@ TEMPLATE = "fillbook_template"
 WHOLE_TEMPLATE = "fillbook_whole"
 """As migrated, for tests of the schema itself; a copy of it costs twice as much, all for empty files."""
 _PREFIX = "fillbook-test"
+_MEMORY = Path("/dev/shm")
 _FREE_BYTES_MIN = 512 * 1024 * 1024
+_FREE_BYTES_OF_FILES_MIN = 3 * 1024 * 1024 * 1024
 _WITHOUT_LATER_MONTHS = """do $$ declare month text; begin
     for month in select format('signal.%I', relname) from pg_class
-                  where relnamespace = 'signal'::regnamespace and relkind = 'r' and relname ~ '_20(2[7-9]|30)_[0-9]{2}$' loop
+                  where relnamespace = 'signal'::regnamespace and relkind = 'r'
+                    and relname ~ '_(2026_(0[5-9]|1[0-2])|20(2[7-9]|30)_[0-9]{2})$' loop
         execute 'drop table ' || month;
     end loop; end $$"""
 _PACKED = "vacuum full pg_attribute, pg_class, pg_constraint, pg_depend, pg_index, pg_inherits, pg_type"
@@ -37,15 +40,29 @@ def database_config(url: str) -> DatabaseConfig:
 
 def session_folder() -> Path:
     """Return a folder for this test session, in memory when there is room; leftovers of dead sessions are removed."""
-    base = Path("/dev/shm")
-    if not (base.is_dir() and os.access(base, os.W_OK) and shutil.disk_usage(base).free >= _FREE_BYTES_MIN):
-        base = Path(tempfile.gettempdir())
+    base = _MEMORY if _has_memory(_FREE_BYTES_MIN) else Path(tempfile.gettempdir())
     for folder in base.glob(f"{_PREFIX}-*"):
         with suppress(ValueError, IndexError):
             pid = int(folder.name.split("-")[2])
             if not Path(f"/proc/{pid}").exists():
                 shutil.rmtree(folder, ignore_errors=True)
     return base / f"{_PREFIX}-{os.getpid()}"
+
+
+def files_in_memory(folder: Path) -> Path | None:
+    """Where the tests' own files go when there is much room in memory: into the session's folder, which goes with the session.
+
+    A whole desk flushes thousands of commits to its disk. Here it still asks for every one of them, and nobody waits; what a
+    test kills is processes, and what they wrote outlives them. None: pytest's own place (decision 0065).
+    """
+    if not (folder.is_relative_to(_MEMORY) and _has_memory(_FREE_BYTES_OF_FILES_MIN)):
+        return None
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / "files"
+
+
+def _has_memory(free_bytes: int) -> bool:
+    return _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= free_bytes
 
 
 def made_once(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
@@ -66,7 +83,7 @@ def start_server(folder: Path, worker: str) -> PostgresServer:
     mine = folder / worker
     shutil.copytree(made, mine, symlinks=True)
     mine.chmod(0o700)
-    server = PostgresServer(mine, fsync=False)
+    server = PostgresServer(mine, fsync=False, settings={"autovacuum": "off"})  # a test's database is gone before it is due
     server.start()
     return server
 

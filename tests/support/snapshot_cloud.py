@@ -94,7 +94,7 @@ class SnapshotCloud:
         source.put_days(cloud.database, days.standing(EVENING))
         source.refresh(cloud.database)
         self.book.make_foreign_views()
-        wait_until_ready(waiting, 30, lambda _name, _where: None)
+        wait_until_ready(waiting, 60, lambda _name, _where: None)
         self._tokens = {
             name: cloud.control.token(plan.email(cloud.manifest, name), plan.audience(cloud.manifest.functions[PUBLISHER]))
             for name in (OPERATOR, SCHEDULER)

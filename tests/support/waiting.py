@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-WAIT_SECONDS: Final = 20.0
+WAIT_SECONDS: Final = 60.0
+"""Patience, not a measure: a machine that is busy with other things may take many times as long as this one."""
 _LOOK_SECONDS: Final = 0.01
 
 

@@ -27,7 +27,7 @@ from tests.support.mt5_runs import OTHER_SERVER, Fleet
 
 SMALL: dict[str, Any] = {"mt5_inline_accounts_max": 5, "mt5_shard_accounts_max": 4, "mt5_shard_window": 4}
 """Shards of four, and as many places."""
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 def shard_of(message: bytes) -> dict[str, Any]:

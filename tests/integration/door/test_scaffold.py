@@ -16,16 +16,27 @@ ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
+def copied(folder: Path) -> Path:
     """The work tree as a newcomer would have it, in a repository of its own."""
     for source in tidy.sources(ROOT):
         if source.path.startswith(("infra/", "shared/", "functions/", ".", "README", "requirements")):
-            target = tmp_path / source.path
+            target = folder / source.path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / source.path, target)
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
-    return tmp_path
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+    return folder
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy to write to."""
+    return copied(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy that every test leaves as it is."""
+    return copied(tmp_path_factory.mktemp("untouched"))
 
 
 def manifest(root: Path) -> Manifest:
@@ -79,15 +90,15 @@ def test_a_new_room_passes_the_checks_and_has_its_layer(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Night", "2nd", "a-b", "a__b", "x" * 25, "", "../x", "signal_ingest"])
-def test_a_name_that_is_taken_or_unfit_is_refused_and_nothing_is_written(copy: Path, name: str) -> None:
-    before = (copy / "infra" / "functions.yaml").read_bytes()
-    (copy / "functions" / "signal_ingest").mkdir(parents=True, exist_ok=True)
+def test_a_name_that_is_taken_or_unfit_is_refused_and_nothing_is_written(untouched: Path, name: str) -> None:
+    before = (untouched / "infra" / "functions.yaml").read_bytes()
+    (untouched / "functions" / "signal_ingest").mkdir(parents=True, exist_ok=True)
     with pytest.raises(ValueError, match=r"no name|taken"):
-        scaffold.new_function(name, copy)
-    assert (copy / "infra" / "functions.yaml").read_bytes() == before
+        scaffold.new_function(name, untouched)
+    assert (untouched / "infra" / "functions.yaml").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", ["ledger", "money", "Weather"])
-def test_a_room_that_exists_is_not_overwritten(copy: Path, name: str) -> None:
+def test_a_room_that_exists_is_not_overwritten(untouched: Path, name: str) -> None:
     with pytest.raises(ValueError, match=r"no name|taken"):
-        scaffold.new_room(name, copy)
+        scaffold.new_room(name, untouched)

@@ -22,15 +22,15 @@ import pytest
 from infra.local.desk import LocalCloud
 from infra.local.home import ROOT, AlreadyRunning, is_free
 from infra.local.readiness import StartFailed
-from tests.support.local_desk import BROKEN, ECHO, descendants, echo_desk, is_alive, manifest, work_tree
-from tests.support.waiting import wait_until
+from tests.support.local_desk import BROKEN, ECHO, descendants, echo_desk, is_alive, manifest, started, work_tree
+from tests.support.waiting import WAIT_SECONDS, wait_until
 
 GROUP_ROLES = "signal_reader"
 DESK_START = datetime(2026, 2, 3, 15, 0, tzinfo=UTC)
 
 
 def told(cloud: LocalCloud) -> dict[str, Any]:
-    with urllib.request.urlopen(cloud.url("echo") + "/", timeout=10) as answer:
+    with urllib.request.urlopen(cloud.url("echo") + "/", timeout=WAIT_SECONDS) as answer:
         document: dict[str, Any] = json.loads(answer.read())
         return document
 
@@ -45,7 +45,7 @@ def desk(tmp_path: Path) -> Iterator[LocalCloud]:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
     """A desk for all tests that leave it running, whatever they kill."""
-    with echo_desk(tmp_path_factory.mktemp("shared"), desk_start=DESK_START) as cloud:
+    with started(echo_desk(tmp_path_factory.mktemp("shared"), desk_start=DESK_START)) as cloud:
         yield cloud
 
 
@@ -77,7 +77,7 @@ def test_a_function_runs_from_its_bundle_with_the_settings_of_its_entry_and_no_o
 def test_a_published_message_reaches_the_function_and_a_schedule_calls_it(shared: LocalCloud) -> None:
     delivered, _ = deliveries(shared)
     shared.control.publish("t", [{"data": "YQ=="}])
-    assert shared.control.wait_idle(10)
+    assert shared.control.wait_idle(WAIT_SECONDS)
     assert deliveries(shared)[0] == delivered + 1
     assert shared.control.run_job("tick") == 200
     assert shared.clock.now() == DESK_START
@@ -89,7 +89,7 @@ def test_a_killed_function_comes_back_by_itself_and_loses_no_message(shared: Loc
     shared.kill("echo")
     shared.control.publish("t", [{"data": "YQ=="}])
     shared.wait_until_up("echo")
-    assert shared.control.wait_idle(10)
+    assert shared.control.wait_idle(WAIT_SECONDS)
     assert told(shared)["pid"] != before
     assert shared.figures()["echo"]["restarts"] == restarts + 1
     assert deliveries(shared) == (delivered + 1, failed)
@@ -98,7 +98,7 @@ def test_a_killed_function_comes_back_by_itself_and_loses_no_message(shared: Loc
 def test_a_function_whose_worker_dies_answers_again(shared: LocalCloud) -> None:
     restarts = shared.figures()["echo"]["restarts"]
     with pytest.raises((http.client.HTTPException, OSError)):
-        urllib.request.urlopen(shared.url("echo") + "/die", timeout=10)
+        urllib.request.urlopen(shared.url("echo") + "/die", timeout=WAIT_SECONDS)
     shared.wait_until_up("echo")
     assert told(shared)["parent"] == shared.pid("echo")
     assert shared.figures()["echo"]["restarts"] == restarts  # the server replaced its worker itself
@@ -109,7 +109,7 @@ def test_a_message_process_killed_with_a_backlog_delivers_it_afterwards(shared: 
     shared.control.publish("t", [{"data": "YQ=="}, {"data": "Yg=="}])
     shared.kill("pubsub")
     shared.wait_until_up("pubsub")
-    assert shared.control.wait_idle(10)
+    assert shared.control.wait_idle(WAIT_SECONDS)
     assert deliveries(shared) == (2, 0)
 
 
@@ -152,7 +152,7 @@ def test_a_second_start_keeps_ports_secrets_and_clock(tmp_path: Path) -> None:
     with echo_desk(tmp_path, desk_start=DESK_START) as first:
         url, secrets = first.url("echo"), first.secrets
         first.clock.step(60)
-    with echo_desk(tmp_path) as second:
+    with started(echo_desk(tmp_path)) as second:
         assert (second.url("echo"), second.secrets) == (url, secrets)
         assert second.clock.now() == datetime(2026, 2, 3, 15, 1, tzinfo=UTC)
 
@@ -175,7 +175,7 @@ def test_a_function_that_dies_while_starting_is_named_with_its_last_words(tmp_pa
 
 
 def test_the_database_is_migrated_comes_back_after_kill_9_at_the_same_address_and_keeps_its_data(tmp_path: Path) -> None:
-    with echo_desk(tmp_path, roles=GROUP_ROLES) as cloud:
+    with started(echo_desk(tmp_path, roles=GROUP_ROLES)) as cloud:
         assert told(cloud)["env"]["FILLBOOK_DATABASE_URL"].startswith("postgresql://echo@127.0.0.1:")
         url = cloud.place.database_url
         run_sql(cloud, "create table public.kept as select 7 as seven")
@@ -214,5 +214,5 @@ def test_a_runner_that_is_killed_leaves_no_process_and_no_port_behind(tmp_path: 
         runner.stdout.close()
     wait_until(lambda: not any(is_alive(pid) for pid in everything), lambda: [pid for pid in everything if is_alive(pid)])
     wait_until(lambda: all(is_free(port) for port in document["ports"].values()), lambda: "a port is still taken")
-    with echo_desk(tmp_path, roles=GROUP_ROLES) as again:
+    with started(echo_desk(tmp_path, roles=GROUP_ROLES)) as again:
         assert told(again)["pid"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import pytest
 
 from infra.local.control import ControlError
 from tests.support.local_cloud import MessageProcess, Receiver
+from tests.support.waiting import WAIT_SECONDS
 
 Start = Callable[..., MessageProcess]
 
@@ -23,7 +25,8 @@ def test_every_message_can_be_delivered_five_times(receiver: Receiver, start_mes
 
 
 def test_the_copies_can_go_out_at_once(receiver: Receiver, start_messages: Start) -> None:
-    receiver.answer = lambda _push: time.sleep(0.1) or 204  # type: ignore[func-returns-value]
+    everybody = threading.Barrier(8, timeout=WAIT_SECONDS)
+    receiver.answer = lambda _push: 204 if everybody.wait() >= 0 else None  # none is answered before the last is there
     messages = start_messages(receiver.subscription())
     messages.control.faults("s", duplicate=8, at_once=1)
     messages.publish("a")

@@ -21,20 +21,20 @@ from infra.local.postgres import PostgresServer
 from tests.support.receipts import body
 from tests.support.servers import database_config
 from tests.support.signal_live import LiveDesk, digest
+from tests.support.waiting import wait_until
 
 TICKERS = 8
 STORY = ((0, "100.40"), (5, "100.60"), (20, "102.10"), (22, "102.00"), (23, "102.05"), (24, "102.07"), (40, "97.00"))
 KILL_AFTER = (9, 21, 38)  # receipts acknowledged
-TRIES_MAX = 2_000
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """A server that keeps what it acknowledged (fsync), with two migrated databases."""
     with PostgresServer(tmp_path_factory.mktemp("durable") / "pgdata", fsync=True) as durable:
-        for name in ("calm", "killed"):
-            durable.run("psql", "-qc", f"create database {name}")
-            migrate(durable.url(database=name))
+        durable.run("psql", "-qc", "create database calm")
+        migrate(durable.url(database="calm"))
+        durable.run("psql", "-qc", "create database killed template calm")
         yield durable
 
 
@@ -83,15 +83,17 @@ def test_postgres_killed_three_times_under_load_keeps_every_acknowledged_receipt
     refused: list[str] = []
     lock, port = threading.Lock(), server.port
 
+    def is_taken(document: dict[str, Any]) -> bool:
+        try:
+            desk.take(document)
+        except Unavailable as error:
+            refused.append(error.reason)
+            return False
+        return True
+
     def deliver(documents: list[dict[str, Any]]) -> None:
         for document in documents:
-            for _ in range(TRIES_MAX):
-                try:
-                    desk.take(document)
-                except Unavailable as error:
-                    refused.append(error.reason)
-                    continue
-                break
+            wait_until(lambda document=document: is_taken(document))
             with lock:
                 acknowledged.append((document["ticker"], document["ts"]))
                 if len(acknowledged) in KILL_AFTER:
@@ -118,12 +120,17 @@ def test_postgres_killed_three_times_under_load_keeps_every_acknowledged_receipt
 
 def stored(desk: LiveDesk) -> list[dict[str, Any]]:
     """Receipts that stand in the database; the first look after a kill may meet a dead connection."""
-    for _ in range(TRIES_MAX):
+    found: list[dict[str, Any]] = []
+
+    def is_told() -> bool:
         try:
-            return desk.query("select ticker, ts from signal.receipts")
+            found[:] = desk.query("select ticker, ts from signal.receipts")
         except Unavailable:
-            continue
-    raise AssertionError("the database did not come back")
+            return False
+        return True
+
+    wait_until(is_told)
+    return found
 
 
 def decisions(desk: LiveDesk) -> list[dict[str, Any]]:

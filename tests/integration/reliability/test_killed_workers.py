@@ -26,7 +26,7 @@ from tests.support.signal_live import LiveDesk, digest, wipe
 KILLS = 200
 RECEIPTS = 220  # a worker may be done before the last byte of its last answer has passed
 SEED = 1
-ANSWER_SECONDS = 30
+ANSWER_SECONDS = 60
 LINGER_SECONDS = 0.4
 MINUTES_OF_A_DAY = 24 * 60
 # minutes after R's time and the price then: an entry, nothing, a trim, nothing, an exit

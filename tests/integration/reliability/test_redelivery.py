@@ -77,7 +77,7 @@ class Wired:
         for attempt in range(1, attempts):
             self.messages.wait_until(lambda attempt=attempt: self.messages.figures(EVENTS.name)["failed"] >= attempt)
             self.messages.clock.step(1)
-        assert self.messages.control.wait_idle(20)
+        assert self.messages.control.wait_idle()
 
     def close(self) -> None:
         self.messages.kill()
@@ -132,7 +132,7 @@ def test_check_29_what_can_never_be_understood_is_kept_at_once_and_never_comes_a
     for _ in range(3):
         wired.publish(broken.encode(), "live/AMD")
     wired.publish(executed("after"), "live/AMD")
-    assert wired.messages.control.wait_idle(20)
+    assert wired.messages.control.wait_idle()
     assert [status for _, _, status in wired.answers] == [204] * 4
     assert quarantined(query) == [{"reason": "schema_version_unknown", "count": 3}]
     assert len(wired.discord.messages("executions")) == 1

@@ -18,6 +18,7 @@ from infra.local.postgres import PostgresError, PostgresServer
 from tests.integration.runtime.conftest import run_script
 from tests.support.rooms import ROOM
 from tests.support.servers import database_config
+from tests.support.waiting import WAIT_SECONDS
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def is_running(pid):
 
 
 def await_end(pid):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + WAIT_SECONDS
     while is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
     return not is_running(pid)
@@ -181,7 +182,7 @@ def test_a_read_only_database_makes_callers_come_back(server):
     database = Database.open(database_config(server.url()), application_name="failover")
     server.run("psql", "-qc", "alter system set default_transaction_read_only = on", "-c", "select pg_reload_conf()")
     database.call(Call("room.echo", [1]))
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline and shown(server, "default_transaction_read_only") != "on":
         time.sleep(0.01)
     with pytest.raises(Unavailable):
@@ -205,7 +206,7 @@ def test_a_server_out_of_connections_is_unavailable_and_recovers(tmp_path):
             late.call(Call("room.echo", [1]))
         for holder in holders:
             holder.close()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < deadline:
             try:
                 with late.transaction() as tx:

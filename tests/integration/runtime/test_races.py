@@ -82,7 +82,7 @@ def test_a_unique_violation_runs_again_only_where_it_was_named(room, pauses):
 
 def test_a_real_deadlock_between_two_threads_ends_with_both_having_written(room, query):
     room.call(Call("room.keep", {"id": 1, "amount": 0}), Call("room.keep", {"id": 2, "amount": 0}))
-    both_hold_one = threading.Barrier(2, timeout=10)
+    both_hold_one = threading.Barrier(2, timeout=60)
     runs = []
 
     def work(first, second):

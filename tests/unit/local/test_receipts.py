@@ -1,8 +1,7 @@
-"""The generators of receipts: pure, labelled, and on recorded points exactly the stream that was written down."""
+"""The generators of receipts: pure and labelled. What they make of the recorded points: unit/signal/core/test_local_trail."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,12 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from fillbook.signal.canonical import canonical
 from infra.local.demo_day import TICKERS, invented_day
 from infra.local.receipts import INVENTED, PointsRefused, labelled, phase_zone, read_points
 from infra.local.sender import encode_receipt
 
-TRAIL = Path(__file__).resolve().parents[4] / "shared" / "data" / "signals" / "trail_tv_1min_2026-01-14_2026-02-03.csv.gz"
 HEADER = "ticker,ts,ny_date,price,htf_score,ltf_score,completion,phase_pct,state,trigger_reason,active_flags"
 OPENED_AT = datetime(2026, 2, 3, 14, 30, tzinfo=UTC)
 
@@ -94,17 +91,3 @@ def test_the_invented_day_has_one_receipt_a_ticker_and_minute_with_prices_above_
     assert [len(minute) for minute in minutes] == [len(TICKERS)] * 390
     assert all(receipt["price"] > 0 and receipt["sl"] > 0 for minute in minutes for receipt in minute)
     assert all("generated" in receipt for receipt in minutes[0])
-
-
-@pytest.mark.local_data
-@pytest.mark.slow
-def test_the_recorded_trail_becomes_exactly_the_stream_that_was_written_down() -> None:
-    if not TRAIL.exists():
-        pytest.skip("the recorded points are absent; they are read in place and never shipped")
-    with gzip.open(TRAIL) as file:
-        assert hashlib.sha256(file.read()).hexdigest().startswith("c6e522124257eefc")
-    lines = [canonical(receipt) for receipt in labelled(read_points(TRAIL))]
-    digest = hashlib.sha256("".join(line + "\n" for line in lines).encode()).hexdigest()
-    assert (len(lines), digest) == (26_458, "d4f7d37e4c6c290f7cc574aa48d3afc64a931448dd197ec2f50506406734a1ae")
-    first = hashlib.sha256(lines[0].encode()).hexdigest()
-    assert first == "95a9ec34b607a5f12f93f5da0fb79fa9bb03d4f90341409f53ac5de8638fdb1e"

@@ -29,7 +29,10 @@ from infra.local.receipts import labelled, read_points
 from tests.support.signal_desk import Desk
 
 TRAIL = Path(__file__).resolve().parents[5] / "shared" / "data" / "signals" / "trail_tv_1min_2026-01-14_2026-02-03.csv.gz"
+FILE_SHA256 = "c6e522124257eefc"
+"""How the digest of the points begins."""
 STREAM_SHA256 = "d4f7d37e4c6c290f7cc574aa48d3afc64a931448dd197ec2f50506406734a1ae"
+FIRST_SHA256 = "95a9ec34b607a5f12f93f5da0fb79fa9bb03d4f90341409f53ac5de8638fdb1e"
 POINTS = 26_458
 
 pytestmark = [
@@ -47,16 +50,30 @@ def rows() -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def receipts() -> list[Receipt]:
-    stream, found = sha256(), []
+def stream() -> tuple[list[Receipt], list[str]]:
+    """The receipts that the points become; digests of the first line and of all lines of their canonical text."""
+    digests, found = [sha256(), sha256()], []
     for document in labelled(read_points(TRAIL)):
         text = canonical(document).encode()
-        stream.update(text + b"\n")
+        if not found:
+            digests[0].update(text)
+        digests[1].update(text + b"\n")
         digest = payload_hash(text)
         name = receipt_id(document["ticker"], document["ts"], digest)
         found.append(receipt_of(document, receipt_id=name, payload_hash=digest))
-    assert stream.hexdigest() == STREAM_SHA256
-    return found
+    return found, [one.hexdigest() for one in digests]
+
+
+@pytest.fixture(scope="module")
+def receipts(stream: tuple[list[Receipt], list[str]]) -> list[Receipt]:
+    assert stream[1][1] == STREAM_SHA256
+    return stream[0]
+
+
+def test_the_recorded_trail_becomes_exactly_the_stream_that_was_written_down(stream: tuple[list[Receipt], list[str]]) -> None:
+    with gzip.open(TRAIL) as file:
+        assert sha256(file.read()).hexdigest().startswith(FILE_SHA256)
+    assert (len(stream[0]), stream[1]) == (POINTS, [FIRST_SHA256, STREAM_SHA256])
 
 
 def digest_of_a_run(receipts: list[Receipt]) -> str:
