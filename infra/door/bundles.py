@@ -160,22 +160,22 @@ def reached(main: Path, shared: Path) -> dict[str, Path]:
 
 def imported(source: Path, shared: Path) -> Iterator[str]:
     """The modules of ours that one file names in import statements, at whatever depth they stand."""
-    for name, is_sure in named(source.read_text("utf-8"), str(source)):
-        if is_sure or exists(name, shared):
+    for name, is_sure in named(source.read_text("utf-8")):
+        if ours(name) and (is_sure or exists(name, shared)):
             yield name
 
 
 @lru_cache(maxsize=1024)
-def named(text: str, path: str) -> tuple[tuple[str, bool], ...]:
-    """The names of ours in a source's import statements; not sure are those that may be names inside a module.
+def named(text: str) -> tuple[tuple[str, bool], ...]:
+    """The names in a source's import statements; not sure are those that may be names inside a module.
 
     Remembered by the text: most modules are reached by many functions.
     """
     found: list[tuple[str, bool]] = []
-    for node in ast.walk(ast.parse(text, path)):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            found += [(alias.name, True) for alias in node.names if ours(alias.name)]
-        elif isinstance(node, ast.ImportFrom) and node.module and ours(node.module):
+            found += [(alias.name, True) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
             found += [(node.module, True), *((f"{node.module}.{alias.name}", False) for alias in node.names)]
     return tuple(found)
 
