@@ -14,7 +14,7 @@ from tests.browser.conftest import NewTab
 from tests.browser.test_journey import amount, column
 from tests.support import tracker_journeys as journeys
 from tests.support.browser import READ_KEY, Desk, Tab
-from tests.support.tracker_journeys import BOOK, PAST_TRADES, now_of
+from tests.support.tracker_journeys import BOOK, PAST_TRADES
 
 ZERO = Decimal(0)
 MONTH = "2026-01"
@@ -23,7 +23,7 @@ MONTH = "2026-01"
 @pytest.fixture(scope="module")
 def past(desk: Desk) -> Desk:
     """The desk with the broker's book."""
-    journeys.furnish(desk.cloud.database, now_of(desk))
+    journeys.furnish(desk.cloud.database, desk.now)
     return desk
 
 

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import NewTab
 from tests.support.browser import READ_KEY, Desk, Tab
-from tests.support.tracker_journeys import next_minute, post, receipt
+from tests.support.tracker_journeys import next_minute, receipt
 
 TITLES = ["Watching", "Almost Ready", "Enter Now", "Just Entered", "Hold", "Trim", "Exit", "Archived"]
 MOVED, BLOCKED = "ZZWA", "ZZWB"
@@ -25,7 +25,7 @@ def board(desk: Desk) -> list[dict[str, Any]]:
 def blocked(desk: Desk) -> Desk:
     """The desk with two tickers whose entry is blocked."""
     at = next_minute(desk)
-    post(desk, receipt(at, MOVED, sl=None), receipt(at, BLOCKED, "Q"))
+    desk.send(receipt(at, MOVED, sl=None), receipt(at, BLOCKED, "Q"))
     return desk
 
 
@@ -46,7 +46,7 @@ def test_a_receipt_moves_one_card_and_the_board_stays_where_it_was(blocked: Desk
     page.set_viewport_size({"width": 1000, "height": 900})  # where the board scrolls in its frame
     board_frame.evaluate("board => { board.scrollLeft = 40; }")
     card.focus()
-    post(blocked, receipt(next_minute(blocked), MOVED))
+    blocked.send(receipt(next_minute(blocked), MOVED))
     tab.refresh()
     expect(page.locator(f"[data-lane=enter_now] [data-card={MOVED}]")).to_contain_text("from Flip watch")
     expect(page.locator(f"[data-card={MOVED}]")).to_have_count(1)
