@@ -29,7 +29,7 @@ __all__ = ["bundles", "cluster"]  # fixtures of whole desks, shared with the end
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TICKERS = 8
-PLAYED_MINUTES = 90
+PLAYED_MINUTES = 60
 DAY_MINUTES = 390
 BEGINS = datetime(2026, 2, 3, 14, 0, tzinfo=UTC)
 WIDTHS: tuple[int, ...] = small_or_full((1440,), (1440, 360))

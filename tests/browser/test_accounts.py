@@ -56,7 +56,7 @@ def test_a_failed_sync_stands_first_with_its_error_and_a_late_fill_turns_a_gap_i
     assert rows[SCRIPT.split(" ")[0]][6] == str(told(desk)[accounts[GOOD[1440]]]["closed_today"])
     assert page.locator(".fleet .pill").all_inner_texts()[:2] == ["1 needs login", "1 failing"]
 
-    tab.open("accounts", account=lacking, tab="coverage", days="30")
+    tab.turn("accounts", account=lacking, tab="coverage", days="30")
     day = page.locator(f"[data-day='{GAP}']")
     expect(day).to_have_attribute("title", re.compile("Thu, Jan 29, 2026: gap"))
     tab.picture("accounts-gap")

@@ -43,6 +43,7 @@ TELLING = ("outbox-relay", "discord-drain")
 TELLING_MINUTES_MAX = 60
 STANDS = "main.view:not(:has(.skeleton, .loading)) > *"
 DRAWN = "() => new Promise(done => setTimeout(() => requestAnimationFrame(() => setTimeout(done))))"
+TURN = "address => { history.pushState(null, '', address); dispatchEvent(new PopStateEvent('popstate')); }"
 LOOK_MS = 5
 
 expect.set_options(timeout=WAIT_MS)
@@ -155,7 +156,7 @@ class Tab:
         self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
         self.page.on("request", self._asked)
         for ended in ("requestfinished", "requestfailed"):
-            self.page.on(ended, lambda request: self._asking.discard(request))
+            self.page.on(ended, self._answered)
 
     def _heard(self, kind: str, text: str) -> None:
         failed = LOAD_FAILED.search(text)
@@ -168,6 +169,9 @@ class Tab:
             self._asking.add(request)
         if not url.startswith((self.desk.url, "blob:" + self.desk.url)):
             self.wrong.append(f"foreign request: {url}")
+
+    def _answered(self, request: Any) -> None:
+        self._asking.discard(request)
 
     @contextmanager
     def expecting(self, *statuses: int | str) -> Iterator[None]:
@@ -183,11 +187,10 @@ class Tab:
         self.page.goto(f"{self.desk.url}/app/{view}{query}")
         return self.settled()
 
-    def turn(self, view: str) -> Page:
-        """Go to another view within the page, as a press on its link does, and wait until it stands."""
-        self.page.evaluate(
-            "view => { history.pushState(null, '', `/app/${view}`); dispatchEvent(new PopStateEvent('popstate')); }", view
-        )
+    def turn(self, view: str, **parameters: str) -> Page:
+        """Go to another view within the page, as a press on a link does, and wait until it stands."""
+        query = f"?{urlencode(parameters)}" if parameters else ""
+        self.page.evaluate(TURN, f"/app/{view}{query}")
         self.page.evaluate(DRAWN)
         return self.settled()
 
