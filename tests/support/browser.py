@@ -31,6 +31,7 @@ ADMIN_KEY, READ_KEY, LIVE_KEY = "browser-admin-key", "browser-read-key", "browse
 EVERY_BOOK = ["live", "replay:*", "ibkr:*", "mt5:*"]
 HEIGHT = 900
 PICTURES = ROOT / "build" / "pictures"
+PICTURED = (360, 768, 1440)
 LOAD_FAILED = re.compile(r"Failed to load resource: .*?(?:status of (\d{3})|net::(\w+))")
 CSP_REPORTS = """addEventListener("securitypolicyviolation", event => console.error(
     `policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));"""
@@ -241,6 +242,18 @@ class Tab:
             self.theme(theme)
             path = PICTURES / f"{name}-{self.page.viewport_size['width'] if self.page.viewport_size else 0}-{theme}.png"
             self.page.screenshot(path=path, full_page=True)
+
+    def pictures(self, name: str) -> None:
+        """The same at the three widths at which a view has another form."""
+        if not KEEPS_PICTURES:
+            return
+        before = self.page.viewport_size
+        for width in PICTURED:
+            self.page.set_viewport_size({"width": width, "height": HEIGHT})
+            self.page.evaluate(DRAWN)
+            self.picture(name)
+        if before is not None:
+            self.page.set_viewport_size(before)
 
     def findings(self, *rules: str) -> list[str]:
         """What axe finds serious or critical on the page as it stands, by all its rules or by these; one line each."""
