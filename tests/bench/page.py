@@ -27,7 +27,7 @@ CHANGED: Final = 5
 SETTLED_MS: Final = 3_000
 WATCHED_MS: Final = 25_000
 """Two polls and twenty ticks of every age on the screen."""
-WAIT_MS: Final = 30_000
+WAIT_MS: Final = 120_000
 FIRST_ROWS: Final = {
     "Today": ("today", ".account-equity .num"),
     "Open positions": ("positions", ".position-card"),

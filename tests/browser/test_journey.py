@@ -20,13 +20,21 @@ from tests.support.tracker_journeys import next_minute, receipt
 
 ZERO = Decimal(0)
 LINKS = ["Receipt", "Signal", "Lane decision", "Intent", "Fill", "Execution", "Closing", "Event", "Message", "Published figure"]
-LEFT = {1440: "ZZWY", 360: "ZZWZ"}
 
 
 @pytest.fixture(scope="module")
 def broker(desk: Desk) -> Broker:
     """An account with a day of executions."""
     return Broker(desk)
+
+
+@pytest.fixture(scope="module")
+def left(desk: Desk) -> dict[str, Any]:
+    """A position that was entered and left, and told."""
+    desk.send(receipt(next_minute(desk), "ZZWY"))
+    desk.send(receipt(next_minute(desk), "ZZWY", price=Decimal("96.90")))
+    desk.tell()
+    return position(desk, "ZZWY", "live")
 
 
 def position(desk: Desk, ticker: str, book: str = BOOK) -> dict[str, Any]:
@@ -119,17 +127,12 @@ def test_words_that_were_overtaken_are_not_lost(desk: Desk, tab: Tab, new_tab: N
     expect(first.locator(".notes-text")).to_have_text("mine, again")
 
 
-def test_the_why_of_an_exit_is_told_link_by_link_and_what_is_missing_is_named(desk: Desk, tab: Tab, width: int) -> None:
+def test_the_why_of_an_exit_is_told_link_by_link_and_what_is_missing_is_named(desk: Desk, left: dict[str, Any], tab: Tab) -> None:
     """Journey 9."""
-    ticker = LEFT[width]
-    desk.send(receipt(next_minute(desk), ticker))
-    desk.send(receipt(next_minute(desk), ticker, price=Decimal("96.90")))
-    desk.tell()
-    trade = position(desk, ticker, "live")
-    assert trade["status"] == "CLOSED"
-    left = trade["execution_actions"][-1]
-    exit_id = left["action_id"]
-    page = tab.open(f"positions/{trade['position_id']}", open=exit_id)
+    assert left["status"] == "CLOSED"
+    told = left["execution_actions"][-1]
+    exit_id = told["action_id"]
+    page = tab.open(f"positions/{left['position_id']}", open=exit_id)
     page.get_by_role("button", name="Why was this done?").click()
     names = page.locator(".why-name")
     expect(names.first).to_have_text("Receipt")
@@ -140,8 +143,8 @@ def test_the_why_of_an_exit_is_told_link_by_link_and_what_is_missing_is_named(de
     lane = page.locator(".why-link", has_text="Lane decision")
     expect(lane).to_contain_text("Stop reached".lower())
     assert lane.locator(".table tbody tr").count() > 5, "the rules it compared"
-    at = datetime.fromtimestamp(left["ts"] / 1000, UTC)
-    message_removed(desk, left["message"]["message_id"])
+    at = datetime.fromtimestamp(told["ts"] / 1000, UTC)
+    message_removed(desk, told["message"]["message_id"])
     checked(desk, at - timedelta(seconds=1), at + timedelta(seconds=1))
     page.reload()
     tab.settled()
