@@ -134,6 +134,7 @@ def followed(desk: Desk) -> None:
     """Accounts whose past is known to the cent; from now on their broker shows deals five days late, their balance at once."""
     linked(desk, *GOOD.values(), since=KNOWN_SINCE)
     assert all_synced(desk).synced == len(GOOD)
+    desk.tell()
     fake_mt5(desk.cloud, "faults", {"fault": "late_history", "seconds": LATE.total_seconds(), "account": list(GOOD.values())})
 
 
