@@ -17,6 +17,7 @@ STAGES = {
     "replay": "a stored day decided again, against nautilus_trader and backtesting.py on the same bars",
     "snapshot": "a published day: read, sent, stored, proven; past the API; against a job of the classic kind",
     "api": "the read API at 100,000 positions: each route at 1, 4 and 20 readers, files, against its statements bare",
+    "page": "the page in Chromium: how soon it shows data, and what a thousand cards keep busy",
     "ibkr_flex": "a statement of 50,000 rows parsed: processor time and memory, against expat alone",
     "e2e": "webhook to Discord: latency at a constant rate, against the same chain with empty handlers",
     "coldstart": "cold start of each function against a bare hello world",

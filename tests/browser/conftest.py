@@ -1,7 +1,8 @@
 """One local desk and one Chromium for all journeys; each journey has a tab of its own, in which nothing may go wrong.
 
-``desk`` the shared desk, an hour into an invented day · ``browser`` Chromium · ``tab`` a reader's tab at 1,440 px, logged in with
-a key that may do everything · ``new_tab(width=…, key=…)`` another one. Helpers are in ``tests/support/browser.py``.
+``desk`` the shared desk, an hour into an invented day · ``browser`` Chromium · ``width`` of this journey's tabs: 1,440 px, with
+``FILLBOOK_FULL=1`` once more 360 px · ``tab`` a reader's tab, logged in with a key that may do everything ·
+``new_tab(width=…, key=…)`` another one. Helpers are in ``tests/support/browser.py``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -20,13 +22,17 @@ from infra.local.desk import LocalCloud
 from infra.manifest import load
 from tests.e2e.conftest import bundles, cluster, desks, minutes_of_the_day
 from tests.support.browser import Desk, Tab, desk_keys, opened
+from tests.support.browser_scenes import BEFORE_THE_GAP, followed
+from tests.support.campaigns import small_or_full
 
 __all__ = ["bundles", "cluster"]  # fixtures of whole desks, shared with the end-to-end tests
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 TICKERS = 8
-PLAYED_MINUTES = 90
+PLAYED_MINUTES = 60
 DAY_MINUTES = 390
+BEGINS = datetime(2026, 2, 3, 14, 0, tzinfo=UTC)
+WIDTHS: tuple[int, ...] = small_or_full((1440,), (1440, 360))
 NewTab = Callable[..., Tab]
 
 
@@ -40,11 +46,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="package")
 def desk(tmp_path_factory: pytest.TempPathFactory, bundles: Path, cluster: Path) -> Iterator[Desk]:
-    """The desk of all journeys, with the first part of its day played."""
+    """The desk of all journeys: some days ago it read accounts of brokers, today the first part of its day is played."""
     options = {"function_overrides": {"trade_tracker": {"DESK_KEYS": desk_keys(), "DESK_RATE_FACTOR": "100"}}}
     with desks(tmp_path_factory.mktemp("browser"), bundles, cluster) as start:
-        cloud: LocalCloud = start(functions=list(load().functions), **options)
+        cloud: LocalCloud = start(functions=list(load().functions), desk_start=BEFORE_THE_GAP, **options)
         found = Desk(cloud, minutes_of_the_day(DAY_MINUTES, tickers=TICKERS))
+        followed(found)
+        cloud.clock.set(BEGINS)
         found.play(PLAYED_MINUTES)
         yield found
 
@@ -62,15 +70,22 @@ def browser() -> Iterator[Browser]:
         found.close()
 
 
+@pytest.fixture(params=WIDTHS, ids=str)
+def width(request: pytest.FixtureRequest) -> int:
+    """How wide this journey's tabs are, in px."""
+    found: int = request.param
+    return found
+
+
 @pytest.fixture
-def new_tab(browser: Browser, desk: Desk) -> Iterator[NewTab]:
+def new_tab(browser: Browser, desk: Desk, width: int) -> Iterator[NewTab]:
     """Tabs of this journey: ``new_tab(width=360, key=READ_KEY)``; key None stands at the log-in."""
     with ExitStack() as stack:
-        make: Callable[..., AbstractContextManager[Tab]] = partial(opened, browser, desk)
+        make: Callable[..., AbstractContextManager[Tab]] = partial(opened, browser, desk, width=width)
         yield lambda **options: stack.enter_context(make(**options))
 
 
 @pytest.fixture
 def tab(new_tab: NewTab) -> Tab:
-    """A tab at 1,440 px, logged in with a key that may do everything."""
+    """A tab, logged in with a key that may do everything."""
     return new_tab()

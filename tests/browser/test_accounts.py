@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NewTab
-from tests.support.browser import ADMIN_KEY, READ_KEY, Desk
-from tests.support.browser_scenes import BARRED, GOOD, REFUSED, SCRIPT, accounts_linked, gap_closed, gap_opened
+from tests.support.browser import READ_KEY, Desk
+from tests.support.browser_scenes import BARRED, GOOD, REFUSED, SCRIPT, accounts_in_trouble, late_deals_arrive
 from tests.support.waiting import wait_until
 
 WIDTHS = (360, 768, 1440, 2560)
@@ -23,8 +23,8 @@ COLOURS = """words => words.map(word => { const found = getComputedStyle(word); 
 
 @pytest.fixture(scope="module")
 def accounts(desk: Desk) -> Iterator[dict[str, str]]:
-    """Three linked accounts: one synced, one refused, one that waits for a person; their ids by name."""
-    with accounts_linked(desk) as ids:
+    """Linked accounts: one that lacks deals, one refused, one that waits for a person; their ids by name."""
+    with accounts_in_trouble(desk) as ids:
         yield ids
 
 
@@ -41,37 +41,36 @@ def told(desk: Desk) -> dict[str, dict[str, object]]:
 
 
 def test_a_failed_sync_stands_first_with_its_error_and_a_late_fill_turns_a_gap_into_a_proven_day(
-    new_tab: NewTab, desk: Desk, accounts: dict[str, str]
+    new_tab: NewTab, desk: Desk, accounts: dict[str, str], width: int
 ) -> None:
     """Journey 14."""
-    tab = new_tab(key=ADMIN_KEY)
-    page = tab.open("accounts", account=accounts[GOOD], tab="runs")
-    page.get_by_role("button", name="Sync now").click()
-    expect(page.get_by_text("Asked for.")).to_be_visible()
-    wait_until(lambda: desk.ask(f"/api/v1/accounts/{accounts[GOOD]}/sync-runs")["count"] > 0)
-    tab.refresh()
-    run = page.locator("#account-panel tbody tr").first
-    expect(run).to_contain_text("mt5 manual")
-    expect(run).to_contain_text("success")
-
-    tab.open("accounts")
+    tab = new_tab()
+    page = tab.open("accounts")
+    first, lacking = [row[0].split(" ")[0] for row in listed(page)], accounts[GOOD[width]]
+    assert first[:2] == [BARRED, REFUSED], "the worst stands first"
     rows = {row[0].split(" ")[0]: row for row in listed(page)}
-    assert [row[0].split(" ")[0] for row in listed(page)] == [BARRED, REFUSED, SCRIPT.split(" ")[0]], "the worst stands first"
     assert rows[BARRED][1] == "needs login 3 in a row"
-    assert re.fullmatch(r"failing \d+ in a row", rows[REFUSED][1])
+    assert rows[REFUSED][1] == "failing 1 in a row"
     assert rows[REFUSED][4] == "never"
     assert rows[REFUSED][8].startswith("auth_failed: Failed to fetch account info: Broker refused the login")
-    good = told(desk)[accounts[GOOD]]
-    assert rows[SCRIPT.split(" ")[0]][6] == str(good["closed_today"])
+    assert rows[SCRIPT.split(" ")[0]][6] == str(told(desk)[accounts[GOOD[1440]]]["closed_today"])
     assert page.locator(".fleet .pill").all_inner_texts()[:2] == ["1 needs login", "1 failing"]
 
-    gap_opened(desk, accounts[GOOD], GAP)
-    tab.open("accounts", account=accounts[GOOD], tab="coverage", days="30")
+    tab.turn("accounts", account=lacking, tab="coverage", days="30")
     day = page.locator(f"[data-day='{GAP}']")
     expect(day).to_have_attribute("title", re.compile("Thu, Jan 29, 2026: gap"))
-    gap_closed(desk, accounts[GOOD])
+    tab.picture("accounts-gap")
+    late_deals_arrive(desk, GOOD[width])
+    runs = desk.ask(f"/api/v1/accounts/{lacking}/sync-runs")["count"]
+    page.get_by_role("button", name="Sync now").click()
+    expect(page.get_by_text("Asked for.")).to_be_visible()
+    wait_until(lambda: desk.ask(f"/api/v1/accounts/{lacking}/sync-runs")["count"] > runs)
     tab.refresh()
-    expect(day).to_have_attribute("title", re.compile("proven, run "))
+    expect(day).to_have_attribute("title", re.compile("Thu, Jan 29, 2026: proven, run "))
+    page.get_by_role("tab", name="Sync runs").click()
+    run = tab.settled().locator("#account-panel tbody tr").first
+    expect(run).to_contain_text("mt5 manual")
+    expect(run).to_contain_text("success")
 
 
 def test_a_read_key_sees_no_button_and_its_order_is_refused(new_tab: NewTab, desk: Desk, accounts: dict[str, str]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 
 import pytest
@@ -14,17 +16,28 @@ from tests.browser.conftest import NewTab
 from tests.browser.test_journey import amount, column
 from tests.support import tracker_journeys as journeys
 from tests.support.browser import READ_KEY, Desk, Tab
-from tests.support.tracker_journeys import BOOK, PAST_TRADES, now_of
+from tests.support.tracker_journeys import BOOK, PAST_TRADES
 
 ZERO = Decimal(0)
 MONTH = "2026-01"
+NARROW = 768
 
 
 @pytest.fixture(scope="module")
 def past(desk: Desk) -> Desk:
     """The desk with the broker's book."""
-    journeys.furnish(desk.cloud.database, now_of(desk))
+    journeys.furnish(desk.cloud.database, desk.now)
     return desk
+
+
+@contextmanager
+def filters(page: Page, width: int) -> Iterator[None]:
+    """The filters: on a phone they are in a sheet."""
+    if width < NARROW:
+        page.get_by_role("button", name=re.compile("^Filters")).click()
+    yield
+    if width < NARROW:
+        page.keyboard.press("Escape")
 
 
 def keys(page: Page) -> list[str]:
@@ -35,13 +48,14 @@ def keys(page: Page) -> list[str]:
     return links
 
 
-def test_three_pages_of_a_filter_are_its_rows_once_each_and_so_is_its_file(past: Desk, tab: Tab) -> None:
+def test_three_pages_of_a_filter_are_its_rows_once_each_and_so_is_its_file(past: Desk, tab: Tab, width: int) -> None:
     """Journey 11."""
     page = tab.open("history", books=BOOK)
-    page.get_by_label("Status").select_option("closed")
-    page.get_by_label("To", exact=True).fill("2026-02-02")
-    page.get_by_label("P&L from").fill("-100")
-    page.keyboard.press("Enter")
+    with filters(page, width):
+        page.get_by_label("Status").select_option("closed")
+        page.get_by_label("To", exact=True).fill("2026-02-02")
+        page.get_by_label("P&L from").fill("-100")
+        page.keyboard.press("Enter")
     assert "max_pnl" not in page.url
     page.wait_for_url(re.compile("min_pnl=-100"))
     tab.settled()
@@ -66,16 +80,19 @@ def test_three_pages_of_a_filter_are_its_rows_once_each_and_so_is_its_file(past:
     assert not any(name.startswith("=") for name in names)
     page.reload()
     tab.settled()
-    expect(page.get_by_label("Status")).to_have_value("closed")
+    with filters(page, width):
+        expect(page.get_by_label("Status")).to_have_value("closed")
     tab.picture("history")
 
 
-def test_a_filter_of_a_loss_shows_losses_and_one_of_nothing_says_so(past: Desk, tab: Tab) -> None:
+@pytest.mark.usefixtures("past")
+def test_a_filter_of_a_loss_shows_losses_and_one_of_nothing_says_so(tab: Tab, width: int) -> None:
     page = tab.open("history", books=BOOK, outcome="loss", direction="SHORT")
     assert set(column(page, ".history-view", "Outcome")) == {"LOSS"}
     assert set(column(page, ".history-view", "Direction")) == {"SHORT"}
-    page.get_by_label("Ticker").fill("NOSUCH")
-    page.keyboard.press("Enter")
+    with filters(page, width):
+        page.get_by_label("Ticker").fill("NOSUCH")
+        page.keyboard.press("Enter")
     expect(page.locator(".empty")).to_contain_text("No trade matches the filter")
     page.locator(".history-more").get_by_role("button", name="Clear filters").click()
     expect(page.locator(".table tbody tr").first).to_be_visible()
@@ -106,7 +123,7 @@ def test_weeks_are_the_sums_of_their_days_and_a_day_opens_its_trades(past: Desk,
     day = past.ask("/timed/trades", READ_KEY, books=BOOK, since="2025-12-16", until="2025-12-17")
     assert keys(page) == [trade["position_id"] for trade in day["trades"]] != []
 
-    page = tab.open("history", books=BOOK, tab="days", **{"from": first, "to": last})
+    page = tab.turn("history", books=BOOK, tab="days", **{"from": first, "to": last})
     total = amount(page.locator(".table tfoot [data-label='Realized P&L'] .num").inner_text())
     assert (
         sum(map(amount, page.locator(".table tbody [data-label='Realized P&L'] .num").all_inner_texts()), ZERO)
@@ -115,7 +132,7 @@ def test_weeks_are_the_sums_of_their_days_and_a_day_opens_its_trades(past: Desk,
     )
     tab.picture("history-days")
 
-    page = tab.open("history", books=BOOK, tab="results")
+    page = tab.turn("history", books=BOOK, tab="results")
     counts = [int(re.sub(r"\D", "", text)) for text in page.locator(".distribution li > .num:last-child").all_inner_texts()]
     assert sum(counts) == PAST_TRADES
     ranked = [amount(text) for text in column(page, ".history-view", "Realized P&L")]
@@ -136,6 +153,6 @@ def test_a_phone_has_its_filters_in_a_sheet_and_a_calendar_that_fits(past: Desk,
     page.keyboard.press("Escape")
     expect(page.locator("[data-label=Outcome]").first).to_have_text("WIN")
     tab.picture("history")
-    page = tab.open("history", books=BOOK, tab="calendar", month=MONTH)
+    page = tab.turn("history", books=BOOK, tab="calendar", month=MONTH)
     assert not tab.scrolls_sideways()
     tab.picture("history-calendar")

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from fillbook.runtime.sql import statement
 from tests.browser.conftest import NewTab
-from tests.support import tracker_journeys as journeys
 from tests.support.browser import READ_KEY, Desk, Tab
-from tests.support.tracker_journeys import BOOK, next_minute, now_of, post, receipt
+from tests.support.browser_broker import BOOK, LOTS, SOLD, Broker
+from tests.support.browser_scenes import checked, message_removed
+from tests.support.tracker_journeys import next_minute, receipt
 
 ZERO = Decimal(0)
 LINKS = ["Receipt", "Signal", "Lane decision", "Intent", "Fill", "Execution", "Closing", "Event", "Message", "Published figure"]
 
 
 @pytest.fixture(scope="module")
-def past(desk: Desk) -> Desk:
-    """The desk with the broker's book."""
-    journeys.furnish(desk.cloud.database, now_of(desk))
-    return desk
+def broker(desk: Desk) -> Broker:
+    """An account with a day of executions."""
+    return Broker(desk)
+
+
+@pytest.fixture(scope="module")
+def left(desk: Desk) -> dict[str, Any]:
+    """A position that was entered and left, and told."""
+    desk.send(receipt(next_minute(desk), "ZZWY"))
+    desk.send(receipt(next_minute(desk), "ZZWY", price=Decimal("96.90")))
+    desk.tell()
+    return position(desk, "ZZWY", "live")
 
 
 def position(desk: Desk, ticker: str, book: str = BOOK) -> dict[str, Any]:
@@ -49,10 +59,11 @@ def column(page: Page, table: str, label: str) -> list[str]:
 
 
 def test_a_trimmed_position_tells_lots_and_executions_and_keeps_what_the_desk_noted(
-    past: Desk, tab: Tab, new_tab: NewTab
+    desk: Desk, broker: Broker, tab: Tab, new_tab: NewTab, width: int
 ) -> None:
     """Journey 8."""
-    trade = position(past, "ZZLT")
+    name = LOTS[width]
+    trade = position(desk, name)
     page = tab.open(f"positions/{trade['position_id']}", books=BOOK)
     assert column(page, ".journey-lots", "Remaining") == ["5", "10"]
     assert [amount(text) for text in column(page, ".journey-lots", "Price")] == [100, 110]
@@ -74,26 +85,27 @@ def test_a_trimmed_position_tells_lots_and_executions_and_keeps_what_the_desk_no
     page.get_by_role("button", name="Store").click()
     expect(page.get_by_role("button", name="Edit")).to_be_focused()
     noted = page.locator(".journey-notes")
-    for _ in ("stored", "read again"):
-        expect(noted).to_contain_text("Watch the gap.")
-        assert noted.locator(".notes-tags li").all_inner_texts() == ["breakout", "late add"]
-        page.reload()
+    happened: dict[str, Callable[[], object]] = {"stored": lambda: None, "read again": page.reload, "synced": broker.synced}
+    happened["corrected"] = lambda: broker.corrects(name, "l2", "110.50")
+    for what, happens in happened.items():
+        happens()
         tab.settled()
-    journeys.book(past.cloud.database, [journeys.addition("110.50", revision=2)], now_of(past))
-    tab.refresh()
-    expect(page.locator(".journey-head")).to_contain_text("corrected")
-    expect(noted).to_contain_text("Watch the gap.")
+        tab.refresh()
+        expect(page.locator(".journey-head .badge", has_text="corrected")).to_have_count(int(what == "corrected"))
+        expect(noted).to_contain_text("Watch the gap.")
+        assert noted.locator(".notes-tags li").all_inner_texts() == ["breakout", "late add"], what
     assert amount(fact(page, "Unrealized P&L")) == 120
     tab.picture("journey")
 
-    reader = new_tab(key=READ_KEY).open(f"positions/{position(past, 'ZZLT')['position_id']}", books=BOOK)
+    reader = new_tab(key=READ_KEY).open(f"positions/{position(desk, name)['position_id']}", books=BOOK)
     expect(reader.locator(".journey-notes")).to_contain_text("Watch the gap.")
     expect(reader.locator(".journey-notes button")).to_have_count(0)
 
 
-def test_words_that_were_overtaken_are_not_lost(past: Desk, tab: Tab, new_tab: NewTab) -> None:
+@pytest.mark.usefixtures("broker")
+def test_words_that_were_overtaken_are_not_lost(desk: Desk, tab: Tab, new_tab: NewTab, width: int) -> None:
     """Two people write: the second is told, sees both texts, and decides."""
-    path = f"positions/{position(past, 'ZZIB')['position_id']}"
+    path = f"positions/{position(desk, SOLD[width])['position_id']}"
     first, second = tab.open(path, books=BOOK), new_tab().open(path, books=BOOK)
     first.get_by_role("button", name="Write a note").click()
     first.get_by_role("textbox", name="Notes").fill("mine")
@@ -115,14 +127,12 @@ def test_words_that_were_overtaken_are_not_lost(past: Desk, tab: Tab, new_tab: N
     expect(first.locator(".notes-text")).to_have_text("mine, again")
 
 
-def test_the_why_of_an_exit_is_told_link_by_link_and_what_is_missing_is_named(past: Desk, tab: Tab) -> None:
+def test_the_why_of_an_exit_is_told_link_by_link_and_what_is_missing_is_named(desk: Desk, left: dict[str, Any], tab: Tab) -> None:
     """Journey 9."""
-    post(past, receipt(next_minute(past), "ZZWY"))
-    post(past, receipt(next_minute(past), "ZZWY", price=Decimal("96.90")))
-    trade = position(past, "ZZWY", "live")
-    assert trade["status"] == "CLOSED"
-    exit_id = trade["execution_actions"][-1]["action_id"]
-    page = tab.open(f"positions/{trade['position_id']}", open=exit_id)
+    assert left["status"] == "CLOSED"
+    told = left["execution_actions"][-1]
+    exit_id = told["action_id"]
+    page = tab.open(f"positions/{left['position_id']}", open=exit_id)
     page.get_by_role("button", name="Why was this done?").click()
     names = page.locator(".why-name")
     expect(names.first).to_have_text("Receipt")
@@ -133,8 +143,9 @@ def test_the_why_of_an_exit_is_told_link_by_link_and_what_is_missing_is_named(pa
     lane = page.locator(".why-link", has_text="Lane decision")
     expect(lane).to_contain_text("Stop reached".lower())
     assert lane.locator(".table tbody tr").count() > 5, "the rules it compared"
-    with past.cloud.database.transaction() as tx:
-        tx.execute(statement("update notify.messages set last_finding = 'missing' where action_id = :id"), id=exit_id)
+    at = datetime.fromtimestamp(told["ts"] / 1000, UTC)
+    message_removed(desk, told["message"]["message_id"])
+    checked(desk, at - timedelta(seconds=1), at + timedelta(seconds=1))
     page.reload()
     tab.settled()
     expect(page.locator(".executions [data-label=Message]").last).to_have_text("missing")
@@ -145,22 +156,17 @@ def test_the_why_of_an_exit_is_told_link_by_link_and_what_is_missing_is_named(pa
     tab.picture("journey-why")
 
 
-def told(desk: Desk) -> None:
-    """Let what is in the outbox be told."""
-    for job in ("outbox-relay", "discord-drain"):
-        assert desk.cloud.control.run_job(job) == 200
-    desk.cloud.control.wait_idle()
-
-
-def test_a_correction_of_the_broker_changes_figures_and_message_together(past: Desk, tab: Tab) -> None:
+def test_a_correction_of_the_broker_changes_figures_and_message_together(
+    desk: Desk, broker: Broker, tab: Tab, width: int
+) -> None:
     """Journey 10."""
-    told(past)
-    trade = position(past, "ZZIB")
+    name = SOLD[width]
+    trade = position(desk, name)
     page = tab.open(f"positions/{trade['position_id']}", books=BOOK, open=trade["execution_actions"][-1]["action_id"])
     assert amount(fact(page, "Realized P&L")) == 40
-    before = past.ask("/timed/ledger/summary", READ_KEY, books=BOOK)["totals"][0]["realized_pnl"]
+    before = desk.ask("/timed/ledger/summary", READ_KEY, books=BOOK)["totals"][0]["realized_pnl"]
     expect(page.locator(".execution-detail")).to_contain_text("version 1 of 1 posted")
-    journeys.book(past.cloud.database, [journeys.sale("21.50", revision=2)], now_of(past))
+    broker.corrects(name, "i2", "21.50")
     tab.refresh()
     expect(page.locator(".journey-facts")).to_contain_text("$60.00")
     corrected = page.locator(".journey-corrections")
@@ -168,19 +174,17 @@ def test_a_correction_of_the_broker_changes_figures_and_message_together(past: D
     changed = {row.locator("th").inner_text(): row.locator("td").all_inner_texts() for row in corrected.locator("tbody tr").all()}
     assert changed["Price"] == ["21.00", "21.50"]
     assert changed["Net P&L"] == ["+$40.00", "+$60.00"]
-    after = past.ask("/timed/ledger/summary", READ_KEY, books=BOOK)["totals"][0]["realized_pnl"]
+    after = desk.ask("/timed/ledger/summary", READ_KEY, books=BOOK)["totals"][0]["realized_pnl"]
     assert Decimal(after) - Decimal(before) == 20
-    told(past)
-    page.reload()
-    tab.settled()
     expect(page.locator(".execution-detail")).to_contain_text("version 2 of 2 posted")
     tab.picture("journey-corrected")
 
 
-def test_a_phone_reads_the_whole_journey_without_scrolling_sideways(past: Desk, new_tab: NewTab) -> None:
+@pytest.mark.usefixtures("broker")
+def test_a_phone_reads_the_whole_journey_without_scrolling_sideways(desk: Desk, new_tab: NewTab) -> None:
     """Journey 8 at 360 px: tables are labelled rows."""
     tab = new_tab(width=360, key=READ_KEY)
-    page = tab.open(f"positions/{position(past, 'ZZLT')['position_id']}", books=BOOK)
+    page = tab.open(f"positions/{position(desk, LOTS[1440])['position_id']}", books=BOOK)
     expect(page.locator(".journey-chart canvas").first).to_be_visible()
     assert not tab.scrolls_sideways()
     label = page.evaluate("getComputedStyle(document.querySelector('.journey-lots td'), '::before').content")

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import NewTab
 from tests.support.browser import READ_KEY, Desk, Tab
-from tests.support.tracker_journeys import next_minute, post, receipt
+from tests.support.tracker_journeys import next_minute, receipt
 
+LANES = ["watching", "almost_ready", "enter_now", "just_entered", "hold", "trim", "exit", "archived"]
 TITLES = ["Watching", "Almost Ready", "Enter Now", "Just Entered", "Hold", "Trim", "Exit", "Archived"]
 MOVED, BLOCKED = "ZZWA", "ZZWB"
+NARROW = 768
 
 
 def board(desk: Desk) -> list[dict[str, Any]]:
@@ -23,37 +25,66 @@ def board(desk: Desk) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def blocked(desk: Desk) -> Desk:
-    """The desk with two tickers whose entry is blocked."""
+    """The desk with tickers whose entry is blocked."""
     at = next_minute(desk)
-    post(desk, receipt(at, MOVED, sl=None), receipt(at, BLOCKED, "Q"))
+    desk.send(receipt(at, MOVED, sl=None), receipt(at, BLOCKED, "Q"))
     return desk
 
 
-def test_a_receipt_moves_one_card_and_the_board_stays_where_it_was(blocked: Desk, tab: Tab) -> None:
+def sentence(stage: str) -> str:
+    """A stage as the page writes it."""
+    return stage.replace("_", " ").capitalize()
+
+
+def place(desk: Desk) -> tuple[str, dict[str, Any]]:
+    """In which lane the moving card is, and the card."""
+    ((key, card),) = [(lane["key"], card) for lane in board(desk) for card in lane["cards"] if card["ticker"] == MOVED]
+    return key, card
+
+
+def seen(page: Page, key: str) -> Locator:
+    """A lane as it is looked at; a phone shows one at a time."""
+    tab = page.get_by_role("tab", name=TITLES[LANES.index(key)])
+    if tab.count():
+        tab.click()
+    return page.locator(f"[data-lane={key}]")
+
+
+def test_a_receipt_moves_one_card_and_the_board_stays_where_it_was(blocked: Desk, tab: Tab, width: int) -> None:
     """Journey 6."""
     page = tab.open("lanes")
     lanes = board(blocked)
-    heads = page.locator(".lane h2")
+    heads = page.locator(".lane h2" if width >= NARROW else ".lanes-view [role=tab]")
     assert [text.split("\n")[0].rstrip("0123456789 ") for text in heads.all_inner_texts()] == TITLES
-    assert page.locator(".lane h2 .count").all_inner_texts() == [str(lane["count"]) for lane in lanes]
-    assert page.locator(".ticket").count() == sum(len(lane["cards"]) for lane in lanes)
+    assert heads.locator(".count").all_inner_texts() == [str(lane["count"]) for lane in lanes]
     for lane in lanes:
+        found = seen(page, lane["key"])
+        expect(found.locator(".ticket")).to_have_count(len(lane["cards"]))
         for card in lane["cards"]:
-            ticket = page.locator(f"[data-lane={lane['key']}] [data-card={card['ticker']}]")
             for reason in card["reasons"]:
-                expect(ticket).to_contain_text(reason["text"])
-    board_frame, card = page.locator(".board"), page.locator(f"[data-card={MOVED}]")
-    page.set_viewport_size({"width": 1000, "height": 900})  # where the board scrolls in its frame
-    board_frame.evaluate("board => { board.scrollLeft = 40; }")
+                expect(found.locator(f"[data-card={card['ticker']}]")).to_contain_text(reason["text"])
+    before, _ = place(blocked)
+    seen(page, before)
+    if width >= NARROW:
+        page.set_viewport_size({"width": 1000, "height": 900})  # where the board scrolls in its frame
+    frame, card = page.locator(".board"), page.locator(f"[data-card={MOVED}]")
+    frame.evaluate("board => { board.scrollLeft = 40; scrollTo(0, 30); }")
     card.focus()
-    post(blocked, receipt(next_minute(blocked), MOVED))
+    stands = frame.evaluate("board => [board.scrollLeft, scrollY]")
+    blocked.send(receipt(next_minute(blocked), MOVED))
     tab.refresh()
-    expect(page.locator(f"[data-lane=enter_now] [data-card={MOVED}]")).to_contain_text("from Flip watch")
-    expect(page.locator(f"[data-card={MOVED}]")).to_have_count(1)
-    expect(page.locator(f"[data-lane=almost_ready] [data-card={BLOCKED}]")).to_have_count(1)
-    assert page.evaluate("document.activeElement.dataset.card") == MOVED, "focus goes with the card"
-    assert board_frame.evaluate("board => board.scrollLeft") == 40
-    page.set_viewport_size({"width": 1440, "height": 900})
+    assert frame.evaluate("board => [board.scrollLeft, scrollY]") == stands
+    after, moved = place(blocked)
+    assert after != before
+    if width >= NARROW:
+        assert stands[0] == 40
+        assert page.evaluate("document.activeElement.dataset.card") == MOVED, "focus goes with the card"
+    else:
+        expect(card).to_have_count(0)
+    expect(seen(page, after).locator(f"[data-card={MOVED}]")).to_contain_text(f"from {sentence(moved['previous_stage'])}")
+    expect(card).to_have_count(1)
+    expect(seen(page, "almost_ready").locator(f"[data-card={BLOCKED}]")).to_have_count(1)
+    page.set_viewport_size({"width": width, "height": 900})
     tab.picture("lanes")
 
 
@@ -77,8 +108,8 @@ def test_a_blocked_card_says_in_words_what_stood_in_the_way(blocked: Desk, tab: 
     assert page.evaluate("document.activeElement.dataset.card") == BLOCKED
 
 
-def test_arrow_keys_walk_through_lanes_and_cards(blocked: Desk, tab: Tab) -> None:
-    page = tab.open("lanes")
+def test_arrow_keys_walk_through_lanes_and_cards(blocked: Desk, new_tab: NewTab) -> None:
+    page = new_tab(width=1440).open("lanes")
     lanes = [lane for lane in board(blocked) if lane["cards"]]
     page.locator(".ticket").first.focus()
     for lane in lanes[1:]:

@@ -11,7 +11,7 @@ from tests.browser.conftest import NewTab
 from tests.support.browser import READ_KEY, Desk, Tab
 from tests.support.campaigns import small_or_full
 
-COLUMNS = {360: 2, 640: 3, 768: 4, 1024: 5, 1440: 5}
+COLUMNS = {360: 2, 640: 3, 768: 4, 1024: 5, 1440: 5, 2560: 5}
 SIDES = ("LONG", "SHORT")
 CARDS = small_or_full(100, 1000)
 GROUND = "card => getComputedStyle(card).backgroundColor"

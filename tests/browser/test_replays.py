@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import expect
 
 from tests.browser.conftest import NewTab
@@ -31,8 +33,10 @@ def test_a_replay_is_started_watched_and_compared_with_live_which_stays_as_it_is
         (run,) = [one for one in desk.ask("/timed/replay/runs")["runs"] if one["profile"] == OTHER_PROFILE]
         expect(row).to_contain_text(f"{run['progress']['buckets_done']} of {run['progress']['buckets_total']} buckets")
         expect(row.get_by_role("progressbar")).to_be_visible()
-        page.get_by_role("button", name="Compare now").click()
+        page.get_by_role("button", name=re.compile("Compare (now|again)")).click()
+        expect(page.get_by_role("button", name="Compare again")).to_be_enabled()
         expect(page.get_by_role("heading", name="First divergence")).to_be_visible()
+        tab.refresh()
     found = desk.ask("/timed/replay/compare", left=run["run_id"], right="live")
     first = found["first_divergence"]
     expect(page.locator(".divergence")).to_contain_text(f"First divergence: {first['ticker']}")

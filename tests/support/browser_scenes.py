@@ -1,8 +1,8 @@
 """Scenes for the journeys about brokers, published days and messages: what a desk has behind it before a reader looks.
 
 Each is set by the door through which it would come: days through the receiver of snapshots, accounts as an operator links them,
-a message changed by a person on the fake Discord. What no door brings within seconds (a gap in a broker's history, a message that
-failed for hours) is written where it would stand, and told as such.
+refusals and missing deals by the broker's stand-in, a message changed or removed by a person on the fake Discord. What no door
+brings within seconds (a message that failed for hours) is written where it would stand, and told as such.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from fillbook.mt5 import deskstore
-from fillbook.runtime.sql import statement
 from infra.cost import kept
 from infra.local import mt5_desk
 from infra.local.desk import LocalCloud
-from infra.local.fakes import MT5
 from infra.local.meter import Meter
 from tests.support.browser import ADMIN_KEY, Desk
 from tests.support.snapshot_api import signature
@@ -28,8 +26,14 @@ from tests.support.snapshot_api import signature
 SCRIPT = "<img src=x onerror=\"document.title='broken'\">"
 TICKS_MAX = 40
 RESTATED, BEFORE = "2026-02-02", "2026-01-30"
-HISTORY = timedelta(days=9)
-GOOD, REFUSED, BARRED = "demo-01", "demo-07", "demo-14"
+BEFORE_THE_GAP = datetime(2026, 1, 29, 15, 0, tzinfo=UTC)
+KNOWN_SINCE = date(2026, 1, 20)
+LATE = timedelta(days=5)
+SLOT_SECONDS = 300
+REFUSALS = 3
+GOOD = {1440: "demo-01", 360: "demo-02"}
+"""One for each width in which a journey may run: a gap is closed once."""
+REFUSED, BARRED = "demo-07", "demo-14"
 
 
 def posted(address: str, document: object, **headers: str) -> Any:
@@ -42,12 +46,6 @@ def sent(address: str, body: bytes, **headers: str) -> Any:
     request = Request(address, body, {"Content-Type": "application/json", **headers})
     with urlopen(request, timeout=30) as answer:
         return json.load(answer)
-
-
-def written(desk: Desk, text: str, **params: object) -> int:
-    """A statement of whoever sets the scene; how many rows it touched."""
-    with desk.cloud.database.transaction() as tx:
-        return tx.execute(statement(text), **params)
 
 
 # --- published days -----------------------------------------------------------------------------------------------------
@@ -118,63 +116,64 @@ def days_published(desk: Desk) -> None:
 
 def fake_mt5(cloud: LocalCloud, path: str, document: object) -> Any:
     """The control API of the fake MT5 service."""
-    port = json.loads((cloud.home.path / "run.json").read_text())["ports"][MT5]
-    return posted(f"http://127.0.0.1:{port}/_fake/{path}", document)
+    return posted(f"{cloud.place.mt5_url}/_fake/{path}", document)
+
+
+def linked(desk: Desk, *names: str, since: date) -> dict[str, str]:
+    """Accounts of the fake service as an operator links them, read from a day on; their ids by name."""
+    wanted = {one.service_account_id: one for one in mt5_desk.links(desk.cloud.place.mt5_url, since)}
+    with desk.cloud.database.transaction() as tx:
+        return {name: deskstore.link_account(tx, wanted[name], desk.now).account_id for name in names}
+
+
+def all_synced(desk: Desk) -> mt5_desk.Synced:
+    """A sync of all linked accounts, at the next slot."""
+    desk.step(SLOT_SECONDS)
+    return mt5_desk.sync_all(desk.cloud.operator_environment)
+
+
+def followed(desk: Desk) -> None:
+    """Accounts whose past is known to the cent; from now on their broker shows deals five days late, their balance at once."""
+    linked(desk, *GOOD.values(), since=KNOWN_SINCE)
+    assert all_synced(desk).synced == len(GOOD)
+    desk.tell()
+    fake_mt5(desk.cloud, "faults", {"fault": "late_history", "seconds": LATE.total_seconds(), "account": list(GOOD.values())})
 
 
 @contextmanager
-def accounts_linked(desk: Desk) -> Iterator[dict[str, str]]:
-    """Three accounts, one of them named by somebody who means ill, one whose login will be refused, one that waits for a person.
+def accounts_in_trouble(desk: Desk) -> Iterator[dict[str, str]]:
+    """Beside the followed ones, of which deals are missing by now: an account that is refused, and one refused so often that it
+    waits for a person. One is named by somebody who means ill.
 
-    Yields their ids by name. Afterwards they are switched off, so that nobody else's day syncs them.
+    Yields their ids by name. Afterwards all are switched off, so that nobody else's day syncs them.
     """
-    cloud, now = desk.cloud, datetime.fromtimestamp(desk.ask("/timed/session")["server_ts"] / 1000, UTC)
-    url = cloud.operator_environment["MT5_DEMO_URL"]
-    wanted = {
-        one.service_account_id: one
-        for one in mt5_desk.links(url, now.date() - HISTORY)
-        if one.service_account_id in (GOOD, REFUSED, BARRED)
-    }
-    fake_mt5(cloud, "faults", {"fault": "status", "code": 401, "error_code": "AUTH_FAILED", "account": REFUSED})
-    ids = {}
+    ids = linked(desk, *GOOD.values(), BARRED, since=KNOWN_SINCE)
+    refuses = {"fault": "status", "code": 401, "error_code": "AUTH_FAILED", "account": [BARRED, REFUSED]}
+    fake_mt5(desk.cloud, "faults", refuses)
+    with desk.cloud.database.transaction() as tx:
+        deskstore.rename_account(tx, ids[next(iter(GOOD.values()))], SCRIPT, desk.now)
+        deskstore.rename_account(tx, ids[BARRED], f"{BARRED} {SCRIPT}", desk.now)
+    for _ in range(REFUSALS - 1):
+        all_synced(desk)
+    ids |= linked(desk, REFUSED, since=KNOWN_SINCE)
+    all_synced(desk)
     try:
-        with cloud.database.transaction() as tx:
-            for name, link in wanted.items():
-                ids[str(name)] = deskstore.link_account(tx, link, now).account_id
-            deskstore.rename_account(tx, ids[GOOD], SCRIPT, now)
-        posted(f"{desk.url}/timed/admin/sync", {"account_id": ids[REFUSED]}, Authorization=f"Bearer {ADMIN_KEY}")
-        written(
-            desk,
-            "update mt5.trading_accounts set connection_status = 'needs_reauth', sync_failure_count = 3,"
-            " last_error_code = 'auth_failed', last_connection_error = :words where id = :id::uuid",
-            id=ids[BARRED],
-            words=f"refused {SCRIPT}",
-        )
         yield ids
     finally:
-        with cloud.database.transaction() as tx:
+        with desk.cloud.database.transaction() as tx:
             for account_id in ids.values():
-                deskstore.deactivate_account(tx, account_id, now)
+                deskstore.deactivate_account(tx, account_id, desk.now)
 
 
-def gap_opened(desk: Desk, account_id: str, day: str) -> None:
-    """A day of which the account's money says that something of its history is missing."""
-    written(
-        desk,
-        "insert into mt5.history_gaps (account_id, from_msc, to_msc, opened_at, cause)"
-        " select :id::uuid, g.began, g.began + 1, now(), 'cash'"
-        " from (select extract(epoch from :day::date)::bigint * 1000 as began) g",
-        id=account_id,
-        day=day,
-    )
-
-
-def gap_closed(desk: Desk, account_id: str) -> None:
-    """The missing fill arrived, and the money adds up: the run that brought it leaves its mark on the account."""
-    written(desk, "update mt5.history_gaps set closed_at = now() where account_id = :id::uuid", id=account_id)
-    written(
-        desk, "update mt5.trading_accounts set updated_at = updated_at + interval '1 second' where id = :id::uuid", id=account_id
-    )
+def late_deals_arrive(desk: Desk, name: str) -> None:
+    """The broker shows an account's deals at once again; the next sync may begin."""
+    rules = json.load(urlopen(f"{desk.cloud.place.mt5_url}/_fake/faults", timeout=10))["queued"]
+    urlopen(Request(f"{desk.cloud.place.mt5_url}/_fake/faults", method="DELETE"), timeout=10).close()
+    for rule in rules:
+        left = [one for one in rule["account"] if one != name]
+        if left:
+            fake_mt5(desk.cloud, "faults", {"fault": rule["fault"], "account": left, **rule["options"]})
+    desk.step(SLOT_SECONDS)
 
 
 # --- messages -----------------------------------------------------------------------------------------------------------
@@ -194,18 +193,29 @@ def message_changed_by_hand(desk: Desk, message_id: str) -> None:
     )
 
 
+def message_removed(desk: Desk, message_id: str) -> None:
+    """Somebody removes a message on Discord."""
+    posted(f"{desk.cloud.place.discord_url}/_control/meddle", {"how": "deleted", "message_id": message_id})
+
+
+def checked(desk: Desk, since: datetime, until: datetime) -> None:
+    """A check of what was executed between two instants that changes nothing, as an admin orders it, until it is over."""
+    order = {"since": since.isoformat(), "until": until.isoformat(), "repair": False}
+    posted(f"{desk.url}/timed/admin/reconciliation", order, Authorization=f"Bearer {ADMIN_KEY}")
+    check_worked_off(desk)
+
+
 @contextmanager
 def dead_letter(desk: Desk, action_id: str) -> Iterator[None]:
     """A message that met a failure for hours and was given up; afterwards it stands as it stood."""
-    written(
-        desk,
+    desk.written(
         "update notify.messages set state = 'dead', dead_reason = 'exhausted', attempts = 8 where action_id = :id::uuid",
         id=action_id,
     )
     try:
         yield
     finally:
-        written(desk, "update notify.messages set state = 'posted', dead_reason = null where action_id = :id::uuid", id=action_id)
+        desk.written("update notify.messages set state = 'posted', dead_reason = null where action_id = :id::uuid", id=action_id)
 
 
 def day_counted(desk: Desk) -> str:
@@ -216,11 +226,11 @@ def day_counted(desk: Desk) -> str:
 def check_worked_off(desk: Desk) -> None:
     """Ticks of the notifier until no check is under way; Discord is asked no faster than it allows, so the clock goes on."""
     for _ in range(TICKS_MAX):
-        desk.step(30)
         desk.cloud.control.run_job("discord-drain")
         runs = desk.ask("/api/v1/notifications/reconciliation", limit="5")["runs"]
         if all(one["finished_ts"] is not None for one in runs):
             return
+        desk.step(30)
     raise AssertionError("the check did not end")
 
 

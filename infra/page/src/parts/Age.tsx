@@ -1,5 +1,6 @@
 // How long ago, by the desk's clock, and still right a minute later.
 import type { JSX } from "preact";
+import { useMemo } from "preact/hooks";
 import { age, clock, tip, useTick } from "../lib/time.ts";
 
 interface Props {
@@ -16,6 +17,8 @@ export function Age({ ts, never = "never", lateMinutes, oldMinutes }: Props): JS
     const minutes = (now - ts) / 60_000;
     return oldMinutes !== undefined && minutes >= oldMinutes ? "old" : lateMinutes !== undefined && minutes >= lateMinutes ? "late" : "fresh";
   });
+  // the tool tip stays while the words go on: hundreds of ages tick together
+  const title = useMemo(() => (ts === null || ts === undefined ? "" : `${clock(ts, { date: true })} · ${tip(ts)}`), [ts]);
   if (ts === null || ts === undefined) return <span class="unknown">{text}</span>;
-  return <time class={`age ${tone}`} dateTime={new Date(ts).toISOString()} title={`${clock(ts, { date: true })} · ${tip(ts)}`}>{text}</time>;
+  return <time class={`age ${tone}`} dateTime={new Date(ts).toISOString()} title={title}>{text}</time>;
 }

@@ -40,7 +40,7 @@ function options(withDays: boolean, asPercent: boolean, decimals: number): Param
     autoSize: true,
     layout: { attributionLogo: false, background: { color: "transparent" }, textColor: colour("--tt-text-muted"), fontFamily: colour("--tt-font"), fontSize: 12 },
     grid: { vertLines: { visible: false }, horzLines: { color: colour("--tt-border") } },
-    rightPriceScale: { borderVisible: false, scaleMargins: { top: 0.15, bottom: 0.12 } },
+    rightPriceScale: { borderVisible: false, entireTextOnly: true, scaleMargins: { top: 0.15, bottom: 0.12 } },
     timeScale: {
       borderColor: colour("--tt-border"),
       timeVisible: !withDays,
@@ -62,9 +62,10 @@ function added(chart: IChartApi, { kind = "line" }: Series): Drawn {
   return { api, marks: createSeriesMarkers(api as ISeriesApi<Kind>, []) };
 }
 
-function paint(drawn: Drawn, { colour: name = "--tt-info", kind = "line", points }: Series): void {
+// `isOver`: the pointer is over the chart; the library would mark the first point before it ever was.
+function paint(drawn: Drawn, isOver: boolean, { colour: name = "--tt-info", kind = "line", points }: Series): void {
   const line = colour(name);
-  const common = { priceLineVisible: false, lineWidth: 2 as const };
+  const common = { priceLineVisible: false, crosshairMarkerVisible: isOver, lineWidth: 2 as const };
   if (kind === "area") drawn.api.applyOptions({ ...common, lineColor: line, topColor: colour("--tt-info-dim"), bottomColor: `${colour("--tt-info-dim")}00` });
   else drawn.api.applyOptions({ ...common, color: line, ...(kind === "steps" ? { lineType: LineType.WithSteps } : {}) });
   const seen = new Map<number, { time: UTCTimestamp; value?: number }>();
@@ -86,7 +87,12 @@ export function ChartCanvas({ series, markers, asPercent, withDays, decimals }: 
     chart.current = { api, drawn: series.map((one) => added(api, one)), form, fitted: "" };
     const again = new MutationObserver(() => api.applyOptions(options(withDays, asPercent, decimals) ?? {}));
     again.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
+    const over = new AbortController();
+    for (const what of ["pointerenter", "pointerleave"]) {
+      place.current.addEventListener(what, () => chart.current?.drawn.forEach((one) => one.api.applyOptions({ crosshairMarkerVisible: what === "pointerenter" })), over);
+    }
     return () => {
+      over.abort();
       again.disconnect();
       chart.current = null;
       api.remove();
@@ -99,7 +105,7 @@ export function ChartCanvas({ series, markers, asPercent, withDays, decimals }: 
     const draw = (): void => {
       series.forEach((one, number) => {
         const drawn = own.drawn[number];
-        if (drawn !== undefined) paint(drawn, one);
+        if (drawn !== undefined) paint(drawn, place.current?.matches(":hover") === true, one);
       });
       const first = own.drawn[0];
       const marks = markers.map(({ ts, text, shape, place: position, colour: name }) => ({ time: Math.floor(ts / 1000) as UTCTimestamp, text, shape, position, color: colour(name) }));

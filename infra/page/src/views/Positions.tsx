@@ -1,6 +1,6 @@
 // Open positions as a grid of cards: by direction, in the reader's order, with a total per currency.
 import type { JSX } from "preact";
-import { useMemo } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import type { Trade, Trades } from "../api/types.ts";
 import { useScope } from "../lib/books.ts";
 import { compareNullable, total } from "../lib/decimal.ts";
@@ -16,6 +16,7 @@ import { counted } from "../parts/words.ts";
 import { PositionCard } from "./PositionCard.tsx";
 import "./positions.css";
 
+const AT_ONCE = 60; // cards that are drawn in one go: more than a screen holds, few enough that nothing waits for them
 const SIDES = ["ALL", "LONG", "SHORT"] as const;
 type Order = (left: Trade, right: Trade) => number;
 
@@ -46,6 +47,17 @@ function Loading(): JSX.Element {
   );
 }
 
+// How many of so many cards stand by now: the first ones at once, the others a few at a time, so that the page answers meanwhile.
+function useGrowing(whole: number): number {
+  const [count, setCount] = useState(AT_ONCE);
+  useEffect(() => {
+    if (count >= whole) return;
+    const timer = setTimeout(() => setCount(count + AT_ONCE));
+    return () => clearTimeout(timer);
+  }, [count, whole]);
+  return count;
+}
+
 function Grid({ data }: { data: Trades }): JSX.Element {
   const { books } = useScope();
   const [params, change] = useFilters();
@@ -55,6 +67,7 @@ function Grid({ data }: { data: Trades }): JSX.Element {
   const found = useMemo(() => data.trades.filter(({ ticker }) => ticker.toUpperCase().includes(wanted)), [data, wanted]);
   const counts = { ALL: found.length, LONG: found.filter(({ direction }) => direction === "LONG").length, SHORT: found.filter(({ direction }) => direction === "SHORT").length };
   const shown = useMemo(() => found.filter(({ direction }) => side === "ALL" || direction === side).sort(ORDERS[sort]?.order), [found, side, sort]);
+  const count = useGrowing(shown.length);
   return (
     <>
       <div class="view-head">
@@ -73,7 +86,7 @@ function Grid({ data }: { data: Trades }): JSX.Element {
       {data.has_more && <p class="notice">Only the first {data.count} are shown; choose fewer books to see the others.</p>}
       {shown.length === 0 ? <Nothing isFiltered={data.trades.length > 0} /> : (
         <ul class="position-grid">
-          {shown.map((trade) => <li key={`${trade.book_id}/${trade.position_id}`}><PositionCard trade={trade} withBook={books.length > 1 || books[0] === "all"} /></li>)}
+          {shown.slice(0, count).map((trade) => <li key={`${trade.book_id}/${trade.position_id}`}><PositionCard trade={trade} withBook={books.length > 1 || books[0] === "all"} /></li>)}
         </ul>
       )}
     </>
