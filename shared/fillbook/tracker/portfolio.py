@@ -16,6 +16,7 @@ from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any, Final, cast
 
 from fillbook.calendar import Session, TradingCalendar, calendar
+from fillbook.ledger.keeping import day_end
 from fillbook.ledger.moment import moment
 from fillbook.money import CONTEXT, ZERO
 from fillbook.runtime.db import Database
@@ -30,6 +31,7 @@ from fillbook.tracker.route import Given, Parameter, Route, Source, Weight, name
 from fillbook.tracker.store import Row, Seen
 from fillbook.tracker.sums import Asked, Sums
 from fillbook.tracker.wire import MONEY_DECIMALS, answer, instants, text
+from fillbook.tracker.worths import Moment, Worths
 from fillbook.values import frozen
 
 QUERIES: Final = load_queries("fillbook.tracker", "portfolio.sql")
@@ -52,8 +54,6 @@ NOTHING: Final[Mapping[str, Any]] = dict.fromkeys(("positions", "open_positions"
     "realized": ZERO,
     "unrealized": ZERO,
 }
-Held = dict[str, Row]
-"""What was held of each currency at a moment."""
 
 
 @frozen
@@ -119,6 +119,7 @@ class _Account:
     def __init__(self, seen: Seen, everything: Asked, day: Today, exchange: TradingCalendar) -> None:
         self._seen = seen
         self._kept = Sums(seen)
+        self._worths = Worths(seen, self._kept)
         self._everything = everything
         self._day = day
         self._exchange = exchange
@@ -132,8 +133,9 @@ class _Account:
 
     def totals(self) -> list[Worth]:
         """The account of each currency that there is anything in, or that a book counts in."""
-        day, close = self._day, self._day.before.close_at
-        now, then = self._held([(day.as_of, day.valuation_at), (close, close)])
+        day = self._day
+        close = Moment(held_at=day.before.close_at, valued_at=day.before.close_at, day=day.before.date)
+        now, then = self._worths.at([Moment(held_at=day.as_of, valued_at=day.valuation_at), close])
         return [
             _worth(
                 currency,
@@ -176,9 +178,10 @@ class _Account:
         day, cells = self._day, self._by_day()
         begun = min((place[1] or "" for place in cells), default=day.session.date.isoformat())
         sessions = self._exchange.sessions(date.fromisoformat(begun) if first is None else first.date, day.session.date)
-        ends = [days.window(one.date, self._exchange)[1] - INSTANT for one in sessions]
-        moments = [(min(end, day.as_of), min(one.close_at, day.as_of)) for one, end in zip(sessions, ends, strict=True)]
-        held = self._held(moments)
+        moments = [
+            Moment(held_at=min(day_end(one.date), day.as_of), valued_at=min(one.close_at, day.as_of), day=one.date) for one in sessions
+        ]
+        held = self._worths.at(moments)
         for currency in sorted({*self._began, *(place[0] for place in cells)}):
             earned = [(place[1] or "", cell) for place, cell in cells.items() if place[0] == currency]
             earned.sort(key=lambda one: one[0])
@@ -189,7 +192,7 @@ class _Account:
                 equity = _equity(self._began.get(currency, ZERO), now.get(currency), sofar)
                 if equity is not None:
                     row = now.get(currency, NOTHING)
-                    yield _point(moment_of[1], currency, equity, row["open_positions"], row["stale"])
+                    yield _point(moment_of.valued_at, currency, equity, row["open_positions"], row["stale"])
 
     def executions(self, first: Session | None) -> Executions:
         """What was executed from a session on, by day and by ticker."""
@@ -222,19 +225,6 @@ class _Account:
 
     def _cells(self, since: datetime | None, until: datetime, by: str | None = None) -> dict[figures.Place, Cell]:
         return figures.folded(self._kept.cells(replace(self._everything, since=since, until=until, by=by)), by)
-
-    def _held(self, moments: Sequence[tuple[datetime, datetime]]) -> list[Held]:
-        found: list[Held] = [{} for _ in moments]
-        rows = self._seen.tx.query(
-            QUERIES["worth_at"],
-            books=self._seen.book_ids,
-            ns=list(range(len(moments))),
-            held_ats=[held_at for held_at, _ in moments],
-            valued_ats=[valued_at for _, valued_at in moments],
-        )
-        for row in rows:
-            found[row["n"]][row["currency"]] = row
-        return found
 
 
 def _by_currency(cells: Mapping[figures.Place, Cell]) -> dict[str, Cell]:
