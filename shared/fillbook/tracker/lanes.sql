@@ -13,10 +13,10 @@ select s.book_id, s.ticker, s.lane::text as lane, s.previous_lane::text as previ
   from signal.v_board s
   left join lateral (select v.price, v.as_of from ledger.v_marks v
                       where v.book_id = s.book_id and v.instrument_id = s.ticker
-                      order by v.as_of desc limit 1) m on true
+                      order by v.bucket_at desc limit 1) m on true
   left join lateral (select v.price from ledger.v_marks v
-                      where v.book_id = s.book_id and v.instrument_id = s.ticker and v.as_of < :day_start
-                      order by v.as_of desc limit 1) d on true
+                      where v.book_id = s.book_id and v.instrument_id = s.ticker and v.bucket_at < :day_start and v.as_of < :day_start
+                      order by v.bucket_at desc limit 1) d on true
   left join lateral (
         select f.position_id, f.status
           from (select o.position_id, 'OPEN' as status

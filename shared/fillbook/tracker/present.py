@@ -34,9 +34,15 @@ class Present:
     def positions(self, query: TradeQuery, day_start: datetime, within: Places | None) -> tuple[list[Row], bool]:
         """The positions of a query and whether there are more; ``within``: only these."""
         limit = query.common.limit
-        asked = self._asked(query, within)
-        rows = self._seen.tx.query(QUERIES["positions"], day_start=day_start, limit=limit + 1, **asked)
+        rows = self._seen.tx.query(QUERIES["positions"], **self._page(query, day_start, within))
         return rows[:limit], len(rows) > limit
+
+    def ahead(self, query: TradeQuery, day_start: datetime) -> None:
+        """Let the server begin with the positions of a query that are asked for next."""
+        self._seen.tx.ahead(QUERIES["positions"], **self._page(query, day_start, None))
+
+    def _page(self, query: TradeQuery, day_start: datetime, within: Places | None) -> dict[str, object]:
+        return {"day_start": day_start, "limit": query.common.limit + 1, **self._asked(query, within)}
 
     def count(self, query: TradeQuery, within: Places | None, limit: int, *, lots: bool = False) -> int:
         """How many positions, ``limit`` at most, or how many lots these have."""

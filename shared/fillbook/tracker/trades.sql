@@ -58,10 +58,10 @@ select p.position_id, p.book_id, p.instrument_id, p.symbol, p.contract_name, p.d
                        from ledger.v_lots l where l.book_id = p.book_id and l.position_id = p.position_id) o on true
   left join lateral (select v.price, v.as_of from ledger.v_marks v
                       where v.book_id = p.book_id and v.instrument_id = p.instrument_id
-                      order by v.as_of desc limit 1) m on true
+                      order by v.bucket_at desc limit 1) m on true
   left join lateral (select v.price from ledger.v_marks v
-                      where v.book_id = p.book_id and v.instrument_id = p.instrument_id and v.as_of < :day_start
-                      order by v.as_of desc limit 1) d on true
+                      where v.book_id = p.book_id and v.instrument_id = p.instrument_id and v.bucket_at < :day_start and v.as_of < :day_start
+                      order by v.bucket_at desc limit 1) d on true
   left join signal.v_board s on s.book_id = p.book_id and s.ticker = p.instrument_id
  order by p.opened_at desc, p.position_id desc, p.book_id desc;
 
