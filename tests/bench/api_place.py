@@ -29,6 +29,7 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
 from infra.database.migrate import migrate
 from infra.local.postgres import PostgresServer
+from tests.bench.processor import whole_seconds
 from tests.bench.report import RESULTS
 from tests.bench.snapshot_place import ROOT, framework, free_port, opened, settings, wait_for
 from tests.support.ledger_crowd import crowd
@@ -86,6 +87,7 @@ class Place:
     url: str
     db: Database
     pid: int
+    server_pid: int
     now: datetime
     keys: Iterator[str] = field(default_factory=lambda: itertools.cycle(KEYS))
 
@@ -95,6 +97,11 @@ class Place:
         if answer.status_code not in (200, 304):
             raise RuntimeError(f"{path}: {answer.status_code} {answer.text[:300]}")
         return answer
+
+    @property
+    def busy_ms(self) -> tuple[float, float]:
+        """Processor time so far of the function and of the database, in ms."""
+        return whole_seconds(self.pid) * 1000, whole_seconds(self.server_pid) * 1000
 
     @property
     def memory_mb(self) -> float:
@@ -159,14 +166,14 @@ def place(positions: int) -> Iterator[Place]:
         with opened(url) as owner:
             fill(owner, positions)
         postgres.run("psql", "-qc", "vacuum analyze", "api")
-        with opened(f"{url}?role=tracker_reader") as db, _function(url, folder, positions, db) as where:
+        with opened(f"{url}?role=tracker_reader") as db, _function(url, folder, positions, db, postgres.pid or 0) as where:
             yield where
     for path in (data, folder):
         shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
-def _function(url: str, folder: Path, positions: int, db: Database) -> Iterator[Place]:
+def _function(url: str, folder: Path, positions: int, db: Database, server_pid: int) -> Iterator[Place]:
     now = moment(positions)
     clock = {"desk_at": now.isoformat(), "real_at": time.time(), "speed": 1.0, "paused": True}
     (folder / "clock.json").write_text(json.dumps(clock))
@@ -185,7 +192,7 @@ def _function(url: str, folder: Path, positions: int, db: Database) -> Iterator[
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         wait_for(port, process, folder / "process.log")
-        yield Place(url=f"http://127.0.0.1:{port}", db=db, pid=process.pid, now=now)
+        yield Place(url=f"http://127.0.0.1:{port}", db=db, pid=process.pid, server_pid=server_pid, now=now)
     finally:
         process.terminate()
         process.wait(20)
