@@ -51,7 +51,9 @@ def run(argv: list[str]) -> int:
             for name, path in routes(where).items():
                 larger(stage, where, name, path, min(calls, LARGER_CALLS), cost[name], positions)
     stage.note(" and ".join(f"{size:,} positions, {size * 3 - 1_000 + size // 100:,} versions of actions" for size in sizes))
-    stage.note("positions are opened every 134 s, day and night, 1,000 of all ages stay open, 158 of these are marked every 5 min")
+    stage.note(
+        "positions are opened every 134 s, day and night, 1,000 of all ages stay open, 158 of these are marked every 5 min"
+    )
     stage.note("sums and worth of days were kept the night before; what was executed today is added up with each answer")
     stage.note("a page far down is the 20th of 1,000, read as of what was known on the first, which is what is known now")
     stage.note("processor time: of the function, of the database; four readers are answered within twice their sum on two cores")
@@ -64,6 +66,7 @@ def routes(where: Place) -> dict[str, str]:
     session = requests.Session()
     since = (where.now - timedelta(days=1)).isoformat().replace("+00:00", "Z")
     middle = where.now - timedelta(days=30)
+    ever = f"from={max(OPENED_AT, where.now - timedelta(days=399)):%Y-%m-%d}&to={where.now:%Y-%m-%d}"
     around = f"since={middle:%Y-%m-%d}&until={middle + timedelta(days=2):%Y-%m-%d}"
     first = where.get(session, "/timed/trades?limit=1000").json()
     cursor = first["next_cursor"]
@@ -92,7 +95,7 @@ def routes(where: Place) -> dict[str, str]:
         "summary by ticker": "/timed/ledger/summary?group_by=ticker",
         "summary by reason, a month": f"/timed/ledger/summary?group_by=reason&since={middle:%Y-%m-%d}",
         "calendar of a month": "/timed/calendar",
-        "calendar of all": f"/timed/calendar?from={max(OPENED_AT, where.now - timedelta(days=399)):%Y-%m-%d}&to={where.now:%Y-%m-%d}",
+        "calendar of all": f"/timed/calendar?{ever}",
         "account, its minutes": "/timed/portfolio",
         "account, 30 days": "/timed/portfolio?range=30d",
         "account, ever": "/timed/portfolio?range=all",

@@ -1,4 +1,4 @@
-"""What an answer asks the database, and the same statements again by themselves: in one look, texts as they come, no document made."""
+"""What an answer asks the database, and the same statements again by themselves: in one look, texts as they come."""
 
 from __future__ import annotations
 

@@ -63,7 +63,8 @@ select book_id, action_id, version, position_id, 1, quantity, 100, 1, value, qua
     # what was traded was seen before; what is held is seen at the end of each day, and much of it every five minutes today
     """
 insert into ledger.marks (book_id, instrument, bucket_at, marked_at, recorded_at, price, source)
-select book_id, instrument, date_bin('5 minutes', at, 'epoch'), at, at, 101 + abs(hashtext(instrument || at)) % 100 / 100.0, 'signal'
+select book_id, instrument, date_bin('5 minutes', at, 'epoch'), at, at, 101 + abs(hashtext(instrument || at)) % 100 / 100.0,
+       'signal'
   from (select p.book_id, p.instrument, p.opened_at - d.age as at
           from ledger.positions p cross join (values (interval '1 minute'), (interval '5 days')) as d(age)
         union all

@@ -29,8 +29,8 @@ insert into ledger.fills (book_id, fill_id, version, source, account_key, source
     contract_name, side, quantity, price, multiplier, currency, fees, position_effect, cash_style, executed_at, venue_order,
     session_date, meta, origin, cause, received_at, recorded_at, content_hash, seq, booking_seq, prev_hash, row_hash)
 select book_id, fill_id, version, 'ibkr', 'U1', n || ' ' || step, version, false, name, name, name,
-       (case step when 0 then 'BUY' else 'SELL' end)::ledger.side, quantity, 100 + gain, 1, 'USD', 0, 'auto', 'full', at, '', at::date,
-       '{}', 'live', case version when 1 then 'first' else 'revision' end, at, at + version * interval '1 second', '', seq, seq,
+       (case step when 0 then 'BUY' else 'SELL' end)::ledger.side, quantity, 100 + gain, 1, 'USD', 0, 'auto', 'full', at, '',
+       at::date, '{}', 'live', case version when 1 then 'first' else 'revision' end, at, at + version * interval '1 second', '', seq, seq,
        '', ''
   from crowd
 """,
@@ -80,8 +80,8 @@ def crowd(
 ) -> None:
     """Fill an opened book with positions of three actions each, of which the last ``left_open`` are open, and analyze.
 
-    ``spread``: not the last ones are, but as many from all the time. ``apart``: how long after the one before each is opened. ``swing``: how far from their entry they are sold, at most; then
-    each sale has a reason, else none has and nothing is won or lost.
+    ``spread``: not the last ones are, but as many from all the time. ``apart``: how long after the one before each is opened.
+    ``swing``: how far from their entry they are sold, at most; then each sale has a reason, else none has and nothing is won.
     """
     given: dict[str, object] = {"book_id": book_id, "positions": positions, "open": left_open, "apart": apart, "swing": swing}
     given["spread"] = spread

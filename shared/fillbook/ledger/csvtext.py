@@ -39,7 +39,13 @@ class Sheet:
         """One row, its values canonical (``columns.py``) and in the order of the columns."""
         numbers = self.numbers
         cells = [
-            "" if value is None else value if type(value) is str and name in numbers else str(value) if type(value) is int else _cell(value)
+            ""
+            if value is None
+            else value
+            if type(value) is str and name in numbers
+            else str(value)
+            if type(value) is int
+            else _cell(value)
             for name, value in zip(self.columns, values, strict=True)
         ]
         return ",".join(cells) + "\r\n"

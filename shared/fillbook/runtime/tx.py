@@ -32,7 +32,19 @@ class Call:
 class Tx:
     """One transaction on one connection, used by the thread that opened it. Made by ``Database.transaction`` only."""
 
-    __slots__ = ("_ahead", "_begin", "_begun", "_finished", "_owner", "_pool", "_queue", "_read_only", "_reused", "_turn", "_wire")
+    __slots__ = (
+        "_ahead",
+        "_begin",
+        "_begun",
+        "_finished",
+        "_owner",
+        "_pool",
+        "_queue",
+        "_read_only",
+        "_reused",
+        "_turn",
+        "_wire",
+    )
 
     def __init__(self, pool: Pool, begin: tuple[str, ...], *, read_only: bool, turn: int | None = None) -> None:
         self._pool: Pool | None = pool

@@ -179,7 +179,8 @@ class _Account:
         begun = min((place[1] or "" for place in cells), default=day.session.date.isoformat())
         sessions = self._exchange.sessions(date.fromisoformat(begun) if first is None else first.date, day.session.date)
         moments = [
-            Moment(held_at=min(day_end(one.date), day.as_of), valued_at=min(one.close_at, day.as_of), day=one.date) for one in sessions
+            Moment(held_at=min(day_end(one.date), day.as_of), valued_at=min(one.close_at, day.as_of), day=one.date)
+            for one in sessions
         ]
         held = self._worths.at(moments)
         for currency in sorted({*self._began, *(place[0] for place in cells)}):

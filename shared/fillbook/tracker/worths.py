@@ -24,7 +24,7 @@ OF_A_DAY: Final = ("open_positions", "unrealized", "lacks_unrealized", "stale")
 """What is kept."""
 OF_NOW: Final = (*OF_A_DAY, "net", "gross", "lacks_worth", "outlay", "lacks_outlay")
 Held = Mapping[str, Row]
-"""What was held of each currency at a moment: ``OF_A_DAY`` always, all of ``OF_NOW`` and ``missing_marks`` where that was asked."""
+"""What was held of each currency at a moment: ``OF_A_DAY``, of one without a day all of ``OF_NOW`` and ``missing_marks``."""
 
 
 @frozen
@@ -50,10 +50,7 @@ class Worths:
         asked = [one for one in moments if (one.held_at, one.valued_at) not in self._known]
         kept = self._kept([one for one in asked if one.day is not None])
         lacking = [
-            (book_id, number)
-            for number, one in enumerate(asked)
-            for book_id in self._seen.book_ids
-            if (book_id, one) not in kept
+            (book_id, number) for number, one in enumerate(asked) for book_id in self._seen.book_ids if (book_id, one) not in kept
         ]
         worked_out = self._worked_out(asked, lacking) if lacking else []
         for number, one in enumerate(asked):

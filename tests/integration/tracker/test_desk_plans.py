@@ -124,9 +124,10 @@ def test_a_page_of_moves_and_of_runs_reads_its_own_rows(reader: Database, after:
 @pytest.mark.parametrize("after", [None, MIDDLE])
 def test_what_happened_is_cut_from_each_kind_where_the_page_begins(reader: Database, after: datetime | None) -> None:
     """Executions and corrections stand in ``test_figure_plans``."""
+    later = BEGIN + timedelta(days=400)
     given = {
-        "books": ["live"], "since": BEGIN - timedelta(days=1), "until": BEGIN + timedelta(days=400), "ticker": None,
-        "known_as_of": BEGIN + timedelta(days=400), "after_at": after or BEGIN + timedelta(days=400), "after_id": NOBODY, "limit": LIMIT,
+        "books": ["live"], "since": BEGIN - timedelta(days=1), "until": later, "known_as_of": later, "ticker": None,
+        "after_at": after or later, "after_id": NOBODY, "limit": LIMIT,
     }  # fmt: skip
     for kind in ("lane_move", "message", "snapshot", "sync"):
         asked = activity.QUERIES[kind]

@@ -166,7 +166,9 @@ def test_a_kept_day_is_read_until_a_row_a_late_mark_or_a_split_touches_it(desk: 
     def carried() -> list[bool]:
         carry_results(desk.db, ny("2026-02-04T01:00"))
         with desk.db.transaction() as tx:
-            tx.execute(statement("update ledger.worth_days set unrealized = 7000, lacks_unrealized = 0 where day >= '2026-02-02'"))
+            tx.execute(
+                statement("update ledger.worth_days set unrealized = 7000, lacks_unrealized = 0 where day >= '2026-02-02'")
+            )
         return read()
 
     def seen(at: str) -> list[bool]:

@@ -70,7 +70,15 @@ def read(db: Database, asked: Statement, **params: object) -> int:
 
 def kept(**given: Any) -> dict[str, Any]:
     """The parameters of kept sums."""
-    return {"by": "ticker", "dimension": "ticker", "day_books": [], "firsts": [], "lasts": [], "month_books": [], "months": []} | given
+    return {
+        "by": "ticker",
+        "dimension": "ticker",
+        "day_books": [],
+        "firsts": [],
+        "lasts": [],
+        "month_books": [],
+        "months": [],
+    } | given
 
 
 def test_kept_sums_are_found_by_their_key_and_months_stand_for_their_days(reader: Database) -> None:
@@ -125,7 +133,8 @@ def test_executions_and_what_happened_are_walked_by_time_or_by_ticker(reader: Da
 def test_a_page_looks_at_the_last_marks_alone(reader: Database) -> None:
     page = {
         **dict.fromkeys("ticker direction outcome reason min_pnl max_pnl lane within_books within_positions since until".split()),
-        **dict.fromkeys(("after_at", "after_id", "after_book")), "books": [BOOK], "status": "all", "day_start": END, "limit": LIMIT,
+        **dict.fromkeys(("after_at", "after_id", "after_book")),
+        "books": [BOOK], "status": "all", "day_start": END, "limit": LIMIT,
     }  # fmt: skip
     assert read(reader, TRADES["positions"], **page) <= 10 * LIMIT
     seen = marks.QUERIES["marks"]
