@@ -30,8 +30,8 @@ insert into ledger.fills (book_id, fill_id, version, source, account_key, source
     session_date, meta, origin, cause, received_at, recorded_at, content_hash, seq, booking_seq, prev_hash, row_hash)
 select book_id, fill_id, version, 'ibkr', 'U1', n || ' ' || step, version, false, name, name, name,
        (case step when 0 then 'BUY' else 'SELL' end)::ledger.side, quantity, 100 + gain, 1, 'USD', 0, 'auto', 'full', at, '',
-       at::date, '{}', 'live', case version when 1 then 'first' else 'revision' end, at, at + version * interval '1 second', '', seq, seq,
-       '', ''
+       at::date, '{}', 'live', case version when 1 then 'first' else 'revision' end, at, at + version * interval '1 second', '',
+       seq, seq, '', ''
   from crowd
 """,
     """
