@@ -8,9 +8,9 @@ Outside a session nothing happens; rows that came meanwhile wait for the next on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 
-from fillbook.calendar import NEW_YORK, TradingCalendar, calendar
+from fillbook.calendar import NEW_YORK, TradingCalendar, calendar, day_end
 from fillbook.ledger.store import QUERIES
 from fillbook.runtime.db import Call, Database
 from fillbook.runtime.slots import once
@@ -84,11 +84,6 @@ def carry_worth(db: Database, book_id: str, now: datetime) -> int:
         ]
         db.call(Call("ledger.carry_worth", {"book_id": book_id, "moments": asked}))
     return len(due)
-
-
-def day_end(day: date) -> datetime:
-    """The last instant of a New York date: what a session's day came to includes it."""
-    return datetime.combine(day + timedelta(days=1), time.min, NEW_YORK).astimezone(UTC) - timedelta(microseconds=1)
 
 
 def expire_marks(db: Database, now: datetime) -> int:

@@ -15,8 +15,7 @@ from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any, Final, cast
 
-from fillbook.calendar import Session, TradingCalendar, calendar
-from fillbook.ledger.keeping import day_end
+from fillbook.calendar import Session, TradingCalendar, calendar, day_end
 from fillbook.ledger.moment import moment
 from fillbook.money import CONTEXT, ZERO
 from fillbook.runtime.db import Database
