@@ -169,3 +169,8 @@ def _aware(instant: datetime) -> datetime:
     if instant.tzinfo is None:
         raise ValueError("an instant needs its time zone")
     return instant
+
+
+def day_end(day: date) -> datetime:
+    """The last instant of a New York date: what a session's day came to includes it."""
+    return datetime.combine(day + timedelta(days=1), time.min, NEW_YORK).astimezone(UTC) - timedelta(microseconds=1)

@@ -98,10 +98,9 @@ def vwap(parts: Sequence[tuple[Decimal, Decimal]]) -> Decimal | None:
 
 def total(parts: Sequence[Decimal | None]) -> Decimal | None:
     """Sum amounts of one currency; one unknown part makes the sum unknown."""
-    with localcontext(CONTEXT):
-        result = ZERO
-        for part in parts:
-            if part is None:
-                return None
-            result += part
-        return result
+    result = ZERO
+    for part in parts:
+        if part is None:
+            return None
+        result = CONTEXT.add(result, part)
+    return result

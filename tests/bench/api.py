@@ -1,11 +1,14 @@
 """The read API at 100,000 positions: each route at 1, 4 and 20 readers, against its own statements bare on the same server.
 
-Bare: the statements of the route's first page in one look, texts as they come, no document made. Readers and statements take
-turns. A reader keeps its connection and asks as soon as it has its answer; latencies are of whole answers.
+Bare: the statements of the route in one look, texts as they come, no document made. Readers and statements take turns. A reader
+keeps its connection and asks as soon as it has its answer; latencies are of whole answers. Beside them stands the processor time
+that an answer takes from the function and from the database: that hardly depends on what else the machine does. At 1,000,000
+actions each route is asked by one reader: more days of as much, so that what is asked about a day or a page costs the same.
 """
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -14,41 +17,46 @@ from datetime import timedelta
 
 import requests
 
-from fillbook.calendar import calendar
-from fillbook.runtime.deskkeys import DeskKey
-from fillbook.tracker import executions, past, present, store, trade_query, trades
-from tests.bench.api_place import Place, place
+from tests.bench import api_bare
+from tests.bench.api_place import OPENED_AT, Place, place
 from tests.bench.report import Stage, percentile, publish
 
-POSITIONS = 117_000
-READERS = (1, 4, 20)
+POSITIONS = (117_000, 334_000)
+READERS = (4, 20)
 CALLS, WARM_UPS = 200, 5
+LARGER_CALLS = 20
 P95_MS, DETAIL_MS, UNCHANGED_MS = 200.0, 50.0, 20.0
+BARE_RATIO, FLAT_RATIO = 3.0, 1.5
 ROWS_PER_SECOND, MEMORY_MB = 20_000, 200.0
 MEASURED = 4
 """Up to so many readers at once the goals hold."""
-KEY = DeskKey(id="bench", sha256="0" * 64, scopes=frozenset({"read"}), tenant_id="desk", books=("live",))
-Bare = Callable[[], None]
 
 
 def run(argv: list[str]) -> int:
-    """``bench api [--positions N] [--calls N]``."""
+    """``bench api [--positions N[,N]] [--calls N]``: of a second size only how much more an answer costs there."""
     given = dict(zip(argv[::2], argv[1::2], strict=False))
-    positions, calls = int(given.get("--positions", POSITIONS)), int(given.get("--calls", CALLS))
+    sizes = tuple(int(word) for word in given["--positions"].split(",")) if "--positions" in given else POSITIONS
+    calls = int(given.get("--calls", CALLS))
     stage = Stage(name="api")
-    with place(positions) as where:
+    with place(sizes[0]) as where:
         paths = routes(where)
-        for name, path in paths.items():
-            measure(stage, where, name, path, calls)
+        cost = {name: measure(stage, where, name, path, calls) for name, path in paths.items()}
         unchanged(stage, where, paths["a page of 200"], calls)
-        for what in ("trades.csv", "trades.json", "actions.csv"):
+        for what in ("trades.csv", "trades.json", "actions.csv", "lots.csv"):
             export(stage, where, what)
         goal = f"the function's memory at most, exports included ({MEMORY_MB:g} MB above an idle one's 60)"
         stage.at_most(goal, [where.memory_mb], MEMORY_MB + 60, "MB")
+    for positions in sizes[1:]:
+        with place(positions) as where:
+            for name, path in routes(where).items():
+                larger(stage, where, name, path, min(calls, LARGER_CALLS), cost[name], positions)
+    stage.note(" and ".join(f"{size:,} positions, {size * 3 - 1_000 + size // 100:,} versions of actions" for size in sizes))
     stage.note(
-        f"{positions:,} positions, {positions * 3 - 1_000 + positions // 100:,} versions of actions, 1,000 open; six months"
+        "positions are opened every 134 s, day and night, 1,000 of all ages stay open, 158 of these are marked every 5 min"
     )
-    stage.note("a page far down is the 95th, read as of what was known on the first, which is what is known now")
+    stage.note("sums and worth of days were kept the night before; what was executed today is added up with each answer")
+    stage.note("a page far down is the 20th of 1,000, read as of what was known on the first, which is what is known now")
+    stage.note("processor time: of the function, of the database; four readers are answered within twice their sum on two cores")
     publish(stage)
     return 0
 
@@ -58,6 +66,7 @@ def routes(where: Place) -> dict[str, str]:
     session = requests.Session()
     since = (where.now - timedelta(days=1)).isoformat().replace("+00:00", "Z")
     middle = where.now - timedelta(days=30)
+    ever = f"from={max(OPENED_AT, where.now - timedelta(days=399)):%Y-%m-%d}&to={where.now:%Y-%m-%d}"
     around = f"since={middle:%Y-%m-%d}&until={middle + timedelta(days=2):%Y-%m-%d}"
     first = where.get(session, "/timed/trades?limit=1000").json()
     cursor = first["next_cursor"]
@@ -74,8 +83,9 @@ def routes(where: Place) -> dict[str, str]:
         "of a ticker": "/timed/trades?ticker=T77",
         "active since yesterday": f"/timed/trades?since={since}",
         "active on two days": f"/timed/trades?{around}",
-        "winners (there are none)": "/timed/trades?outcome=win",
-        "a reason (nobody has)": "/timed/trades?reason=tp_hit",
+        "winners": "/timed/trades?outcome=win",
+        "a reason": "/timed/trades?reason=tp_hit",
+        "a reason (nobody has)": "/timed/trades?reason=nobody",
         "a page far down": f"/timed/trades?cursor={cursor}",
         "as known 20 days ago": f"/timed/trades?known_as_of={known}",
         "flat": "/timed/ledger/trades",
@@ -85,7 +95,7 @@ def routes(where: Place) -> dict[str, str]:
         "summary by ticker": "/timed/ledger/summary?group_by=ticker",
         "summary by reason, a month": f"/timed/ledger/summary?group_by=reason&since={middle:%Y-%m-%d}",
         "calendar of a month": "/timed/calendar",
-        "calendar of all": f"/timed/calendar?from=2026-01-02&to={where.now:%Y-%m-%d}",
+        "calendar of all": f"/timed/calendar?{ever}",
         "account, its minutes": "/timed/portfolio",
         "account, 30 days": "/timed/portfolio?range=30d",
         "account, ever": "/timed/portfolio?range=all",
@@ -97,31 +107,52 @@ def routes(where: Place) -> dict[str, str]:
     }
 
 
-def measure(stage: Stage, where: Place, name: str, path: str, calls: int) -> None:
-    """One route: by itself against its bare statements, then with more readers."""
+def measure(stage: Stage, where: Place, name: str, path: str, calls: int) -> float:
+    """One route: by itself against its bare statements, then with more readers; the processor time of an answer in ms."""
+    session = requests.Session()
+    asked = api_bare.statements(where, path)
     ours: list[float] = []
     statements: list[float] = []
-    session = requests.Session()
+    function: list[float] = []
+    database: list[float] = []
     for number in range(-WARM_UPS, calls):
+        before = where.busy_ms
         took = timed(lambda: where.get(session, path))
-        bare = bare_ms(where, path)
+        after = where.busy_ms
+        bare = timed(lambda: api_bare.run(where, asked))
         if number >= 0:
             ours.append(took)
-            if bare is not None:
-                statements.append(bare)
+            statements.append(bare)
+            function.append(after[0] - before[0])
+            database.append(after[1] - before[1])
     limit = DETAIL_MS if name == "one position" else P95_MS
-    stage.add(f"{name}: one reader, p50", [percentile(ours, 0.5)], "ms")
     stage.at_most(f"{name}: one reader, p95", [percentile(ours, 0.95)], limit, "ms")
-    if statements:
-        stage.add(f"{name}: its statements bare, p50", [percentile(statements, 0.5)], "ms")
-        stage.add(f"{name}: answer ÷ statements", [one / other for one, other in zip(ours, statements, strict=True)], "×")
-    for readers in READERS[1:]:
-        took_each = crowded(where, path, readers, calls)
-        p95 = [percentile(took_each, 0.95)]
+    for readers in READERS:
+        p95 = [percentile(crowded(where, path, readers, calls), 0.95)]
         if readers <= MEASURED:
             stage.at_most(f"{name}: {readers} readers, p95", p95, limit, "ms")
         else:
             stage.add(f"{name}: {readers} readers, p95", p95, "ms")
+    ratios = [one / other for one, other in zip(ours, statements, strict=True)]
+    stage.at_most(f"{name}: answer ÷ its statements bare", ratios, BARE_RATIO)
+    stage.add(f"{name}: processor time of the function", function, "ms")
+    return stage.add(f"{name}: processor time of the database", database, "ms") + percentile(function, 0.5)
+
+
+def larger(stage: Stage, where: Place, name: str, path: str, calls: int, before: float, positions: int) -> None:
+    """One route over a larger book: its latency, and its processor time against that over the first one."""
+    session = requests.Session()
+    took: list[float] = []
+    spent: list[float] = []
+    for number in range(-WARM_UPS, calls):
+        start = sum(where.busy_ms)
+        one = timed(lambda: where.get(session, path))
+        if number >= 0:
+            took.append(one)
+            spent.append(sum(where.busy_ms) - start)
+    stage.add(f"{name}, {positions:,} positions: one reader, p95", [percentile(took, 0.95)], "ms")
+    ratio = [percentile(spent, 0.5) / before]
+    stage.at_most(f"{name}, {positions:,} positions: processor time ÷ that of the first size", ratio, FLAT_RATIO)
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -148,31 +179,6 @@ def crowded(where: Place, path: str, readers: int, calls: int) -> list[float]:
     return found
 
 
-def bare_ms(where: Place, path: str) -> float | None:
-    """How long the statements of a route take by themselves; None: it has other ones."""
-    name, _, query = path.partition("?")
-    given = {key: [value] for key, _, value in (pair.partition("=") for pair in query.split("&") if pair)}
-    if name == "/timed/trades" and "known_as_of" not in given and "include" not in given:
-        return timed(lambda: _trades(where, trade_query.trade_query(given)))
-    if name == "/timed/ledger/actions":
-        return timed(lambda: _actions(where, trade_query.action_query(given)))
-    return None
-
-
-def _trades(where: Place, query: trade_query.TradeQuery) -> None:
-    with store.look(where.db, KEY, ["live"]) as seen:
-        source = present.Present(seen)
-        today = trades.day_start(trades.day_of(where.now, calendar()))
-        asked = source._asked(query, None)
-        seen.tx.texts(present.QUERIES["positions"], day_start=today, limit=query.common.limit + 1, **asked)
-
-
-def _actions(where: Place, query: trade_query.ActionQuery) -> None:
-    with past.look(where.db, KEY, query.common, where.now) as (seen, at, _):
-        asked = executions._asked(seen, query, at)
-        seen.tx.texts(present.QUERIES["executions"], limit=query.common.limit + 1, **asked)
-
-
 def unchanged(stage: Stage, where: Place, path: str, calls: int) -> None:
     """An answer that the reader holds already."""
     session = requests.Session()
@@ -189,12 +195,15 @@ def unchanged(stage: Stage, where: Place, path: str, calls: int) -> None:
 def export(stage: Stage, where: Place, what: str) -> None:
     """A file of as many rows as a file may have."""
     session = requests.Session()
-    until = "2026-03-10" if what.startswith("trades") else "2026-01-25"
+    until = (min(where.now, OPENED_AT + timedelta(days=50 if what.startswith("actions") else 150))).strftime("%Y-%m-%d")
     path = f"/timed/export/{what}?until={until}"
-    rates, count = [], 0
+    rates, spent, count = [], [], 0
     for _ in range(2):
-        start = time.perf_counter()
-        answer = where.get(session, path)
-        count = answer.json()["count"] if what.endswith("json") else answer.text.count("\r\n") - 1
-        rates.append(count / (time.perf_counter() - start))
+        before, start = where.busy_ms, time.perf_counter()
+        content = where.get(session, path).content
+        seconds, after = time.perf_counter() - start, where.busy_ms
+        count = json.loads(content)["count"] if what.endswith("json") else content.count(b"\r\n") - 1
+        rates.append(count / seconds)
+        spent.append((after[0] - before[0]) * 1000 / count)
     stage.at_least(f"{what} of {count:,} rows", rates, ROWS_PER_SECOND, "rows/s")
+    stage.add(f"{what}: processor time of the function, a row", spent, "µs")

@@ -22,13 +22,14 @@ from typing import Final
 
 import requests
 
-from fillbook.calendar import NEW_YORK
+from fillbook.calendar import NEW_YORK, calendar
 from fillbook.ledger import keeping, service
 from fillbook.ledger.model import Book
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
 from infra.database.migrate import migrate
 from infra.local.postgres import PostgresServer
+from tests.bench.processor import whole_seconds
 from tests.bench.report import RESULTS
 from tests.bench.snapshot_place import ROOT, framework, free_port, opened, settings, wait_for
 from tests.support.ledger_crowd import crowd
@@ -36,6 +37,8 @@ from tests.support.ledger_crowd import crowd
 KEYS: Final = tuple(f"reader-{number}" for number in range(400))
 """A reader may ask 300 times a minute and export 6 times: measured ones take turns."""
 OPENED_AT: Final = datetime(2026, 1, 2, 15, tzinfo=UTC)
+APART: Final = timedelta(seconds=134)
+"""117,000 positions in six months."""
 LEFT_OPEN: Final = 1_000
 _LAST_NIGHT: Final = """
 update ledger.result_books k set seq = s.seq, row_hash = s.row_hash
@@ -53,15 +56,27 @@ select book_id, position_id, position_id, first_action_id, first_action_id, open
     """
 insert into ledger.closings (book_id, action_id, version, lot_id, ordinal, quantity, lot_price, split_factor, close_value,
     lot_value, proceeds, lot_basis, realized_pnl_gross, realized_pnl, realized_pnl_base, executed_at, recorded_at)
-select book_id, action_id, version, position_id, 1, quantity, 100, 1, value, value, value, value, 0, 0, 0,
-       executed_at, recorded_at
+select book_id, action_id, version, position_id, 1, quantity, 100, 1, value, quantity * 100, value, quantity * 100,
+       realized_pnl, realized_pnl, realized_pnl, executed_at, recorded_at
   from ledger.execution_actions where action_type in ('TRIM', 'EXIT')
 """,
+    # what was traded was seen before; what is held is seen at the end of each day, and much of it every five minutes today
     """
 insert into ledger.marks (book_id, instrument, bucket_at, marked_at, recorded_at, price, source)
-select p.book_id, p.instrument, date_bin('5 minutes', p.opened_at - d.age, 'epoch'), p.opened_at - d.age, p.opened_at, 101,
+select book_id, instrument, date_bin('5 minutes', at, 'epoch'), at, at, 101 + abs(hashtext(instrument || at)) % 100 / 100.0,
        'signal'
-  from ledger.positions p cross join (values (interval '1 minute'), (interval '5 days')) as d(age)
+  from (select p.book_id, p.instrument, p.opened_at - d.age as at
+          from ledger.positions p cross join (values (interval '1 minute'), (interval '5 days')) as d(age)
+        union all
+        select p.book_id, p.instrument, (s.day + time '15:52') at time zone 'America/New_York'
+          from ledger.positions p
+         cross join lateral generate_series(p.opened_at::date + 1, :now::timestamptz::date - 1, interval '1 day') as s(day)
+         where p.status = 'OPEN'
+        union all
+        select p.book_id, p.instrument, at
+          from (select * from ledger.positions where status = 'OPEN' order by opened_at limit 158) p
+         cross join lateral generate_series(:open_at::timestamptz, :now::timestamptz, interval '5 minutes') as t(at)) as seen
+    on conflict do nothing
 """,
 )
 
@@ -73,6 +88,7 @@ class Place:
     url: str
     db: Database
     pid: int
+    server_pid: int
     now: datetime
     keys: Iterator[str] = field(default_factory=lambda: itertools.cycle(KEYS))
 
@@ -82,6 +98,11 @@ class Place:
         if answer.status_code not in (200, 304):
             raise RuntimeError(f"{path}: {answer.status_code} {answer.text[:300]}")
         return answer
+
+    @property
+    def busy_ms(self) -> tuple[float, float]:
+        """Processor time so far of the function and of the database, in ms."""
+        return whole_seconds(self.pid) * 1000, whole_seconds(self.server_pid) * 1000
 
     @property
     def memory_mb(self) -> float:
@@ -96,15 +117,28 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
+def moment(positions: int) -> datetime:
+    """When a book of so many positions is looked at: well into the session in which the last one is opened."""
+    exchange = calendar()
+    day = (OPENED_AT + positions * APART).astimezone(NEW_YORK).date()
+    session = exchange.session(day) or exchange.next_session(day)
+    return session.open_at + timedelta(hours=5, minutes=30)
+
+
 def fill(db: Database, positions: int) -> None:
     """The book with everything that a page shows."""
+    now = moment(positions)
+    session = calendar().session(now.astimezone(NEW_YORK).date())
     with db.transaction() as tx:
         service.open_book(tx, Book(book_id="live", start_cash=Decimal(100_000)), OPENED_AT)
-    crowd(db, "live", positions, left_open=LEFT_OPEN)
+    apart = (now - timedelta(minutes=1) - OPENED_AT) / positions
+    crowd(db, "live", positions, left_open=min(LEFT_OPEN, positions // 2), spread=True, apart=apart, swing=3)
+    given = {"now": now, "open_at": session.open_at if session else now}
     with db.transaction() as tx:
         tx.execute(statement("set local session_replication_role = replica"))
         for text in _ROWS:
-            tx.execute(statement(text))
+            asked = statement(text)
+            tx.execute(asked, **{name: given[name] for name in asked.parameters})
         tx.execute(
             statement(
                 "update ledger.books set seq = 10000000,"
@@ -113,10 +147,10 @@ def fill(db: Database, positions: int) -> None:
         )
         for table in ("lots", "closings", "marks", "books"):
             tx.execute(statement(f"analyze ledger.{table}"))
-    keeping.carry_results(db, OPENED_AT + timedelta(minutes=positions))
-    today = (OPENED_AT + timedelta(minutes=positions)).astimezone(NEW_YORK).date()
+    midnight = datetime.combine(now.astimezone(NEW_YORK).date(), time_of_day.min, NEW_YORK)
+    keeping.carry_results(db, midnight)
     with db.transaction() as tx:  # sums of days were taken last night
-        tx.execute(statement(_LAST_NIGHT), midnight=datetime.combine(today, time_of_day.min, NEW_YORK))
+        tx.execute(statement(_LAST_NIGHT), midnight=midnight)
 
 
 @contextmanager
@@ -133,15 +167,15 @@ def place(positions: int) -> Iterator[Place]:
         with opened(url) as owner:
             fill(owner, positions)
         postgres.run("psql", "-qc", "vacuum analyze", "api")
-        with opened(f"{url}?role=tracker_reader") as db, _function(url, folder, positions, db) as where:
+        with opened(f"{url}?role=tracker_reader") as db, _function(url, folder, positions, db, postgres.pid or 0) as where:
             yield where
     for path in (data, folder):
         shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
-def _function(url: str, folder: Path, positions: int, db: Database) -> Iterator[Place]:
-    now = OPENED_AT + timedelta(minutes=positions + 10)
+def _function(url: str, folder: Path, positions: int, db: Database, server_pid: int) -> Iterator[Place]:
+    now = moment(positions)
     clock = {"desk_at": now.isoformat(), "real_at": time.time(), "speed": 1.0, "paused": True}
     (folder / "clock.json").write_text(json.dumps(clock))
     entry = {"scopes": ["read"], "tenant_id": "desk", "books": ["live"]}
@@ -152,13 +186,14 @@ def _function(url: str, folder: Path, positions: int, db: Database) -> Iterator[
         "DESK_KEYS": json.dumps(keys),
         "FILLBOOK_DESK_CLOCK": str(folder / "clock.json"),
         "THREADS": "8",
+        "DESK_RATE_FACTOR": "1000",
     }
     command = framework("trade_tracker", ROOT / "functions" / "trade_tracker" / "main.py", port)
     log = (folder / "process.log").open("wb")
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         wait_for(port, process, folder / "process.log")
-        yield Place(url=f"http://127.0.0.1:{port}", db=db, pid=process.pid, now=now)
+        yield Place(url=f"http://127.0.0.1:{port}", db=db, pid=process.pid, server_pid=server_pid, now=now)
     finally:
         process.terminate()
         process.wait(20)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
 
-# every position: ENTRY 10, TRIM 4, EXIT 6, a minute apart; the last ones stay open; every hundredth TRIM was corrected once
+# every position: ENTRY 10, TRIM 4, EXIT 6, each begun some time after the one before; some stay open; every hundredth TRIM was
+# corrected once. All is bought at 100; each position is sold at a price of its own, up to ``swing`` away from that.
 _FACTS = """
 create temporary table crowd on commit drop as
-select n, step, version, book_id, timestamptz '2026-01-02 15:00Z' + n * interval '1 minute' + step * interval '10 seconds' as at,
+select n, step, version, book_id, timestamptz '2026-01-02 15:00Z' + n * :apart::interval + step * interval '10 seconds' as at,
        md5(book_id || ' ' || n || ' ' || step)::uuid as fill_id, md5(book_id || ' ' || n || ' p')::uuid as position_id,
        'T' || (n % 500) as name, row_number() over (order by n, step, version) as seq,
        case step when 0 then 10 when 1 then 4 else 6 end as quantity,
-       case step when 0 then 10 when 1 then 6 else 0 end as left_over
+       case step when 0 then 10 when 1 then 6 else 0 end as left_over,
+       case step when 0 then 0 else n % (2 * :swing::integer + 1) - :swing::integer end as gain,
+       case step when 0 then 0 when 1 then 4 else 10 end as sold
   from (select :book_id::text as book_id) b, generate_series(1, :positions::integer) n, generate_series(0, 2) step,
        generate_series(1, 2) version
- where (step < 2 or n <= :positions::integer - :open::integer) and (version = 1 or (step = 1 and n % 100 = 0))
+ where (step < 2 or case when :spread::boolean then n % (:positions::integer / :open::integer) > 0
+                        else n <= :positions::integer - :open::integer end) and (version = 1 or (step = 1 and n % 100 = 0))
 """
 _ROWS = (
     """
@@ -23,9 +29,9 @@ insert into ledger.fills (book_id, fill_id, version, source, account_key, source
     contract_name, side, quantity, price, multiplier, currency, fees, position_effect, cash_style, executed_at, venue_order,
     session_date, meta, origin, cause, received_at, recorded_at, content_hash, seq, booking_seq, prev_hash, row_hash)
 select book_id, fill_id, version, 'ibkr', 'U1', n || ' ' || step, version, false, name, name, name,
-       (case step when 0 then 'BUY' else 'SELL' end)::ledger.side, quantity, 100, 1, 'USD', 0, 'auto', 'full', at, '', at::date,
-       '{}', 'live', case version when 1 then 'first' else 'revision' end, at, at + version * interval '1 second', '', seq, seq,
-       '', ''
+       (case step when 0 then 'BUY' else 'SELL' end)::ledger.side, quantity, 100 + gain, 1, 'USD', 0, 'auto', 'full', at, '',
+       at::date, '{}', 'live', case version when 1 then 'first' else 'revision' end, at, at + version * interval '1 second', '',
+       seq, seq, '', ''
   from crowd
 """,
     """
@@ -37,7 +43,7 @@ insert into ledger.positions (book_id, position_id, instrument, ticker, contract
 select distinct on (position_id) book_id, position_id, name || ' ' || n, name, name, 'LONG',
        (case left_over when 0 then 'CLOSED' else 'OPEN' end)::ledger.position_status, 'USD', 1, true, 'full', left_over, 10,
        10 - left_over, left_over * 100, left_over * 100, case when left_over > 0 then 100 end, 100, 1000, 0, 1000, 1000,
-       0, 0, 0, 0, 1, opened, opened, at, case left_over when 0 then at end, position_id, 3, 1, seq
+       0, sold * gain, sold * gain, sold * gain, 1, opened, opened, at, case left_over when 0 then at end, position_id, 3, 1, seq
   from (select *, min(at) over (partition by position_id) as opened from crowd) c order by position_id, step desc, version desc
 """,
     """
@@ -45,12 +51,15 @@ insert into ledger.execution_actions (book_id, action_id, version, state, fill_i
     lot_id, action_type, instrument, ticker, direction, side, executed_at, venue_order, session_date, quantity, price, multiplier,
     currency, value, fees, cash_effect, realized_pnl, realized_pnl_gross, realized_pnl_base, position_quantity_after,
     position_quantity_opened_after, position_vwap_after, position_cost_basis_after, position_realized_pnl_after, is_flat_after,
-    meta, recorded_at, superseded_at, seq, booking_seq, prev_hash, row_hash)
+    reason, meta, recorded_at, superseded_at, seq, booking_seq, prev_hash, row_hash)
 select book_id, fill_id, version, 'BOOKED', fill_id, seq, 1, 'first', seq, position_id, position_id,
        (case step when 0 then 'ENTRY' when 1 then 'TRIM' else 'EXIT' end)::ledger.action_type, name, name, 'LONG',
-       (case step when 0 then 'BUY' else 'SELL' end)::ledger.side, at, '', at::date, quantity, 100, 1, 'USD', quantity * 100, 0,
-       case step when 0 then -1000 else quantity * 100 end, case when step > 0 then 0 end, case when step > 0 then 0 end,
-       case when step > 0 then 0 end, left_over, 10, case when left_over > 0 then 100 end, left_over * 100, 0, left_over = 0,
+       (case step when 0 then 'BUY' else 'SELL' end)::ledger.side, at, '', at::date, quantity, 100 + gain, 1, 'USD',
+       quantity * (100 + gain), 0, case step when 0 then -1000 else quantity * (100 + gain) end,
+       case when step > 0 then quantity * gain end, case when step > 0 then quantity * gain end,
+       case when step > 0 then quantity * gain end, left_over, 10, case when left_over > 0 then 100 end, left_over * 100,
+       sold * gain, left_over = 0,
+       case when :swing::integer > 0 and step > 0 then case when gain > 0 then 'tp_hit' else 'stop_hit' end end,
        '{}', at + version * interval '1 second',
        case when version = 1 and step = 1 and n % 100 = 0 then at + interval '2 seconds' end,
        1000000 + seq, seq, '', ''
@@ -59,12 +68,28 @@ select book_id, fill_id, version, 'BOOKED', fill_id, seq, 1, 'first', seq, posit
 )
 
 
-def crowd(db: Database, book_id: str, positions: int, *, left_open: int = 200) -> None:
-    """Fill an opened book with positions of three actions each, of which the last ``left_open`` are open, and analyze."""
+def crowd(
+    db: Database,
+    book_id: str,
+    positions: int,
+    *,
+    left_open: int = 200,
+    spread: bool = False,
+    apart: timedelta = timedelta(minutes=1),
+    swing: int = 0,
+) -> None:
+    """Fill an opened book with positions of three actions each, of which the last ``left_open`` are open, and analyze.
+
+    ``spread``: not the last ones are, but as many from all the time. ``apart``: how long after the one before each is opened.
+    ``swing``: how far from their entry they are sold, at most; then each sale has a reason, else none has and nothing is won.
+    """
+    given: dict[str, object] = {"book_id": book_id, "positions": positions, "open": left_open, "apart": apart, "swing": swing}
+    given["spread"] = spread
     with db.transaction() as tx:
         tx.execute(statement("set local session_replication_role = replica"))
-        tx.execute(statement(_FACTS), book_id=book_id, positions=positions, open=left_open)
+        tx.execute(statement(_FACTS), **given)
         for text in _ROWS:
-            tx.execute(statement(text))
+            asked = statement(text)
+            tx.execute(asked, **{name: given[name] for name in asked.parameters})
         for table in ("fills", "execution_actions", "positions"):
             tx.execute(statement(f"analyze ledger.{table}"))

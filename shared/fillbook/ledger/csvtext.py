@@ -24,7 +24,7 @@ _SPECIAL = re.compile(r"""\A'*[=+\-@\t\r]|[",\r\n]""")
 
 @frozen
 class Sheet:
-    """One file: its name, its columns in order, and which of them hold numbers."""
+    """One file: its name, its columns in order, and which of them hold texts that are no words: numbers, instants, fixed ones."""
 
     name: str
     columns: tuple[str, ...]
@@ -39,7 +39,13 @@ class Sheet:
         """One row, its values canonical (``columns.py``) and in the order of the columns."""
         numbers = self.numbers
         cells = [
-            value if type(value) is str and name in numbers else _cell(value)
+            ""
+            if value is None
+            else value
+            if type(value) is str and name in numbers
+            else str(value)
+            if type(value) is int
+            else _cell(value)
             for name, value in zip(self.columns, values, strict=True)
         ]
         return ",".join(cells) + "\r\n"

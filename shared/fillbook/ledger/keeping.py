@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
-from fillbook.calendar import NEW_YORK, TradingCalendar
+from fillbook.calendar import NEW_YORK, TradingCalendar, calendar, day_end
 from fillbook.ledger.store import QUERIES
 from fillbook.runtime.db import Call, Database
 from fillbook.runtime.slots import once
@@ -19,6 +19,7 @@ JOB = "desk-keeper"
 RUN_SECONDS_MAX = 1_800
 MARKS_KEPT = timedelta(days=731)
 PURGE_ROWS_MAX = 5_000
+WORTH_DAYS_MAX = 20
 
 Chore = Callable[[Database, datetime], object]
 
@@ -44,9 +45,10 @@ def keep_desk(
 
 
 def carry_results(db: Database, now: datetime) -> int:
-    """Take the sums of days anew that later rows touched, book by book; return how many days those were.
+    """Take the sums of days anew that later rows touched, book by book, and what its finished sessions were worth.
 
-    Nothing depends on it but the time that figures of long ranges take. A book that has not grown costs one look.
+    Returns how many dates were summed up. Nothing depends on it but the time that figures of long ranges take. A book that has
+    not grown costs two looks.
     """
     with db.transaction(read_only=True) as tx:
         books = [row["book_id"] for row in tx.query(QUERIES["books_to_carry"])]
@@ -54,7 +56,34 @@ def carry_results(db: Database, now: datetime) -> int:
     for book_id in books:
         (carried,) = db.call(Call("ledger.carry_results", {"book_id": book_id, "now": now}))
         total += int(carried)
+        carry_worth(db, book_id, now)
     return total
+
+
+def carry_worth(db: Database, book_id: str, now: datetime) -> int:
+    """Take the worth of a book's finished sessions that is not kept, ``WORTH_DAYS_MAX`` days a transaction; return how many.
+
+    Marks of the book wait while a page is taken.
+    """
+    with db.transaction(read_only=True) as tx:
+        rows = tx.query(QUERIES["worth_kept"], book_id=book_id)
+    exchange = calendar()
+    kept = {(row["day"], row["held_at"], row["valued_at"]) for row in rows if row["day"] is not None}
+    began = min((row["began_at"] for row in rows if row["began_at"] is not None), default=None)
+    if began is None:
+        return 0
+    first = max(began.astimezone(NEW_YORK).date(), exchange.first_day)
+    finished = [one for one in exchange.sessions(first, now.astimezone(NEW_YORK).date()) if one.close_at <= now]
+    moments = [[(one.date, held_at, one.close_at) for held_at in (one.close_at, day_end(one.date))] for one in finished]
+    due = [one for one in moments if not kept.issuperset(one)]
+    for page in range(0, len(due), WORTH_DAYS_MAX):
+        asked = [
+            {"day": day, "held_at": held_at, "valued_at": valued_at}
+            for one in due[page : page + WORTH_DAYS_MAX]
+            for day, held_at, valued_at in one
+        ]
+        db.call(Call("ledger.carry_worth", {"book_id": book_id, "moments": asked}))
+    return len(due)
 
 
 def expire_marks(db: Database, now: datetime) -> int:

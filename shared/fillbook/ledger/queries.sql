@@ -827,6 +827,12 @@ select to_json(x) as row from ledger.breaks x
  where x.book_id = :book_id and x.first_seen_at <= :known_as_of::timestamptz
  order by x.first_seen_at, x.break_id;
 
+-- name: worth_kept
+-- The days of a book whose worth is kept, each with its moments, and when the book's first action was; one row at least.
+select b.began_at, w.day, w.held_at, w.valued_at
+  from (select min(a.executed_at) as began_at from ledger.v_actions a where a.book_id = :book_id) as b
+  left join (select distinct k.day, k.held_at, k.valued_at from ledger.worth_days k where k.book_id = :book_id) as w on true;
+
 -- name: books_to_carry
 -- The books whose sums of days are kept: all but replays.
 select book_id from ledger.books where book_id not like 'replay:%' order by book_id;

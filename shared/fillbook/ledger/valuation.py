@@ -59,13 +59,14 @@ class Valued(Protocol):
 
 def mark_state(marked_at: datetime | None, now: datetime, kind: str, sessions: TradingCalendar) -> str:
     """``fresh``, ``stale`` or ``missing``: a mark ages in the book's session; outside it, the close's mark stays good."""
-    if marked_at is None:
-        return MISSING
+    return MISSING if marked_at is None else FRESH if marked_at >= fresh_since(now, kind, sessions) else STALE
+
+
+def fresh_since(now: datetime, kind: str, sessions: TradingCalendar) -> datetime:
+    """The oldest instant of a mark that is fresh."""
     if sessions.is_regular(now):
-        limit = LIVE_MARK_AGE_MAX if kind in DECISION_KINDS else BROKER_MARK_AGE_MAX
-        return FRESH if now - marked_at <= limit else STALE
-    close = sessions.last_finished(now).close_at
-    return FRESH if marked_at >= close - CLOSING_MARK_AGE_MAX else STALE
+        return now - (LIVE_MARK_AGE_MAX if kind in DECISION_KINDS else BROKER_MARK_AGE_MAX)
+    return sessions.last_finished(now).close_at - CLOSING_MARK_AGE_MAX
 
 
 def unrealized(position: Valued, mark: Decimal | None) -> Decimal | None:
@@ -79,9 +80,8 @@ def gain(
     """s·(quantity × mark × multiplier - basis), entry fees in; None when any of them is unknown."""
     if mark is None or multiplier is None or basis is None:
         return None
-    with localcontext(CONTEXT):
-        worth = quantity * mark * multiplier - basis
-        return money(worth if direction == Direction.LONG else -worth)
+    worth = CONTEXT.subtract(CONTEXT.multiply(CONTEXT.multiply(quantity, mark), multiplier), basis)
+    return money(worth if direction == Direction.LONG else CONTEXT.minus(worth))
 
 
 def unrealized_total(

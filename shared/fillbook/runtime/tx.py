@@ -32,7 +32,19 @@ class Call:
 class Tx:
     """One transaction on one connection, used by the thread that opened it. Made by ``Database.transaction`` only."""
 
-    __slots__ = ("_begin", "_begun", "_finished", "_owner", "_pool", "_queue", "_read_only", "_reused", "_turn", "_wire")
+    __slots__ = (
+        "_ahead",
+        "_begin",
+        "_begun",
+        "_finished",
+        "_owner",
+        "_pool",
+        "_queue",
+        "_read_only",
+        "_reused",
+        "_turn",
+        "_wire",
+    )
 
     def __init__(self, pool: Pool, begin: tuple[str, ...], *, read_only: bool, turn: int | None = None) -> None:
         self._pool: Pool | None = pool
@@ -45,6 +57,7 @@ class Tx:
         self._owner = get_ident()
         self._read_only = read_only
         self._turn = turn
+        self._ahead: bytes | None = None
 
     def call(self, *calls: Call) -> tuple[Any, ...]:
         """Run queued sends and ``calls`` in one round trip; return the decoded document of each call.
@@ -68,6 +81,20 @@ class Tx:
         result = self._extended(statement, params)
         return rows.convert(result.names, result.oids, result.rows)
 
+    def ahead(self, statement: Statement, **params: object) -> None:
+        """Send a statement whose rows are asked for next, by the same question: the server works on it meanwhile.
+
+        Only within a transaction that has begun and has nothing queued; nothing else may be asked before its rows are.
+        """
+        self._check()
+        if not self._begun or self._queue or self._ahead is not None:
+            raise RuntimeError("nothing can be asked ahead here")
+        self._ahead = extended_message(statement.numbered, statement.values(params))
+        try:
+            self._lent().send(self._ahead)
+        except WireBroken as broken:
+            raise connection_lost(broken) from broken
+
     def texts(self, statement: Statement, **params: object) -> list[list[str | None]]:
         """As ``query``, each row as the list of the server's own texts: for thousands of rows that are read by position."""
         return self._extended(statement, params).rows
@@ -79,7 +106,7 @@ class Tx:
 
     def copy_in(self, statement: str, lines: Iterable[str]) -> int:
         """Run ``copy … from stdin`` with text-format ``lines`` (see ``sql.copy_line``); return the rows copied."""
-        if not self._begun or self._queue:
+        if not self._begun or self._queue or self._ahead is not None:
             self._simple([])
         wire = self._lent()
         try:
@@ -142,9 +169,12 @@ class Tx:
 
     def _exchange(self, message: bytes, readies: int, *, is_final: bool = False) -> list[Result]:
         wire = self._lent()
+        ahead, self._ahead = self._ahead, None
         try:
             try:
-                results = wire.exchange(message, readies)
+                if ahead is not None and ahead != message:
+                    raise RuntimeError("something else was asked ahead")
+                results = wire.exchange(message, readies) if ahead is None else wire.receive(readies)
             except WireBroken as broken:
                 # a pooled connection that died while idle: nothing of ours can have been committed, so ask again, once
                 if self._begun or is_final or not self._reused or broken.timed_out:

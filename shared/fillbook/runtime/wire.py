@@ -106,9 +106,20 @@ class Wire:
 
         Raises the first ``ServerError`` (in step afterwards) or ``WireBroken`` (throw the connection away).
         """
+        self.send(message)
+        return self.receive(readies)
+
+    def send(self, message: bytes) -> None:
+        """Send ``message``; its answers have to be received before anything else is sent. Raises ``WireBroken``."""
         self.in_step = False
         try:
             self._socket.sendall(message)
+        except (OSError, ValueError) as error_of_socket:
+            raise _broken(error_of_socket) from error_of_socket
+
+    def receive(self, readies: int = 1) -> list[Result]:
+        """The answers to what was sent; raises as ``exchange``."""
+        try:
             results, error = self._answers(readies)
         except (OSError, ValueError) as error_of_socket:
             raise _broken(error_of_socket) from error_of_socket

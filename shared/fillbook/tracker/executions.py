@@ -51,6 +51,11 @@ def chosen(seen: Seen, query: ActionQuery, at: Moment) -> tuple[list[Row], bool]
     return rows[:limit], len(rows) > limit
 
 
+def ahead(seen: Seen, query: ActionQuery, at: Moment) -> None:
+    """Let the server begin with the page that is chosen next."""
+    seen.tx.ahead(QUERIES["executions"], limit=query.common.limit + 1, **_asked(seen, query, at))
+
+
 def count(seen: Seen, query: ActionQuery, at: Moment, limit: int) -> int:
     """How many executions the list has, ``limit`` at most."""
     (row,) = seen.tx.query(COUNTED, limit=limit, **_asked(seen, query, at))

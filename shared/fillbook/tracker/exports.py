@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fillbook.calendar import NEW_YORK
 from fillbook.ledger.csvtext import Sheet
@@ -20,7 +21,7 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import encode
-from fillbook.tracker import activity, executions, past, trades
+from fillbook.tracker import activity, annotated, executions, past, trades
 from fillbook.tracker.activity_model import Activity, Item
 from fillbook.tracker.annotations_model import PositionWords
 from fillbook.tracker.listing import ON_EVERY_PAGE, Common
@@ -29,7 +30,7 @@ from fillbook.tracker.paging import Cursor, Place
 from fillbook.tracker.parameter import Parameter, names
 from fillbook.tracker.present import Present
 from fillbook.tracker.route import Download, Given, Route, Weight
-from fillbook.tracker.shapes import Amount, Percent
+from fillbook.tracker.shapes import Amount, Instant, Percent
 from fillbook.tracker.store import Seen
 from fillbook.tracker.trade_query import (
     ACTION_PARAMETERS,
@@ -111,8 +112,16 @@ def _fields(row: type) -> dict[str, Any]:
     }
 
 
-def _is_decimal(hint: Any) -> bool:
-    return hint in (Amount, Percent) or any(_is_decimal(one) for one in get_args(hint))
+def _is_no_word(hint: Any) -> bool:
+    """Whether a text of this type is never a word of somebody's: a number, an instant, one of some fixed ones."""
+    if get_origin(hint) is Literal:
+        return True
+    return hint in (Amount, Percent, Instant, NoneType) or (is_union(hint) and all(_is_no_word(one) for one in get_args(hint)))
+
+
+def is_union(hint: Any) -> bool:
+    """Whether a type is one of several."""
+    return get_origin(hint) in (Union, UnionType)
 
 
 def exported(what: What, form: str, db: Database, key: DeskKey, given: Given, now: datetime) -> Download:
@@ -150,14 +159,14 @@ def _pieces(what: What, form: str, db: Database, key: DeskKey, query: Any, now: 
             yield shape.tail.encode()
 
 
-def _from(query: Any, place: Place | None) -> Any:
+def _from(query: Any, place: Place | None, limit: int = PAGE_ROWS) -> Any:
     after = None if place is None else Cursor(place=place, known_as_of=None)
-    return replace(query, common=replace(query.common, limit=PAGE_ROWS, after=after))
+    return replace(query, common=replace(query.common, limit=limit, after=after))
 
 
 def _csv(what: What) -> Shape:
     hints = _fields(what.row)
-    numbers = frozenset(name for name in what.columns if _is_decimal(hints[name]))
+    numbers = frozenset(name for name in what.columns if _is_no_word(hints[name]))
     sheet = Sheet(name=what.name, columns=what.columns, numbers=numbers)
     return Shape(head=sheet.header, row=lambda row: sheet.line([row.get(name) for name in sheet.columns]))
 
@@ -191,14 +200,18 @@ def _count_lots(look: Look, query: TradeQuery) -> int:
 
 def _page_of_positions(look: Look, query: TradeQuery) -> Page:
     rows, place = trades.chosen(look.seen, look.key, look.source, query, look.at)
-    is_past = query.common.is_past
-    return trades.told(look.seen, look.key, look.source, rows, frozenset(), look.at, is_past=is_past), place
+    words = annotated.of_positions(look.seen, look.key, rows)
+    if place is not None:
+        trades.ahead(look.source, _from(query, place), look.at)
+    return trades.plain_ones(rows, words, look.at, is_past=query.common.is_past), place
 
 
 def _page_of_lots(look: Look, query: TradeQuery) -> Page:
     narrow = replace(query, common=replace(query.common, limit=PAGE_POSITIONS))
     rows, place = trades.chosen(look.seen, look.key, look.source, narrow, look.at)
     lots = look.source.lots(rows)
+    if place is not None:
+        trades.ahead(look.source, _from(query, place, PAGE_POSITIONS), look.at)
     found: list[Document] = []
     for row in rows:
         of = {name: row[column] for name, column in _OF_POSITION.items()} | {"position_id": str(row["position_id"])}
@@ -212,7 +225,10 @@ def _count_actions(look: Look, query: ActionQuery) -> int:
 
 def _page_of_actions(look: Look, query: ActionQuery) -> Page:
     rows, has_more = executions.chosen(look.seen, query, look.at)
-    return [executions.execution(row) for row in rows], executions.place_of(rows[-1]) if has_more else None
+    place = executions.place_of(rows[-1]) if has_more else None
+    if place is not None:
+        executions.ahead(look.seen, _from(query, place), look.at)
+    return [executions.execution(row) for row in rows], place
 
 
 def _activity_query(given: Given, *, parameters: tuple[Parameter, ...]) -> activity.Asked:

@@ -162,13 +162,17 @@ select x.currency, count(*) filter (where x.action_type = 'ENTRY') - count(*) fi
 select distinct base_currency as currency from ledger.v_books where book_id = any(:books::text[]) order by 1;
 
 -- name: touched
--- The books whose kept sums count, each with the New York dates that rows after their watermark touch.
-select b.book_id, array(select d from ledger.days_since(b.book_id, b.seq) as d) as days
+-- The books whose kept sums count: the New York dates that rows after their watermark touch, the first and the last kept one, and
+-- whether what their days were worth counts as well.
+select b.book_id, array(select d from ledger.days_since(b.book_id, b.seq) as d) as days, b.has_worth, k.first_day, k.last_day
   from ledger.v_result_books b
+ cross join lateral (
+       select min(r.day) as first_day, max(r.day) as last_day
+         from ledger.v_result_days r where r.book_id = b.book_id and r.dimension = 'none') as k
  where b.book_id = any(:books::text[]);
 
--- name: kept_results
--- Kept sums of whole dates, but for those that were touched; by currency and group, of days and weekdays by date.
+-- name: kept
+-- Kept sums of spans of dates and of months, by currency and group, of days and weekdays by date, with how many positions acted.
 select r.currency, case when :by::text in ('day', 'weekday') then r.day end as day,
        case when :by::text = 'book' then r.book_id when :dimension::text <> 'none' then r.key end as key,
        sum(r.entries)::bigint as entries, sum(r.adds)::bigint as adds, sum(r.trims)::bigint as trims, sum(r.exits)::bigint as exits,
@@ -176,17 +180,16 @@ select r.currency, case when :by::text in ('day', 'weekday') then r.day end as d
        sum(r.unknown_fees)::bigint as unknown_fees, sum(r.gains) as gains, sum(r.losses) as losses,
        sum(r.unknown_parts)::bigint as unknown_parts, sum(r.wins)::bigint as wins, sum(r.defeats)::bigint as defeats,
        sum(r.flats)::bigint as flats, sum(r.pending)::bigint as pending, sum(r.won) as won, sum(r.lost) as lost, max(r.best) as best,
-       min(r.worst) as worst, sum(r.held_seconds) as held_seconds
-  from ledger.v_result_days r
- where r.book_id = any(:books::text[]) and r.dimension = :dimension::text and r.day >= :first::date and r.day <= :last::date
-   and (r.book_id, r.day) not in (select o.book_id, o.day from unnest(:out_books::text[], :out_days::date[]) as o(book_id, day))
- group by 1, 2, 3;
-
--- name: kept_active
--- How many positions acted on kept dates.
-select r.currency, case when :by::text in ('day', 'weekday') then r.day end as day,
-       case when :dimension::text <> 'none' then r.key end as key, sum(r.trades)::bigint as trades
-  from ledger.v_result_days r
- where r.book_id = any(:books::text[]) and r.dimension = :dimension::text and r.day >= :first::date and r.day <= :last::date
-   and (r.book_id, r.day) not in (select o.book_id, o.day from unnest(:out_books::text[], :out_days::date[]) as o(book_id, day))
+       min(r.worst) as worst, sum(r.held_seconds) as held_seconds, sum(r.trades)::bigint as trades
+  from (select d.*
+          from unnest(:day_books::text[], :firsts::date[], :lasts::date[]) as s(book_id, first, last)
+         cross join lateral (
+               select * from ledger.v_result_days x
+                where x.book_id = s.book_id and x.dimension = :dimension::text and x.day >= s.first and x.day <= s.last offset 0) as d
+        union all
+        select m.*
+          from unnest(:month_books::text[], :months::date[]) as s(book_id, month)
+         cross join lateral (
+               select * from ledger.v_result_months x
+                where x.book_id = s.book_id and x.dimension = :dimension::text and x.day = s.month offset 0) as m) as r
  group by 1, 2, 3;

@@ -15,7 +15,7 @@ from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Any, Final, cast
 
-from fillbook.calendar import Session, TradingCalendar, calendar
+from fillbook.calendar import Session, TradingCalendar, calendar, day_end
 from fillbook.ledger.moment import moment
 from fillbook.money import CONTEXT, ZERO
 from fillbook.runtime.db import Database
@@ -30,6 +30,7 @@ from fillbook.tracker.route import Given, Parameter, Route, Source, Weight, name
 from fillbook.tracker.store import Row, Seen
 from fillbook.tracker.sums import Asked, Sums
 from fillbook.tracker.wire import MONEY_DECIMALS, answer, instants, text
+from fillbook.tracker.worths import Moment, Worths
 
 QUERIES: Final = load_queries("fillbook.tracker", "portfolio.sql")
 RANGES: Final[Mapping[str, int | None]] = {"1d": 1, "5d": 5, "30d": 30, "90d": 90, "1y": 366, "all": None}
@@ -50,8 +51,6 @@ NOTHING: Final[Mapping[str, Any]] = dict.fromkeys(("positions", "open_positions"
     "realized": ZERO,
     "unrealized": ZERO,
 }
-Held = dict[str, Row]
-"""What was held of each currency at a moment."""
 
 
 def portfolio(db: Database, key: DeskKey, given: Given, now: datetime) -> Portfolio:
@@ -100,6 +99,7 @@ class _Account:
     def __init__(self, seen: Seen, everything: Asked, day: days.Today, exchange: TradingCalendar) -> None:
         self._seen = seen
         self._kept = Sums(seen)
+        self._worths = Worths(seen, self._kept)
         self._everything = everything
         self._day = day
         self._exchange = exchange
@@ -113,8 +113,9 @@ class _Account:
 
     def totals(self) -> list[Worth]:
         """The account of each currency that there is anything in, or that a book counts in."""
-        day, close = self._day, self._day.before.close_at
-        now, then = self._held([(day.as_of, day.marked_before), (close, day.marked_before_then)])
+        day = self._day
+        close = Moment(held_at=day.before.close_at, valued_at=day.marked_before_then, day=day.before.date)
+        now, then = self._worths.at([Moment(held_at=day.as_of, valued_at=day.marked_before), close])
         return [
             _worth(
                 currency,
@@ -157,20 +158,22 @@ class _Account:
         day, cells = self._day, self._by_day()
         begun = min((place[1] or "" for place in cells), default=day.session.date.isoformat())
         sessions = self._exchange.sessions(date.fromisoformat(begun) if first is None else first.date, day.session.date)
-        ends = [days.window(one.date, self._exchange)[1] - days.INSTANT for one in sessions]
-        moments = [(min(end, day.as_of), min(one.close_at, day.as_of)) for one, end in zip(sessions, ends, strict=True)]
-        held = self._held([(until, day.marked_before_at(one)) for (until, _), one in zip(moments, sessions, strict=True)])
+        moments = [
+            Moment(held_at=min(day_end(one.date), day.as_of), valued_at=day.marked_before_at(one), day=one.date)
+            for one in sessions
+        ]
+        held = self._worths.at(moments)
         for currency in sorted({*self._began, *(place[0] for place in cells)}):
             earned = [(place[1] or "", cell) for place, cell in cells.items() if place[0] == currency]
             earned.sort(key=lambda one: one[0])
             sofar = Cell()
-            for session, now, moment_of in zip(sessions, held, moments, strict=True):
+            for session, now in zip(sessions, held, strict=True):
                 while earned and earned[0][0] <= session.date.isoformat():
                     sofar = made.added([sofar, earned.pop(0)[1]])
                 equity = _equity(self._began.get(currency, ZERO), now.get(currency), sofar)
                 if equity is not None:
                     row = now.get(currency, NOTHING)
-                    yield _point(moment_of[1], currency, equity, row["open_positions"], row["stale"])
+                    yield _point(min(session.close_at, day.as_of), currency, equity, row["open_positions"], row["stale"])
 
     def executions(self, first: Session | None) -> Executions:
         """What was executed from a session on, by day and by ticker."""
@@ -203,19 +206,6 @@ class _Account:
 
     def _cells(self, since: datetime | None, until: datetime, by: str | None = None) -> dict[figures.Place, Cell]:
         return figures.folded(self._kept.cells(replace(self._everything, since=since, until=until, by=by)), by)
-
-    def _held(self, moments: Sequence[tuple[datetime, datetime]]) -> list[Held]:
-        found: list[Held] = [{} for _ in moments]
-        rows = self._seen.tx.query(
-            QUERIES["worth_at"],
-            books=self._seen.book_ids,
-            ns=list(range(len(moments))),
-            held_ats=[held_at for held_at, _ in moments],
-            valued_ats=[valued_at for _, valued_at in moments],
-        )
-        for row in rows:
-            found[row["n"]][row["currency"]] = row
-        return found
 
 
 def _by_currency(cells: Mapping[figures.Place, Cell]) -> dict[str, Cell]:

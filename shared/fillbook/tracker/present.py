@@ -33,10 +33,16 @@ class Present:
     def positions(self, query: TradeQuery, day: days.Today, within: Places | None) -> tuple[list[Row], bool]:
         """The positions of a query and whether there are more; ``within``: only these."""
         limit = query.common.limit
-        asked = self._asked(query, within)
-        marked = {"marked_before": day.marked_before, "marked_before_then": day.marked_before_then}
-        rows = self._seen.tx.query(QUERIES["positions"], limit=limit + 1, **marked, **asked)
+        rows = self._seen.tx.query(QUERIES["positions"], **self._page(query, day, within))
         return rows[:limit], len(rows) > limit
+
+    def ahead(self, query: TradeQuery, day: days.Today) -> None:
+        """Let the server begin with the positions of a query that are asked for next."""
+        self._seen.tx.ahead(QUERIES["positions"], **self._page(query, day, None))
+
+    def _page(self, query: TradeQuery, day: days.Today, within: Places | None) -> dict[str, object]:
+        marked = {"marked_before": day.marked_before, "marked_before_then": day.marked_before_then}
+        return {"limit": query.common.limit + 1, **marked, **self._asked(query, within)}
 
     def count(self, query: TradeQuery, within: Places | None, limit: int, *, lots: bool = False) -> int:
         """How many positions, ``limit`` at most, or how many lots these have."""

@@ -9,7 +9,8 @@ snapshot specification, 2.3.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import Decimal, localcontext
+from operator import attrgetter
 from typing import Any, Final
 
 from fillbook.money import CONTEXT, ZERO
@@ -49,6 +50,9 @@ class Cell:
     worst: Decimal | None = None
 
 
+_PARTS: Final = attrgetter(*SUMS)
+
+
 def cell(row: Mapping[str, Any]) -> Cell:
     """A row of sums as a cell."""
     return Cell(**{name: row[name] for name in (*SUMS, "best", "worst")})
@@ -57,11 +61,10 @@ def cell(row: Mapping[str, Any]) -> Cell:
 def added(cells: Iterable[Cell]) -> Cell:
     """The sums of several cells of one currency."""
     parts = list(cells)
-    if len(parts) == 1:
-        return parts[0]
+    if len(parts) < 2:
+        return parts[0] if parts else Cell()
     with localcontext(CONTEXT):
-        sums: dict[str, Any] = {name: sum(getattr(part, name) for part in parts) for name in SUMS}
-        sums |= {name: ZERO + sums[name] for name in AMOUNTS}
+        sums: dict[str, Any] = dict(zip(SUMS, map(sum, zip(*map(_PARTS, parts), strict=True)), strict=True))
     return Cell(
         **sums,
         best=max((part.best for part in parts if part.best is not None), default=None),
@@ -125,8 +128,7 @@ def results(currency: str, sums: Cell, trades: int) -> Results:
 def _divided(amount: Decimal | None, by: Decimal | int | None, step: Decimal) -> Decimal | None:
     if amount is None or not by:
         return None
-    with localcontext(CONTEXT):
-        return (amount / by).quantize(step, ROUND_HALF_EVEN)
+    return CONTEXT.quantize(CONTEXT.divide(amount, Decimal(by)), step)  # it rounds half to even
 
 
 def _seconds(sums: Cell) -> int | None:

@@ -15,7 +15,7 @@ from typing import Any, cast
 from fillbook import money
 from fillbook.calendar import calendar
 from fillbook.ledger.moment import Moment
-from fillbook.ledger.valuation import gain, mark_state
+from fillbook.ledger.valuation import FRESH, MISSING, STALE, fresh_since, gain
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
@@ -92,6 +92,12 @@ def chosen(
     return [row for row in rows if query.lane in (None, row["lane"])], following
 
 
+def ahead(source: Present | past.Past, query: TradeQuery, at: Moment) -> None:
+    """Let the server begin with the page that is chosen next, where the choice is one statement."""
+    if isinstance(source, Present) and query.tag is None and query.reason is None:
+        source.ahead(query, days.today(at.as_of, calendar()))
+
+
 def within(seen: Seen, key: DeskKey, query: TradeQuery, source: Present | past.Past) -> Places | None:
     """The positions that alone are wanted, as far as that is told cheaply; None: any may be."""
     if query.only is not None:
@@ -124,18 +130,13 @@ def told(
     is_past: bool,
 ) -> list[Document]:
     """Positions as they are shown, with the parts that were asked for."""
-    exchange = calendar()
     words = annotated.of_positions(seen, key, rows)
     lots = source.lots(rows) if "lots" in parts else {}
     actions = source.actions(rows) if "actions" in parts else {}
     messages = {} if is_past else messages_of(seen, actions)
     found = []
-    for row in rows:
+    for trade, row in zip(plain_ones(rows, words, at, is_past=is_past), rows, strict=True):
         place = (row["book_id"], row["position_id"])
-        trade = position(row, mark_state(row["marked_at"], at.as_of, row["book_id"].partition(":")[0], exchange))
-        trade |= annotated.about_position(words.get(place))
-        if is_past:
-            trade |= NOT_THEN
         if "lots" in parts:
             trade["lots"] = [lot(one, row) for one in lots.get(place, [])]
         if "actions" in parts:
@@ -143,6 +144,22 @@ def told(
                 action(one, None if is_past else message(messages.get((row["book_id"], one["action_id"]))))
                 for one in actions.get(place, [])
             ]
+        found.append(trade)
+    return found
+
+
+def plain_ones(rows: Sequence[Row], words: annotated.Words, at: Moment, *, is_past: bool) -> list[Document]:
+    """Positions with a user's words, without their parts."""
+    fresh: dict[str, datetime] = {}
+    found = []
+    for row in rows:
+        book_id, marked_at = row["book_id"], row["marked_at"]
+        if book_id not in fresh:
+            fresh[book_id] = fresh_since(at.as_of, book_id.partition(":")[0], calendar())
+        trade = position(row, MISSING if marked_at is None else FRESH if marked_at >= fresh[book_id] else STALE)
+        trade |= annotated.about_position(words.get((book_id, row["position_id"])))
+        if is_past:
+            trade |= NOT_THEN
         found.append(trade)
     return found
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from decimal import Decimal, localcontext
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from fillbook import money
 from fillbook.ledger.moment import Moment
 
 MONEY_DECIMALS = Decimal("0.01")
+HUNDRED = Decimal(100)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _OFFSET_LENGTH = len("+00:00")
 
 
@@ -22,20 +25,26 @@ def text(value: Decimal | None) -> str | None:
 
 def milliseconds(at: datetime | None) -> int | None:
     """Epoch milliseconds."""
-    if at is None:
-        return None
-    return int((at - _EPOCH).total_seconds() * 1000)
+    return None if at is None else (at - _EPOCH) // _MILLISECOND
 
 
 def _in_utc(at: datetime) -> datetime:
     return at if at.tzinfo is UTC else at.astimezone(UTC)
 
 
+@cache
+def _pair(name: str) -> tuple[str, str]:
+    prefix = f"{name}_" if name else ""
+    return f"{prefix}ts", f"{prefix}at"
+
+
 def instants(name: str, at: datetime | None) -> dict[str, Any]:
     """The pair ``<name>_ts`` (epoch ms) and ``<name>_at`` (ISO with ms); bare ``ts`` and ``at`` without one."""
-    prefix = f"{name}_" if name else ""
-    written = None if at is None else _in_utc(at).isoformat(timespec="milliseconds")[:-_OFFSET_LENGTH] + "Z"
-    return {f"{prefix}ts": milliseconds(at), f"{prefix}at": written}
+    number, written = _pair(name)
+    if at is None:
+        return {number: None, written: None}
+    at = _in_utc(at)
+    return {number: (at - _EPOCH) // _MILLISECOND, written: at.isoformat(timespec="milliseconds")[:-_OFFSET_LENGTH] + "Z"}
 
 
 def exact(name: str, at: datetime) -> dict[str, Any]:
@@ -50,8 +59,8 @@ def percent(part: Decimal | None, whole: Decimal | None) -> str | None:
     """``part`` of ``whole`` in points with two decimals, null when unknown or of nothing."""
     if part is None or not whole:
         return None
-    with localcontext(money.CONTEXT):
-        return str((100 * part / whole).quantize(MONEY_DECIMALS) + 0)
+    share = money.CONTEXT.divide(money.CONTEXT.multiply(HUNDRED, part), whole)
+    return str(money.CONTEXT.quantize(share, MONEY_DECIMALS) + 0)
 
 
 def answer(at: datetime | Moment, data_as_of: datetime | None, books: Mapping[str, int], **content: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from fillbook.ledger.service import open_book
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Unavailable
 from fillbook.signal.retention import expire
+from tests.support.ledger import StoredWorld, make_book, make_fill
 
 SLOT = datetime(2026, 2, 3, 22, 45, tzinfo=UTC)
 HOLIDAY = datetime(2026, 2, 16, 22, 45, tzinfo=UTC)
@@ -70,6 +71,30 @@ def test_marks_older_than_two_years_go_and_younger_ones_stay(keeper: Database, d
         SLOT - timedelta(days=731),
         SLOT - timedelta(days=1),
     ]
+
+
+def test_a_mark_that_goes_takes_the_kept_days_with_it_that_it_was_a_part_of(keeper: Database, db: Database, query: Any) -> None:
+    bought = SLOT - timedelta(days=801)
+    world = StoredWorld(db, make_book("live"))
+    one = make_fill("x1", "BUY", 2, 10, instrument="AMD", executed_at=bought, received_at=bought, session_date=bought.date())
+    world.deliver([one], SLOT)
+    for instrument, days in (("AMD", 800), ("AMD", 740), ("AMD", 600), ("NVDA", 900)):
+        query(
+            "insert into ledger.marks (book_id, instrument, bucket_at, price, marked_at, recorded_at, source)"
+            " values ('live', :instrument, :at, 100, :at, :at, 'test')",
+            instrument=instrument,
+            at=SLOT - timedelta(days=days),
+        )
+    for days in (850, 799, 741, 700, 599):
+        query(
+            "insert into ledger.worth_days (book_id, day, currency, held_at, valued_at, open_positions, unrealized,"
+            " lacks_unrealized, stale)"
+            " values ('live', (:at::timestamptz)::date, 'USD', :at, :at, 1, 0, 0, 0)",
+            at=SLOT - timedelta(days=days),
+        )
+    assert expire_marks(keeper, SLOT) == 3
+    left = [row["valued_at"] for row in query("select valued_at from ledger.worth_days order by 1")]
+    assert left == [SLOT - timedelta(days=days) for days in (850, 599)]
 
 
 def test_the_signal_room_expires_what_it_may(open_database: Any) -> None:

@@ -270,3 +270,30 @@ def test_a_turn_is_given_up_also_when_the_transaction_fails_or_its_connection_is
     with pytest.raises(Unavailable):
         lose()
     wait_until(lambda: query("select 1 from pg_locks where locktype = 'advisory'") == [])
+
+
+def test_what_was_asked_ahead_is_answered_to_the_same_question_and_to_no_other(room):
+    numbers = statement("select n from generate_series(:first::integer, :last::integer) as n")
+    with room.transaction(read_only=True) as tx:
+        assert tx.query(numbers, first=1, last=1) == [{"n": 1}]
+        for first in (2, 4):
+            tx.ahead(numbers, first=first, last=first + 1)
+            with pytest.raises(RuntimeError, match="ahead"):
+                tx.ahead(numbers, first=9, last=9)
+            assert tx.query(numbers, first=first, last=first + 1) == [{"n": first}, {"n": first + 1}]
+
+    def asked(after, question):
+        with room.transaction(read_only=True) as tx:
+            tx.query(numbers, first=1, last=1)
+            tx.ahead(after)
+            tx.query(question)
+
+    one, wrong = statement("select 1 as n"), statement("select 1 / 0 as n")
+    with pytest.raises(RuntimeError, match="ahead"):
+        asked(one, wrong)
+    with pytest.raises(DatabaseFailed):
+        asked(wrong, wrong)
+    with room.transaction(read_only=True) as tx:
+        with pytest.raises(RuntimeError, match="ahead"):
+            tx.ahead(numbers, first=1, last=1)
+        assert tx.query(numbers, first=8, last=8) == [{"n": 8}], "a connection that was left half asked is never lent again"

@@ -11,7 +11,7 @@ import pytest
 from fillbook.ledger import service
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
-from fillbook.tracker import annotated, lanes, messages, replays
+from fillbook.tracker import activity, annotated, lanes, messages, replays
 from infra.local.postgres import PostgresServer
 from tests.support.campaigns import small_or_full
 from tests.support.ledger import make_book
@@ -121,6 +121,19 @@ def test_a_page_of_moves_and_of_runs_reads_its_own_rows(reader: Database, after:
     assert read(reader, lanes.QUERIES["moves"], **moves) <= 4 * LIMIT
     runs = {**place, "tenant_id": "desk", "patterns": ["^replay:.*$"], "run": None, "status": None, "date": None, "limit": LIMIT}
     assert read(reader, replays.QUERIES["runs"], **runs) <= 8 * LIMIT
+
+
+@pytest.mark.parametrize("after", [None, MIDDLE])
+def test_what_happened_is_cut_from_each_kind_where_the_page_begins(reader: Database, after: datetime | None) -> None:
+    """Executions and corrections stand in ``test_figure_plans``."""
+    later = BEGIN + timedelta(days=400)
+    given = {
+        "books": ["live"], "since": BEGIN - timedelta(days=1), "until": later, "known_as_of": later, "ticker": None,
+        "after_at": after or later, "after_id": NOBODY, "limit": LIMIT,
+    }  # fmt: skip
+    for kind in ("lane_move", "message", "snapshot", "sync"):
+        asked = activity.QUERIES[kind]
+        assert read(reader, asked, **{name: given[name] for name in asked.parameters}) <= 8 * LIMIT, kind
 
 
 def test_words_beside_a_page_are_looked_up(reader: Database) -> None:

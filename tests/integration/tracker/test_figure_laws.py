@@ -1,6 +1,7 @@
 """Every figure of results, calendar and account over generated books, against a second computation from the actions alone.
 
 Acceptance 2: results equal an independent fold; weeks = Σ days = summary; the account equals the published day to the last digit.
+What the ledger keeps of days that are over changes no figure, whatever comes after it was taken.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from fillbook.ledger.keeping import carry_results
 from fillbook.ledger.model import Mark
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
+from fillbook.runtime.sql import statement
 from fillbook.snapshot import days, source
 from fillbook.snapshot.source import ViewNames
-from fillbook.tracker import figures, portfolio, trades
+from fillbook.tracker import figures, portfolio, store, trades
+from fillbook.tracker.sums import Sums
 from infra.local.postgres import PostgresServer
 from tests.support.campaigns import chance, small_or_full, tell
 from tests.support.figures_fold import WORDS, fold
-from tests.support.ledger import StoredWorld
+from tests.support.ledger import StoredWorld, make_fill
 from tests.support.servers import TEMPLATE, database_config
 from tests.support.snapshot_desk import SnapshotDesk, ny
 from tests.support.snapshot_histories import history
@@ -35,6 +38,7 @@ BOOKS = small_or_full(5, 1_000)
 START_CASH = Decimal(100_000)
 EVER, FOR_EVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 KEY = DeskKey(id="laws", sha256="0" * 64, scopes=frozenset({"read"}), tenant_id="desk", books=("ibkr:*",))
+TOLD_AT = ny("2026-02-03T21:00")
 NOWS = ("2026-02-03T16:30", "2026-02-03T11:17:30", "2026-02-03T20:00", "2026-02-03T09:00", "2026-02-04T08:30")
 LOOKED_AT = ("2026-02-03T11:17:30", "2026-02-03T15:59:59.999999", "2026-02-03T16:00", "2026-02-03T16:00:01", "2026-02-04T08:30")
 """Inside a session, at its close, a second after, and before the next one."""
@@ -67,15 +71,14 @@ def told(desk: SnapshotDesk, name: str, rng: Random) -> tuple[StoredWorld, list[
     story.marks[:] = on_the_edges(story.marks, rng)
     world = desk.open(name, start_cash=START_CASH)
     cut = rng.choice([0, len(story.deliveries) // 2, len(story.deliveries)])
+    late = rng.choice([0, len(story.marks) // 2, len(story.marks)])
+    marked(world, story.marks[late:])
     if cut:
-        world.deliver(story.deliveries[:cut], ny("2026-02-03T21:00"))
-        carry_results(desk.db, ny("2026-02-03T21:00"))
+        world.deliver(story.deliveries[:cut], TOLD_AT)
+        carry_results(desk.db, TOLD_AT)
     if cut < len(story.deliveries):
-        world.deliver(story.deliveries[cut:], ny("2026-02-03T21:00"))
-    seen = [
-        Mark(instrument=m.instrument, price=m.price, bid=m.bid, ask=m.ask, marked_at=m.at, source="signal") for m in story.marks
-    ]
-    service.run(desk.db, lambda tx: service.mark(tx, world.book.book_id, seen, ny("2026-02-03T21:00")))
+        world.deliver(story.deliveries[cut:], TOLD_AT)
+    marked(world, story.marks[:late])
     return world, story.marks
 
 
@@ -87,6 +90,12 @@ def on_the_edges(marks: list[Seen], rng: Random) -> list[Seen]:
             price = Decimal(rng.randint(9_000, 11_000)) / 100
             found[instrument, at.timestamp() // 300] = Seen(instrument, at, price, None, None)
     return list(found.values())
+
+
+def marked(world: StoredWorld, marks: list[Seen]) -> None:
+    """Prices that were seen."""
+    seen = [Mark(instrument=m.instrument, price=m.price, bid=m.bid, ask=m.ask, marked_at=m.at, source="signal") for m in marks]
+    service.run(world.db, lambda tx: service.mark(tx, world.book.book_id, seen, TOLD_AT))
 
 
 def test_every_figure_of_generated_books_equals_an_independent_fold(desk: SnapshotDesk) -> None:
@@ -128,6 +137,97 @@ def views_agree(db: Database, world: StoredWorld, marks: list[Seen]) -> None:
                 len(mine),
                 {one["ticker"] for one in mine if one["price_state"] == "missing"},
             )
+
+
+def test_what_is_kept_changes_no_figure(desk: SnapshotDesk) -> None:
+    """Whatever comes after it was taken: facts, corrections, marks that were late, splits and another night."""
+    rng = chance(20_261_128)
+    read = 0
+    for number in range(BOOKS):
+        story = history(rng)
+        world = desk.open(f"kept-{number}", start_cash=START_CASH)
+        deliveries, marks = story.deliveries, story.marks
+        for _ in range(3):
+            facts, seen = rng.randint(1, len(deliveries) + 1), rng.randint(0, len(marks))
+            deliveries, told_now = deliveries[facts:], deliveries[:facts]
+            marks, seen_now = marks[seen:], marks[:seen]
+            if told_now:
+                world.deliver(told_now, TOLD_AT)
+            marked(world, seen_now)
+            if rng.random() < 0.2:
+                world.split(rng.choice([(2, 1), (3, 2), (1, 3)]), rng.randint(-9_000, 100), instrument="AMD", now=TOLD_AT)
+            if rng.random() < 0.6:
+                carry_results(desk.db, ny(rng.choice(("2026-01-30T12:00", "2026-02-02T18:00", "2026-02-03T18:00"))))
+        read += kept_days(desk.db, world)
+        with_it = [said(desk.db, world, *one) for one in QUESTIONS]
+        with desk.db.transaction() as tx:
+            tx.execute(statement("delete from ledger.result_books where book_id = :book_id"), book_id=world.book.book_id)
+        assert with_it == [said(desk.db, world, *one) for one in QUESTIONS]
+    assert read > BOOKS // 2
+
+
+QUESTIONS: tuple[tuple[Any, dict[str, str]], ...] = (
+    (portfolio.portfolio, {"range": "all"}),
+    (portfolio.portfolio, {"range": "5d"}),
+    (figures.summary, {"group_by": "ticker"}),
+    (figures.summary, {"group_by": "reason", "since": "2026-01-30"}),
+    (figures.by_days, {"from": "2026-01-26", "to": "2026-02-03"}),
+)
+
+
+def said(db: Database, world: StoredWorld, use_case: Any, given: dict[str, str]) -> Any:
+    """An answer of the evening."""
+    return asked(db, world, use_case, TOLD_AT, **given)
+
+
+def kept_days(db: Database, world: StoredWorld) -> int:
+    """How many days of a book's worth are there to be read."""
+    with store.look(db, KEY, [world.book.book_id]) as seen:
+        kept = Sums(seen).books().get(world.book.book_id)
+        rows = seen.tx.query(
+            statement("select distinct day from ledger.v_worth_days where book_id = :book_id"), book_id=world.book.book_id
+        )
+    return 0 if kept is None else sum(kept.values(row["day"]) for row in rows)
+
+
+def test_a_kept_day_is_read_until_a_row_a_late_mark_or_a_split_touches_it(desk: SnapshotDesk) -> None:
+    """What is kept is set to another worth, so that one sees where it is read."""
+    world = desk.open("kept-shown", start_cash=START_CASH)
+
+    def bought(instrument: str, day: str) -> None:
+        at = ny(f"{day}T12:00")
+        one = make_fill(instrument, "BUY", 2, 10, source="ibkr", instrument=instrument, executed_at=at, received_at=at)
+        world.deliver([one], TOLD_AT)
+
+    def read() -> list[bool]:
+        curve = asked(desk.db, world, portfolio.portfolio, ny("2026-02-04T10:00"), range="5d")["curve"]
+        shown = {point["at"][:10]: point["equity"] for point in curve}
+        return [shown.get(day) == "107000" for day in ("2026-02-02", "2026-02-03")]
+
+    def carried() -> list[bool]:
+        carry_results(desk.db, ny("2026-02-04T01:00"))
+        with desk.db.transaction() as tx:
+            tx.execute(
+                statement("update ledger.worth_days set unrealized = 7000, lacks_unrealized = 0 where day >= '2026-02-02'")
+            )
+        return read()
+
+    def seen(at: str) -> list[bool]:
+        marked(world, [Seen("AMD", ny(at), Decimal(99), None, None)])
+        return read()
+
+    bought("AMD", "2026-02-02")
+    assert carried() == [True, True]
+    assert seen("2026-02-04T09:59") == [True, True], "marks after a close say nothing of it"
+    assert seen("2026-02-03T17:00") == [True, True]
+    assert seen("2026-02-03T15:59") == [True, False], "one before it that comes late takes the day away"
+    assert carried() == [True, True]
+    bought("NVDA", "2026-02-03")
+    assert read() == [True, False], "a later row of the third"
+    assert carried() == [True, True]
+    world.split((2, 1), -9_000, instrument="AMD", now=TOLD_AT)
+    assert read() == [False, False]
+    assert carried() == [True, True], "the night after a split all days are worked out anew"
 
 
 def asked(db: Database, world: StoredWorld, use_case: Any, now: datetime, **given: str | None) -> Any:

@@ -219,16 +219,24 @@ def test_kept_sums_are_read_until_a_later_row_touches_their_day(client: FlaskCli
     def realized(path: str = "/timed/ledger/summary") -> Any:
         return get(client, path)[1]["totals"][0]["realized_pnl"]
 
+    def mark_what_is_kept() -> None:
+        query("update ledger.result_days set realized = 1000 returning book_id")
+        query("update ledger.result_months set realized = 2000 returning book_id")
+
     assert (keeping.carry_results(db, NOW), keeping.carry_results(db, NOW)) == (1, 0)
-    query("update ledger.result_days set realized = 1000 returning book_id")
-    assert realized() == "1000", "a finished day is read from what is kept"
+    days, months = (query(f"select * from ledger.result_{what} where dimension = 'ticker'") for what in ("days", "months"))
+    assert sorted(str(row | {"day": None}) for row in days) == sorted(str(row | {"day": None}) for row in months)
+    mark_what_is_kept()
+    assert realized() == "2000", "a whole month is read from what is kept"
+    assert realized("/timed/ledger/summary?group_by=day") == "1000", "and so is a finished day"
+    assert realized("/timed/ledger/summary?since=2026-02-02") == "1000"
     assert realized("/timed/ledger/summary?since=2026-02-03T15:01:00Z") == "88.25", "a part of a day never is"
     assert realized("/timed/ledger/summary?known_as_of=2026-02-03T15:10:00Z") == "88.25"
     with db.transaction() as tx:
         service.book_fills(tx, "live", [fill("ZZTC", 6, Side.BUY, "1", "10")], BOOKED_AT)
-    assert realized() == "88.25", "a later row of the day puts what is kept aside"
+    assert realized() == "88.25", "a later row of the day puts what is kept aside, and its month"
     assert keeping.carry_results(db, NOW) == 1
-    query("update ledger.result_days set realized = 1000 returning book_id")
+    mark_what_is_kept()
     query("update ledger.result_books set row_hash = '' returning book_id")
     assert realized() == "88.25", "another chain, and nothing that is kept counts"
     assert keeping.carry_results(db, NOW) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from infra.database.migrate import apply_file
 
 revision = "0036"
-down_revision = "0033"
+down_revision = "0034"
 branch_labels = None
 depends_on = None
 
