@@ -288,7 +288,9 @@ def _database(entry: dict[str, Any]) -> DatabaseEntry:
     people = {name: {"name": name, **_mapping(one, name)} for name, one in _mapping(values.get("people", {}), "people").items()}
     for one in people.values():
         one["database_roles"] = tuple(one.get("database_roles", ()))
-    return _entry(DatabaseEntry, {**values, "people": {n: _entry(Person, one, "person") for n, one in people.items()}}, "database")
+    return _entry(
+        DatabaseEntry, {**values, "people": {n: _entry(Person, one, "person") for n, one in people.items()}}, "database"
+    )
 
 
 def _function(name: str, entry: dict[str, Any]) -> Function:

@@ -20,6 +20,8 @@ PROJECT_ROLES: Final = ("roles/logging.logWriter", "roles/monitoring.metricWrite
 CONDITIONAL_ROLES: Final = ("roles/cloudsql.client", "roles/cloudsql.instanceUser")
 SECRET_NAME: Final = re.compile(r"TOKEN|SECRET|PASSWORD|WEBHOOK$|KEYS?$")
 SECRET_VALUE: Final = re.compile(r"://[^/@\s]*:[^/@\s]+@|/api/webhooks/\d|-----BEGIN |\beyJ[\w-]{8,}\.")
+KEY_NAME: Final = re.compile(r"(TOKENS?|KEYS)$")
+"""Secrets that callers show."""
 INVOKER: Final = "roles/run.invoker"
 
 
@@ -88,6 +90,8 @@ def everybody(look: Look) -> Iterator[Finding]:
         service = look.services.get(str(one.get("name"))) if one.type == model.SERVICE_MEMBER else None
         if service is None or one.get("role") != INVOKER:
             yield one.name, f"{one.get('role')} for everybody"
+        elif not any(KEY_NAME.search(name) for name in secret_versions(service)):
+            yield one.name, f"everybody may invoke {service.name}, which asks for no key"
         elif settings(service).get("FILLBOOK_OIDC_PLATFORM_VERIFIED") == "true":
             yield one.name, f"everybody may invoke {service.name}, which trusts that the platform checked who calls"
         elif service.get("ingress") == "INGRESS_TRAFFIC_ALL":

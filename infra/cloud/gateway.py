@@ -26,8 +26,8 @@ from infra.cloud.network import RUN_RANGE
 from infra.cloud.settings import Gateway
 
 NAME: Final = "fillbook-gateway"
-GATEWAY_RANGE: Final = "10.20.1.0/29"
-GATEWAY_ADDRESS: Final = "10.20.1.2"
+GATEWAY_RANGE: Final = "10.20.4.0/29"
+GATEWAY_ADDRESS: Final = "10.20.4.2"
 """What ``IBKR_TWS_TARGETS`` names as host."""
 PORTS: Final = ("4001", "4002")
 IAP_RANGE: Final = "35.235.240.0/20"

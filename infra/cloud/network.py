@@ -15,8 +15,9 @@ from infra.cloud.desk import Desk
 from infra.cloud.model import ADDRESS, NAT, NETWORK, PEERING, RANGE, ROUTER, SUBNET, Ref, Resource
 from infra.manifest import Function
 
-RUN_RANGE: Final = "10.20.0.0/24"
-"""Two addresses for each instance of a function and each task of a job, and as many again while one revision follows another."""
+RUN_RANGE: Final = "10.20.0.0/23"
+"""Two addresses for each instance of a function and each task of a job, and as many again while one revision follows another
+(tested from the manifest)."""
 SQL_RANGE_BITS: Final = 20
 TAG: Final = "fillbook-run"
 KNOWN_BY_ADDRESS: Final = ("execution_sync", "account_sync", "account_sync_shard")

@@ -43,13 +43,17 @@ DESK = (
 
 def plan(manifest: Manifest, settings: Settings) -> Plan:
     """The plan of one installation; raises ``ValueError`` where it contradicts itself (a bug of ours, not of the settings)."""
-    desk = Desk(manifest=manifest, settings=settings)
-    parts = (*GROUND, *DESK) if settings.stage == "desk" else GROUND
-    found = tuple(chain.from_iterable(part(desk) for part in parts))
+    found = resources(Desk(manifest=manifest, settings=settings))
     problems = [*_doubled(found), *_dangling(found)]
     if problems:
         raise ValueError("; ".join(problems))
     return found
+
+
+def resources(desk: Desk) -> Plan:
+    """Every resource of a desk's stage, as its parts tell them: not yet held against each other."""
+    parts = (*GROUND, *DESK) if desk.settings.stage == "desk" else GROUND
+    return tuple(chain.from_iterable(part(desk) for part in parts))
 
 
 def needs(one: Resource) -> frozenset[str]:

@@ -194,7 +194,7 @@ class MigrateConfig(DatabaseConfig):
 
 
 def shown(what: str, project: str | None) -> str:
-    """The SQL of ``--show``: ``owner`` for the administrator before the first migration, ``roles`` as it is granted after each."""
+    """The SQL of ``--show``: ``owner`` for the administrator before the first migration, ``roles`` as granted after each."""
     manifest = load()
     found = logins(manifest, project)
     if what == "roles":
@@ -207,7 +207,9 @@ def run(arguments: list[str] | None = None) -> int:
     """Migrate, or do what an option says instead; 1 with a sentence when it cannot be done."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0] if __doc__ else None)
     parser.add_argument("--write-schema", action="store_true", help="write infra/database/schema.sql and stop")
-    parser.add_argument("--show", choices=("owner", "roles"), help="print SQL and stop: what an administrator runs, what is granted")
+    parser.add_argument(
+        "--show", choices=("owner", "roles"), help="print SQL and stop: what an administrator runs, what is granted"
+    )
     parser.add_argument("--project", help="with --show: for the IAM users of this project instead of the local logins")
     parser.add_argument("--check", action="store_true", help="look for steps that old code would not survive, and stop")
     options = parser.parse_args(arguments)

@@ -84,8 +84,10 @@ begin
         select format('%s %s', case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence'
                                else 'table' end, c.oid::regclass)
         from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = any (array[{schemas}]) and pg_get_userbyid(c.relowner) = session_user and c.relkind in ('r', 'p', 'v', 'm', 'S')
-          and not (c.relkind = 'S' and exists (select from pg_catalog.pg_depend d where d.objid = c.oid and d.deptype in ('a', 'i')))
+        where n.nspname = any (array[{schemas}]) and pg_get_userbyid(c.relowner) = session_user
+          and (c.relkind in ('r', 'p', 'v', 'm')  -- a sequence of a column goes with its table
+               or (c.relkind = 'S' and not exists (
+                   select from pg_catalog.pg_depend d where d.objid = c.oid and d.deptype in ('a', 'i'))))
         union all
         select format('%s %s', case p.prokind when 'p' then 'procedure' else 'function' end, p.oid::regprocedure)
         from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace

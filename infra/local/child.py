@@ -2,8 +2,9 @@
 
 The kernel is asked to kill this process when the thread that started it is gone, and, since such a wish is not inherited,
 every process it forks (a server's workers) asks the same for itself. So a kill -9 of the runner leaves no process and no
-port behind. The module runs in this very process, as ``python -m MODULE`` would run it, or of ``MODULE:NAME`` the callable is
-called; standard library only, and by path, so that nothing of ours is importable by the program.
+port behind. The module runs in this very process, as ``python -m MODULE`` would run it, a path ending in ``.py`` as
+``python PATH`` would, or of ``MODULE:NAME`` the callable is called; standard library only, and by path, so that nothing of ours
+is importable by the program.
 """
 
 import ctypes
@@ -44,6 +45,8 @@ def main() -> None:
     module, _, name = sys.argv[0].partition(":")
     if name:
         getattr(importlib.import_module(module), name)()
+    elif module.endswith(".py"):
+        runpy.run_path(module, run_name="__main__")
     else:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
 

@@ -19,11 +19,13 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from infra.cost import kept
 from infra.door.page import PageNotBuilt
 from infra.local.console import Console
 from infra.local.control import ControlError
 from infra.local.desk import LocalCloud
 from infra.local.home import ROOT, AlreadyRunning
+from infra.local.meter import Meter
 from infra.local.plan import DISCORD_WEBHOOKS
 from infra.local.postgres import PostgresError
 from infra.local.readiness import StartFailed
@@ -31,6 +33,8 @@ from infra.local.snapshot_targets import real_d1
 from infra.manifest import DATABASE_ENV, LOCAL_ENV, OIDC_ENV, Manifest, load
 
 PAGE = "trade_tracker"
+SETTLE_SECONDS = 60
+"""How often what the desk uses is added to its day."""
 NOT_FROM_OUTSIDE = frozenset({*DATABASE_ENV, *LOCAL_ENV, *OIDC_ENV, "FILLBOOK_ENV", "FILLBOOK_PROJECT"})
 
 
@@ -99,8 +103,10 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, str], console: Con
         tell=console.step,
     )
     status, last_line = 0, ""
+    meter: Meter | None = None
     try:
         cloud.start()
+        meter = Meter(cloud)
         console.step("ready", "")
         if options.no_demo:
             cloud.clock.realtime()
@@ -108,16 +114,19 @@ def _run(options: argparse.Namespace, overrides: Mapping[str, str], console: Con
                 _link(cloud, console)
         else:
             status, last_line = _demo(cloud, console)
+            _settle(cloud, meter)  # the day that was played, before the clock leaves it
             if not options.once:
                 cloud.clock.realtime()  # the user's own webhooks come now
         _show(cloud, console)
         if not options.once:
-            _wait(cloud, console)
+            _wait(cloud, console, meter)
     except KeyboardInterrupt:
         if options.once:
             status = 130
         console.line()
     finally:
+        if meter is not None and not options.once:
+            _settle(cloud, meter)
         _stop(cloud, console)
     if options.once and last_line:
         console.line(last_line)
@@ -165,10 +174,17 @@ def _show(cloud: LocalCloud, console: Console) -> None:
         console.line(mt5_desk.curl(cloud.operator_environment))
 
 
-def _wait(cloud: LocalCloud, console: Console) -> None:
+def _wait(cloud: LocalCloud, console: Console, meter: Meter) -> None:
     console.line("\nRunning. Ctrl-C stops everything; the data stays.")
     while cloud.keeper is not None:
-        time.sleep(3600)
+        time.sleep(SETTLE_SECONDS)
+        _settle(cloud, meter)
+
+
+def _settle(cloud: LocalCloud, meter: Meter) -> None:
+    """Bring the day's counts up to date; a desk goes on without."""
+    with contextlib.suppress(OSError):
+        kept.settle(cloud, meter)
 
 
 def _stop(cloud: LocalCloud, console: Console) -> None:

@@ -82,7 +82,7 @@ class CloudApi:
         return _json(self._jobs.run(request.match_info["job"], request.headers.get("Authorization"), await _object(request)))
 
     async def _jobs_status(self, _request: web.Request) -> web.Response:
-        return _json({"executions": self._jobs.document()})
+        return _json({"executions": self._jobs.document(), "spent_seconds": self._jobs.spent_seconds})
 
     async def _certificates(self, _request: web.Request) -> web.Response:
         answer = _json(self._tokens.certificates())

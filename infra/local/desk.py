@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -18,11 +18,12 @@ from typing import Any, Self
 
 from fillbook.runtime.config import DatabaseConfig
 from fillbook.runtime.db import Database
-from infra.local import plan, snapshot_targets
+from infra.local import fakes, plan
 from infra.local.control import ClockControl, Control
 from infra.local.database import LocalDatabase
 from infra.local.deskclock import DeskClockFile
 from infra.local.discord_store import DiscordStore
+from infra.local.fakes import DISCORD, FLEX, MT5, TWS, TWS_CONTROL
 from infra.local.home import ROOT, Home
 from infra.local.prepared import prepare, sources_digest
 from infra.local.processes import Keeper, Program
@@ -31,16 +32,8 @@ from infra.local.snapshot_targets import D1, TARGETS
 from infra.local.wiring import RETRY_FLOOR_SECONDS, CloudJob
 from infra.manifest import Manifest, load
 
-PUBSUB, DISCORD, POSTGRES = "pubsub", "discord", "postgres"
-TWS, TWS_CONTROL, FLEX, FLEX_STATEMENTS = "tws", "tws_control", "flex", "flex_statements"
+PUBSUB, POSTGRES = "pubsub", "postgres"
 FLEX_SEND_PATH = "/AccountManagement/FlexWebService/SendRequest"
-BROKER = "execution_sync"
-"""The function that speaks to the fakes of the broker; without it they are not started."""
-MT5 = "mt5"
-MT5_SPEAKERS = frozenset({"account_sync", "account_sync_shard"})
-"""The functions that speak to the fake MT5 service; without any of them it is not started."""
-PUBLISHER = "snapshot_publisher"
-"""The function that publishes days; without it the fake D1 and the lenient receiver are not started."""
 STOP_GRACE_SECONDS = 10.0
 READY_SECONDS = 60.0
 HOST = "127.0.0.1"
@@ -53,7 +46,8 @@ class LocalCloud:
 
     ``functions``: names to start (default: all of the manifest). ``desk_start``: the desk clock stands still there until it
     is moved; None leaves the clock as it is. ``database_url``: another server instead of the embedded one. ``fsync=False``:
-    a faster database that forgets what it acknowledged when it is killed. ``overrides``: settings for every function that
+    a faster database that forgets what it acknowledged when it is killed. ``instances``: how many processes of a function there
+    are, where more than one; pushes go to them in turn, all else to the first. ``overrides``: settings for every function that
     declares them; ``function_overrides``: for one; ``process_environment``: variables of every process, such as TZ.
     ``root``: the work tree the functions are bundled from. ``tell(what, detail)`` hears progress.
     """
@@ -63,6 +57,7 @@ class LocalCloud:
         home: Path,
         *,
         functions: Sequence[str] | None = None,
+        instances: Mapping[str, int] | None = None,
         desk_start: datetime | None = None,
         ports: Mapping[str, int] | None = None,
         database_url: str | None = None,
@@ -79,6 +74,7 @@ class LocalCloud:
         self.manifest = manifest or load()
         self.home = Home(home)
         self.functions = tuple(self.manifest.functions if functions is None else functions)
+        self._further = plan.further(instances or {})
         self._desk_start, self._wanted_ports = desk_start, dict(ports or {})
         self._overrides, self._function_overrides = dict(overrides or {}), dict(function_overrides or {})
         self._process_environment = dict(process_environment or {})
@@ -110,7 +106,9 @@ class LocalCloud:
 
     def _start(self) -> None:
         self.secrets = self.home.secrets()
-        self._ports = self.home.ports([POSTGRES, PUBSUB, DISCORD, *self._broker_ports(), *self.functions], self._wanted_ports)
+        self._ports = self.home.ports(
+            [POSTGRES, PUBSUB, DISCORD, *self._broker_ports(), *self.functions, *self._further], self._wanted_ports
+        )
         clock = DeskClockFile(self.home.clock)
         if self._desk_start is not None:
             clock.apply({"desk_at": self._desk_start.isoformat(), "paused": True, "speed": 1.0})
@@ -118,18 +116,24 @@ class LocalCloud:
         self._keeper = keeper = Keeper(lambda name, status: self._tell(name, f"died with status {status}; starting it again"))
         self._place = self._here()
         self._write_wiring()
-        keeper.start(self._program(DISCORD, self._discord_command(), {}))
-        self._start_broker(keeper)
+        for name, command, given in self._fakes():
+            keeper.start(self._program(name, command, given))
         with ThreadPoolExecutor(2) as pool:
             database = pool.submit(self._start_database)
             self._bundle_all()
             for name in self.functions:  # they connect on first use, so they need not wait for the database
                 keeper.start(self._function(name))
+            self._start_further(keeper, self._further)
             database.result()
         keeper.start(self._program(PUBSUB, self._pubsub_command(), {}))
-        addresses = {name: (keeper.get(name), self._probe(name)) for name in (PUBSUB, DISCORD, *self._broker(), *self.functions)}
+        all_of_them = (PUBSUB, DISCORD, *self._broker(), *self.functions, *self._further)
+        addresses = {name: (keeper.get(name), self._probe(name)) for name in all_of_them}
         wait_until_ready(addresses, READY_SECONDS, self._tell)
         self._write_run(keeper)
+
+    def _start_further(self, keeper: Keeper, further: Mapping[str, str]) -> None:
+        for name, function in further.items():
+            keeper.start(self._function(function, name))
 
     def _start_database(self) -> None:
         roles = {name: self.manifest.functions[name].database_roles for name in self.functions}
@@ -189,7 +193,15 @@ class LocalCloud:
 
     def _write_wiring(self) -> None:
         jobs = tuple(self._job(name) for name in self.functions if self.manifest.has_job(name))
-        wiring = plan.wiring(self.manifest, self.place.urls, retry_floor_seconds=self._floor, chosen=self.functions, jobs=jobs)
+        more = {name: f"http://{HOST}:{self._ports[name]}" for name in self._further}
+        wiring = plan.wiring(
+            self.manifest,
+            self.place.urls,
+            retry_floor_seconds=self._floor,
+            chosen=self.functions,
+            jobs=jobs,
+            further={name: tuple(more[one] for one, of in self._further.items() if of == name) for name in self.functions},
+        )
         wiring.write(self.home.path / "wiring.json")
 
     def _probe(self, name: str) -> str:
@@ -204,41 +216,18 @@ class LocalCloud:
         return f"http://{HOST}:{self._ports[TWS_CONTROL if name == TWS else name]}{path}"
 
     def _broker(self) -> tuple[str, ...]:
-        mt5 = () if MT5_SPEAKERS.isdisjoint(self.functions) else (MT5,)
-        targets = TARGETS if PUBLISHER in self.functions else ()
-        return ((TWS, FLEX) if BROKER in self.functions else ()) + mt5 + targets
+        return fakes.names(self.functions)
+
+    def _fakes(self) -> Iterator[tuple[str, list[str], Mapping[str, str]]]:
+        return fakes.commands(self.functions, self.home.path, self.home.clock, self._ports, self.secrets)
 
     def _broker_ports(self) -> tuple[str, ...]:
-        ports = {TWS: (TWS, TWS_CONTROL), FLEX: (FLEX, FLEX_STATEMENTS)}
-        return tuple(port for name in self._broker() for port in ports.get(name, (name,)))
-
-    def _start_broker(self, keeper: Keeper) -> None:
-        """Start the fake gateway and the fake web service, each with an account of its own; the fake MT5 service with many."""
-        clock = ["--clock", str(self.home.clock)]
-        if MT5 in self._ports:
-            command = [sys.executable, "infra.local.mt5", "--port", str(self._ports[MT5]), *clock]
-            keeper.start(self._program(MT5, command, {"MT5_SERVICE_API_KEY": self.secrets["mt5_key"]}))
-        if D1 in self._ports:
-            for name, command, secrets in snapshot_targets.commands(self.home.path, self._ports, self.secrets):
-                keeper.start(self._program(name, command, secrets))
-        if BROKER not in self.functions:
-            return
-        ports = {name: str(self._ports[name]) for name in self._broker_ports()}
-        gateway = ["--port", ports[TWS], "--control", ports[TWS_CONTROL], "--account", plan.TWS_ACCOUNT, *clock]
-        service = ["--port", ports[FLEX], "--statement-port", ports[FLEX_STATEMENTS], "--account", plan.FLEX_ACCOUNT, *clock]
-        keeper.start(self._program(TWS, [sys.executable, "infra.local.tws", *gateway], {}))
-        token = {"IBKR_FLEX_TOKEN": self.secrets["flex_token"]}
-        keeper.start(self._program(FLEX, [sys.executable, "infra.local.flex", *service], token))
+        return fakes.port_names(self.functions)
 
     def _pubsub_command(self) -> list[str]:
         home = self.home.path
         arguments = ["--home", str(home), "--wiring", str(home / "wiring.json"), "--port", str(self._ports[PUBSUB])]
         return [sys.executable, "infra.local.server", *arguments]
-
-    def _discord_command(self) -> list[str]:
-        state, clock = self.home.path / "discord.sqlite", self.home.clock
-        arguments = ["--port", str(self._ports[DISCORD]), "--state", str(state), "--clock", str(clock)]
-        return [sys.executable, "infra.local.discord", *arguments]
 
     def _program(self, name: str, command: list[str], environment: Mapping[str, str], folder: Path = ROOT) -> Program:
         path = str(folder) if folder != ROOT else f"{ROOT}{os.pathsep}{ROOT / 'shared'}"
@@ -252,12 +241,14 @@ class LocalCloud:
             log=self.home.logs / f"{name}.log",
         )
 
-    def _function(self, name: str) -> Program:
-        function, folder = self.manifest.functions[name], self._bundles / name
-        arguments = ["--target", name, "--source", str(folder / "main.py"), "--host", HOST, "--port", str(self._ports[name])]
+    def _function(self, name: str, instance: str | None = None) -> Program:
+        """One instance of a function; the first has the function's own name."""
+        function, folder, instance = self.manifest.functions[name], self._bundles / name, instance or name
+        arguments = ["--target", name, "--source", str(folder / "main.py"), "--host", HOST, "--port", str(self._ports[instance])]
         environment = plan.settings(self.manifest, function, self.place)
         environment |= {"THREADS": str(plan.threads(function)), "PYTHONDONTWRITEBYTECODE": "1"}
-        return self._program(name, [sys.executable, "functions_framework", *arguments], environment, folder)
+        served = [str(Path(__file__).with_name("served.py")), str(self.home.requests / f"{instance}.log")]
+        return self._program(instance, [sys.executable, *served, *arguments], environment, folder)
 
     def _job(self, name: str) -> CloudJob:
         function, folder = self.manifest.functions[name], self._bundles / name
@@ -298,7 +289,7 @@ class LocalCloud:
                 self._database.close()
                 self._database = None
             try:
-                for names in ([PUBSUB], self.functions, [DISCORD, *self._broker()]):
+                for names in ([PUBSUB], [*self.functions, *self._further], [DISCORD, *self._broker()]):
                     keeper.stop(names, STOP_GRACE_SECONDS)
             finally:
                 figures = self._figures(keeper)
@@ -336,6 +327,20 @@ class LocalCloud:
     def operator_environment(self) -> dict[str, str]:
         """The settings that an operator's verb needs to work on this desk."""
         return plan.operator_settings(self.manifest, self.place)
+
+    def scale(self, instances: Mapping[str, int]) -> None:
+        """Have so many processes of functions from now on, never fewer than before."""
+        new = {name: function for name, function in plan.further(instances).items() if name not in self._further}
+        self._ports |= self.home.ports(list(new), {})
+        self._further |= new
+        self._start_further(self.keeper, new)
+        self.wait_until_up(*new)
+        self._write_wiring()
+        self.restart(PUBSUB)
+
+    def function_of(self, process: str) -> str | None:
+        """The function that a process is an instance of; None where it is something else's."""
+        return process if process in self.functions else self._further.get(process)
 
     def logs(self, name: str) -> str:
         """What a process has written in this run."""

@@ -37,13 +37,24 @@ class Home:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.path.mkdir(parents=True, exist_ok=True)
-        self.logs.mkdir(exist_ok=True)
+        for folder in (self.logs, self.requests, self.usage):
+            folder.mkdir(exist_ok=True)
         self._lock: int | None = None
 
     @property
     def logs(self) -> Path:
         """One log file per process."""
         return self.path / "logs"
+
+    @property
+    def requests(self) -> Path:
+        """One log of requests per function (``served.py``), those of this run."""
+        return self.path / "requests"
+
+    @property
+    def usage(self) -> Path:
+        """One file per day with what was counted (``meter.py``)."""
+        return self.path / "usage"
 
     @property
     def clock(self) -> Path:
@@ -59,6 +70,8 @@ class Home:
         """Begin new logs; those of the run before stay beside them as ``.log.1``."""
         for path in self.logs.glob("*.log"):
             path.replace(path.with_suffix(".log.1"))
+        for path in self.requests.glob("*.log"):
+            path.unlink()
 
     def take(self) -> None:
         """Take the lock until ``release`` or the end of this process. Raises AlreadyRunning."""

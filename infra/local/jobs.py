@@ -13,7 +13,9 @@ import contextlib
 import os
 import signal
 import sys
+import time
 import uuid
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +78,8 @@ class Jobs:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._executions: list[Execution] = []
         self._running: set[asyncio.Task[None]] = set()
+        self.spent_seconds: defaultdict[str, float] = defaultdict(float)
+        """By job: how long its tasks have lived, those that are at work not yet counted."""
 
     def document(self) -> list[dict[str, Any]]:
         """Executions, oldest first."""
@@ -150,12 +154,14 @@ class Jobs:
                 cwd=job.folder, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         task.pid = process.pid
+        begun = time.monotonic()
         try:
             return await asyncio.wait_for(process.wait(), job.task_seconds)
         except TimeoutError:
             return -int(signal.SIGKILL)
         finally:
             task.pid = None
+            self.spent_seconds[job.name] += time.monotonic() - begun
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)

@@ -58,6 +58,11 @@ def threads(function: Function) -> int:
     return min(function.concurrency, THREADS_MAX if function.database_roles else THREADS_MAX_WITHOUT_DATABASE)
 
 
+def further(instances: Mapping[str, int]) -> dict[str, str]:
+    """The processes beyond the first of functions that have so many: name -> function."""
+    return {f"{name}-{number}": name for name, count in instances.items() for number in range(2, count + 1)}
+
+
 def audience(function: Function) -> str:
     """What identity tokens for this function must be made for; a name, never resolved."""
     return f"https://{function.cloud_name}.fillbook-local.invalid"
@@ -181,8 +186,13 @@ def wiring(
     retry_floor_seconds: float,
     chosen: Iterable[str],
     jobs: tuple[CloudJob, ...] = (),
+    further: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Wiring:
-    """Topics, subscriptions and schedules of the ``chosen`` functions, with the addresses they have here."""
+    """Topics, subscriptions and schedules of the ``chosen`` functions, with the addresses they have here.
+
+    ``further``: addresses of more instances of a function.
+    """
+    more = further or {}
     running = {name: manifest.functions[name] for name in chosen}
     subscriptions = tuple(
         Subscription(
@@ -197,7 +207,8 @@ def wiring(
             ordered=one.ordering,
             attempts_max=one.attempts_max or 0,
             dead_letter_topic=one.dead_letter_topic,
-            in_flight_max=threads(running[one.function]),
+            in_flight_max=threads(running[one.function]) * (1 + len(more.get(one.function, ()))),
+            more_urls=tuple(url + one.path for url in more.get(one.function, ())),
         )
         for one in manifest.subscriptions
         if one.function in running

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from infra.local.memory import peak_bytes
+from infra.local.processor import spent_seconds
 
 POLL_SECONDS = 0.02
 MEASURE_SECONDS = 2.0
@@ -45,7 +46,10 @@ class Program:
 
 @dataclass(slots=True, eq=False)
 class Running:
-    """A program and its life so far; ``peak_bytes`` is the largest resident size of any of its processes."""
+    """A program and its life so far; ``peak_bytes`` is the largest resident size of any of its processes.
+
+    ``processor_seconds`` counts all its lives. What the workers of a killed one spent since the last look is lost.
+    """
 
     program: Program
     process: subprocess.Popen[bytes] | None = None
@@ -56,6 +60,8 @@ class Running:
     wanted: bool = True
     exit_status: int | None = None
     peak_bytes: int = 0
+    ended_seconds: float = 0.0
+    living_seconds: float = 0.0
     extra: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -64,9 +70,15 @@ class Running:
         return self.process.pid if self.process is not None else None
 
     def measure(self) -> None:
-        """Bring ``peak_bytes`` up to date."""
+        """Bring ``peak_bytes`` and ``processor_seconds`` up to date."""
         if self.process is not None:
             self.peak_bytes = max(self.peak_bytes, peak_bytes(self.process.pid))
+            self.living_seconds = max(self.living_seconds, spent_seconds(self.process.pid))
+
+    @property
+    def processor_seconds(self) -> float:
+        """Processor seconds of all its lives, as of the last look."""
+        return self.ended_seconds + self.living_seconds
 
     @property
     def restarts(self) -> int:
@@ -214,6 +226,8 @@ class Keeper:
         one.exit_status = process.returncode = os.waitstatus_to_exitcode(status)
         if usage is not None:
             one.peak_bytes = max(one.peak_bytes, usage.ru_maxrss * 1024)
+            one.living_seconds = max(one.living_seconds, usage.ru_utime + usage.ru_stime)
+        one.ended_seconds, one.living_seconds = one.processor_seconds, 0.0
         _signal_group(process.pid, signal.SIGKILL)  # workers that outlived their master
         one.process = None
         return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,9 @@ ATTRIBUTES_MAX = 100
 ATTRIBUTE_KEY_BYTES_MAX = 256
 ATTRIBUTE_VALUE_BYTES_MAX = 1_024
 ORDERING_KEY_BYTES_MAX = 1_024
+DATA = b'"data":"'
+REQUEST_BYTES_MIN = 1_000
+"""A request to publish or to deliver is charged for at least so much."""
 STATUS_NAMES = {
     400: "INVALID_ARGUMENT",
     403: "PERMISSION_DENIED",
@@ -61,6 +64,16 @@ class Incoming:
         if self.ordering_key:
             message["orderingKey"] = self.ordering_key
         return b'{"message":' + json.dumps(message, separators=(",", ":")).encode()
+
+
+def charged_bytes(bodies: Iterable[bytes]) -> int:
+    """What a request with these messages is charged for: their data as bytes and what goes with it (``Incoming.body``)."""
+    total = 0
+    for body in bodies:
+        begin = body.find(DATA)
+        encoded = body.find(b'"', begin + len(DATA)) - begin - len(DATA) if begin >= 0 else 0
+        total += len(body) - encoded // 4
+    return max(total, REQUEST_BYTES_MIN)
 
 
 def parse(body: bytes) -> list[Incoming]:

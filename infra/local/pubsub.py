@@ -17,7 +17,7 @@ from typing import Any
 from infra.local.deskclock import DeskClockFile
 from infra.local.faults import Faults
 from infra.local.message_store import MessageStore, Row, StoreError
-from infra.local.publish_request import Incoming
+from infra.local.publish_request import Incoming, charged_bytes
 from infra.local.push import Pusher
 from infra.local.subscription import Delivery, Waiting
 from infra.local.tokens import Tokens
@@ -38,6 +38,7 @@ class PubSub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ticker: asyncio.Task[None] | None = None
         self.published: Counter[str] = Counter()
+        self.charged: Counter[str] = Counter()
         self._topics: dict[str, list[Delivery]] = {name: [] for name in wiring.topics}
         self.deliveries: dict[str, Delivery] = {}
         for config in wiring.subscriptions:
@@ -85,15 +86,18 @@ class PubSub:
         now = self._clock.now()
         rows: list[Row] = []
         ids: list[str] = []
+        bodies: list[bytes] = []
         for message in messages:
             message_id = self._store.new_id()
             ids.append(str(message_id))
-            body = message.body(str(message_id), now) if deliveries else b""
+            body = message.body(str(message_id), now)
+            bodies.append(body)
             rows.extend(self._row(one.config, message, body, now, message_id) for one in deliveries)
         if rows:
             await self._store.add(rows)
             self._take(rows)
         self.published[topic] += len(messages)
+        self.charged[topic] += charged_bytes(bodies)
         return ids
 
     def _row(self, config: Subscription, message: Incoming, body: bytes, now: datetime, message_id: int) -> Row:
@@ -183,6 +187,7 @@ class PubSub:
         """Figures for the control panel, and the knobs that are turned."""
         return {
             "published": {name: self.published[name] for name in self._topics},
+            "charged_bytes": {name: self.charged[name] for name in self._topics},
             "subscriptions": {name: delivery.document() for name, delivery in self.deliveries.items()},
             "commits": self._store.commits,
             "memory_bytes": self._memory,

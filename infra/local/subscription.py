@@ -9,6 +9,7 @@ message moves to the dead-letter topic in one commit. Counts live in memory, mes
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine
@@ -18,6 +19,7 @@ from typing import Any
 from infra.local.deskclock import DeskClockFile
 from infra.local.faults import Faults
 from infra.local.message_store import MessageStore
+from infra.local.publish_request import charged_bytes
 from infra.local.push import Answer, Pusher
 from infra.local.retry import Due, due_after
 from infra.local.tokens import Tokens
@@ -66,6 +68,7 @@ class Delivery:
         self._bury, self._spawn, self._kept = bury, spawn, kept
         path = f',"subscription":"projects/{project}/subscriptions/{config.name}"'
         self._tail = path.encode()
+        self._urls = itertools.cycle((config.url, *config.more_urls))
         self._ready: deque[Waiting] = deque()
         self._lanes: dict[str, deque[Waiting]] = {}
         self.retrying: list[Waiting] = []
@@ -127,6 +130,7 @@ class Delivery:
             if answer.is_ack and self._faults.strikes(self.config.name, "drop_ack"):
                 answer = Answer(0, "fault: acknowledgement dropped")
             self.counts["pushed"] += 1
+            self.counts["charged_bytes"] += charged_bytes([body])
             if answer.is_ack:
                 self.counts["delivered"] += 1
                 self._store.remove(message.id)
@@ -153,15 +157,15 @@ class Delivery:
             "Content-Type": "application/json",
             "User-Agent": "CloudPubSub-Google",
         }
-        whole = body + tail + b"}"
+        whole, url = body + tail + b"}", next(self._urls)
         copies = int(self._faults.value(name, "duplicate", 1))
         together = bool(copies > 1 and self._faults.value(name, "at_once", 0))
         post = self._pusher.post
         if together:
             deadline = self.config.ack_deadline_seconds
-            answers = await asyncio.gather(*(post(self.config.url, whole, headers, deadline) for _ in range(copies)))
+            answers = await asyncio.gather(*(post(url, whole, headers, deadline) for _ in range(copies)))
         else:
-            answers = [await post(self.config.url, whole, headers, self.config.ack_deadline_seconds) for _ in range(copies)]
+            answers = [await post(url, whole, headers, self.config.ack_deadline_seconds) for _ in range(copies)]
         return next((one for one in answers if not one.is_ack), answers[0])
 
     async def _failed(self, message: Waiting, body: bytes, answer: Answer) -> None:
@@ -212,6 +216,6 @@ class Delivery:
             "retrying": len(self.retrying),
             "oldest_seconds": 0.0 if oldest is None else max(now - oldest, 0.0),
             "paused": self.paused,
-            **{name: self.counts[name] for name in ("pushed", "delivered", "failed", "dead")},
+            **{name: self.counts[name] for name in ("pushed", "delivered", "failed", "dead", "charged_bytes")},
             "last_errors": list(self.errors),
         }

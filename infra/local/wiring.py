@@ -20,7 +20,10 @@ MEMORY_BYTES_MAX = 96 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """One push subscription; ``url`` is the whole push address, ``in_flight_max`` the receiver's threads."""
+    """One push subscription; ``url`` is the whole push address, ``in_flight_max`` the threads of all the receiver's instances.
+
+    ``more_urls``: the same address at further instances. The platform's front sends a push to any of them; here they take turns.
+    """
 
     name: str
     topic: str
@@ -34,6 +37,7 @@ class Subscription:
     attempts_max: int = 20
     dead_letter_topic: str | None = None
     in_flight_max: int = 8
+    more_urls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +121,7 @@ def read(path: Path) -> Wiring:
     return Wiring(
         project=document["project"],
         topics=tuple(document["topics"]),
-        subscriptions=tuple(Subscription(**one) for one in document["subscriptions"]),
+        subscriptions=tuple(Subscription(**{**one, "more_urls": tuple(one["more_urls"])}) for one in document["subscriptions"]),
         jobs=tuple(Job(**one) for one in document["jobs"]),
         cloud_jobs=tuple(CloudJob(**{**one, "callers": tuple(one["callers"])}) for one in document["cloud_jobs"]),
         retry_floor_seconds=document["retry_floor_seconds"],

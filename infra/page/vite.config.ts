@@ -1,11 +1,15 @@
 // How the page is built: one HTML file, few chunks with hashed names, no source maps, and the theme's script ahead of everything.
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vite";
 import { favicon } from "./favicon.ts";
+import { leavesOutUnnamed } from "./unnamed.ts";
 
-// What draws comes with the first chart; all else travels together, because in one piece it is 7 kB lighter than view by view.
-const CHARTS = /node_modules\/(lightweight-charts|fancy-canvas)\/|src\/parts\/ChartCanvas/;
-const PAGE = /src\/(?!theme)|node_modules\/preact\/|rolldown\/runtime/;
+// What draws comes with the first chart. All else travels in two pieces, because view by view it is 7 kB heavier: what most days
+// begin with, and the views that are opened from there, with the parts that only they are made of.
+const CHARTS = /node_modules\/lightweight-charts\/|src\/parts\/(ChartCanvas|ground)/;
+const VIEWS = /src\/(views\/(History|Journey|Snapshot|Accounts|Replay|Alerts|BookName|failure|(history|journey|snapshot|accounts|replay|alerts)\/)|parts\/(Action|Book|Copy|Hash|Label|More|Opener|columns)\.|lib\/list)/;
+const PAGE = /src\/(?!theme)|node_modules\/preact\/|rolldown\/runtime|vite\/preload-helper/;
 
 // The theme must stand before the first paint, so its script is a plain one that holds up the page: Vite only knows modules.
 function themeFirst(): Plugin {
@@ -68,7 +72,8 @@ function plainImports(): Plugin {
 export default defineConfig({
   appType: "mpa",
   publicDir: false,
-  plugins: [themeFirst(), oldIcon(), shortJsx(), ownStyles(), plainImports()],
+  plugins: [themeFirst(), oldIcon(), shortJsx(), ownStyles(), plainImports(), leavesOutUnnamed("charts")],
+  resolve: { alias: { "fancy-canvas": fileURLToPath(new URL("src/parts/ground.ts", import.meta.url)) } },
   oxc: { jsx: { runtime: "classic", pragma: "h$", pragmaFrag: "f$" } },
   build: {
     target: "es2022",
@@ -85,7 +90,8 @@ export default defineConfig({
       output: {
         codeSplitting: {
           groups: [
-            { name: "charts", test: CHARTS, priority: 1, includeDependenciesRecursively: false },
+            { name: "charts", test: CHARTS, priority: 2, includeDependenciesRecursively: false },
+            { name: "views", test: VIEWS, priority: 1, includeDependenciesRecursively: false },
             { name: "page", test: PAGE, includeDependenciesRecursively: false },
           ],
         },

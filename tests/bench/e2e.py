@@ -23,8 +23,9 @@ from fillbook.calendar import Session, calendar
 from fillbook.runtime.sql import statement
 from fillbook.signal.receipt import instant
 from infra.local.control import Control
-from infra.local.desk import DISCORD, POSTGRES, PUBSUB, LocalCloud
+from infra.local.desk import POSTGRES, PUBSUB, LocalCloud
 from infra.local.deskclock import DeskClockFile
+from infra.local.fakes import DISCORD
 from tests.bench.load import at_rate
 from tests.bench.nulls import CHAIN, STORING, TABLE, work_tree
 from tests.bench.processor import spent_seconds

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import NewTab
 from tests.support.browser import READ_KEY, Desk
-from tests.support.browser_scenes import check_worked_off, dead_letter, message_changed_by_hand
+from tests.support.browser_scenes import check_worked_off, day_counted, dead_letter, message_changed_by_hand
 
 
 def test_a_dead_letter_has_a_remedy_and_a_check_finds_and_mends_a_changed_message(new_tab: NewTab, desk: Desk) -> None:
@@ -46,10 +46,17 @@ def test_a_dead_letter_has_a_remedy_and_a_check_finds_and_mends_a_changed_messag
     expect(requests.get_by_role("row", name="edit").first).to_be_visible()
 
 
-def test_a_read_key_reads_alerts_on_a_phone_and_starts_nothing(new_tab: NewTab) -> None:
+def test_a_read_key_reads_alerts_and_costs_on_a_phone_and_starts_nothing(new_tab: NewTab, desk: Desk) -> None:
     tab = new_tab(width=360, key=READ_KEY)
     page = tab.open("alerts", tab="checks")
     expect(page.get_by_text("A check is started with an admin key.")).to_be_visible()
     assert page.get_by_role("button", name="Start a check").count() == 0
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page.get_by_text("Nobody counts what this desk uses.")).to_be_visible()
+    day = day_counted(desk)
+    tab.refresh()
+    costs = page.get_by_role("region", name="What each function used that day")
+    expect(costs.get_by_role("row", name="signal_worker")).to_contain_text("MB")
+    expect(page.get_by_text("when nobody trades.")).to_contain_text(f"A month of 21 days like {day}: $")
     assert not tab.scrolls_sideways()
     assert tab.findings() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -212,6 +213,16 @@ def test_who_calls_another_function_leaves_through_the_network_as_the_other_lets
             assert settings(one(PLAN, f"service/{entry.cloud_name}"))[f"{function.name.upper()}_URL"].startswith("https://")
             assert one(PLAN, f"service/{entry.cloud_name}").get("template.vpc_access.egress") == "ALL_TRAFFIC"
     assert one(PLAN, "subnet/run").get("private_ip_google_access") is True
+
+
+def test_the_network_has_addresses_for_twice_of_everything_that_is_in_it() -> None:
+    inside = [entry for entry in MANIFEST.functions.values() if entry.database_roles]
+    at_once = sum(entry.max_instances + (entry.job_tasks_max if entry.job_entry else 0) for entry in inside) + 1
+    run, gateway = (ipaddress.ip_network(one(PLAN, f"subnet/{name}").get("ip_cidr_range")) for name in ("run", "gateway"))
+    assert at_once * 2 * 2 <= run.num_addresses
+    assert not run.overlaps(gateway)
+    targets = json.loads(SETTINGS.env["execution_sync"]["IBKR_TWS_TARGETS"])
+    assert [ipaddress.ip_address(target["host"]) in gateway for target in targets] == [True]
 
 
 def test_what_starts_a_build_is_what_the_door_wrote() -> None:

@@ -19,9 +19,12 @@ from infra.cloud.model import Resource
 from infra.cloud.policies import violations
 from tests.support.cloud import planned
 
-pytestmark = pytest.mark.skipif(
-    not environment.is_ready(), reason="the cloud program has no environment here: python3 infra/dev.py cloud program makes it"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not environment.is_ready(), reason="the program has no environment here: python3 infra/dev.py cloud program makes it"
+    ),
+]
 
 BODY = {"service_account": "a@b", "containers": [{"image": "x"}]}
 TEMPLATE = {"location": "us-east4", "template": BODY}

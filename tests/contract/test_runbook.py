@@ -1,7 +1,7 @@
 """The runbook's commands have a kind and a form, name what exists, and there is a section for whatever may happen.
 
-Those that can run on this machine are run by ``tests/integration/local/test_run_verb.py``. Those of the cloud are held to their form
-only: nobody has run them against a project.
+Those that can run on this machine are run by ``tests/integration/local/test_run_verb.py``. Those of the cloud are held to their
+form only: nobody has run them against a project.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ MANIFEST = load()
 DOOR = "python3 infra/dev.py"
 PROGRAMS = ("gcloud", "pulumi", "curl", "export", DOOR)
 WITHOUT_PROJECT = ("auth", "projects", "billing")
-ASIDE = re.compile(r"`(op (?:%s) [a-z][^`]*)`" % "|".join(sorted(path.parent.name for path in ROOMS.glob("*/__main__.py"))))
+SPOKEN = "|".join(sorted(path.parent.name for path in ROOMS.glob("*/__main__.py")))
+ASIDE = re.compile(rf"`(op (?:{SPOKEN}) [a-z][^`]*)`")
 SERVICES = {entry.cloud_name for entry in MANIFEST.functions.values()}
 JOBS = {entry.job_name for entry in MANIFEST.functions.values() if entry.job_entry} | {names.MIGRATE_JOB}
 SECRETS = {names.secret_id(setting) for setting in names.secret_readers(MANIFEST)}
@@ -48,7 +49,9 @@ KNOWN = (
 def parser_of(room: str) -> argparse.ArgumentParser:
     """The room's own parser, which exits with what it does not know."""
     module = importlib.import_module(f"fillbook.{room}.__main__")
-    found: argparse.ArgumentParser = module._parser(ReplayClientConfig(fillbook_env="cloud")) if room == "replay" else module._parser()
+    found: argparse.ArgumentParser = (
+        module._parser(ReplayClientConfig(fillbook_env="cloud")) if room == "replay" else module._parser()
+    )
     return found
 
 
@@ -75,7 +78,12 @@ def test_every_block_is_of_a_kind_and_every_command_begins_like_one() -> None:
 
 @pytest.mark.parametrize(
     ("block", "complaint"),
-    [("```sh\nls\n```", "kind 'sh'"), ("```\nls\n```", "kind ''"), ("```console local\nls\n```", "no command"), ("```sql local\nselect\n```", "semicolon")],
+    [
+        ("```sh\nls\n```", "kind 'sh'"),
+        ("```\nls\n```", "kind ''"),
+        ("```console local\nls\n```", "no command"),
+        ("```sql local\nselect\n```", "semicolon"),
+    ],
 )
 def test_a_block_of_another_kind_is_refused(block: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):

@@ -10,7 +10,8 @@ import pytest
 
 from fillbook.runtime.sql import statement
 from infra.local import tws_book
-from infra.local.desk import FLEX, POSTGRES, PUBSUB, TWS, TWS_CONTROL, LocalCloud
+from infra.local.desk import POSTGRES, PUBSUB, LocalCloud
+from infra.local.fakes import FLEX, TWS, TWS_CONTROL
 from infra.local.plan import TWS_ACCOUNT
 from tests.e2e.conftest import NewDesk, desks, exported, prove, told_on_discord
 from tests.support import broker_days as days

@@ -18,7 +18,8 @@ import pytest
 
 from fillbook.runtime.sql import statement
 from infra.local import mt5_desk, plan
-from infra.local.desk import FLEX, MT5_SPEAKERS, LocalCloud
+from infra.local.desk import LocalCloud
+from infra.local.fakes import FLEX, MT5_SPEAKERS
 from infra.local.home import write_private
 from infra.manifest import Schedule
 from tests.e2e.conftest import WAIT_SECONDS, NewDesk, inbox

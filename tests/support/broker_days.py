@@ -19,7 +19,8 @@ from fillbook.runtime.errors import FillbookError
 from fillbook.runtime.sql import statement
 from infra.local import flex_book, tws_book
 from infra.local.control import ControlError
-from infra.local.desk import FLEX, TWS_CONTROL, LocalCloud
+from infra.local.desk import LocalCloud
+from infra.local.fakes import FLEX, TWS_CONTROL
 from infra.local.plan import FLEX_ACCOUNT, TWS_ACCOUNT
 from tests.support import leases
 

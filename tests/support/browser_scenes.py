@@ -17,8 +17,11 @@ from urllib.request import Request, urlopen
 
 from fillbook.mt5 import deskstore
 from fillbook.runtime.sql import statement
+from infra.cost import kept
 from infra.local import mt5_desk
-from infra.local.desk import MT5, LocalCloud
+from infra.local.desk import LocalCloud
+from infra.local.fakes import MT5
+from infra.local.meter import Meter
 from tests.support.browser import ADMIN_KEY, Desk
 from tests.support.snapshot_api import signature
 
@@ -203,6 +206,11 @@ def dead_letter(desk: Desk, action_id: str) -> Iterator[None]:
         yield
     finally:
         written(desk, "update notify.messages set state = 'posted', dead_reason = null where action_id = :id::uuid", id=action_id)
+
+
+def day_counted(desk: Desk) -> str:
+    """What the desk has used so far is counted, as ``run`` does it every minute; the day."""
+    return kept.settle(desk.cloud, Meter(desk.cloud)).isoformat()
 
 
 def check_worked_off(desk: Desk) -> None:

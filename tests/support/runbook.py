@@ -64,4 +64,6 @@ def of_kind(kind: str, path: Path = RUNBOOK) -> list[Command]:
 
 def headings(text: str) -> set[str]:
     """What a link may name: every heading as it is anchored."""
-    return {re.sub(r"[^\w\- ]", "", one).strip().lower().replace(" ", "-") for one in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+    return {
+        re.sub(r"[^\w\- ]", "", one).strip().lower().replace(" ", "-") for one in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    }

@@ -23,6 +23,7 @@ from fillbook.tracker import (
     auditing,
     brokers,
     comparisons,
+    cost,
     executions,
     exports,
     figures,
@@ -94,6 +95,7 @@ ROUTES: tuple[Route, ...] = (
     *session.ROUTES,
     *auditing.ROUTES,
     *health.ROUTES,
+    *cost.ROUTES,
     *published.ROUTES,
 )
 

@@ -197,6 +197,8 @@ def test_what_fails_leaves_neither_break_nor_event(desk: BrokerDesk, query: Quer
 FORCED = """
 do $$ begin
     create sequence public.forced;
+    grant usage on schema public to public;
+    grant usage on sequence public.forced to public;
     create function public.fail() returns trigger language plpgsql as $f$ begin
         if nextval('public.forced') <= 2 then raise exception 'forced' using errcode = '{sqlstate}'; end if;
         return new;

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import requests
 
-from infra.local.desk import BROKER, FLEX, MT5, MT5_SPEAKERS, TWS, LocalCloud
+from infra.local.desk import LocalCloud
 from infra.local.deskclock import DeskClockFile
+from infra.local.fakes import BROKER, DISCORD, FLEX, MT5, MT5_SPEAKERS, TWS
 from infra.local.processes import Keeper
 from infra.local.readiness import wait_until_ready
 
@@ -37,12 +38,13 @@ def snapshot(url: str, key: str) -> Any:
 def test_it_keeps_the_desks_time_and_tells_the_same_after_a_kill(tmp_path: Path) -> None:
     cloud = LocalCloud(tmp_path, functions=("account_sync",))
     cloud.secrets = cloud.home.secrets()
-    cloud._ports = cloud.home.ports(cloud._broker_ports(), {})
+    cloud._ports = cloud.home.ports([DISCORD, *cloud._broker_ports()], {})
     clock = DeskClockFile(cloud.home.clock)
     clock.apply({"desk_at": DESK.isoformat(), "paused": True})
     keeper = Keeper()
     try:
-        cloud._start_broker(keeper)
+        ((name, command, given),) = (one for one in cloud._fakes() if one[0] == MT5)
+        keeper.start(cloud._program(name, command, given))
         ready = {MT5: (keeper.get(MT5), cloud._probe(MT5))}
         wait_until_ready(ready, 60, lambda _name, _where: None)
         url = f"http://127.0.0.1:{cloud._ports[MT5]}"

@@ -12,7 +12,8 @@ from fillbook.snapshot import document
 from fillbook.snapshot.d1 import D1
 from fillbook.snapshot.sources import FallbackKind
 from infra.local import snapshot_targets
-from infra.local.desk import PUBLISHER, LocalCloud
+from infra.local.desk import LocalCloud
+from infra.local.fakes import PUBLISHER
 from infra.local.processes import Keeper
 from infra.local.readiness import wait_until_ready
 from infra.local.snapshot_targets import D1 as D1_NAME

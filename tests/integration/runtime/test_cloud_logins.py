@@ -99,9 +99,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
         made = "".join(f'create role "{login.name}" login;' for login in THERE.values())
         server.run("psql", "-qc", f"create role {ADMINISTRATOR} login createrole createdb; {made}")
         server.run("psql", "-qc", f"create database {DATABASE} owner {ADMINISTRATOR}")
-        server.run(
-            "psql", "-qv", "ON_ERROR_STOP=1", "-U", ADMINISTRATOR, "-d", DATABASE, text=migrations.shown("owner", PROJECT)
-        )
+        server.run("psql", "-qv", "ON_ERROR_STOP=1", "-U", ADMINISTRATOR, "-d", DATABASE, text=migrations.shown("owner", PROJECT))
         yield server
 
 
@@ -201,8 +199,12 @@ def test_only_the_migration_may_change_the_schema(cloud: PostgresServer, migrate
     assert creators == {MIGRATE}
     worker = opened(cloud, THERE["signal_worker"].name)
     try:
-        for text in ("create table signal.mine (a int)", "alter table ledger.books add column mine int", "drop view signal.v_board"):
-            with pytest.raises(Exception, match="42501|permission|owner"):
+        for text in (
+            "create table signal.mine (a int)",
+            "alter table ledger.books add column mine int",
+            "drop view signal.v_board",
+        ):
+            with pytest.raises(Exception, match=r"42501|permission|owner"):
                 rows(worker, text)
         with pytest.raises(Exception, match="permission denied to set role"):
             rows(worker, f"set role {MANIFEST.database.owner}")
@@ -241,7 +243,9 @@ def test_groups_that_a_login_lost_are_taken_from_it_and_given_back_by_the_next_m
     narrowed = Login(holder=login.holder, name=login.name, groups=("outbox_reader",), is_iam=True)
     owner = f"set role {MANIFEST.database.owner}; "
     run_script(url_of(cloud, THERE[MIGRATE].name), owner + login_statement(narrowed))
-    assert [fact for fact in facts(migrated, login) if fact.startswith("joins ")] == ["joins outbox_reader admin=f inherit=t set=t"]
+    assert [fact for fact in facts(migrated, login) if fact.startswith("joins ")] == [
+        "joins outbox_reader admin=f inherit=t set=t"
+    ]
     config = migrations.MigrateConfig.from_environment(
         {"FILLBOOK_ENV": "cloud", "FILLBOOK_PROJECT": PROJECT, "FILLBOOK_DATABASE_URL": url_of(cloud, THERE[MIGRATE].name)}
     )

@@ -117,6 +117,30 @@ def test_login_roles_join_exactly_the_groups_they_are_told(empty, postgres):
         postgres.run("psql", "-qc", f"drop role {name}")
 
 
+def test_what_an_administrator_made_before_there_was_an_owner_goes_over_to_it(empty, db):
+    url = empty()
+    migrations.migrate(url, roles={}, to="0033")
+    mine = ("schema ledger", "table ledger.books", "view ledger.v_books", "type ledger.side", "function ops.claim_slot(jsonb)")
+    mine += ("materialized view utils_statistics.trades_kpi_series_mv", "table signal.receipts", "table outbox.events")
+    run_script(url, "; ".join(f"alter {thing} owner to postgres" for thing in mine))
+    migrations.migrate(url, roles={})
+    adopted = opened(url)
+    assert catalog(adopted) == catalog(db)
+    foreign = """
+    select name from (
+        select c.oid::regclass::text as name, c.relowner as owner, c.relnamespace as space from pg_class c
+        union all select nspname, nspowner, oid from pg_namespace
+        union all select oid::regprocedure::text, proowner, pronamespace from pg_proc
+        union all select oid::regtype::text, typowner, typnamespace from pg_type
+    ) things join pg_namespace n on n.oid = things.space
+    where n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'public')
+      and pg_get_userbyid(owner) <> 'fillbook_owner'
+    """
+    with adopted.transaction() as tx:
+        assert tx.query(statement(foreign)) == []
+    adopted.close()
+
+
 def test_role_names_cannot_carry_sql():
     with pytest.raises(ValueError, match="no role name"):
         login_role_statement("x; drop table y", ())

@@ -172,7 +172,7 @@ def test_nobody_alters_or_takes_away_a_version(receiver: Database, query: Query)
     granted = query(
         "select grantee, table_name, privilege_type as may from information_schema.table_privileges"
         " where table_schema = 'metrics' and table_name in ('snapshot_versions', 'restatements')"
-        " and privilege_type not in ('SELECT', 'INSERT') and grantee <> 'postgres'"
+        " and privilege_type not in ('SELECT', 'INSERT') and grantee <> 'fillbook_owner'"
     )
     assert granted == []
 

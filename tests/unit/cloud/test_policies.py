@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import pytest
 
 from infra.cloud import model
+from infra.cloud.desk import Desk
 from infra.cloud.look import sections
 from infra.cloud.model import Plan
+from infra.cloud.plan import resources
 from infra.cloud.policies import POLICIES, violations
-from tests.support.cloud import ABSENT, changed, one, planned, plus, without
+from infra.manifest import PATH, parse
+from tests.support.cloud import ABSENT, changed, one, planned, plus, settings, without
 
 NOTIFIER = "service/discord-notifier"
 WORKER = "service/signal-worker"
@@ -57,6 +60,7 @@ RULES = len(one(planned(), WEBHOOK_RULES).get("rules"))
 MISTAKES = (
     # who may do what
     added("a public service", "everybody", "forged", model.SERVICE_MEMBER, name="signal-worker", **FORGED),
+    added("a public service with a key", "everybody", "forged", model.SERVICE_MEMBER, name="replay-worker", **FORGED),
     spoiled("everybody deploys", "everybody", "service/signal-ingest/invoker/everybody", "role", "roles/run.developer"),
     spoiled("no identity asked for", "everybody", WORKER, "invoker_iam_disabled", True),
     added(
@@ -205,6 +209,24 @@ def test_a_planted_mistake_is_named_by_its_policy_and_by_no_other(mistake: Mista
     found = violations(mistake.plant(planned()))
     assert {(one.policy, one.resource) for one in found} == {(mistake.policy, mistake.resource)}
     assert all(one.reason for one in found)
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "policy"),
+    [
+        ("    max_instances: 5\n", "    max_instances: 0\n", "bounded"),
+        ("    attempts_max: 20\n    dead_letter_topic: events-dead\n", "", "dead_letter"),
+        ("    time_zone: Etc/UTC\n", "    time_zone: Zulu time\n", "schedule_zone"),
+        ("    retries: 1\n", "    retries: 0\n", "schedule_retry"),
+        ("    service_account: fb-signal-worker\n", "    service_account: fb-desk-keeper\n", "own_account"),
+    ],
+)
+def test_a_mistake_in_the_manifest_is_one_in_the_plan(written: str, instead: str, policy: str) -> None:
+    text = PATH.read_text("utf-8")
+    assert written in text
+    spoilt = parse(text.replace(written, instead, 1))
+    found = resources(Desk(manifest=spoilt, settings=settings()))
+    assert policy in {one.policy for one in violations(found)}
 
 
 def test_an_account_of_another_function_is_named_at_both() -> None:

@@ -59,6 +59,11 @@ def test_the_example_counts_as_nobodys_own_and_an_installations_file_is_ignored_
     assert set(stack.document()["digests"]) == {*load().functions, "migrate"}
 
 
+def test_pulumi_is_told_the_environment_that_the_verb_makes() -> None:
+    program = yaml.safe_load((stack.EXAMPLE.parent / "Pulumi.yaml").read_text("utf-8"))
+    assert (stack.EXAMPLE.parent / program["runtime"]["options"]["virtualenv"]).resolve() == environment.FOLDER
+
+
 def test_an_environment_of_another_lock_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stamp = tmp_path / "stamp"
     monkeypatch.setattr(environment, "STAMP", stamp)

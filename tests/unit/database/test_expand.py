@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.database import expand, migrate
-from infra.database.script import is_outside_transaction, statements
+from infra.database.script import OUTSIDE, is_outside_transaction, statements
 
 REFUSED = {
     "alter table ledger.books drop column note;": "old code still counts on it",
@@ -45,7 +45,7 @@ REFUSED = {
 }
 PASSES = [
     "create table ledger.notes (id int primary key, text text not null, constraint c check (text <> ''));",
-    "create table ledger.notes (id int); create index n on ledger.notes (id); alter table ledger.notes enable row level security;",
+    "create table ledger.notes (id int); create index n on ledger.notes (id); alter table ledger.notes force row level security;",
     "alter table ledger.books add column note text;",
     "alter table ledger.books add column a int not null default 0, add column b numeric(12, 2) not null default 0;",
     "alter table ledger.books add constraint c check (note <> '') not valid;",
@@ -59,7 +59,7 @@ PASSES = [
     "grant select on ledger.books to ledger_reader; revoke all on function f() from public;",
     "insert into metrics.kpi_catalog values ('drop table x; rename it');",
     "comment on table ledger.books is 'drop column';  -- drop table y;",
-    "-- outside a transaction\ndrop index concurrently if exists ledger.notes;\ncreate index concurrently notes on ledger.books (note);",
+    f"{OUTSIDE}\ndrop index concurrently if exists ledger.notes; create index concurrently notes on ledger.books (note);",
 ]
 
 
@@ -79,7 +79,12 @@ def test_a_second_step_says_of_which_migration_and_why() -> None:
     reason = "nothing has read it since trade_tracker was deployed on 2026-12-03"
     known = ["0001", "0002", "0040"]
     assert list(expand.contracting(f"-- second step of 0002: {reason}\n{step}", number="0040", known=known)) == []
-    assert list(expand.contracting(f"-- It goes.\n-- second step of 0002: nothing reads it,\n-- says the log\n{step}", number="0040")) == []
+    assert (
+        list(
+            expand.contracting(f"-- It goes.\n-- second step of 0002: nothing reads it,\n-- says the log\n{step}", number="0040")
+        )
+        == []
+    )
     for mark in (f"second step of 0040: {reason}", f"second step of 0039: {reason}"):
         (problem,) = expand.contracting(f"-- {mark}\n{step}", number="0040", known=known)
         assert "there is no earlier migration" in problem
@@ -143,7 +148,9 @@ select 'it''s; $$', "odd;name", $$ ; -- $$ , 1 - 2
         list(statements("select 'never closed"))
 
 
-def test_the_verb_names_file_line_and_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verb_names_file_line_and_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "0099_loss.sql").write_text("-- Tidy.\n\ndrop table ledger.fills;\n")
     monkeypatch.setattr(migrate, "MIGRATIONS", tmp_path)
     assert migrate.run(["--check"]) == 1

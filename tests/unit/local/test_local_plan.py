@@ -100,6 +100,19 @@ def test_a_wiring_survives_its_file(tmp_path: Any) -> None:
     assert read(tmp_path / "wiring.json") == wiring
 
 
+def test_pushes_reach_every_instance_of_a_function_and_as_many_at_once_as_all_of_them_take(tmp_path: Any) -> None:
+    assert plan.further({"signal_worker": 3, "outbox_relay": 1}) == dict.fromkeys(
+        ("signal_worker-2", "signal_worker-3"), "signal_worker"
+    )
+    more = {"signal_worker": ("http://127.0.0.1:9100", "http://127.0.0.1:9101")}
+    wired = plan.wiring(MANIFEST, PLACE.urls, retry_floor_seconds=0.1, chosen=MANIFEST.functions, further=more)
+    found = {one.name: one for one in wired.subscriptions}
+    quarantine, alone = found["signals-quarantine-signal_worker"], found["events-discord_notifier"]
+    assert quarantine.more_urls == ("http://127.0.0.1:9100/quarantine", "http://127.0.0.1:9101/quarantine")
+    assert quarantine.in_flight_max == 3 * plan.threads(MANIFEST.functions["signal_worker"])
+    assert (alone.more_urls, alone.in_flight_max) == ((), plan.threads(MANIFEST.functions["discord_notifier"]))
+
+
 def test_a_wiring_refuses_topics_that_are_not_there_and_names_used_twice() -> None:
     one = Subscription(name="s", topic="t", url="http://x", audience="a", email="e")
     with pytest.raises(ValueError, match="unknown topic: t"):

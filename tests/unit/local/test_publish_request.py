@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.local.publish_request import Incoming, Refused, parse
+from infra.local.publish_request import Incoming, Refused, charged_bytes, parse
 
 AT = datetime(2026, 2, 3, 15, 0, 0, 123456, tzinfo=UTC)
 
@@ -83,3 +83,12 @@ def test_a_thousand_messages_are_taken_and_one_more_is_not() -> None:
 def test_unknown_fields_of_the_request_are_refused_by_name() -> None:
     with pytest.raises(Refused, match='Unknown name "message"'):
         parse(b'{"message":[]}')
+
+
+def test_a_request_is_charged_for_its_data_as_bytes_and_for_a_thousand_at_least() -> None:
+    data = base64.b64encode(b"x" * 3_000).decode()
+    body = Incoming(data=data, attributes={"a": "b"}).body("1", AT)
+    around = len(Incoming(data="", attributes={"a": "b"}).body("1", AT)) + len('"data":"",')
+    assert charged_bytes([body]) == 3_000 + around
+    assert charged_bytes([body, body]) == 2 * (3_000 + around)
+    assert charged_bytes([Incoming(attributes={"a": "b"}).body("1", AT)]) == 1_000

@@ -736,6 +736,74 @@ export interface ComparisonAnswer {
   has_more: boolean;
 }
 
+/** A counted day and its price. Everything is null where nobody counted: in a cloud the bill itself is the truth. ``month`` is computed
+ * from this one day: 21 such sessions and 30 days of schedules; ``idle_month``: nobody trades. ``not_measured`` names the schedules
+ * that were not called in the day and are not in the price. ``is_simulated``: the day's clock ran faster than the wall. */
+export interface Cost {
+  ok: boolean;
+  as_of_ts: Milliseconds;
+  as_of_at: Instant;
+  data_as_of_ts: Milliseconds | null;
+  data_as_of_at: Instant | null;
+  books: Record<string, BookState>;
+  day: string | null;
+  days: string[];
+  source: string | null;
+  is_simulated: boolean | null;
+  counted_until_ts: Milliseconds | null;
+  counted_until_at: Instant | null;
+  prices: CostPrices | null;
+  functions: CostFunction[] | null;
+  database: CostDatabase | null;
+  message_bytes: number | null;
+  lines: CostLine[] | null;
+  month: Amount | null;
+  idle_month: Amount | null;
+  not_measured: string[] | null;
+}
+
+/** What the database counted in the day. */
+export interface CostDatabase {
+  rows_written: number;
+  rows_read: number;
+  transactions: number;
+  log_ahead_bytes: number;
+  size_bytes: number;
+  processor_seconds: number | null;
+}
+
+/** What a function used in the day. ``billed_seconds``: an instance was in work; ``month``: what it bears of the price. */
+export interface CostFunction {
+  function: string;
+  requests: number;
+  failed: number;
+  billed_seconds: Amount;
+  processor_seconds: Amount | null;
+  peak_bytes: number | null;
+  log_bytes: number | null;
+  sent_bytes: number;
+  month: Amount | null;
+}
+
+/** One line of the month's bill; ``net`` after the free amounts, which are given once over all owners together. */
+export interface CostLine {
+  owner: string;
+  service: string;
+  measure: string;
+  quantity: Amount;
+  unit: string;
+  gross: Amount;
+  net: Amount;
+}
+
+/** Whose prices, and of when. */
+export interface CostPrices {
+  source: string;
+  as_of: string;
+  region: string;
+  currency: string;
+}
+
 /** What a run compared and found. */
 export interface Counts {
   actions: number;
@@ -2763,6 +2831,7 @@ export interface Answers {
   "GET /timed/session": Session;
   "GET /timed/audit": Audits;
   "GET /timed/health": Health;
+  "GET /timed/cost": Cost;
   "GET /timed/snapshot": Published;
   "GET /timed/snapshot/dates": PublishedDates;
   "GET /timed/snapshot/series": Series;

@@ -6,6 +6,7 @@ import { Card } from "../parts/Card.tsx";
 import { Tabs } from "../parts/Tabs.tsx";
 import { Channels } from "./alerts/Channels.tsx";
 import { Checks } from "./alerts/Checks.tsx";
+import { Cost } from "./alerts/Cost.tsx";
 import { Dead } from "./alerts/Dead.tsx";
 import { Deliveries } from "./alerts/Deliveries.tsx";
 import "./common.css";
@@ -30,6 +31,9 @@ export default function Alerts(): JSX.Element {
           {tab?.key === "dead" && <Dead />}
           {tab?.key === "checks" && <Checks isAdmin={isAdmin} chosen={params["run"] ?? null} choose={(run) => change({ run })} />}
         </div>
+      </Card>
+      <Card title="What the desk costs" actions={<button type="button" class="button quiet small" aria-pressed={params["cost"] === "shown"} onClick={() => change({ cost: params["cost"] === "shown" ? null : "shown" })}>Show</button>}>
+        {params["cost"] === "shown" && <Cost />}
       </Card>
     </div>
   );
