@@ -24,6 +24,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.bundles]
 
 STARTS_AT_ONCE = 2
 MEBIBYTE = 1024 * 1024
+ROUNDS_MAX = 3
+"""On a busy machine a budget of seconds may run out (503), and callers come again: how fast it is, is not what is seen here."""
 PROBE = "import {}; print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM:')))"
 # a route that reads, or does little with what these callers send; a function that joins takes its first route
 CHOSEN = {
@@ -61,7 +63,11 @@ def see(function: Function, bundle: Path, python: Path, values: dict[str, str], 
     )
     with serving([str(python), "-P", "-m", "functions_framework"], environment, bundle, log) as served:
         stranger, _ = served.ask(door.route.method, door.path, {"Content-Type": "application/json"}, usual_body(door))
-        callers = served.ask_at_once(function.concurrency, door.route.method, door.path, headers, usual_body(door))
+        callers: list[int] = []
+        for _ in range(ROUNDS_MAX):
+            callers = served.ask_at_once(function.concurrency, door.route.method, door.path, headers, usual_body(door))
+            if 503 not in callers:
+                break
         return Seen(stranger=stranger, callers=callers, peak_bytes=served.peak_bytes(), told=served.told())
 
 
@@ -92,7 +98,7 @@ def seen(
     folder = tmp_path_factory.mktemp("served")
     with topics() as there, ThreadPoolExecutor(STARTS_AT_ONCE) as pool:
         there.certificates = SIGNER.certificates()
-        values = known(database, there, folder)
+        values = known(database, there, folder) | {"PUBLISH_BUDGET_SECONDS": "2"}
         yield {
             name: pool.submit(see, function, bundles / name, pythons[name], values, folder / f"{name}.log")
             for name, function in MANIFEST.functions.items()

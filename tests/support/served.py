@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,7 +17,11 @@ from pathlib import Path
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
 ANSWER_SECONDS = 30.0
+START_TRIES = 3
 POLL_SECONDS = 0.02
+TAKEN = "Address already in use"
+PORTS = (20_000, 32_000)
+"""Below those that the kernel gives to connections that go out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,29 +82,56 @@ class Served:
 
 @contextlib.contextmanager
 def serving(command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path) -> Iterator[Served]:
-    """Start a server on a free port, told by ``PORT``, and wait until it answers; ends with all it started."""
-    port = free_port()
-    told = {**environment, "PORT": str(port), "HOST": HOST}
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, env=told, cwd=folder, stdout=out, stderr=out, start_new_session=True)
-    served = Served(process=process, port=port, log=log)
+    """Start a server on a free port, told by ``PORT``, and wait until it answers; ends with all it started.
+
+    Another port is tried when somebody else took the first one in between.
+    """
+    served = start(command, environment, folder, log)
+    for _ in range(START_TRIES - 1):
+        if is_up(served) or TAKEN not in served.told():
+            break
+        end(served)
+        served = start(command, environment, folder, log)
     try:
         wait_until_up(served)
         yield served
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        end(served)
+
+
+def start(command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path) -> Served:
+    """Start it."""
+    port = free_port()
+    told = {**environment, "PORT": str(port), "HOST": HOST}
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env=told, cwd=folder, stdout=out, stderr=out, start_new_session=True)
+    return Served(process=process, port=port, log=log)
+
+
+def end(served: Served) -> None:
+    """End it with all it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(served.process.pid, signal.SIGKILL)
+    served.process.wait()
+
+
+def is_up(served: Served) -> bool:
+    """Whether it answers, waited for; not when it ended, found its port taken, or stayed silent too long."""
+    until = time.monotonic() + START_SECONDS
+    wrapped = served.process.args[0] == "unshare"  # type: ignore[index]
+    while served.process.poll() is None and TAKEN not in served.told() and time.monotonic() < until:
+        if len(tree(served.process.pid)) > 1 + wrapped:  # workers come once the port is ours: who answers before is another
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                served.ask("GET", "/favicon.ico")  # not our functions' code
+                return True
+        time.sleep(POLL_SECONDS)
+    return False
 
 
 def wait_until_up(served: Served) -> None:
-    """Wait for any answer; raises ``RuntimeError`` with what was written when it ends or stays silent."""
-    end = time.monotonic() + START_SECONDS
-    while served.process.poll() is None and time.monotonic() < end:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            served.ask("GET", "/favicon.ico")  # not our functions' code
-            return
-        time.sleep(POLL_SECONDS)
+    """Wait until it answers; raises ``RuntimeError`` with what was written when it does not."""
+    if is_up(served):
+        return
     raise RuntimeError(f"ended with {served.process.returncode} while starting:\n{served.told()}")
 
 
@@ -141,6 +173,8 @@ def _status(pid: int, name: str) -> int:
 
 def free_port() -> int:
     """A port nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        return int(listener.getsockname()[1])
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind((HOST, port))
+            return port
