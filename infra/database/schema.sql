@@ -10973,5 +10973,9 @@ begin
     return to_json(answers);
 end $$;
 
+-- ==== 0040_fills_unvalued.sql ========================================================================================
+
+-- outside a transaction
 -- Fills whose money nobody could tell are few, and asked for each time something becomes known of their instruments.
+drop index if exists ledger.fills_unvalued;
 create index fills_unvalued on ledger.fills (book_id, instrument) where currency = 'XXX';

@@ -116,6 +116,3 @@ begin
     end loop;
     return to_json(answers);
 end $$;
-
--- Fills whose money nobody could tell are few, and asked for each time something becomes known of their instruments.
-create index fills_unvalued on ledger.fills (book_id, instrument) where currency = 'XXX';

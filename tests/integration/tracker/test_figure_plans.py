@@ -134,7 +134,7 @@ def test_a_page_looks_at_the_last_marks_alone(reader: Database) -> None:
     page = {
         **dict.fromkeys("ticker direction outcome reason min_pnl max_pnl lane within_books within_positions since until".split()),
         **dict.fromkeys(("after_at", "after_id", "after_book")),
-        "books": [BOOK], "status": "all", "day_start": END, "limit": LIMIT,
+        "books": [BOOK], "status": "all", "marked_before": FOR_EVER, "marked_before_then": END, "limit": LIMIT,
     }  # fmt: skip
     assert read(reader, TRADES["positions"], **page) <= 10 * LIMIT
     seen = marks.QUERIES["marks"]
