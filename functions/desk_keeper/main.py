@@ -34,9 +34,8 @@ database = functools.cache(
 def keep(call: CronCall) -> dict[str, object]:
     """The night's chores, then what they announced."""
     clock = clock_for(config())
-    chores: dict[str, keeping.Chore] = {"audits": audit.audit_due, "breaks": reconcile.reconcile_due}
-    # a mark that goes takes kept days with it, which are taken anew at once
-    chores |= {"marks": keeping.expire_marks, "sums": keeping.carry_results, "signal": expire}
+    chores = {"audits": audit.audit_due, "breaks": reconcile.reconcile_due, "marks": keeping.expire_marks}
+    chores |= {"sums": keeping.carry_results, "signal": expire}  # a mark that goes takes kept days with it: sums come after
     done = keeping.keep_desk(database(), slot=call.slot, now=clock.now(), sessions=calendar(), chores=chores)
     relay_own(database(), publisher(), range(PARTITIONS), now_from=clock)
     return done

@@ -107,14 +107,18 @@ def migrate_config(config: DatabaseConfig, *, wanted: Iterable[Login] | None = N
 
 
 def _take_turn(connection: Connection) -> None:
-    """Wait for the migrator before us; raises ``MigrationRefused`` when it takes longer than a minute."""
-    run_script(connection, f"set lock_timeout = '{TURN_SECONDS}s'")
-    try:
-        run_script(connection, f"select pg_advisory_lock({MIGRATION_LOCK})")
-    except DatabaseError as error:
-        if _told(error).get("C") == "55P03":
-            raise MigrationRefused(f"another migration of this database has been running for {TURN_SECONDS} s") from error
-        raise
+    """Wait for the migrator before us; raises ``MigrationRefused`` when it takes longer than a minute.
+
+    Asked for again and again: whoever waits in one statement has a view of the data, which an index that is made concurrently
+    waits for.
+    """
+    until = time.monotonic() + TURN_SECONDS
+    while not connection.exec_driver_sql(f"select pg_try_advisory_lock({MIGRATION_LOCK})").scalar_one():
+        connection.rollback()
+        if time.monotonic() > until:
+            raise MigrationRefused(f"another migration of this database has been running for {TURN_SECONDS} s")
+        time.sleep(random.uniform(*BUSY_PAUSE_SECONDS))
+    connection.rollback()
     run_script(connection, f"set lock_timeout = '{LOCK_WAIT_MS}ms'")
 
 

@@ -153,39 +153,74 @@ create or replace view ledger.v_result_books as
       join ledger.execution_actions s on s.book_id = k.book_id and s.seq = k.seq and s.row_hash = k.row_hash;
 comment on view ledger.v_result_books is 'Books whose sums of days count, with the place of the chain up to which they do, and whether their worth does.';
 
--- Carry a book's sums on to the end of its chain; answers how many dates were taken anew. Chain and seal as in v_action_seals.
--- What days were worth goes as far as it may have become another: carry_worth takes it anew.
+-- As days_since, of the rows up to a place.
+create function ledger.days_between(book text, after_seq bigint, until_seq bigint) returns setof date
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    with come as materialized (
+        select x.action_id, x.version, x.position_id, x.executed_at from ledger.execution_actions x
+         where x.book_id = book and x.seq > after_seq and x.seq <= until_seq
+    ), moved as (
+        select c.executed_at from come c
+        union
+        select o.executed_at from come c
+         cross join lateral (select x.executed_at from ledger.execution_actions x
+                              where x.book_id = book and x.action_id = c.action_id and x.version < c.version offset 0) as o
+         where c.version > 1
+        union
+        select o.executed_at
+          from (select distinct t.position_id from come c
+                 cross join lateral (select x.position_id from ledger.execution_actions x
+                                      where x.book_id = book and x.action_id = c.action_id offset 0) as t
+                 where c.version > 1) as p
+         cross join lateral (select x.executed_at from ledger.execution_actions x
+                              where x.book_id = book and x.position_id = p.position_id and x.superseded_at is null
+                                and x.state = 'BOOKED' offset 0) as o)
+    select distinct (m.executed_at at time zone 'America/New_York')::date from moved m
+$$;
+comment on function ledger.days_between(text, bigint, bigint) is 'New York dates whose sums became others between two places of the chain.';
+create or replace function ledger.days_since(book text, after_seq bigint) returns setof date
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+    select ledger.days_between(book, after_seq, 9223372036854775807)
+$$;
+
+-- Carry a book's sums on along its chain, {book_id, now, rows_max}, by so many rows of it; answers how many dates were taken anew
+-- and whether that was the end. A date is summed up as it stands: one that a later row touches is left out by readers until its
+-- row is come to. Chain and seal as in v_action_seals. What days were worth goes as far as it may have become another:
+-- carry_worth takes it anew.
 create or replace function ledger.carry_results(document jsonb) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
     book    text := document->>'book_id';
+    last    record;
     newest  record;
     known   record;
     split   bigint;
     touched date[];
 begin
     perform pg_advisory_xact_lock(hashtext('ledger.carry_results'), hashtext(book));
-    select s.seq, s.row_hash into newest from ledger.execution_actions s where s.book_id = book order by s.seq desc limit 1;
+    select s.seq, s.row_hash into last from ledger.execution_actions s where s.book_id = book order by s.seq desc limit 1;
     select coalesce(max(j.seq), 0) into split from ledger.adjustments j where j.book_id = book;
     select k.seq, k.split_seq into known
       from ledger.result_books k
       join ledger.execution_actions s on s.book_id = k.book_id and s.seq = k.seq and s.row_hash = k.row_hash
      where k.book_id = book;
-    if newest.seq is null or known.seq is null then
+    if last.seq is null or known.seq is null then
         delete from ledger.worth_days w where w.book_id = book;
         delete from ledger.result_months r where r.book_id = book;
         delete from ledger.result_days r where r.book_id = book;
         delete from ledger.result_books k where k.book_id = book;
-        if newest.seq is null then
-            return to_jsonb(0);
+        if last.seq is null then
+            return '{"dates": 0, "is_whole": true}';
         end if;
-        touched := array(select distinct (x.executed_at at time zone 'America/New_York')::date from ledger.execution_actions x
-                          where x.book_id = book and x.superseded_at is null and x.state = 'BOOKED');
-    elsif known.seq = newest.seq then
-        touched := '{}';
-    else
-        touched := array(select ledger.days_since(book, known.seq));
     end if;
+    select s.seq, s.row_hash into newest
+      from ledger.execution_actions s
+     where s.book_id = book and s.seq > coalesce(known.seq, 0)
+     order by s.seq offset (document->>'rows_max')::bigint - 1 limit 1;
+    if newest.seq is null then
+        newest := last;
+    end if;
+    touched := array(select ledger.days_between(book, coalesce(known.seq, 0), newest.seq));
     if known.split_seq = split then
         delete from ledger.worth_days w where w.book_id = book and w.day >= (select min(d) from unnest(touched) as d);
     else
@@ -200,7 +235,7 @@ begin
     on conflict on constraint result_books_pk
     do update set seq = excluded.seq, row_hash = excluded.row_hash, carried_at = excluded.carried_at, split_seq = excluded.split_seq
      where (result_books.seq, result_books.row_hash, result_books.split_seq) <> (excluded.seq, excluded.row_hash, excluded.split_seq);
-    return to_jsonb(cardinality(touched));
+    return jsonb_build_object('dates', cardinality(touched), 'is_whole', newest.seq = last.seq);
 end
 $$;
 
@@ -327,6 +362,8 @@ end
 $$;
 revoke all on function ledger.sum_months(text, date[]), ledger.lock_worth(text, boolean), ledger.carry_worth(jsonb),
     ledger.worth_at(text[], integer[], timestamptz[], timestamptz[]) from public;
+revoke all on function ledger.days_between(text, bigint, bigint) from public;
+grant execute on function ledger.days_between(text, bigint, bigint) to ledger_writer, ledger_maintenance, ledger_reader, tracker_reader;
 grant execute on function ledger.sum_months(text, date[]), ledger.carry_worth(jsonb) to ledger_writer, ledger_maintenance;
 grant execute on function ledger.worth_at(text[], integer[], timestamptz[], timestamptz[]) to ledger_maintenance;
 grant execute on function ledger.lock_worth(text, boolean) to ledger_writer, replay_writer, ledger_maintenance;

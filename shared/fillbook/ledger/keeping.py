@@ -19,6 +19,8 @@ JOB = "desk-keeper"
 RUN_SECONDS_MAX = 1_800
 MARKS_KEPT = timedelta(days=731)
 PURGE_ROWS_MAX = 5_000
+CARRY_ROWS_MAX = 50_000
+"""Rows of a book's chain by which its sums are carried on in one transaction."""
 WORTH_DAYS_MAX = 20
 
 Chore = Callable[[Database, datetime], object]
@@ -47,15 +49,18 @@ def keep_desk(
 def carry_results(db: Database, now: datetime) -> int:
     """Take the sums of days anew that later rows touched, book by book, and what its finished sessions were worth.
 
-    Returns how many dates were summed up. Nothing depends on it but the time that figures of long ranges take. A book that has
-    not grown costs two looks.
+    Returns how many dates were summed up, step by step. Nothing depends on it but the time that figures of long ranges take. A
+    book that has not grown costs two looks.
     """
     with db.transaction(read_only=True) as tx:
         books = [row["book_id"] for row in tx.query(QUERIES["books_to_carry"])]
     total = 0
     for book_id in books:
-        (carried,) = db.call(Call("ledger.carry_results", {"book_id": book_id, "now": now}))
-        total += int(carried)
+        is_whole = False
+        while not is_whole:
+            (step,) = db.call(Call("ledger.carry_results", {"book_id": book_id, "now": now, "rows_max": CARRY_ROWS_MAX}))
+            total += step["dates"]
+            is_whole = step["is_whole"]
         carry_worth(db, book_id, now)
     return total
 

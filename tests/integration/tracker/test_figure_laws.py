@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fillbook.ledger import service
+from fillbook.ledger import keeping, service
 from fillbook.ledger.keeping import carry_results
 from fillbook.ledger.model import Mark
 from fillbook.runtime.db import Database
@@ -139,8 +139,8 @@ def views_agree(db: Database, world: StoredWorld, marks: list[Seen]) -> None:
             )
 
 
-def test_what_is_kept_changes_no_figure(desk: SnapshotDesk) -> None:
-    """Whatever comes after it was taken: facts, corrections, marks that were late, splits and another night."""
+def test_what_is_kept_changes_no_figure(desk: SnapshotDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever comes after it was taken, in steps of whatever size: facts, corrections, late marks, splits, another night."""
     rng = chance(20_261_128)
     read = 0
     for number in range(BOOKS):
@@ -157,6 +157,7 @@ def test_what_is_kept_changes_no_figure(desk: SnapshotDesk) -> None:
             if rng.random() < 0.2:
                 world.split(rng.choice([(2, 1), (3, 2), (1, 3)]), rng.randint(-9_000, 100), instrument="AMD", now=TOLD_AT)
             if rng.random() < 0.6:
+                monkeypatch.setattr(keeping, "CARRY_ROWS_MAX", rng.choice([1, 3, 10, 50_000]))
                 carry_results(desk.db, ny(rng.choice(("2026-01-30T12:00", "2026-02-02T18:00", "2026-02-03T18:00"))))
         read += kept_days(desk.db, world)
         with_it = [said(desk.db, world, *one) for one in QUESTIONS]
