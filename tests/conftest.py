@@ -34,11 +34,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.register_profile("quick", settings.get_profile("fillbook"), max_examples=50)  # `check`, before every commit
-settings.register_profile("half", settings.get_profile("fillbook"), max_examples=100)
+settings.register_profile("few", settings.get_profile("quick"))
 settings.load_profile("fillbook")
 
 # rooms whose specification names no number for every day; the ledger's names 200, and nightly all have FILLBOOK_EXAMPLES
-HALF = tuple(f"tests/property/{room}/" for room in ("ibkr", "local", "mt5", "notify", "outbox", "runtime", "signal"))
+UNNAMED = tuple(f"tests/property/{room}/" for room in ("ibkr", "local", "mt5", "notify", "outbox", "runtime", "signal"))
 
 JOURNEYS = "tests/browser/"
 
@@ -86,9 +86,9 @@ def pytest_collection_finish() -> None:
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
     """A law takes its number of examples from the profile that holds when its module is imported, which is now."""
-    if isinstance(collector, pytest.Module) and settings.get_current_profile_name() in ("fillbook", "half"):
-        is_half = collector.nodeid.startswith(HALF) and "FILLBOOK_EXAMPLES" not in os.environ
-        settings.load_profile("half" if is_half else "fillbook")
+    if isinstance(collector, pytest.Module) and settings.get_current_profile_name() in ("fillbook", "few"):
+        is_unnamed = collector.nodeid.startswith(UNNAMED) and "FILLBOOK_EXAMPLES" not in os.environ
+        settings.load_profile("few" if is_unnamed else "fillbook")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

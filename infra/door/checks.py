@@ -20,7 +20,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 AUDIT_SECONDS = 10
-WORKERS = "3"
+WORKERS = "4"
 
 # the contract tests that look at files only: tidiness, manifest, documents, lock, bundles
 HOUSE_TESTS = tuple(f"tests/contract/test_{name}.py" for name in ("tidy", "manifest", "generated", "lock", "documents"))

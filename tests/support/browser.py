@@ -42,6 +42,7 @@ AXE = """rules => axe.run(document, {resultTypes: ["violations"], ...(rules.leng
 WAIT_MS = small_or_full(15_000, 60_000)
 TELLING = ("outbox-relay", "discord-drain")
 TELLING_MINUTES_MAX = 60
+SETTLING_TRIES = 30
 STANDS = "main.view:not(:has(.skeleton, .loading)) > *"
 DRAWN = "() => new Promise(done => setTimeout(() => requestAnimationFrame(() => setTimeout(done))))"
 TURN = "address => { history.pushState(null, '', address); dispatchEvent(new PopStateEvent('popstate')); }"
@@ -226,8 +227,13 @@ class Tab:
         self.page.route(re.compile(re.escape(f"{self.desk.url}{path}") + r"(\?|$)"), changed)
 
     def scrolls_sideways(self) -> bool:
-        """Whether the page is wider than its window."""
-        return bool(self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"))
+        """Whether the page is wider than its window, once it has settled."""
+        wider = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        for _ in range(SETTLING_TRIES):
+            if not self.page.evaluate(wider):
+                return False
+            self.page.wait_for_timeout(100)
+        return True
 
     def theme(self, name: str) -> None:
         """What the system prefers: ``dark`` or ``light``."""

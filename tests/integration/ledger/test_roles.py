@@ -91,12 +91,12 @@ def test_readers_see_views_and_no_table(stored: StoredWorld, open_database: Open
     stored.deliver([make_fill("a", "BUY", 10, 100)])
     reader = open_database("ledger_reader")
     views = [row["viewname"] for row in query("select viewname from pg_views where schemaname = 'ledger'")]
-    assert len(views) == 26
+    assert len(views) == 28
     for view in views:
         with reader.transaction() as tx:
             tx.query(statement(f"select * from ledger.{view}"))
     tables = [row["tablename"] for row in query("select tablename from pg_tables where schemaname = 'ledger'")]
-    assert len(tables) == 16
+    assert len(tables) == 19
     for table in tables:
         assert refused(reader, f"select 1 from ledger.{table}") == DENIED
 
@@ -106,7 +106,7 @@ def test_every_table_with_a_book_is_under_row_level_security(query: Query) -> No
         "select c.relname, c.relrowsecurity from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attname = 'book_id' "
         "where c.relnamespace = 'ledger'::regnamespace and c.relkind = 'r'"
     )
-    assert len(rows) == 16
+    assert len(rows) == 18
     assert all(row["relrowsecurity"] for row in rows)
 
 

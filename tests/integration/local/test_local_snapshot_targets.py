@@ -13,7 +13,7 @@ from fillbook.snapshot.d1 import D1
 from fillbook.snapshot.sources import FallbackKind
 from infra.local import snapshot_targets
 from infra.local.desk import LocalCloud
-from infra.local.fakes import PUBLISHER
+from infra.local.fakes import DISCORD, PUBLISHER
 from infra.local.processes import Keeper
 from infra.local.readiness import wait_until_ready
 from infra.local.snapshot_targets import D1 as D1_NAME
@@ -30,7 +30,7 @@ def test_they_are_started_for_a_publisher_and_for_nobody_else(tmp_path: Path) ->
 def test_what_is_written_past_the_api_shows_in_the_receivers_readers_also_after_a_kill(tmp_path: Path) -> None:
     cloud = LocalCloud(tmp_path, functions=(PUBLISHER,))
     cloud.secrets = cloud.home.secrets()
-    cloud._ports = cloud.home.ports(cloud._broker_ports(), {})
+    cloud._ports = cloud.home.ports([DISCORD, *cloud._broker_ports()], {})
     urls = {name: f"http://127.0.0.1:{cloud._ports[name]}" for name in TARGETS}
     told = snapshot_targets.settings(urls[D1_NAME], cloud.secrets)
     d1 = D1(
@@ -45,7 +45,9 @@ def test_what_is_written_past_the_api_shows_in_the_receivers_readers_also_after_
     key = {"Authorization": f"Bearer {cloud.secrets['lenient_key']}"}
     keeper = Keeper()
     try:
-        cloud._start_broker(keeper)
+        for name, command, given in cloud._fakes():
+            if name in TARGETS:
+                keeper.start(cloud._program(name, command, given))
         ready = {name: (keeper.get(name), cloud._probe(name)) for name in TARGETS}
         wait_until_ready(ready, 60, lambda _name, _where: None)
         assert d1.write(document.encoded(day), day, deadline=time.monotonic() + 30).kind is FallbackKind.STORED
