@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,19 +26,41 @@ USUAL = {READ_API: {"DESK_RATE_FACTOR": "1000", "DESK_FAILED_KEYS_MAX": "1000000
 _PYTESTS_OWN = "PYTEST_CURRENT_TEST"
 
 
-@contextmanager
-def _environment(env: Mapping[str, str]) -> Iterator[None]:
-    """These variables for a while; afterwards the environment is as it was."""
-    before = dict(os.environ)
-    os.environ.update(env)
-    try:
-        yield
-    finally:
-        current = os.environ.get(_PYTESTS_OWN)
-        os.environ.clear()
-        os.environ.update(before)
-        if current is not None:
-            os.environ[_PYTESTS_OWN] = current
+class _Environment:
+    """Variables for a while. Several may be inside at once; when the last of them leaves, all is as the first found it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._found: dict[str, str] = {}
+
+    @contextmanager
+    def __call__(self, env: Mapping[str, str]) -> Iterator[None]:
+        with self._lock:
+            if not self._inside:
+                self._found = dict(os.environ)
+            self._inside += 1
+            before = {name: os.environ.get(name) for name in env}
+            os.environ.update(env)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                self._put(before if self._inside else {**dict.fromkeys(os.environ), **self._found})
+
+    @staticmethod
+    def _put(values: Mapping[str, str | None]) -> None:
+        for name, value in values.items():
+            if name == _PYTESTS_OWN:
+                continue
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+_environment = _Environment()
 
 
 class _Client(FlaskClient):
