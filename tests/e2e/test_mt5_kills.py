@@ -36,7 +36,8 @@ ROUND_SECONDS = 240
 VICTIMS = (SYNC, SHARD, POSTGRES)
 WINDOW = {"MT5_SHARD_WINDOW": "4", "MT5_BATCH_SIZE": "4", "MT5_SHARD_ACCOUNTS_MAX": "8"}
 """Few at a time, so that a round lasts long enough to be struck in its middle."""
-SPAN_SECONDS = 1.2
+AIM_SECONDS = 10
+"""A kill waits no longer for the account it is aimed at: by then something is in its way, and whatever works is struck."""
 
 WHEN = {
     "deals": "recorded_at",
@@ -141,8 +142,7 @@ def disturbed(desk: FleetDesk, number: int, kills: int, dice: random.Random, str
         while True:
             asked: Future[Reply] = caller.submit(ask, desk, number)
             if kills:
-                time.sleep(dice.uniform(0, SPAN_SECONDS))
-                kills -= strike(desk, number, dice.choice(VICTIMS), struck)
+                kills -= strike(desk, number, dice.choice(VICTIMS), dice.randrange(ACCOUNTS), struck)
             asked.result()
             status, _ = progress(desk, number)
             if status == "finished":
@@ -153,11 +153,16 @@ def disturbed(desk: FleetDesk, number: int, kills: int, dice: random.Random, str
             desk.cloud.clock.step(30)
 
 
-def strike(desk: FleetDesk, number: int, victim: str, struck: Counter[str]) -> bool:
-    """Kill a victim if there is still something to disturb."""
-    status, done = progress(desk, number)
-    if status == "finished":
-        return False
+def strike(desk: FleetDesk, number: int, victim: str, after: int, struck: Counter[str]) -> bool:
+    """Kill a victim once a round has finished ``after`` accounts, if there is still something to disturb then."""
+    end = time.monotonic() + AIM_SECONDS
+    while True:
+        status, done = progress(desk, number)
+        if status == "finished":
+            return False
+        if done >= after or time.monotonic() > end:
+            break
+        time.sleep(0.02)
     kill(desk.cloud, victim)
     struck[victim] += 1
     struck["inside"] += 0 < done < ACCOUNTS
