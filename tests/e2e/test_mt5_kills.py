@@ -36,8 +36,8 @@ ROUND_SECONDS = 240
 VICTIMS = (SYNC, SHARD, POSTGRES)
 WINDOW = {"MT5_SHARD_WINDOW": "4", "MT5_BATCH_SIZE": "4", "MT5_SHARD_ACCOUNTS_MAX": "8"}
 """Few at a time, so that a round lasts long enough to be struck in its middle."""
-AIM_SECONDS = 10
-"""A kill waits no longer for the account it is aimed at: by then something is in its way, and whatever works is struck."""
+STILL_SECONDS = small_or_full(5, 1.5)
+"""A kill waits for the account it is aimed at while accounts are finished: where none is, whoever stands is struck."""
 
 WHEN = {
     "deals": "recorded_at",
@@ -155,14 +155,13 @@ def disturbed(desk: FleetDesk, number: int, kills: int, dice: random.Random, str
 
 def strike(desk: FleetDesk, number: int, victim: str, after: int, struck: Counter[str]) -> bool:
     """Kill a victim once a round has finished ``after`` accounts, if there is still something to disturb then."""
-    end = time.monotonic() + AIM_SECONDS
-    while True:
-        status, done = progress(desk, number)
-        if status == "finished":
-            return False
-        if done >= after or time.monotonic() > end:
-            break
+    (status, done), moved = progress(desk, number), time.monotonic()
+    while status != "finished" and done < after and time.monotonic() < moved + STILL_SECONDS:
         time.sleep(0.02)
+        before, (status, done) = done, progress(desk, number)
+        moved = time.monotonic() if done > before else moved
+    if status == "finished":
+        return False
     kill(desk.cloud, victim)
     struck[victim] += 1
     struck["inside"] += 0 < done < ACCOUNTS
