@@ -25,11 +25,9 @@ from uuid import UUID
 
 from fillbook.ibkr.calls import Desk, OperatorConfig, Verb
 from fillbook.runtime import logs
-from fillbook.runtime.config import ConfigError
-from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.sql import encode
+from fillbook.runtime.verbs import USAGE, ended, said
 
-REFUSED, USAGE, AWAY = 1, 2, 3
 PAGE = 500
 TRADES_MAX = 10_000
 RAW_SHOWN_MAX = 160
@@ -70,20 +68,8 @@ _QUARANTINE_COLUMNS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     asked = _parser().parse_args(arguments)
-    try:
-        desk = Desk(OperatorConfig.from_environment())
-    except ConfigError as error:
-        print(f"not configured: {error}", file=sys.stderr)
-        return USAGE
     verb: Verb = asked.verb
-    try:
-        return verb(desk, asked)
-    except Rejected as refusal:
-        print(f"refused: {refusal.reason}" + (f" ({refusal.field})" if refusal.field else ""), file=sys.stderr)
-        return REFUSED
-    except Unavailable as error:
-        print(f"away: {error.reason} ({error.detail})", file=sys.stderr)
-        return AWAY
+    return ended(lambda: verb(Desk(OperatorConfig.from_environment()), asked))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -120,8 +106,7 @@ def _verb(verbs: Any, name: str, verb: Verb, words: str) -> argparse.ArgumentPar
 
 def _list_trades(desk: Desk, asked: argparse.Namespace) -> int:
     if not 1 <= asked.limit <= TRADES_MAX:
-        print(f"--limit is 1 to {TRADES_MAX}", file=sys.stderr)
-        return USAGE
+        return said(f"--limit is 1 to {TRADES_MAX}", USAGE)
     wanted = {
         "account_id": asked.account,
         "status": asked.status,

@@ -32,12 +32,13 @@ from fillbook.ledger.words import EFFECTS, INVARIANTS
 from fillbook.money import plain
 from fillbook.runtime import logs
 from fillbook.runtime.clock import clock_for
-from fillbook.runtime.config import ConfigError, DatabaseConfig
+from fillbook.runtime.config import DatabaseConfig
 from fillbook.runtime.db import Database
-from fillbook.runtime.errors import Conflict, Rejected, Unavailable
+from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import encode
+from fillbook.runtime.verbs import USAGE, ended, said
 
-CLEAN, DIFFERS, USAGE, AWAY = 0, 1, 2, 3
+CLEAN, DIFFERS = 0, 1
 STATEMENT_SECONDS_MAX = 300
 
 Verb = Callable[[Database, argparse.Namespace, datetime], int]
@@ -49,20 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.verb == "verify" and options.pack is not None:
         return _verify_pack(options.pack)
-    try:
-        config = DatabaseConfig.from_environment()
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return USAGE
+    return ended(lambda: _answered(options, DatabaseConfig.from_environment()), refused=USAGE)
+
+
+def _answered(options: argparse.Namespace, config: DatabaseConfig) -> int:
     db = Database.open(config, application_name="op ledger", pool_size=1, statement_timeout_seconds=STATEMENT_SECONDS_MAX)
     try:
         return _VERBS[options.verb](db, options, clock_for(config).now())
-    except (Rejected, Conflict) as error:
-        print(f"refused: {error}", file=sys.stderr)
-        return USAGE
-    except Unavailable as error:
-        print(f"not available: {error.reason}", file=sys.stderr)
-        return AWAY
     finally:
         db.close()
 
@@ -108,8 +102,7 @@ def _verify_pack(path: Path) -> int:
     try:
         proof = pack.prove(path)
     except Rejected as error:
-        print(f"refused: {error}", file=sys.stderr)
-        return USAGE
+        return said(f"refused: {error}", USAGE)
     print(f"{proof.book_id}: {proof.findings[0] if proof.findings else 'whole'}")
     for finding in proof.findings[1:]:
         print(f"  {finding}")
@@ -122,8 +115,7 @@ def _export(db: Database, options: argparse.Namespace, _: datetime) -> int:
     try:
         done = export.export(db, options.book, options.format, options.out, Horizon(**ends))
     except OSError as error:
-        print(f"refused: cannot write: {error.strerror}", file=sys.stderr)
-        return USAGE
+        return said(f"refused: cannot write: {error.strerror}", USAGE)
     for file in done.files:
         print(f"{file.path}: {file.size} bytes, sha256 {file.sha256}")
     for position_id, instrument, reason in done.left_out:

@@ -39,12 +39,11 @@ from fillbook.mt5.symbols import normalized
 from fillbook.mt5.words import CashBucket, Code
 from fillbook.runtime import logs
 from fillbook.runtime.clock import clock_for
-from fillbook.runtime.config import ConfigError
 from fillbook.runtime.db import ConstraintViolated, Database, Tx
-from fillbook.runtime.errors import Rejected, Unavailable
+from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import encode
+from fillbook.runtime.verbs import REFUSED, USAGE, ended, said
 
-REFUSED, USAGE, AWAY = 1, 2, 3
 SHIFT_MAX: Final = 24 * 60
 _SUMS: Final = {True: "were wrong", False: "right"}
 
@@ -77,17 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     asked = _parser().parse_args(arguments)
     verb: Verb = asked.verb
-    try:
-        return verb(Room(OperatorConfig.from_environment()), asked)
-    except ConfigError as error:
-        print(f"not configured: {error}", file=sys.stderr)
-        return USAGE
-    except Rejected as refusal:
-        print(f"refused: {refusal.reason}", file=sys.stderr)
-        return REFUSED
-    except Unavailable as error:
-        print(f"away: {error.reason} ({error.detail})", file=sys.stderr)
-        return AWAY
+    return ended(lambda: verb(Room(OperatorConfig.from_environment()), asked))
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------
@@ -238,8 +227,7 @@ def _symbol(room: Room, asked: argparse.Namespace) -> int:
 
 def _clock(room: Room, asked: argparse.Namespace) -> int:
     if abs(asked.shift) > SHIFT_MAX:
-        print(f"--shift is within {SHIFT_MAX} minutes", file=sys.stderr)
-        return USAGE
+        return said(f"--shift is within {SHIFT_MAX} minutes", USAGE)
 
     def change(tx: Tx) -> bool:
         return deskstore.confirm_clock(
@@ -252,8 +240,7 @@ def _clock(room: Room, asked: argparse.Namespace) -> int:
 
 def _rebuild(room: Room, asked: argparse.Namespace) -> int:
     if (asked.account is None) == (asked.server is None) or (asked.symbol and asked.server is None):
-        print("an ACCOUNT, or --server with perhaps --symbol", file=sys.stderr)
-        return USAGE
+        return said("an ACCOUNT, or --server with perhaps --symbol", USAGE)
     whose = f"{asked.account}" if asked.server is None else f"every account of {asked.server}"
     if not _is_meant(asked, f"make {whose} again from the stored deals{f', in {asked.symbol}' if asked.symbol else ''}"):
         return 0

@@ -35,12 +35,11 @@ from fillbook.notify.patience import Budget
 from fillbook.notify.talk import Desk
 from fillbook.runtime import logs
 from fillbook.runtime.clock import clock_for
-from fillbook.runtime.config import ConfigError
 from fillbook.runtime.db import Database
-from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.sql import encode
+from fillbook.runtime.verbs import AWAY, USAGE, ended, said
 
-REFUSED, USAGE, AWAY, FINDINGS_OPEN = 1, 2, 3, 4
+FINDINGS_OPEN = 4
 NOT_TOLD = 1
 RUN_SECONDS = 1800
 SEND_SECONDS = 60
@@ -52,23 +51,16 @@ STATUS_EXITS: Mapping[str, int] = {runs.PROVEN: 0, runs.REPAIRED: 1, runs.OPEN: 
 def main(arguments: Sequence[str]) -> int:
     """Run one verb and return its exit code."""
     asked = _parser().parse_args(arguments)
-    try:
-        config = NotifierConfig.from_environment()
-    except ConfigError as error:
-        print(f"not configured: {error}", file=sys.stderr)
-        return USAGE
+    return ended(lambda: _answered(asked, NotifierConfig.from_environment()))
+
+
+def _answered(asked: argparse.Namespace, config: NotifierConfig) -> int:
     db, discord = Database.open(config, application_name="op notify", pool_size=2), config.discord()
     desk = Desk(db=db, speaker=discord, clock=clock_for(config), settings=config.settings(), dice=lambda: randint(0, DICE_MAX))
     verb: Callable[[argparse.Namespace, Desk], int] = asked.verb
     try:
         service.configure(db, discord.channels(), desk.clock.now())
         return verb(asked, desk)
-    except Rejected as refusal:
-        print(f"refused: {refusal}", file=sys.stderr)
-        return REFUSED
-    except Unavailable as error:
-        print(f"away: {error.reason}", file=sys.stderr)
-        return AWAY
     finally:
         db.close()
 
@@ -133,8 +125,7 @@ def _reconcile(asked: argparse.Namespace, desk: Desk) -> int:
     status = reconcile.work(desk, Budget(desk.clock, RUN_SECONDS), run_id)
     run = reconcile.run_of(desk, run_id)
     if run is None or status is None:
-        print("another proof is being worked on; this one is queued and will follow", file=sys.stderr)
-        return AWAY
+        return said("another proof is being worked on; this one is queued and will follow", AWAY)
     findings = reconcile.findings_of(desk, run_id, FINDINGS_SHOWN_MAX)
     if asked.json:
         print(encode({**run, "findings": list(findings)}))
@@ -163,8 +154,7 @@ def _dead(_: argparse.Namespace, desk: Desk) -> int:
 
 def _replay(asked: argparse.Namespace, desk: Desk) -> int:
     if not (asked.reason or asked.subject or asked.since):
-        print("say which: --reason, --subject or --since", file=sys.stderr)
-        return USAGE
+        return said("say which: --reason, --subject or --since", USAGE)
     chosen = operator.replay(
         desk.db,
         now=desk.clock.now(),

@@ -15,30 +15,26 @@ from uuid import UUID
 from fillbook.outbox import store
 from fillbook.runtime import logs
 from fillbook.runtime.clock import Clock, clock_for
-from fillbook.runtime.config import ConfigError, DatabaseConfig
+from fillbook.runtime.config import DatabaseConfig
 from fillbook.runtime.db import Database, Tx
-from fillbook.runtime.errors import Unavailable
 from fillbook.runtime.sql import encode
+from fillbook.runtime.verbs import USAGE, ended, said
 
-DONE, NOTHING, USAGE, UNAVAILABLE = 0, 1, 2, 3
+DONE, NOTHING = 0, 1
 
 
 @logs.quiet()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        config = DatabaseConfig.from_environment()
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return USAGE
+    return ended(lambda: _answered(options, DatabaseConfig.from_environment()))
+
+
+def _answered(options: argparse.Namespace, config: DatabaseConfig) -> int:
     database = Database.open(config, application_name="op outbox", pool_size=1)
     try:
         with database.transaction() as tx:
             return _VERBS[options.verb](tx, clock_for(config), options)
-    except Unavailable as error:
-        print(error, file=sys.stderr)
-        return UNAVAILABLE
     finally:
         database.close()
 
@@ -88,8 +84,7 @@ def _quarantine(tx: Tx, clock: Clock, options: argparse.Namespace) -> int:
     if options.resolve is None:
         return _print_rows(store.quarantined(tx, consumer=options.consumer, with_resolved=options.resolved))
     if options.consumer is None:
-        print("--resolve needs --consumer", file=sys.stderr)
-        return USAGE
+        return said("--resolve needs --consumer", USAGE)
     is_known = store.resolve(tx, clock.now(), consumer=options.consumer, body_hash=options.resolve)
     return DONE if is_known else NOTHING
 

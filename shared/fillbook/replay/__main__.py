@@ -32,8 +32,9 @@ from fillbook.replay.showing import comparison_lines
 from fillbook.runtime import clock, logs
 from fillbook.runtime.config import ConfigError
 from fillbook.runtime.errors import FillbookError
+from fillbook.runtime.verbs import USAGE, said
 
-DONE, FAILED, USAGE, DIFFERENT, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, DIFFERENT, INTERRUPTED = 0, 1, 3, 130
 _SCOPE: Final = {
     "date": "date",
     "ticker": "ticker",
@@ -76,14 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = ReplayClientConfig.from_environment()
     except ConfigError as error:
-        print(f"not configured: {error}", file=sys.stderr)
-        return USAGE
+        return said(f"not configured: {error}", USAGE)
     asked = _parser(config).parse_args(arguments)
     screen = Terminal(sys.stdout)
     url = asked.url or config.replay_worker_url
     if url is None or config.fillbook_desk_key is None:
-        print("not configured: REPLAY_WORKER_URL (or --url) and FILLBOOK_DESK_KEY are needed", file=sys.stderr)
-        return USAGE
+        return said("not configured: REPLAY_WORKER_URL (or --url) and FILLBOOK_DESK_KEY are needed", USAGE)
     verb: Verb = asked.verb
     try:
         return verb(Client(ReplayFunction(url, config.fillbook_desk_key), screen, clock), asked, screen)

@@ -20,14 +20,13 @@ from uuid import UUID
 
 from fillbook.runtime import logs
 from fillbook.runtime.clock import clock_for
-from fillbook.runtime.config import ConfigError, DatabaseConfig, PubSubConfig
+from fillbook.runtime.config import DatabaseConfig, PubSubConfig
 from fillbook.runtime.db import Database
-from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.pubsub import publisher_for
 from fillbook.runtime.sql import encode
+from fillbook.runtime.verbs import USAGE, ended, said
 from fillbook.signal import quarantine
 
-REFUSED, USAGE, AWAY = 1, 2, 3
 BODY_BYTES_SHOWN = 65_536
 
 
@@ -41,20 +40,13 @@ class SignalOperatorConfig(DatabaseConfig, PubSubConfig):
 def main(arguments: Sequence[str]) -> int:
     """Run one verb and return its exit code."""
     asked = _parser().parse_args(arguments)
-    try:
-        config = SignalOperatorConfig.from_environment()
-    except ConfigError as error:
-        print(f"not configured: {error}", file=sys.stderr)
-        return USAGE
+    return ended(lambda: _answered(asked, SignalOperatorConfig.from_environment()))
+
+
+def _answered(asked: argparse.Namespace, config: SignalOperatorConfig) -> int:
     db = Database.open(config, application_name="op signal", pool_size=1)
     try:
         return int(asked.verb(asked, config, db))
-    except Rejected as refusal:
-        print(f"refused: {refusal}", file=sys.stderr)
-        return REFUSED
-    except Unavailable as error:
-        print(f"away: {error.reason}", file=sys.stderr)
-        return AWAY
     finally:
         db.close()
 
@@ -95,8 +87,7 @@ def _redrive(asked: argparse.Namespace, config: SignalOperatorConfig, db: Databa
     try:
         body = None if asked.body is None else asked.body.read_bytes()
     except OSError as error:
-        print(f"cannot read {asked.body}: {error.strerror}", file=sys.stderr)
-        return USAGE
+        return said(f"cannot read {asked.body}: {error.strerror}", USAGE)
     done = quarantine.redrive(
         db, asked.id, clock_for(config).now(), publisher=publisher_for(config), topic=config.signals_topic, body=body
     )

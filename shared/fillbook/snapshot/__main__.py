@@ -18,15 +18,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from fillbook.runtime import logs
-from fillbook.runtime.config import ConfigError
-from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.sql import encode
+from fillbook.runtime.verbs import ended
 from fillbook.snapshot.function_call import OperatorConfig, PublisherFunction
 from fillbook.snapshot.model import Status
 from fillbook.snapshot.outcomes import ENDINGS
 from fillbook.snapshot.publisher import add_options, body_of
 
-REFUSED, USAGE, AWAY = 1, 2, 11
+AWAY = 11
 SHOWN_PROBLEMS: Final = 20
 
 
@@ -34,17 +33,11 @@ SHOWN_PROBLEMS: Final = 20
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code."""
     given = _parser().parse_args(arguments)
-    try:
-        _, document = PublisherFunction(OperatorConfig.from_environment()).publish(body_of(given))
-    except ConfigError as error:
-        print(f"not configured: {error}", file=sys.stderr)
-        return USAGE
-    except Rejected as refusal:
-        print(f"refused: {refusal.reason}", file=sys.stderr)
-        return REFUSED
-    except Unavailable as error:
-        print(f"away: {error.reason} ({error.detail})", file=sys.stderr)
-        return AWAY
+    return ended(lambda: _published(given), away=AWAY)
+
+
+def _published(given: argparse.Namespace) -> int:
+    _, document = PublisherFunction(OperatorConfig.from_environment()).publish(body_of(given))
     if given.json:
         print(encode(document))
     else:
