@@ -11,6 +11,7 @@ STAGES = {
     "receipts": "receipts at the door and at the worker: processor time, latency, rate, round trips",
     "webhook": "the webhook: requests per second and latency, against an empty handler",
     "ibkr": "broker executions: first import, booked, again, one correction, against a row at a time",
+    "ingest": "broker executions against a loop over rows and COPY: first, unchanged, a thousandth corrected",
     "accounts": "MT5 accounts in five minutes: shards and inline runs, against batches of ten; what one costs; dispatch",
     "rebuild": "a book from its journal again, against beancount and RP2 booking the same history",
     "replay": "a stored day decided again, against nautilus_trader and backtesting.py on the same bars",
@@ -34,7 +35,8 @@ def run(argv: list[str]) -> int:
     if unknown or "--help" in argv:
         sys.stdout.write(
             "bench [STAGE …] [--runs N]; e2e also [--rate N[,N]] [--seconds N], rebuild also [--fills N],\n"
-            "ibkr also [--executions N[,N]], accounts also [--accounts N[,N]] [--latency MS] [--only PART[,PART]],\n"
+            "ibkr also [--executions N[,N]], ingest also [--fills N],\n"
+            "accounts also [--accounts N[,N]] [--latency MS] [--only PART[,PART]],\n"
             "growth also [--stages NAME[,NAME]] [--scale N], replay also [--tickers N], api also [--positions N] [--calls N],\n"
             "snapshot also [--rows N[,N]] [--sessions N] [--trades N] [--only PART[,PART]]\n"
             + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())

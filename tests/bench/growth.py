@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from tests.bench import growth_broker, growth_ledger, growth_reading
-from tests.bench.growth_place import Work
+from tests.bench.growth_place import Works
 from tests.bench.report import Stage, publish, show
 
 SHARES = (Fraction(1, 2), Fraction(1), Fraction(2), Fraction(4))
 ROUNDS = 3
 LINEAR, FLAT = 1.05, 0.1
-Begin = Callable[[Sequence[int]], AbstractContextManager[Work]]
+Begin = Callable[[Sequence[int]], AbstractContextManager[Works]]
+Times = dict[int, list[float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,21 +43,14 @@ class Kind:
         return tuple(int(self.size * share) for share in SHARES)
 
 
-def _reading(path: str) -> Kind:
-    return Kind(begin=growth_reading.reading(path), size=10_000, unit="positions", goal=FLAT, is_alone=True)
-
-
-KINDS: dict[str, dict[str, Kind]] = {
-    "booking": {"booking one by one": Kind(begin=growth_ledger.booking, size=500, unit="executions")},
-    "ingest": {
-        "taking a statement in": Kind(begin=growth_broker.ingest, size=4_000, unit="executions"),
-        "taking it in and booking it": Kind(begin=growth_broker.ingest_booked, size=2_000, unit="executions"),
-    },
-    "rebuild": {"making a book again": Kind(begin=growth_ledger.rebuilding, size=3_000, unit="fills")},
-    "replay": {"replaying a session": Kind(begin=growth_ledger.replaying, size=10, unit="tickers")},
-    "snapshot": {"taking a published day in": Kind(begin=growth_ledger.receiving, size=15, unit="series of 400 points")},
-    "accounts": {"a tick over accounts": Kind(begin=growth_broker.accounts, size=200, unit="accounts")},
-    "api": {f"answering {name}": _reading(path) for name, path in growth_reading.PATHS.items()},
+KINDS = {
+    "booking": Kind(begin=growth_ledger.booking, size=500, unit="executions"),
+    "ingest": Kind(begin=growth_broker.ingest, size=2_500, unit="executions"),
+    "rebuild": Kind(begin=growth_ledger.rebuilding, size=3_000, unit="fills"),
+    "replay": Kind(begin=growth_ledger.replaying, size=10, unit="tickers"),
+    "snapshot": Kind(begin=growth_ledger.receiving, size=15, unit="series of 400 points"),
+    "accounts": Kind(begin=growth_broker.accounts, size=200, unit="accounts"),
+    "api": Kind(begin=growth_reading.reading, size=10_000, unit="positions", goal=FLAT, is_alone=True),
 }
 """By the stage whose work it is."""
 
@@ -74,8 +68,9 @@ def run(argv: Sequence[str]) -> int:
     rounds, scale = int(given.get("--runs", ROUNDS)), int(given.get("--scale", 1))
     stage = Stage(name="growth")
     for name in names:
-        for what, kind in KINDS[name].items():
-            tell(stage, what, kind, measured(kind, [size * scale for size in kind.sizes], rounds))
+        kind = KINDS[name]
+        for what, times in measured(kind, [size * scale for size in kind.sizes], rounds).items():
+            tell(stage, what, kind, times)
     stage.note(
         "processor seconds of our process and of the server's that served it; exponent: the slope through the logarithms of four"
         " sizes, for each round; beside it the last doubling alone"
@@ -84,16 +79,18 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def measured(kind: Kind, sizes: Sequence[int], rounds: int) -> dict[int, list[float]]:
-    """The processor seconds of each size, a round after the other; each beginning is warmed up with its smallest size."""
+def measured(kind: Kind, sizes: Sequence[int], rounds: int) -> dict[str, Times]:
+    """The processor seconds of each work at each size, one round after the other; works are warmed up with the smallest size."""
     groups = [[size] for size in sizes] if kind.is_alone else [list(sizes)]
-    found: dict[int, list[float]] = {size: [] for size in sizes}
+    found: dict[str, Times] = {}
     for group in groups:
-        with kind.begin(group) as work:
-            work(group[0])
-            for _ in range(rounds):
-                for size in group:
-                    found[size].append(work(size))
+        with kind.begin(group) as works:
+            for what, work in works.items():
+                times = found.setdefault(what, {})
+                work(group[0])
+                for _ in range(rounds):
+                    for size in group:
+                        times.setdefault(size, []).append(work(size))
     return found
 
 

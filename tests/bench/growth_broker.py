@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from fillbook.ibkr.accounts import configure_accounts
 from fillbook.ibkr.model import Row
 from fillbook.ibkr.runs import import_statement_once
 from fillbook.runtime.sql import statement
-from tests.bench.growth_place import Work, ground, opened, spent
+from tests.bench.growth_place import Works, ground, opened, spent
 from tests.bench.ibkr import CHUNK, NOW
 from tests.bench.mt5_broker import Brokers, brokers
 from tests.bench.mt5_place import House, place
@@ -19,25 +20,12 @@ from tests.support.ibkr_world import Statement
 
 
 @contextmanager
-def ingest(sizes: Sequence[int]) -> Iterator[Work]:
-    """A statement of ``size`` executions into an empty room, not booked."""
-    with _importing(sizes, is_booked=False) as work:
-        yield work
-
-
-@contextmanager
-def ingest_booked(sizes: Sequence[int]) -> Iterator[Work]:
-    """The same for an account whose opening is booked: every execution is a fill in the ledger too."""
-    with _importing(sizes, is_booked=True) as work:
-        yield work
-
-
-@contextmanager
-def _importing(sizes: Sequence[int], *, is_booked: bool) -> Iterator[Work]:
+def ingest(sizes: Sequence[int]) -> Iterator[Works]:
+    """A statement of ``size`` executions into an empty room, not booked, and booked: every execution is a fill then."""
     rows: dict[int, list[Row]] = {size: [row for part in long_statement(size, CHUNK) for row in part] for size in sizes}
     with ground() as here:
 
-        def work(size: int) -> float:
+        def taken(is_booked: bool, size: int) -> float:
             with opened(here.new_database()) as db:
                 configure_accounts(db, CONFIGS, NOW)
                 if is_booked:
@@ -45,11 +33,11 @@ def _importing(sizes: Sequence[int], *, is_booked: bool) -> Iterator[Work]:
                         tx.execute(statement("update ibkr.accounts set opened_at = :now"), now=NOW)
                 return spent(db, lambda: import_statement_once(db, Statement(rows[size], size=CHUNK), request_id=None, now=NOW))
 
-        yield work
+        yield {"taking a statement in": partial(taken, False), "taking it in and booking it": partial(taken, True)}
 
 
 @contextmanager
-def accounts(sizes: Sequence[int]) -> Iterator[Work]:
+def accounts(sizes: Sequence[int]) -> Iterator[Works]:
     """A tick over ``size`` linked accounts of which nothing is new, in shards, at a service that answers at once."""
     with place() as here, brokers(here.clock, here.now(), count=1) as found:
         found.grow(max(sizes), here.now())
@@ -61,7 +49,7 @@ def accounts(sizes: Sequence[int]) -> Iterator[Work]:
             houses[size].check(ran.run_id, before)
             return ran.workers + ran.postgres
 
-        yield work
+        yield {"a tick over accounts": work}
         for house in houses.values():
             house.dismiss()
 

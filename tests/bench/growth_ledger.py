@@ -14,7 +14,7 @@ from fillbook.runtime.db import Database
 from fillbook.snapshot import document
 from fillbook.snapshot.receive import Delivery, receive
 from tests.bench import replay
-from tests.bench.growth_place import Work, ground, opened, spent
+from tests.bench.growth_place import Works, ground, opened, spent
 from tests.bench.rebuild import BATCH, STARTED_AT, history
 from tests.bench.snapshot import GROWTH_MINUTES
 from tests.support.snapshot_shapes import Shape, snapshot
@@ -33,7 +33,7 @@ def _opened_book(db: Database, account: str) -> str:
 
 
 @contextmanager
-def booking(_: Sequence[int]) -> Iterator[Work]:
+def booking(_: Sequence[int]) -> Iterator[Works]:
     """``size`` executions of a hundred instruments, one by one, into an empty book."""
     numbers = itertools.count(1)
     with ground() as here, opened(here.new_database()) as db:
@@ -48,11 +48,11 @@ def booking(_: Sequence[int]) -> Iterator[Work]:
 
             return spent(db, booked)
 
-        yield work
+        yield {"booking one by one": work}
 
 
 @contextmanager
-def rebuilding(sizes: Sequence[int]) -> Iterator[Work]:
+def rebuilding(sizes: Sequence[int]) -> Iterator[Works]:
     """A book of ``size`` fills made again from its journal and written."""
     with ground() as here:
         url = here.new_database()
@@ -69,11 +69,11 @@ def rebuilding(sizes: Sequence[int]) -> Iterator[Work]:
             def work(size: int) -> float:
                 return spent(db, lambda: rebuild.write(db, books[size]))
 
-            yield work
+            yield {"making a book again": work}
 
 
 @contextmanager
-def replaying(sizes: Sequence[int]) -> Iterator[Work]:
+def replaying(sizes: Sequence[int]) -> Iterator[Works]:
     """A stored session of ``size`` tickers replayed as a job of one task, in a process of its own."""
     numbers = itertools.count(1)
     days = {size: REPLAYED + timedelta(days=number) for number, size in enumerate(sizes)}
@@ -88,11 +88,11 @@ def replaying(sizes: Sequence[int]) -> Iterator[Work]:
             found = replay.counted(here.server, url, "job", day=days[size].isoformat(), run=f"growth-{next(numbers)}")
             return float(found["cpu"] + found["server"])
 
-        yield work
+        yield {"replaying a session": work}
 
 
 @contextmanager
-def receiving(_: Sequence[int]) -> Iterator[Work]:
+def receiving(_: Sequence[int]) -> Iterator[Works]:
     """A day of ``size`` series of 400 points taken in as the API does: read, checked, stored in place of the one before."""
     numbers = itertools.count(1)
     begin = datetime(2026, 2, 12, 12, tzinfo=UTC)
@@ -105,4 +105,4 @@ def receiving(_: Sequence[int]) -> Iterator[Work]:
             body = document.encoded(snapshot(shape, updated_at=now, seed=number))
             return spent(db, lambda: receive(db, Delivery(raw=body, forced=frozenset(), request_id="growth"), now))
 
-        yield work
+        yield {"taking a published day in": work}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from fillbook.runtime.db import Database
@@ -19,6 +19,8 @@ from tests.support.servers import database_config
 TEMPLATE = "growth"
 Work = Callable[[int], float]
 """Something done at a size: the processor seconds it took, of ours and of the server's process."""
+Works = Mapping[str, Work]
+"""Works of one kind by what they do."""
 
 
 class Ground:

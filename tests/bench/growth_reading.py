@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import requests
 
 from tests.bench import api_place
-from tests.bench.growth_place import Work
+from tests.bench.growth_place import Works
 
 CALLS = 20
 PATHS = {
@@ -20,22 +21,19 @@ PATHS = {
 }
 
 
-def reading(path: str) -> Callable[[Sequence[int]], AbstractContextManager[Work]]:
-    """An answer of ``path``: processor seconds of the function and of the database, one answer of many."""
+@contextmanager
+def reading(sizes: Sequence[int]) -> Iterator[Works]:
+    """Answers over a book of the one size: processor seconds of the function and of the database, one answer of many."""
+    (only,) = sizes
+    with api_place.place(only) as where, requests.Session() as session:
 
-    @contextmanager
-    def begin(sizes: Sequence[int]) -> Iterator[Work]:
-        (only,) = sizes
-        with api_place.place(only) as where, requests.Session() as session:
-
-            def work(size: int) -> float:
-                assert size == only
+        def answered(path: str, size: int) -> float:
+            if size != only:
+                raise ValueError(size)
+            where.get(session, path)
+            before = sum(where.busy_ms)
+            for _ in range(CALLS):
                 where.get(session, path)
-                before = sum(where.busy_ms)
-                for _ in range(CALLS):
-                    where.get(session, path)
-                return (sum(where.busy_ms) - before) / CALLS / 1000
+            return (sum(where.busy_ms) - before) / CALLS / 1000
 
-            yield work
-
-    return begin
+        yield {f"answering {name}": partial(answered, path) for name, path in PATHS.items()}
