@@ -56,7 +56,7 @@ KINDS = {
 
 
 def run(argv: Sequence[str]) -> int:
-    """``bench growth [--stages NAME[,NAME]] [--runs N] [--scale N]``: the scale multiplies every size.
+    """``bench growth [--stages NAME[,NAME]] [--runs N] [--scale N]``: the scale (``2``, ``1/10``) multiplies every size.
 
     What only some stages came to is shown and not kept.
     """
@@ -65,11 +65,11 @@ def run(argv: Sequence[str]) -> int:
     if set(names) - set(KINDS):
         sys.stdout.write(f"stages are {', '.join(KINDS)}\n")
         return 1
-    rounds, scale = int(given.get("--runs", ROUNDS)), int(given.get("--scale", 1))
+    rounds, scale = int(given.get("--runs", ROUNDS)), Fraction(given.get("--scale", 1))
     stage = Stage(name="growth")
     for name in names:
         kind = KINDS[name]
-        for what, times in measured(kind, [size * scale for size in kind.sizes], rounds).items():
+        for what, times in measured(kind, [int(size * scale) for size in kind.sizes], rounds).items():
             tell(stage, what, kind, times)
     stage.note(
         "processor seconds of our process and of the server's that served it; exponent: the slope through the logarithms of four"

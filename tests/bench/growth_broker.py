@@ -11,12 +11,15 @@ from fillbook.ibkr.model import Row
 from fillbook.ibkr.runs import import_statement_once
 from fillbook.runtime.sql import statement
 from tests.bench.growth_place import Works, ground, opened, spent
-from tests.bench.ibkr import CHUNK, NOW
+from tests.bench.ibkr import NOW
 from tests.bench.mt5_broker import Brokers, brokers
 from tests.bench.mt5_place import House, place
 from tests.support.ibkr import CONFIGS
 from tests.support.ibkr_statement import long_statement
 from tests.support.ibkr_world import Statement
+
+CHUNK = 1_000
+"""Small against every size, so that each size is several transactions."""
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from fillbook.ledger import rebuild, service
 from fillbook.ledger.model import Book, Fill
 from fillbook.runtime.db import Database
 from fillbook.snapshot import document
+from fillbook.snapshot.model import Stage
 from fillbook.snapshot.receive import Delivery, receive
 from tests.bench import replay
 from tests.bench.growth_place import Works, ground, opened, spent
@@ -96,13 +98,23 @@ def receiving(_: Sequence[int]) -> Iterator[Works]:
     """A day of ``size`` series of 400 points taken in as the API does: read, checked, stored in place of the one before."""
     numbers = itertools.count(1)
     begin = datetime(2026, 2, 12, 12, tzinfo=UTC)
-    with ground() as here, opened(f"{here.new_database()}?role=snapshot_api") as db:
+    with quiet(), ground() as here, opened(f"{here.new_database()}?role=snapshot_api") as db:
 
         def work(size: int) -> float:
             number = next(numbers)
             shape = Shape(kpis=max(25, size), series=size, minutes=GROWTH_MINUTES)
             now = begin + timedelta(minutes=number)
-            body = document.encoded(snapshot(shape, updated_at=now, seed=number))
+            body = document.encoded(snapshot(shape, updated_at=now, seed=number, stage=Stage.INTRADAY))
             return spent(db, lambda: receive(db, Delivery(raw=body, forced=frozenset(), request_id="growth"), now))
 
         yield {"taking a published day in": work}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the line that is logged of each day: it would stand between the figures."""
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

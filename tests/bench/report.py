@@ -27,6 +27,7 @@ HEAD = (
     "",
     "Written by `python3 infra/dev.py bench`. Ratios compare ours with a baseline in the same run; the verdict is the median of",
     "the per-round ratios, the span is minimum to maximum. Absolute figures hold for the machine named under each stage only.",
+    "What the gaps to missed goals are made of is in [benchmarks-gaps.md](benchmarks-gaps.md).",
     "",
     "`accounts` measures ticks over fleets of MT5 accounts at a service that takes 100 ms a call: accounts of five minutes,",
     "worked inline and in shards, beside batches of ten (three calls in series, a statement a row, no retry). *Slow and silent*:",
