@@ -50,7 +50,7 @@ KINDS = {
     "replay": Kind(begin=growth_ledger.replaying, size=10, unit="tickers"),
     "snapshot": Kind(begin=growth_ledger.receiving, size=15, unit="series of 400 points"),
     "accounts": Kind(begin=growth_broker.accounts, size=200, unit="accounts"),
-    "api": Kind(begin=growth_reading.reading, size=10_000, unit="positions", goal=FLAT, is_alone=True),
+    "api": Kind(begin=growth_reading.reading, size=40_000, unit="positions", goal=FLAT, is_alone=True),
 }
 """By the stage whose work it is."""
 
