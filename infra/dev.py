@@ -28,6 +28,9 @@ VERBS = {
     "run": Verb("the whole desk on this machine, with a demo day (--no-demo, --once)", "infra.local.cloud:run"),
     "test": Verb("every test, the way CI runs them; arguments go to pytest", "infra.door.checks:test"),
     "check": Verb("the fast half: style, types, imports, tidiness, unit and property tests", "infra.door.checks:check"),
+    "reliability": Verb(
+        "run the reliability checks, or those with given numbers, and write their page", "infra.door.reliability:run"
+    ),
     "demo": Verb("play a demo day into the running desk", "infra.local.demo:run"),
     "import-receipts": Verb("send recorded points through the running desk's webhook", "infra.local.demo:import_receipts"),
     "op": Verb("an operator's verb: op ROOM VERB …; op alone lists the rooms", "infra.door.operators:run"),

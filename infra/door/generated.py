@@ -1,4 +1,4 @@
-"""``table``: writes what is derived: the README's table, what the cloud's builds read, the page's types of the read API.
+"""``table``: writes what is derived: the README's table, what the cloud's builds read, the page's types, the reliability page.
 
 All are committed so that they can be read where people look; a contract test fails when they differ from what this
 module would write. It refuses to claim anything: the build file says what would be run, not that it ever was.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from infra.door import builds, pagetypes
+from infra.door import builds, pagetypes, reliability
 from infra.manifest import Function, Manifest, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +49,7 @@ def outputs(manifest: Manifest) -> dict[Path, str]:
         path: readme(path.read_text("utf-8"), manifest),
         **builds.outputs(manifest),
         ROOT / pagetypes.FILE: pagetypes.types(read_api()),
+        reliability.PAGE: reliability.page(reliability.load_list(), reliability.load_results()),
     }
 
 

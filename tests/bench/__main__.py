@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import itertools
 import sys
 
 STAGES = {
@@ -12,6 +11,7 @@ STAGES = {
     "receipts": "receipts at the door and at the worker: processor time, latency, rate, round trips",
     "webhook": "the webhook: requests per second and latency, against an empty handler",
     "ibkr": "broker executions: first import, booked, again, one correction, against a row at a time",
+    "ingest": "broker executions against a loop over rows and COPY: first, unchanged, a thousandth corrected",
     "accounts": "MT5 accounts in five minutes: shards and inline runs, against batches of ten; what one costs; dispatch",
     "rebuild": "a book from its journal again, against beancount and RP2 booking the same history",
     "replay": "a stored day decided again, against nautilus_trader and backtesting.py on the same bars",
@@ -20,6 +20,7 @@ STAGES = {
     "page": "the page in Chromium: how soon it shows data, and what a thousand cards keep busy",
     "ibkr_flex": "a statement of 50,000 rows parsed: processor time and memory, against expat alone",
     "e2e": "webhook to Discord: latency at a constant rate, against the same chain with empty handlers",
+    "growth": "how each kind of work grows with its size: exponents by processor time",
     "coldstart": "cold start of each function against a bare hello world",
 }
 MODULES = {"accounts": "mt5"}
@@ -28,19 +29,20 @@ MODULES = {"accounts": "mt5"}
 
 def run(argv: list[str]) -> int:
     """Run the named stages, or all; the exit status says whether they ran, never whether a goal was reached."""
-    names = [word for word in argv if word in STAGES]
-    values = {after for word, after in itertools.pairwise(argv) if word.startswith("--")}
-    unknown = [word for word in argv if not word.startswith("-") and word not in values and word not in STAGES]
+    is_value = [False, *(word.startswith("--") for word in argv)]
+    words = [word for word, of_option in zip(argv, is_value, strict=False) if not of_option and not word.startswith("-")]
+    names, unknown = [word for word in words if word in STAGES], [word for word in words if word not in STAGES]
     if unknown or "--help" in argv:
         sys.stdout.write(
             "bench [STAGE …] [--runs N]; e2e also [--rate N[,N]] [--seconds N], rebuild also [--fills N],\n"
-            "ibkr also [--executions N[,N]], accounts also [--accounts N[,N]] [--latency MS] [--only PART[,PART]],\n"
-            "replay also [--tickers N], api also [--positions N] [--calls N],\n"
+            "ibkr also [--executions N[,N]], ingest also [--fills N],\n"
+            "accounts also [--accounts N[,N]] [--latency MS] [--only PART[,PART]],\n"
+            "growth also [--stages NAME[,NAME]] [--scale N], replay also [--tickers N], api also [--positions N] [--calls N],\n"
             "snapshot also [--rows N[,N]] [--sessions N] [--trades N] [--only PART[,PART]]\n"
             + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
         )
         return 2 if unknown else 0
-    options = [word for word in argv if word not in STAGES]
+    options = [word for word, of_option in zip(argv, is_value, strict=False) if of_option or word.startswith("-")]
     for name in names or STAGES:
         module = importlib.import_module(f"tests.bench.{MODULES.get(name, name)}")
         if module.run(options):

@@ -65,7 +65,7 @@ print(json.dumps(ibkr.measured(url, int(size), what, peak_mb)))
 )
 
 
-class _Told(Statement):
+class Told(Statement):
     """A generated statement; what making its rows took is not the import's."""
 
     def __init__(self, executions: int, size: int = CHUNK) -> None:
@@ -89,14 +89,14 @@ def run(argv: list[str]) -> int:
     given = argv[argv.index("--executions") + 1] if "--executions" in argv else ""
     sizes = tuple(int(one) for one in given.split(",")) if given else SIZES
     stage = Stage(name="ibkr")
-    with _server() as server:
+    with server() as here:
         first, booked, again = {}, {}, {}
         for size in sizes:
-            bare, told = _process(server, f"bare_{size}", size, "bare"), _process(server, f"booked_{size}", size, "booked")
+            bare, told = _process(here, f"bare_{size}", size, "bare"), _process(here, f"booked_{size}", size, "booked")
             first[size], booked[size], again[size] = bare["seconds"], told["seconds"], bare["again_seconds"]
             _report(stage, size, bare, told)
-        _row_by_row(stage, server, first[min(sizes)] / min(sizes))
-        _corrections(stage, server)
+        _row_by_row(stage, here, first[min(sizes)] / min(sizes))
+        _corrections(stage, here)
         if len(sizes) > 1:
             low, high = min(sizes), max(sizes)
             for name, times in (("first import", first), ("with booking", booked), ("the same again", again)):
@@ -125,7 +125,7 @@ def _report(stage: Stage, size: int, bare: dict[str, float], told: dict[str, flo
 
 
 @contextmanager
-def _server() -> Iterator[PostgresServer]:
+def server() -> Iterator[PostgresServer]:
     data = RESULTS / "ibkr-pg"
     shutil.rmtree(data, ignore_errors=True)
     with PostgresServer(data, fsync=True) as server:
@@ -133,7 +133,7 @@ def _server() -> Iterator[PostgresServer]:
     shutil.rmtree(data, ignore_errors=True)
 
 
-def _database(server: PostgresServer, name: str) -> str:
+def new_database(server: PostgresServer, name: str) -> str:
     server.run("psql", "-qc", f"create database {name}")
     url = server.url(database=name)
     migrate(url)
@@ -141,7 +141,7 @@ def _database(server: PostgresServer, name: str) -> str:
 
 
 @contextmanager
-def _opened(url: str, *, is_booked: bool) -> Iterator[Database]:
+def opened(url: str, *, is_booked: bool) -> Iterator[Database]:
     db = Database.open(database_config(url), application_name="bench", pool_size=2, statement_timeout_seconds=600)
     configure_accounts(db, CONFIGS, NOW)
     if is_booked:
@@ -152,7 +152,7 @@ def _opened(url: str, *, is_booked: bool) -> Iterator[Database]:
 
 
 def _process(server: PostgresServer, name: str, size: int, what: str) -> dict[str, float]:
-    command = [sys.executable, "-c", CHILD, _database(server, name), str(size), what]
+    command = [sys.executable, "-c", CHILD, new_database(server, name), str(size), what]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, stdout=subprocess.PIPE, check=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found
@@ -162,16 +162,16 @@ def measured(url: str, size: int, what: str, peak_mb: Callable[[], float]) -> di
     """Import ``size`` executions and then the same again, in this process: seconds of both, their peak memory, rows rewritten;
     then the audit's findings.
     """
-    with _opened(url, is_booked=what == "booked") as db:
-        first = _import(db, _Told(size))
-        before = _versions(db)
-        again = _import(db, _Told(size))
-        rewritten, peak = len(set(_versions(db)) ^ set(before)), peak_mb()
+    with opened(url, is_booked=what == "booked") as db:
+        first = imported(db, Told(size))
+        before = row_versions(db)
+        again = imported(db, Told(size))
+        rewritten, peak = len(set(row_versions(db)) ^ set(before)), peak_mb()
         findings = audit.audit(db, FIRST.book_id, NOW).findings if what == "booked" else ()
     return {"seconds": first, "again_seconds": again, "rewritten": float(rewritten), "mb": peak, "findings": float(len(findings))}
 
 
-def _import(db: Database, document: _Told) -> float:
+def imported(db: Database, document: Told) -> float:
     began = time.perf_counter()
     metrics = import_statement_once(db, document, request_id=None, now=NOW)
     took = time.perf_counter() - began - document.made_seconds
@@ -180,7 +180,7 @@ def _import(db: Database, document: _Told) -> float:
     return took
 
 
-def _versions(db: Database) -> list[str]:
+def row_versions(db: Database) -> list[str]:
     """Each table with the transactions that wrote it and how many rows each wrote."""
     parts = [f"select '{name} ' || xmin::text || ' ' || count(*) as v from ibkr.{name} group by xmin" for name in TABLES]
     with db.transaction(read_only=True) as tx:
@@ -188,8 +188,8 @@ def _versions(db: Database) -> list[str]:
 
 
 def _row_by_row(stage: Stage, server: PostgresServer, set_based: float) -> None:
-    with _opened(_database(server, "single"), is_booked=False) as db:
-        single = _import(db, _Told(SAMPLE, size=1)) / SAMPLE
+    with opened(new_database(server, "single"), is_booked=False) as db:
+        single = imported(db, Told(SAMPLE, size=1)) / SAMPLE
     stage.add(f"a row at a time, {SAMPLE} rows", [single * 1e6], "µs a row")
     stage.add("set-based", [set_based * 1e6], "µs a row")
     stage.at_least("set-based / a row at a time", [single / set_based], ROW_BY_ROW)
@@ -200,8 +200,8 @@ def _corrections(stage: Stage, server: PostgresServer) -> None:
     texts = {"ibOrderID": "77", "conid": "5"}
     order: list[Row] = [flex(exec_id(f"c{number:02}"), transactionID=str(number + 1), **texts) for number in range(LONG_ORDER)]
     for is_booked in (False, True):
-        with _opened(_database(server, f"corrected_{int(is_booked)}"), is_booked=is_booked) as db:
-            _import(db, _Told(10_000))
+        with opened(new_database(server, f"corrected_{int(is_booked)}"), is_booked=is_booked) as db:
+            imported(db, Told(10_000))
             import_statement_once(db, Statement(order), request_id=None, now=NOW)
             took = [_corrected(db, texts, revision) for revision in range(2, CORRECTIONS + 2)]
         words = "booked" if is_booked else "not booked"

@@ -175,7 +175,7 @@ def run(argv: list[str]) -> int:
         others = replay_peers(bars)
         ours, found = [], {name: [] for name, peer in others.items() if peer is not None}
         for number in range(rounds):
-            ours.append(_counted(server, url, "job", day=DAYS["whole"].isoformat(), run=f"whole-{number}"))
+            ours.append(counted(server, url, "job", day=DAYS["whole"].isoformat(), run=f"whole-{number}"))
             for name in found:
                 found[name].append(others[name].run())
         _one_hash(ours)
@@ -210,7 +210,7 @@ def _server(tickers: int) -> Iterator[tuple[PostgresServer, str, list[tuple[str,
         db = Database.open(database_config(url), application_name="bench", pool_size=1, statement_timeout_seconds=600)
         bars: list[tuple[str, int, str]] = []
         for name, day in DAYS.items():
-            kept = _keep(db, day, int(tickers * SHARES[name]))
+            kept = keep(db, day, int(tickers * SHARES[name]))
             bars = kept if name == "whole" else bars
         with db.transaction() as tx:
             tx.execute(statement("analyze signal.receipts"))
@@ -218,7 +218,7 @@ def _server(tickers: int) -> Iterator[tuple[PostgresServer, str, list[tuple[str,
         yield server, url, sorted(bars)
 
 
-def _keep(db: Database, day: date, tickers: int) -> list[tuple[str, int, str]]:
+def keep(db: Database, day: date, tickers: int) -> list[tuple[str, int, str]]:
     """Store a day as if live had met it; its bars."""
     opens = datetime(day.year, day.month, day.day, 14, 30, tzinfo=UTC)
     rows: list[dict[str, Any]] = []
@@ -246,7 +246,7 @@ def _ours(url: str, what: str, **options: Any) -> dict[str, Any]:
     return found
 
 
-def _counted(server: PostgresServer, url: str, what: str, **options: Any) -> dict[str, Any]:
+def counted(server: PostgresServer, url: str, what: str, **options: Any) -> dict[str, Any]:
     """The same with the processor seconds of the server."""
     before = spent_seconds({"server": server.pid})["server"]
     found = _ours(url, what, **options)
@@ -308,7 +308,7 @@ def _resumed(stage: Stage, url: str, undisturbed: dict[str, Any]) -> None:
 
 def _requests(stage: Stage, server: PostgresServer, url: str, undisturbed: str) -> None:
     """What a client's calls cost: the day bucket by bucket, and one ticker by offset."""
-    by_bucket = _counted(server, url, "calls", day=DAYS["whole"].isoformat(), run="calls")
+    by_bucket = counted(server, url, "calls", day=DAYS["whole"].isoformat(), run="calls")
     if by_bucket["hash"] != undisturbed:
         raise RuntimeError("the bucket path came to another hash than the job")
     stage.at_most("call of one bucket", by_bucket["parts"], MUST_SECONDS["bucket"], "s")
@@ -362,7 +362,7 @@ def _desk(url: str) -> Iterator[Desk]:
 
 
 def _growth(stage: Stage, server: PostgresServer, url: str, ours: Sequence[dict[str, Any]]) -> None:
-    small, large = (_counted(server, url, "job", day=DAYS[name].isoformat(), run=name) for name in ("half", "double"))
+    small, large = (counted(server, url, "job", day=DAYS[name].isoformat(), run=name) for name in ("half", "double"))
     for name, figure in (("our process", "cpu"), ("the server", "server")):
         exponent = math.log(large[figure] / small[figure]) / math.log(large["rows"] / small["rows"])
         stage.at_most(f"growth of {name}, half to double (1 is linear)", [exponent], 1.05, "exponent")
@@ -371,10 +371,10 @@ def _growth(stage: Stage, server: PostgresServer, url: str, ours: Sequence[dict[
 
 def _from_bodies(stage: Stage, server: PostgresServer, url: str, whole: int, found: dict[str, list[dict[str, Any]]]) -> None:
     """The half day again with decision rows of another schema version: every body is decoded."""
-    rows = _counted(server, url, "job", day=DAYS["half"].isoformat(), run="half-rows")
+    rows = counted(server, url, "job", day=DAYS["half"].isoformat(), run="half-rows")
     text = "update signal.receipts set decision_input = '[0]' where ts >= '2026-02-04' and ts < '2026-02-05'"
     server.run("psql", "-q", "-d", "bench", "-c", text)
-    bodies = _counted(server, url, "job", day=DAYS["half"].isoformat(), run="half-bodies")
+    bodies = counted(server, url, "job", day=DAYS["half"].isoformat(), run="half-bodies")
     if bodies["hash"] != rows["hash"]:
         raise RuntimeError("bodies and decision rows came to two hashes")
     stage.add("from raw bodies / from decision rows, our process", [bodies["cpu"] / rows["cpu"]], "×")

@@ -242,6 +242,17 @@ def test_an_address_without_tls_beyond_this_machine_is_never_called(base_url: st
     assert (failure.code, failure.attempts, watched.before) == (Code.INVALID_REQUEST, 1, [])
 
 
+@pytest.mark.parametrize(
+    "base_url",
+    ["https://10.0.0.8", "https://169.254.169.254/", "https://192.168.1.1:8443/mt5", "https://[fd00::1]", "https://[::ffff:10.0.0.8]",
+     "https://167772168", "https://0x0a.8", "https://0", "http://169.254.169.254"],
+)  # fmt: skip
+def test_check_28_an_address_of_a_row_that_is_a_neighbours_number_is_never_called(base_url: str) -> None:
+    watched = Watched()
+    failure = failed(watched.service.snapshot(target(base_url), deadline=soon()).info)
+    assert (failure.code, failure.attempts, watched.before) == (Code.INVALID_REQUEST, 1, [])
+
+
 @pytest.mark.parametrize("account", ["..", ".", "", "a/b", "a?b", "a b", "a\r\nX: y", "ä", "x" * 129])
 def test_an_account_id_that_could_leave_its_path_is_never_sent(service: ScriptedService, account: str) -> None:
     ours = replace(v1(service), service_account_id=account)

@@ -8,9 +8,10 @@ headers there are is the business of ``mt5_service.py``; nothing that was sent o
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -119,12 +120,18 @@ class Calls:
 
 @lru_cache(256)
 def address(base_url: str) -> str:
-    """The base of an instance's addresses: https, or http on this machine, and nothing but host, port and path."""
+    """The base of an instance's addresses: https, or http on this machine, and nothing but host, port and path.
+
+    It comes from a row: a number in place of a name must be one of the open net, so that no row makes us call a neighbour.
+    """
     try:
         parts = urlsplit(base_url)
         host = parts.hostname or ""
+        number = _number(host)
         is_odd = parts.username is not None or parts.password is not None or parts.query or parts.fragment or not host
-        is_safe = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+        is_here = host == "localhost" or (number is not None and number.is_loopback)
+        is_open = number is None or number.is_global
+        is_safe = (parts.scheme in ("http", "https") and is_here) or (parts.scheme == "https" and is_open)
     except ValueError:
         is_odd, is_safe = True, False
     if is_odd or not is_safe:
@@ -132,11 +139,16 @@ def address(base_url: str) -> str:
     return base_url.rstrip("/")
 
 
-def _is_loopback(host: str) -> bool:
+def _number(host: str) -> IPv4Address | IPv6Address | None:
+    """A host that is a number, in any spelling that a resolver would take for one; None for a name."""
     try:
-        return host == "localhost" or ip_address(host).is_loopback
+        return ip_address(host)
     except ValueError:
-        return False
+        pass
+    try:
+        return ip_address(socket.inet_aton(host))
+    except OSError:
+        return None
 
 
 def _broken(error: Exception, *, is_late: bool) -> CallFailed:

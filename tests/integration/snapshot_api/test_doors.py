@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 from tests.integration.snapshot_api.conftest import NewApi
-from tests.support.snapshot_api import KEY, ORIGIN, PATH, TOKEN, WEAK_KEY, Api, code, day_document
+from tests.support.snapshot_api import KEY, LATER, ORIGIN, PATH, SECRET, TOKEN, WEAK_KEY, Api, code, day_document, held, signature
 
+Query = Callable[..., list[dict[str, Any]]]
 BODY = json.dumps(day_document()).encode()
 
 
@@ -57,3 +60,23 @@ def test_while_the_database_is_away_everybody_is_told_to_come_back(new_api: NewA
     for answer in (api.post(BODY), api.get("/v1/trades/latest"), api.get("/v1/metrics/freshness")):
         assert code(answer) == (503, "database_unavailable")
         assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_check_29_an_old_signed_day_has_no_second_effect_whatever_time_it_claims(new_api: NewApi, query: Query) -> None:
+    api = new_api(SIGNING_SECRET=SECRET)
+
+    def send(raw: bytes, signed: str) -> Any:
+        return api.post(raw, headers={"X-Internal-Token": TOKEN, "X-Signature": signed})
+
+    old, new = (json.dumps(day_document(number=number)).encode() for number in (1, 2))
+    assert send(old, signature(old)).get_json()["version"] == 1
+    again = send(old, signature(old)).get_json()
+    assert (again["unchanged"], again["version"]) == (True, 1)
+    assert send(new, signature(new)).get_json()["version"] == 2
+    before = held(query)
+    assert code(send(old, signature(old))) == (409, "older_snapshot")
+    changed = json.dumps(day_document(number=1, **LATER)).encode()
+    assert code(send(changed, signature(old))) == (403, "bad_signature"), "its time is in what was signed"
+    same = json.dumps(day_document(number=2, **LATER)).encode()
+    assert code(send(same, signature(new))) == (403, "bad_signature")
+    assert held(query) == before
