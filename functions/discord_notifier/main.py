@@ -6,11 +6,12 @@ import functions_framework
 from flask import Request, Response
 
 from fillbook.notify.config import NotifierConfig
-from fillbook.notify.notifier import CONCURRENCY, NAME, Notifier
+from fillbook.notify.notifier import CONCURRENCY, NAME, WAITING, Notifier
 from fillbook.runtime.auth import OidcVerifier, verifier_for
 from fillbook.runtime.clock import clock_for
 from fillbook.runtime.db import Database
 from fillbook.runtime.http import cron, http_edge, oidc, push
+from fillbook.runtime.places import Places
 
 
 @functools.cache
@@ -40,6 +41,7 @@ edge = http_edge(
         "POST /tick": cron(lambda call: notifier().tick(call), verify=check),
         "POST /reconcile": oidc(lambda request: notifier().ask_proof(request), verify=check),
     },
+    places=Places(CONCURRENCY, waiting=WAITING),
 )
 
 

@@ -31,6 +31,7 @@ from fillbook.runtime.pubsub import PushMessage
 
 NAME = "discord_notifier"
 CONCURRENCY = 8
+WAITING = 24
 PUSH_SECONDS = 20
 TICK_SECONDS = 50
 DEAD_LETTER = "dead_letter"

@@ -30,6 +30,11 @@ from fillbook.signal.receipt import Limits, ParsedReceipt
 from fillbook.values import frozen
 
 SCHEMA: Final = "receipt.v1"
+CONCURRENCY: Final = 40  # bodies looked at at once
+WAITING: Final = 128
+PATIENCE_SECONDS: Final = 0.5
+"""A whole desk's alerts come in the same instant, and are answered within a second; with the publisher's two seconds to come
+nobody waits longer than the sender does, who gives up after three."""
 TOKENS_MAX: Final = 2
 BODY_BYTES_MAX: Final = 65_536
 CONTENT_TYPES: Final = ("application/json", "text/plain", "")

@@ -24,7 +24,8 @@ from fillbook.signal.service import Processed, Strategy, process
 from fillbook.signal.settings import SignalWorkerConfig
 from fillbook.values import frozen
 
-CONCURRENCY: Final = 8  # of the function, its threads and its connections
+CONCURRENCY: Final = 8  # messages at work at once, each with a connection
+WAITING: Final = 24  # one message delivered 32 times at once is taken whole
 DEAD_LETTER: Final = "dead_letter"
 UNKNOWN_REASON: Final = "unknown"
 
