@@ -20,9 +20,10 @@ STAGES = {
     "page": "the page in Chromium: how soon it shows data, and what a thousand cards keep busy",
     "ibkr_flex": "a statement of 50,000 rows parsed: processor time and memory, against expat alone",
     "e2e": "webhook to Discord: latency at a constant rate, against the same chain with empty handlers",
+    "load": "each door under a rising constant rate: its knee, twice as much, and how soon it is as before",
     "coldstart": "cold start of each function against a bare hello world",
 }
-MODULES = {"accounts": "mt5"}
+MODULES = {"accounts": "mt5", "load": "knee"}
 """Where a stage is not in a module of its name."""
 
 
@@ -36,6 +37,7 @@ def run(argv: list[str]) -> int:
             "bench [STAGE …] [--runs N]; e2e also [--rate N[,N]] [--seconds N], rebuild also [--fills N],\n"
             "ibkr also [--executions N[,N]], accounts also [--accounts N[,N]] [--latency MS] [--only PART[,PART]],\n"
             "replay also [--tickers N], api also [--positions N] [--calls N],\n"
+            "load also [--only DOOR[,DOOR]] [--rate-max N],\n"
             "snapshot also [--rows N[,N]] [--sessions N] [--trades N] [--only PART[,PART]]\n"
             + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
         )

@@ -55,12 +55,10 @@ def door_of(function: Function) -> Door:
 
 
 def see(function: Function, bundle: Path, python: Path, values: dict[str, str], log: Path) -> Seen:
-    """Start one function, ask as a stranger, then as many callers at once as one instance is sent; end it."""
+    """Start one function, ask as a stranger, then as many callers at once as one instance works on; end it."""
     door = door_of(function)
     headers = {"Content-Type": "application/json", **right_headers(door)}
-    environment = plain_environment(
-        **settings(function, values), THREADS=str(function.concurrency), FUNCTION_TARGET=function.name
-    )
+    environment = plain_environment(**settings(function, values), THREADS=str(function.threads), FUNCTION_TARGET=function.name)
     with serving([str(python), "-P", "-m", "functions_framework"], environment, bundle, log) as served:
         stranger, _ = served.ask(door.route.method, door.path, {"Content-Type": "application/json"}, usual_body(door))
         callers: list[int] = []

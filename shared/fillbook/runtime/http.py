@@ -61,9 +61,9 @@ from flask import Request, Response
 from werkzeug.exceptions import HTTPException
 
 from fillbook.runtime import logs
-from fillbook.runtime.bodies import leave_nothing_to_read, parse_json_object, read_body
+from fillbook.runtime.bodies import leave_nothing_to_read, parse_json_object, read_body, socket_of
 from fillbook.runtime.errors import Conflict, FillbookError, Rejected, Unavailable
-from fillbook.runtime.places import Held, Overloaded, Places
+from fillbook.runtime.places import Held, Overloaded, Places, waited_seconds
 from fillbook.runtime.pubsub import PUSH_BYTES_MAX, PushMessage
 from fillbook.runtime.sql import encode
 from fillbook.values import frozen
@@ -169,7 +169,7 @@ def http_edge(
         with contextlib.ExitStack() as place:
             try:
                 if places is not None:
-                    places.take()
+                    places.take(waited_seconds(socket_of(request)))
                     place.callback(places.give_back)
                 handler, parameters = table.find(request.method, request.path)
                 response = handler(request, **parameters)

@@ -4,12 +4,15 @@ A server's own queue has no end: whoever stands in it is answered long after his
 nobody, so that beyond its limit a function would do less the more is asked of it. Here a request is at work, waits its turn,
 or is refused at once: what an instance takes is bounded by numbers, not by how fast it happens to be (decision 0073).
 
+Patience counts from the instant at which the request was there, not from when a thread came to look at it: the kernel knows.
+
 The numbers are the manifest's (``concurrency``, ``waiting``); the server has as many threads, and two more that refuse. Places
 are handed over in the order of arrival: nobody overtakes who waits.
 """
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable
 from threading import Lock
@@ -22,6 +25,8 @@ PATIENCE_SECONDS: Final = 1.0
 """From here on Pub/Sub itself takes an answer for a sign of overload, and a person for a page that hangs."""
 RETRY_AFTER_SECONDS: Final = 5
 TOLD_EVERY_SECONDS: Final = 1.0
+LAST_DATA_RECEIVED: Final = slice(52, 56)
+"""Of Linux' ``struct tcp_info``: milliseconds since data last came in, 32 bits."""
 
 
 class Overloaded(Unavailable):
@@ -51,19 +56,23 @@ class Places:
         """How many stand in line."""
         return len(self._line)
 
-    def take(self) -> None:
-        """Hold a place; raises ``Overloaded`` at once when the line is full, else when patience is over."""
+    def take(self, waited_seconds: float = 0) -> None:
+        """Hold a place; raises ``Overloaded`` at once when the line is full, else when patience is over.
+
+        ``waited_seconds``: how long the request has been there already. A free place is never refused, however late it is.
+        """
+        left = self._patience - waited_seconds
         with self._lock:
             if self._free:
                 self._free -= 1
                 return
-            if len(self._line) >= self._waiting:
+            if left <= 0 or len(self._line) >= self._waiting:
                 self._untold += 1
                 raise Overloaded
             turn = Lock()
             turn.acquire()
             self._line.append(turn)
-        if turn.acquire(timeout=self._patience):
+        if turn.acquire(timeout=left):
             return
         with self._lock:
             if turn in self._line:
@@ -88,6 +97,17 @@ class Places:
                 return 0
             told, self._untold, self._told_at = self._untold, 0, now
             return told
+
+
+def waited_seconds(sock: socket.socket | None) -> float:
+    """How long a request that was sent in one go has been there, read by nobody; 0 where the kernel does not tell."""
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6) or not hasattr(socket, "TCP_INFO"):
+        return 0.0
+    try:
+        told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_DATA_RECEIVED.stop)
+    except OSError:
+        return 0.0
+    return int.from_bytes(told[LAST_DATA_RECEIVED], "little") / 1000
 
 
 class Held:
