@@ -6,12 +6,11 @@ import functions_framework
 from flask import Request, Response
 
 from fillbook.notify.config import NotifierConfig
-from fillbook.notify.notifier import CONCURRENCY, NAME, WAITING, Notifier
+from fillbook.notify.notifier import CONCURRENCY, NAME, Notifier, places
 from fillbook.runtime.auth import OidcVerifier, verifier_for
 from fillbook.runtime.clock import clock_for
 from fillbook.runtime.db import Database
 from fillbook.runtime.http import cron, http_edge, oidc, push
-from fillbook.runtime.places import Places
 
 
 @functools.cache
@@ -41,7 +40,7 @@ edge = http_edge(
         "POST /tick": cron(lambda call: notifier().tick(call), verify=check),
         "POST /reconcile": oidc(lambda request: notifier().ask_proof(request), verify=check),
     },
-    places=Places(CONCURRENCY, waiting=WAITING),
+    places=places(),
 )
 
 

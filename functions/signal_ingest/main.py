@@ -8,9 +8,8 @@ from flask import Request, Response
 from fillbook.runtime import logs
 from fillbook.runtime.clock import clock_for
 from fillbook.runtime.http import answer, http_edge, read_body
-from fillbook.runtime.places import Places
 from fillbook.runtime.pubsub import publisher_for
-from fillbook.signal.ingest import CONCURRENCY, PATIENCE_SECONDS, WAITING, Arrival, Door
+from fillbook.signal.ingest import Arrival, Door, places
 from fillbook.signal.settings import SignalIngestConfig
 
 
@@ -42,11 +41,7 @@ def take(request: Request, token: str | None = None) -> Response:
     return answer(*door().take(arrival))
 
 
-edge = http_edge(
-    "signal_ingest",
-    {"POST /timed/ingest": take, "POST /timed/ingest/{token}": take},
-    places=Places(CONCURRENCY, waiting=WAITING, patience_seconds=PATIENCE_SECONDS),
-)
+edge = http_edge("signal_ingest", {"POST /timed/ingest": take, "POST /timed/ingest/{token}": take}, places=places())
 
 
 @functions_framework.http

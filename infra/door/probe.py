@@ -71,14 +71,14 @@ def pools(main: Any) -> list[int]:
     sizes = [word.value for call in calls for word in call.keywords if word.arg == "pool_size"]
     if len(sizes) != len(calls):
         raise ValueError("a shell says how many connections it holds: pool_size=…")
-    return [_number(main, size) for size in sizes]
+    return [int(_value(main, size)) for size in sizes]
 
 
 def places(main: Any) -> list[list[int]]:
-    """The numbers of every ``Places`` in the shell, likewise."""
-    calls = _calls(main, "Places")
-    waiting = [word.value for call in calls for word in call.keywords if word.arg == "waiting"]
-    return [[_number(main, call.args[0]), _number(main, most)] for call, most in zip(calls, waiting, strict=True)]
+    """How many at once and how many waiting, of every edge of the shell that is given ``places``, likewise."""
+    calls = [call for name in ("http_edge", "push_edge", "cron_edge") for call in _calls(main, name)]
+    given = [_value(main, word.value) for call in calls for word in call.keywords if word.arg == "places"]
+    return [[one.at_once, one.waiting] for one in given]
 
 
 def _calls(main: Any, name: str) -> list[ast.Call]:
@@ -86,8 +86,8 @@ def _calls(main: Any, name: str) -> list[ast.Call]:
     return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == name]
 
 
-def _number(main: Any, expression: ast.expr) -> int:
-    return int(eval(ast.unparse(expression), vars(main)))  # noqa: S307 - our own source
+def _value(main: Any, expression: ast.expr) -> Any:
+    return eval(ast.unparse(expression), vars(main))  # noqa: S307 - our own source
 
 
 if __name__ == "__main__":

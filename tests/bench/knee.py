@@ -70,14 +70,13 @@ def run(argv: list[str]) -> int:
     given = dict(zip(argv[::2], argv[1::2], strict=False))
     only = given["--only"].split(",") if "--only" in given else None
     most = float(given.get("--rate-max", RATE_MAX))
-    stage, rows = Stage(name="load"), []
+    stage = Stage(name="load")
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         generator = Generator()
         stack.callback(generator.close)
         cloud = stack.enter_context(desk(Path(folder)))
-        for door in doors(cloud, generator):
-            if only is None or door.name in only:
-                rows.append(measure(stage, door, most))
+        chosen = (door for door in doors(cloud, generator) if only is None or door.name in only)
+        rows = [measure(stage, door, most) for door in chosen]
     stage.note(
         f"knee: the highest rate at which every request is answered, p99 is within the door's limit and at least {ACHIEVED:.0%}"
         f" are answered in the time in which they come; {STEP_SECONDS:g} s a rate, the knee held for {KNEE_SECONDS:g} s"

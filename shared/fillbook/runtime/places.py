@@ -21,7 +21,7 @@ from typing import Any, Final
 from fillbook.runtime import clock
 from fillbook.runtime.errors import Unavailable
 
-PATIENCE_SECONDS: Final = 1.0
+PATIENCE_MS: Final = 1_000
 """From here on Pub/Sub itself takes an answer for a sign of overload, and a person for a page that hangs."""
 RETRY_AFTER_SECONDS: Final = 5
 TOLD_EVERY_SECONDS: Final = 1.0
@@ -37,15 +37,16 @@ class Overloaded(Unavailable):
 
 
 class Places:
-    """``at_once`` places; up to ``waiting`` requests stand in line for one, each for ``patience_seconds`` at most.
+    """``at_once`` places; up to ``waiting`` requests stand in line for one, each for ``patience_ms`` at most.
 
     Whoever took a place gives it back when his answer is sent.
     """
 
-    def __init__(self, at_once: int, *, waiting: int, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, at_once: int, *, waiting: int, patience_ms: int = PATIENCE_MS) -> None:
+        self.at_once = at_once
+        self.waiting = waiting
         self._free = at_once
-        self._waiting = waiting
-        self._patience = patience_seconds
+        self._patience = patience_ms / 1000
         self._line: deque[Lock] = deque()
         self._lock = Lock()
         self._untold = 0
@@ -66,7 +67,7 @@ class Places:
             if self._free:
                 self._free -= 1
                 return
-            if left <= 0 or len(self._line) >= self._waiting:
+            if left <= 0 or len(self._line) >= self.waiting:
                 self._untold += 1
                 raise Overloaded
             turn = Lock()

@@ -14,6 +14,7 @@ from fillbook.runtime.clock import Clock
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.logs import Logger
+from fillbook.runtime.places import Places
 from fillbook.runtime.pubsub import Publish, PushMessage
 from fillbook.signal import receipt
 from fillbook.signal.ingest import SCHEMA
@@ -77,6 +78,11 @@ class Worker:
             source=source, reason=reason, body=message.data, field=attributes.get("field"), ticker=attributes.get("ticker")
         )
         put_aside(self.db, body, self.clock.now())
+
+
+def places() -> Places:
+    """Messages at work, and in line."""
+    return Places(CONCURRENCY, waiting=WAITING)
 
 
 def strategy_of(config: SignalWorkerConfig) -> Strategy:

@@ -72,7 +72,7 @@ def hold(request: Request) -> Response:
 edge = http_edge(
     "sample",
     {"GET /": ask, "POST /body": take, "GET /fail": fail, "GET /hold": hold},
-    places=Places(2, waiting=2, patience_seconds=60),
+    places=Places(2, waiting=2, patience_ms=60_000),
 )
 
 

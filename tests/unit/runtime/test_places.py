@@ -16,6 +16,8 @@ from fillbook.runtime.http import answer, cron_edge, http_edge, push_edge
 from fillbook.runtime.places import Overloaded, Places, waited_seconds
 from tests.support.waiting import WAIT_SECONDS, wait_until
 
+PATIENCE_MS = int(WAIT_SECONDS * 1000)
+
 
 def app(edge):
     made = flask.Flask("edge")
@@ -39,7 +41,7 @@ class Gate:
 
 
 def test_who_finds_no_place_and_a_full_line_is_told_to_come_back_while_all_others_are_answered():
-    gate, places = Gate(), Places(2, waiting=1, patience_seconds=WAIT_SECONDS)
+    gate, places = Gate(), Places(2, waiting=1, patience_ms=PATIENCE_MS)
     served = app(http_edge("gated", {"GET /": gate}, places=places))
     answers = []
     threads = [threading.Thread(target=lambda: answers.append(served.test_client().get("/").status_code)) for _ in range(3)]
@@ -61,7 +63,7 @@ def test_who_finds_no_place_and_a_full_line_is_told_to_come_back_while_all_other
 
 
 def test_those_who_wait_are_let_in_in_the_order_in_which_they_came():
-    places, order, threads = Places(1, waiting=4, patience_seconds=WAIT_SECONDS), [], []
+    places, order, threads = Places(1, waiting=4, patience_ms=PATIENCE_MS), [], []
 
     def come(number):
         places.take()
@@ -80,7 +82,7 @@ def test_those_who_wait_are_let_in_in_the_order_in_which_they_came():
 
 
 def test_who_waits_longer_than_patience_leaves_the_line():
-    places = Places(1, waiting=1, patience_seconds=0.01)
+    places = Places(1, waiting=1, patience_ms=10)
     places.take()
     for _ in range(2):
         with pytest.raises(Overloaded):
@@ -91,7 +93,7 @@ def test_who_waits_longer_than_patience_leaves_the_line():
 
 
 def test_who_has_waited_before_anybody_looked_is_not_let_wait_again_but_finds_a_free_place_free():
-    places = Places(1, waiting=1, patience_seconds=WAIT_SECONDS)
+    places = Places(1, waiting=1, patience_ms=PATIENCE_MS)
     places.take(waited_seconds=2 * WAIT_SECONDS)
     with pytest.raises(Overloaded):
         places.take(waited_seconds=WAIT_SECONDS)
@@ -110,7 +112,7 @@ def test_the_kernel_knows_how_long_a_request_has_been_there():
 
 
 def test_of_many_who_come_again_and_again_never_more_are_at_work_than_there_are_places():
-    places, lock = Places(3, waiting=2, patience_seconds=WAIT_SECONDS), threading.Lock()
+    places, lock = Places(3, waiting=2, patience_ms=PATIENCE_MS), threading.Lock()
     at_work, most, done = 0, 0, 0
 
     def work():
