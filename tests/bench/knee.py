@@ -24,7 +24,7 @@ from tests.bench.report import ROOT, Stage, machine, percentile, publish
 
 BASE_RATE, START_RATE, RATE_MAX = 20.0, 40.0, 5_000.0
 BASE_SECONDS, STEP_SECONDS, KNEE_SECONDS, OVER_SECONDS, AFTER_SECONDS = 4.0, 3.0, 8.0, 6.0, 10.0
-BISECTIONS, LOWERED, LOWERINGS_MAX = 2, 0.85, 3
+TRIES, BISECTIONS, LOWERED, LOWERINGS_MAX = 2, 2, 0.85, 3
 ACHIEVED = 0.95
 LATE_MS = 20.0
 WINDOW = 20
@@ -142,20 +142,25 @@ def measure(stage: Stage, door: Door, rate_max: float) -> str:
 def search(door: Door, rate_max: float) -> float:
     """The highest rate that holds, to a quarter of the distance between two doublings."""
     good, rate = 0.0, START_RATE
-    while rate <= rate_max and step(door, rate, STEP_SECONDS).holds(door.limit_ms):
+    while rate <= rate_max and holds(door, rate):
         good, rate = rate, rate * 2
     bad = rate
     while not good and bad > 1:
         rate = bad / 2
-        good = rate if step(door, rate, STEP_SECONDS).holds(door.limit_ms) else 0.0
+        good = rate if holds(door, rate) else 0.0
         bad = bad if good else rate
     for _ in range(BISECTIONS):
         rate = (good + bad) / 2
-        if step(door, rate, STEP_SECONDS).holds(door.limit_ms):
+        if holds(door, rate):
             good = rate
         else:
             bad = rate
     return good
+
+
+def holds(door: Door, rate: float) -> bool:
+    """Whether a rate holds, in one of two tries: a machine that stops for a moment is not a door's end."""
+    return any(step(door, rate, STEP_SECONDS).holds(door.limit_ms) for _ in range(TRIES))
 
 
 def held(door: Door, rate: float) -> Step:
