@@ -124,7 +124,7 @@ def test_a_function_answers_from_its_bundle_with_its_own_requirements_alone(name
 
 
 @pytest.mark.parametrize("name", MANIFEST.functions)
-def test_its_memory_holds_as_many_callers_as_one_instance_is_sent(
+def test_its_memory_holds_as_many_callers_as_one_instance_works_on(
     name: str, seen: dict[str, Future[Seen]], connector_bytes: int
 ) -> None:
     function = MANIFEST.functions[name]

@@ -114,7 +114,7 @@ def waited_seconds(sock: socket.socket | None) -> float:
 class Held:
     """The pieces of an answer that is made while it is sent; ``give_back`` is called after the last one, or when nobody listens.
 
-    It may be called twice.
+    It may be called twice. Who forgets an answer that he never read or closed gives its place back too, as a generator would.
     """
 
     def __init__(self, pieces: Iterable[Any], give_back: Callable[[], object]) -> None:
@@ -140,3 +140,6 @@ class Held:
                 close()
         finally:
             self._give_back()
+
+    def __del__(self) -> None:
+        self._give_back()
