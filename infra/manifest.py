@@ -23,6 +23,7 @@ T = TypeVar("T")
 # admin: a desk key of that scope, or an identity token
 CALLERS = ("ingest_token", "desk_key", "internal_token", "metrics_key", "oidc", "admin", "none")
 TRIGGERS = ("http", "pubsub", "schedule")
+REFUSING = 2  # threads that tell whoever finds no place to come back
 OPERATOR = "operator"  # in `called_by`: the identity of a person's verbs
 
 BASE_ENV = ("FILLBOOK_ENV",)
@@ -70,6 +71,8 @@ class Function:
     """A callable of main.py that works to completion: the same folder is deployed as a Cloud Run job too."""
     job_tasks_max: int = 1
     """Tasks of the job that are at work at once."""
+    waiting: int = 0
+    """Requests that an instance lets wait for one of its ``concurrency`` places; 0: the platform's front lets them wait."""
     job_connections: int = 1
     """Database connections of one task: it does one thing at a time."""
     starts_jobs: tuple[str, ...] = ()
@@ -86,8 +89,13 @@ class Function:
         return f"{self.cloud_name}-job"
 
     @property
+    def threads(self) -> int:
+        """Threads of an instance, and how many requests the platform may send it: at work, waiting, and being refused."""
+        return self.concurrency + (self.waiting + REFUSING if self.waiting else 0)
+
+    @property
     def pool_size(self) -> int:
-        """Database connections of one instance: one per request it serves at once, none without a database role."""
+        """Database connections of one instance: one per request it works on at once, none without a database role."""
         return self.concurrency if self.database_roles else 0
 
     @property

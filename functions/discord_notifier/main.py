@@ -6,7 +6,7 @@ import functions_framework
 from flask import Request, Response
 
 from fillbook.notify.config import NotifierConfig
-from fillbook.notify.notifier import CONCURRENCY, NAME, Notifier
+from fillbook.notify.notifier import CONCURRENCY, NAME, Notifier, places
 from fillbook.runtime.auth import OidcVerifier, verifier_for
 from fillbook.runtime.clock import clock_for
 from fillbook.runtime.db import Database
@@ -40,6 +40,7 @@ edge = http_edge(
         "POST /tick": cron(lambda call: notifier().tick(call), verify=check),
         "POST /reconcile": oidc(lambda request: notifier().ask_proof(request), verify=check),
     },
+    places=places(),
 )
 
 

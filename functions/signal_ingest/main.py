@@ -9,7 +9,7 @@ from fillbook.runtime import logs
 from fillbook.runtime.clock import clock_for
 from fillbook.runtime.http import answer, http_edge, read_body
 from fillbook.runtime.pubsub import publisher_for
-from fillbook.signal.ingest import Arrival, Door
+from fillbook.signal.ingest import Arrival, Door, places
 from fillbook.signal.settings import SignalIngestConfig
 
 
@@ -41,7 +41,7 @@ def take(request: Request, token: str | None = None) -> Response:
     return answer(*door().take(arrival))
 
 
-edge = http_edge("signal_ingest", {"POST /timed/ingest": take, "POST /timed/ingest/{token}": take})
+edge = http_edge("signal_ingest", {"POST /timed/ingest": take, "POST /timed/ingest/{token}": take}, places=places())
 
 
 @functions_framework.http

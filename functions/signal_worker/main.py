@@ -12,7 +12,7 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.http import push_edge
 from fillbook.runtime.pubsub import publisher_for
 from fillbook.signal.settings import SignalWorkerConfig
-from fillbook.signal.worker import CONCURRENCY, Worker, strategy_of
+from fillbook.signal.worker import CONCURRENCY, Worker, places, strategy_of
 
 NAME = "signal_worker"
 
@@ -37,6 +37,7 @@ edge = push_edge(
     {"/": lambda m: worker().receive(m), "/quarantine": lambda m: worker().keep_refused(m), "/dead": lambda m: worker().bury(m)},
     verify=lambda request: verifier().check(request),
     quarantine=lambda r: worker().refuse(r.reason, r.body, r.message),
+    places=places(),
 )
 
 

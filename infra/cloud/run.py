@@ -60,7 +60,7 @@ def services(desk: Desk) -> Iterator[Resource]:
                 "template": {
                     "service_account": desk.email(entry.service_account),
                     "timeout": f"{entry.timeout_seconds}s",
-                    "max_instance_request_concurrency": entry.concurrency,
+                    "max_instance_request_concurrency": entry.threads,
                     "scaling": {"min_instance_count": entry.min_instances, "max_instance_count": entry.max_instances},
                     "containers": [_serving(_container(desk, entry))],
                     **way_in(desk, entry),
@@ -134,7 +134,7 @@ def ingress(desk: Desk, entry: Function) -> str:
 
 def settings_of(desk: Desk, entry: Function) -> dict[str, str]:
     """A function's settings in the cloud, by name; its secrets are not among them."""
-    found = {"FILLBOOK_ENV": "cloud", "THREADS": str(entry.concurrency)}
+    found = {"FILLBOOK_ENV": "cloud", "THREADS": str(entry.threads)}
     found |= {name: value for name, value in entry.env.items() if value is not None}
     found |= {name: desk.url(function) for name, function in names.called(entry, desk.manifest).items()}
     if "FILLBOOK_PROJECT" in entry.implied_env:

@@ -241,7 +241,7 @@ def settings(entry: Function) -> dict[str, str]:
     asks_identity = any(route.caller in ("oidc", "admin") for route in entry.routes)
     verified = {"FILLBOOK_OIDC_PLATFORM_VERIFIED": "true"} if asks_identity and not names.is_keyed(entry) else {}
     known = {name: value for name, value in entry.env.items() if value is not None}
-    return {"FILLBOOK_ENV": "cloud", "THREADS": str(entry.concurrency), **verified, **known}
+    return {"FILLBOOK_ENV": "cloud", "THREADS": str(entry.threads), **verified, **known}
 
 
 def service_flags(entry: Function) -> dict[str, Any]:
@@ -249,7 +249,7 @@ def service_flags(entry: Function) -> dict[str, Any]:
     return {
         "--timeout": str(entry.timeout_seconds),
         "--memory": f"{entry.memory_mb}Mi",
-        "--concurrency": str(entry.concurrency),
+        "--concurrency": str(entry.threads),
         "--min-instances": str(entry.min_instances),
         "--max-instances": str(entry.max_instances),
         "--update-env-vars": settings(entry),

@@ -20,7 +20,8 @@ def ask(folder: Path, name: str, *, alone: bool = False) -> dict[str, Any]:
     """What importing ``folder/main.py`` brings in; ``alone`` hides the work tree's own package, as in the cloud.
 
     Keys: ``entry_point`` (bool), ``config`` (class name, or None), ``settings`` and ``required`` (environment names),
-    ``modules`` (all of ``sys.modules``), ``package_files`` (of ``fillbook``), ``pools`` (sizes of the databases it opens).
+    ``modules`` (all of ``sys.modules``), ``package_files`` (of ``fillbook``), ``pools`` (sizes of the databases it opens),
+    ``places`` (how many at once and how many waiting, of each edge that bounds them).
     Raises ``RuntimeError`` with the traceback when the import fails.
     """
     command = [sys.executable, "-P", "-W", "error", str(Path(__file__)), str(folder), name, *(["alone"] if alone else [])]
@@ -48,6 +49,7 @@ def tell(folder: Path, name: str, alone: bool) -> dict[str, Any]:
         "required": sorted(field.upper() for field, info in fields.items() if info.is_required()),
         "modules": imported,
         "pools": pools(main),
+        "places": places(main),
         "package_files": [str(sys.modules[item].__file__) for item in imported if item.split(".")[0] == "fillbook"],
     }
 
@@ -65,12 +67,27 @@ def config_class(main: Any) -> Any:
 
 def pools(main: Any) -> list[int]:
     """The ``pool_size`` of every ``Database.open`` in the shell, its names looked up in the shell itself."""
-    tree = ast.parse(Path(main.__file__).read_text("utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "Database.open"]
+    calls = _calls(main, "Database.open")
     sizes = [word.value for call in calls for word in call.keywords if word.arg == "pool_size"]
     if len(sizes) != len(calls):
         raise ValueError("a shell says how many connections it holds: pool_size=…")
-    return [int(eval(ast.unparse(size), vars(main))) for size in sizes]  # noqa: S307 - our own source
+    return [int(_value(main, size)) for size in sizes]
+
+
+def places(main: Any) -> list[list[int]]:
+    """How many at once and how many waiting, of every edge of the shell that is given ``places``, likewise."""
+    calls = [call for name in ("http_edge", "push_edge", "cron_edge") for call in _calls(main, name)]
+    given = [_value(main, word.value) for call in calls for word in call.keywords if word.arg == "places"]
+    return [[one.at_once, one.waiting] for one in given]
+
+
+def _calls(main: Any, name: str) -> list[ast.Call]:
+    tree = ast.parse(Path(main.__file__).read_text("utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == name]
+
+
+def _value(main: Any, expression: ast.expr) -> Any:
+    return eval(ast.unparse(expression), vars(main))  # noqa: S307 - our own source
 
 
 if __name__ == "__main__":

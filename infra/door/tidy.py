@@ -24,7 +24,7 @@ CARRIED = ("shared/fillbook/", "functions/")
 CONFIG, CLOCK = "shared/fillbook/runtime/config.py", "shared/fillbook/runtime/clock.py"
 # seconds of budgets, backoffs and deadlines, never an amount: the only modules where a float may be written
 TIMING = {
-    "runtime": ("clock", "db", "pool", "bodies", "outgoing", "watched", "auth", "pubsub"),
+    "runtime": ("clock", "db", "pool", "places", "bodies", "outgoing", "watched", "auth", "pubsub"),
     "outbox": ("relay", "store"),
     "notify": ("answers", "pacing", "discord", "patience"),
     "ibkr": ("tws_rules", "tws_talk", "flex", "calls"),

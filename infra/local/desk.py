@@ -246,7 +246,7 @@ class LocalCloud:
         function, folder, instance = self.manifest.functions[name], self._bundles / name, instance or name
         arguments = ["--target", name, "--source", str(folder / "main.py"), "--host", HOST, "--port", str(self._ports[instance])]
         environment = plan.settings(self.manifest, function, self.place)
-        environment |= {"THREADS": str(plan.threads(function)), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment |= {"THREADS": str(function.threads), "PYTHONDONTWRITEBYTECODE": "1"}
         served = [str(Path(__file__).with_name("served.py")), str(self.home.requests / f"{instance}.log")]
         return self._program(instance, [sys.executable, *served, *arguments], environment, folder)
 

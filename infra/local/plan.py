@@ -17,8 +17,6 @@ from infra.local.home import desk_keys, metrics_keys
 from infra.local.wiring import CloudJob, Job, Subscription, Wiring
 from infra.manifest import DATABASE_ENV, Function, Manifest
 
-THREADS_MAX = 8
-THREADS_MAX_WITHOUT_DATABASE = 16
 OPERATOR_SPEAKS_TO = ("trade_tracker", "execution_sync", "account_sync", "replay_worker", "snapshot_publisher")
 """Functions that an operator's verbs call over HTTP."""
 DISCORD_WEBHOOKS = {
@@ -51,11 +49,6 @@ class Place:
     d1_url: str = ""
     overrides: Mapping[str, str] = field(default_factory=dict)
     function_overrides: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-
-def threads(function: Function) -> int:
-    """Request threads of the one local instance: the cloud's concurrency, as far as two cores make sense of it."""
-    return min(function.concurrency, THREADS_MAX if function.database_roles else THREADS_MAX_WITHOUT_DATABASE)
 
 
 def further(instances: Mapping[str, int]) -> dict[str, str]:
@@ -207,7 +200,7 @@ def wiring(
             ordered=one.ordering,
             attempts_max=one.attempts_max or 0,
             dead_letter_topic=one.dead_letter_topic,
-            in_flight_max=threads(running[one.function]) * (1 + len(more.get(one.function, ()))),
+            in_flight_max=running[one.function].concurrency * (1 + len(more.get(one.function, ()))),
             more_urls=tuple(url + one.path for url in more.get(one.function, ())),
         )
         for one in manifest.subscriptions

@@ -20,7 +20,7 @@ MEMORY_BYTES_MAX = 96 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """One push subscription; ``url`` is the whole push address, ``in_flight_max`` the threads of all the receiver's instances.
+    """One push subscription; ``url`` is the whole push address, ``in_flight_max`` the places of all the receiver's instances.
 
     ``more_urls``: the same address at further instances. The platform's front sends a push to any of them; here they take turns.
     """

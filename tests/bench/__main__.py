@@ -21,9 +21,10 @@ STAGES = {
     "ibkr_flex": "a statement of 50,000 rows parsed: processor time and memory, against expat alone",
     "e2e": "webhook to Discord: latency at a constant rate, against the same chain with empty handlers",
     "growth": "how each kind of work grows with its size: exponents by processor time",
+    "load": "each door under a rising constant rate: its knee, twice as much, and how soon it is as before",
     "coldstart": "cold start of each function against a bare hello world",
 }
-MODULES = {"accounts": "mt5"}
+MODULES = {"accounts": "mt5", "load": "knee"}
 """Where a stage is not in a module of its name."""
 
 
@@ -38,6 +39,7 @@ def run(argv: list[str]) -> int:
             "ibkr also [--executions N[,N]], ingest also [--fills N],\n"
             "accounts also [--accounts N[,N]] [--latency MS] [--only PART[,PART]],\n"
             "growth also [--stages NAME[,NAME]] [--scale N], replay also [--tickers N], api also [--positions N] [--calls N],\n"
+            "load also [--only DOOR[,DOOR]] [--rate-max N],\n"
             "snapshot also [--rows N[,N]] [--sessions N] [--trades N] [--only PART[,PART]]\n"
             + "".join(f"  {name:<10} {what}\n" for name, what in STAGES.items())
         )

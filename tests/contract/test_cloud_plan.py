@@ -54,7 +54,7 @@ def test_a_service_has_the_limits_of_its_function() -> None:
     for entry in MANIFEST.functions.values():
         service = one(PLAN, f"service/{entry.cloud_name}")
         assert service.get("template.timeout") == f"{entry.timeout_seconds}s"
-        assert service.get("template.max_instance_request_concurrency") == entry.concurrency
+        assert service.get("template.max_instance_request_concurrency") == entry.threads
         scaling = {"min_instance_count": entry.min_instances, "max_instance_count": entry.max_instances}
         assert service.get("template.scaling") == scaling
         assert service.get("template.containers.0.resources.limits.memory") == f"{entry.memory_mb}Mi"

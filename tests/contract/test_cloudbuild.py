@@ -155,7 +155,7 @@ def test_flags_carry_the_functions_own_limits_and_no_secret() -> None:
         flags = yaml.safe_load((ROOT / builds.DEPLOY / f"{entry.name}.yaml").read_text("utf-8"))
         assert flags["--timeout"] == str(entry.timeout_seconds)
         assert flags["--memory"] == f"{entry.memory_mb}Mi"
-        assert flags["--concurrency"] == flags["--update-env-vars"]["THREADS"] == str(entry.concurrency)
+        assert flags["--concurrency"] == flags["--update-env-vars"]["THREADS"] == str(entry.threads)
         assert (flags["--min-instances"], flags["--max-instances"]) == (str(entry.min_instances), str(entry.max_instances))
         assert not {*entry.secrets, *entry.optional_secrets} & set(flags["--update-env-vars"])
         assert all(isinstance(value, str) for value in flags["--update-env-vars"].values()), "the flag knows texts only"

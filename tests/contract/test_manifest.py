@@ -102,6 +102,14 @@ def test_the_pools_that_a_shell_opens_are_of_the_size_that_is_counted(function: 
     assert len(imported["pools"]) == bool(function.database_roles) or function.name == publisher.NAME  # refreshes have their own
 
 
+def test_the_places_of_a_shell_are_those_of_the_manifest(function: Function, imported: dict[str, Any]) -> None:
+    assert imported["places"] == ([[function.concurrency, function.waiting]] if function.waiting else [])
+
+
+def test_who_waits_in_an_instance_is_answered_within_seconds(function: Function) -> None:
+    assert not function.waiting or function.timeout_seconds <= 60, "a request that is minutes of work belongs on another instance"
+
+
 def test_a_pool_is_four_to_eight_connections_or_one_of_a_function_that_does_one_thing_at_a_time(function: Function) -> None:
     assert function.pool_size == 0 or 4 <= function.pool_size <= 8 or function.pool_size == function.concurrency == 1
 

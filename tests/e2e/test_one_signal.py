@@ -14,20 +14,24 @@ from typing import Any
 
 import pytest
 
+from fillbook.runtime.sql import statement
 from infra.local.desk import LocalCloud
 from infra.local.sender import encode_receipt
 from tests.e2e.conftest import WAIT_SECONDS, counted, desks, inbox
 from tests.support.receipts import body
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 
 CLOSE = datetime(2026, 2, 3, 15, 16, 1, tzinfo=UTC)
+PUSHED = "signals-signal_worker"
+COPIES = 12
 FUNCTIONS = ["signal_ingest", "signal_worker", "outbox_relay", "discord_notifier"]
 
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory, bundles: Path, cluster: Path) -> Iterator[LocalCloud]:
-    """One desk for both tests, each with a ticker of its own."""
+    """One desk for all tests, each with tickers of its own."""
     with desks(tmp_path_factory.mktemp("signal"), bundles, cluster) as start:
         desk = start(functions=FUNCTIONS)
         desk.clock.set(CLOSE)
@@ -85,3 +89,23 @@ def test_the_same_signal_five_times_and_thirty_two_times_at_once_is_one_entry_an
     assert counted(cloud.database, f"select count(*) {actions}") == 1
     assert counted(cloud.database, f"select sum(quantity) {actions}") == int(Decimal("37.6374"))
     assert len(messages_when_told(cloud, "ZZTB")) == 1
+
+
+def test_pushes_beyond_the_places_come_again_and_all_of_them_are_decided_once(cloud: LocalCloud) -> None:
+    def pushed(what: str) -> int:
+        return int(cloud.control.pubsub()["subscriptions"][PUSHED][what])
+
+    refused, given_up = pushed("failed"), pushed("dead")
+    cloud.control.faults(PUSHED, duplicate=COPIES, at_once=1, count=COPIES)  # eight messages at once are 96 pushes at once
+    with cloud.database.transaction() as tx:
+        tx.execute(statement("lock table signal.receipts in share mode"))  # nobody can store: all places are held
+        for number in range(COPIES):
+            assert post(cloud, body("R", ticker=f"ZZO{number}"))[0] == 202
+        wait_until(lambda: pushed("failed") > refused, lambda: cloud.control.pubsub()["subscriptions"][PUSHED])
+    cloud.control.no_faults()
+    assert '"requests_refused"' in cloud.logs("signal_worker")
+    wait_until(lambda: cloud.clock.step(30) is None and cloud.control.wait_idle(1))
+    assert counted(cloud.database, "select count(*) from signal.v_receipts where ticker like 'ZZO%'") == COPIES
+    assert counted(cloud.database, "select count(*) from signal.v_decisions where ticker like 'ZZO%'") == COPIES
+    assert counted(cloud.database, "select count(*) from outbox.quarantine") == 0
+    assert pushed("dead") == given_up

@@ -55,12 +55,10 @@ def door_of(function: Function) -> Door:
 
 
 def see(function: Function, bundle: Path, python: Path, values: dict[str, str], log: Path) -> Seen:
-    """Start one function, ask as a stranger, then as many callers at once as one instance is sent; end it."""
+    """Start one function, ask as a stranger, then as many callers at once as one instance works on; end it."""
     door = door_of(function)
     headers = {"Content-Type": "application/json", **right_headers(door)}
-    environment = plain_environment(
-        **settings(function, values), THREADS=str(function.concurrency), FUNCTION_TARGET=function.name
-    )
+    environment = plain_environment(**settings(function, values), THREADS=str(function.threads), FUNCTION_TARGET=function.name)
     with serving([str(python), "-P", "-m", "functions_framework"], environment, bundle, log) as served:
         stranger, _ = served.ask(door.route.method, door.path, {"Content-Type": "application/json"}, usual_body(door))
         callers: list[int] = []
@@ -126,7 +124,7 @@ def test_a_function_answers_from_its_bundle_with_its_own_requirements_alone(name
 
 
 @pytest.mark.parametrize("name", MANIFEST.functions)
-def test_its_memory_holds_as_many_callers_as_one_instance_is_sent(
+def test_its_memory_holds_as_many_callers_as_one_instance_works_on(
     name: str, seen: dict[str, Future[Seen]], connector_bytes: int
 ) -> None:
     function = MANIFEST.functions[name]

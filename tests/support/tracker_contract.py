@@ -20,7 +20,7 @@ from fillbook.tracker.api import ROUTES
 from fillbook.tracker.dressing import HEADERS
 
 JSON = "application/json"
-UNROUTED = {"404", "405"}
+UNROUTED = {"404", "405", "503"}
 ERROR = {"$ref": f"{openapi.SCHEMAS}Error"}
 
 

@@ -27,10 +27,12 @@ from fillbook.runtime.clock import Clock
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.http import CronCall, Refused, answer, read_body
+from fillbook.runtime.places import Places
 from fillbook.runtime.pubsub import PushMessage
 
 NAME = "discord_notifier"
 CONCURRENCY = 8
+WAITING = 24
 PUSH_SECONDS = 20
 TICK_SECONDS = 50
 DEAD_LETTER = "dead_letter"
@@ -116,6 +118,11 @@ class Notifier:
 
     def _now(self) -> datetime:
         return self.desk.clock.now()
+
+
+def places() -> Places:
+    """Calls at work, and in line."""
+    return Places(CONCURRENCY, waiting=WAITING)
 
 
 def _instant(body: Mapping[str, Any], name: str) -> datetime:

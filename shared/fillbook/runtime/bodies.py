@@ -79,7 +79,7 @@ def read_body(request: Request, limit: int, *, seconds: float = READ_SECONDS_MAX
 
 @contextlib.contextmanager
 def _in_time(request: Request, deadline: float) -> Iterator[None]:
-    sock = _socket(request)
+    sock = socket_of(request)
     if sock is not None:
         _cutter.watch(sock, deadline)
     try:
@@ -89,7 +89,8 @@ def _in_time(request: Request, deadline: float) -> Iterator[None]:
             _cutter.forget(sock)
 
 
-def _socket(request: Request) -> socket.socket | None:
+def socket_of(request: Request) -> socket.socket | None:
+    """The connection a request came on; None where the server does not hand it over."""
     sock = request.environ.get("gunicorn.socket")
     return sock if isinstance(sock, socket.socket) else None
 
@@ -118,7 +119,7 @@ def leave_nothing_to_read(request: Request, response: Response) -> None:
     """
     has_body = bool(request.content_length) or "Transfer-Encoding" in request.headers
     if has_body and _READ not in request.environ and not _drained(request):
-        sock = _socket(request)
+        sock = socket_of(request)
         if sock is not None:
             response.call_on_close(lambda: _shut(sock))
     request.stream = io.BytesIO()

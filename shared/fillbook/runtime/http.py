@@ -41,12 +41,16 @@ Unavailable     503, Retry-After              503, Retry-After: redelivered     
 anything else   500 with an opaque id         500 with an opaque id                  500 with an opaque id
 ==============  ============================  =====================================  ==================
 
+With ``places`` an edge takes no more than it can work on (``places.py``); who finds none gets 503 with Retry-After before
+anything of his request is read, whatever the protocol: every caller there is comes again on that.
+
 A refused caller (401, 403) is refused everywhere and never quarantined: nobody unknown may write anything. An answer
 never holds an exception's text. A slug may be shown to anyone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -57,8 +61,9 @@ from flask import Request, Response
 from werkzeug.exceptions import HTTPException
 
 from fillbook.runtime import logs
-from fillbook.runtime.bodies import leave_nothing_to_read, parse_json_object, read_body
+from fillbook.runtime.bodies import leave_nothing_to_read, parse_json_object, read_body, socket_of
 from fillbook.runtime.errors import Conflict, FillbookError, Rejected, Unavailable
+from fillbook.runtime.places import Held, Overloaded, Places, waited_seconds
 from fillbook.runtime.pubsub import PUSH_BYTES_MAX, PushMessage
 from fillbook.runtime.sql import encode
 from fillbook.values import frozen
@@ -144,13 +149,15 @@ def http_edge(
     refuse: Callable[[Refusal], object] = flat_refusal,
     others: Mapping[str, Handler] | None = None,
     dress: Callable[[Request, Response], object] | None = None,
+    places: Places | None = None,
 ) -> Callable[[Request], Response]:
     """Return the function's edge for ``routes``: ``"GET /v1/books/{book_id}"`` -> handler(request, book_id=…).
 
     ``{name}`` matches one path segment, ``{name:path}`` at the end of a path all that is left, slashes included; literal paths
     win, then templates in the order given. GET routes answer HEAD.
     ``refuse`` shapes the error body where a contract asks for another one; ``others``: by method, who takes every other path.
-    ``dress`` sets headers that every answer has, refusals among them; it must not raise.
+    ``dress`` sets headers that every answer has, refusals among them; it must not raise. ``places``: how many requests are
+    worked on at once and how many wait; None where the platform sends no more than that by itself.
     """
     table = _Table(routes, others or {})
     log = logs.get(name)
@@ -159,27 +166,44 @@ def http_edge(
         logs.trace_from(request.headers.get("X-Cloud-Trace-Context") or request.headers.get("traceparent"))
         request_id = _request_id(request)
         request.environ["fillbook.request_id"] = request_id
-        try:
-            handler, parameters = table.find(request.method, request.path)
-            response = handler(request, **parameters)
-        except Exception as error:  # noqa: BLE001 -- the framework would send the text of what escapes to the caller
-            response = _refused(error, request_id, log, refuse)
+        with contextlib.ExitStack() as place:
+            try:
+                if places is not None:
+                    places.take(waited_seconds(socket_of(request)))
+                    place.callback(places.give_back)
+                handler, parameters = table.find(request.method, request.path)
+                response = handler(request, **parameters)
+            except Overloaded as error:
+                response = _no_place(error, request_id, log, refuse, places.refused() if places is not None else 1)
+            except Exception as error:  # noqa: BLE001 -- the framework would send the text of what escapes to the caller
+                response = _refused(error, request_id, log, refuse)
+            finish(request, response, request_id)
+            if places is not None and response.is_streamed:
+                response.response = Held(response.response, place.pop_all().close)
+        return response
+
+    def finish(request: Request, response: Response, request_id: str) -> None:
         if dress is not None:
             dress(request, response)
         for header, value in SECURITY_HEADERS.items():
             response.headers.setdefault(header, value)
         response.headers["X-Request-Id"] = request_id
         leave_nothing_to_read(request, response)
-        return response
 
     return edge
 
 
 def push_edge(
-    name: str, routes: Mapping[str, Callable[[PushMessage], object]], *, verify: Verify, quarantine: Callable[[Refused], object]
+    name: str,
+    routes: Mapping[str, Callable[[PushMessage], object]],
+    *,
+    verify: Verify,
+    quarantine: Callable[[Refused], object],
+    places: Places | None = None,
 ) -> Callable[[Request], Response]:
     """Return the edge of a function that only Pub/Sub calls: path -> what to do with a message."""
-    return http_edge(name, {f"POST {path}": push(work, verify=verify, quarantine=quarantine) for path, work in routes.items()})
+    table = {f"POST {path}": push(work, verify=verify, quarantine=quarantine) for path, work in routes.items()}
+    return http_edge(name, table, places=places)
 
 
 def cron_edge(name: str, routes: Mapping[str, Callable[[CronCall], object]], *, verify: Verify) -> Callable[[Request], Response]:
@@ -314,6 +338,16 @@ def _slot(header: str | None) -> datetime | None:
     if instant.tzinfo is None:
         raise Rejected("slot_invalid", "the schedule time has no zone")
     return instant.astimezone(UTC)
+
+
+def _no_place(
+    error: Overloaded, request_id: str, log: logs.Logger, refuse: Callable[[Refusal], object], refused: int
+) -> Response:
+    """The cheapest answer there is; ``refused`` so many since the log was last told, 0: not yet again."""
+    if refused:
+        log.warning("requests_refused", reason=error.reason, refused=refused)
+    told = refuse(Refusal(status=503, reason=error.reason, request_id=request_id, error=error))
+    return answer(503, told, {"Retry-After": str(error.retry_after_seconds)})
 
 
 def _refused(error: Exception, request_id: str, log: logs.Logger, refuse: Callable[[Refusal], object]) -> Response:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import threading
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -127,7 +128,7 @@ class Publisher:
     def __init__(self, project: str, *, base_url: str = GOOGLE, token: Any = None) -> None:
         self._url = f"{base_url}/v1/projects/{project}/topics"
         self._token = token  # a function that returns a valid access token, or None where none is needed
-        self._local = threading.local()
+        self._idle: deque[requests.Session] = deque()  # the newest is taken first, so what a rush opened is left to end
 
     def publish(self, topic: str, messages: Sequence[OutMessage], *, timeout_seconds: float = PUBLISH_SECONDS) -> list[str]:
         """Publish in one request; return message ids in order.
@@ -169,18 +170,25 @@ class Publisher:
         from fillbook.runtime.outgoing import read_bounded
 
         timeout = (timeout_seconds / 4, timeout_seconds / 2)
-        with self._session().post(
-            url, data=body, headers=headers, timeout=timeout, allow_redirects=False, stream=True
-        ) as response:
+        with (
+            self._session() as session,
+            session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False, stream=True) as response,
+        ):
             return response.status_code, read_bounded(response, seconds=max(deadline - clock.monotonic(), 0))
 
-    def _session(self) -> requests.Session:
-        made: requests.Session | None = getattr(self._local, "session", None)
-        if made is None:
+    @contextmanager
+    def _session(self) -> Iterator[requests.Session]:
+        """A session of one's own while it is used: there are as many connections as publishes at once, never one per thread."""
+        try:
+            kept = self._idle.pop()
+        except IndexError:
             from fillbook.runtime.outgoing import session
 
-            made = self._local.session = session(pool_size=1)
-        return made
+            kept = session(pool_size=1)
+        try:
+            yield kept
+        finally:
+            self._idle.append(kept)
 
     def _authorization(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token()}"} if self._token is not None else {}

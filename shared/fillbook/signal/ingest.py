@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple
 from fillbook.runtime.clock import Clock
 from fillbook.runtime.errors import FillbookError, Rejected
 from fillbook.runtime.logs import Logger
+from fillbook.runtime.places import Places
 from fillbook.runtime.pubsub import OutMessage, Publish
 from fillbook.signal import document, receipt
 from fillbook.signal.document import Document
@@ -30,6 +31,11 @@ from fillbook.signal.receipt import Limits, ParsedReceipt
 from fillbook.values import frozen
 
 SCHEMA: Final = "receipt.v1"
+CONCURRENCY: Final = 40  # bodies looked at at once
+WAITING: Final = 128
+PATIENCE_MS: Final = 500
+"""A whole desk's alerts come in the same instant, and are answered within a second; with the publisher's two seconds to come
+nobody waits longer than the sender does, who gives up after three."""
 TOKENS_MAX: Final = 2
 BODY_BYTES_MAX: Final = 65_536
 CONTENT_TYPES: Final = ("application/json", "text/plain", "")
@@ -181,6 +187,11 @@ class Door:
             self._publish(self._settings.quarantine_topic, OutMessage(data=masked, attributes=attributes))
         except FillbookError as error:
             self._log.error("refused_body_not_kept", reason=error.reason)
+
+
+def places() -> Places:
+    """Bodies at work, and in line."""
+    return Places(CONCURRENCY, waiting=WAITING, patience_ms=PATIENCE_MS)
 
 
 def masked_body(body: bytes, tokens: Sequence[str]) -> bytes:

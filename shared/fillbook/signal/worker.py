@@ -14,6 +14,7 @@ from fillbook.runtime.clock import Clock
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.logs import Logger
+from fillbook.runtime.places import Places
 from fillbook.runtime.pubsub import Publish, PushMessage
 from fillbook.signal import receipt
 from fillbook.signal.ingest import SCHEMA
@@ -24,7 +25,8 @@ from fillbook.signal.service import Processed, Strategy, process
 from fillbook.signal.settings import SignalWorkerConfig
 from fillbook.values import frozen
 
-CONCURRENCY: Final = 8  # of the function, its threads and its connections
+CONCURRENCY: Final = 8  # messages at work at once, each with a connection
+WAITING: Final = 24  # one message delivered 32 times at once is taken whole
 DEAD_LETTER: Final = "dead_letter"
 UNKNOWN_REASON: Final = "unknown"
 
@@ -76,6 +78,11 @@ class Worker:
             source=source, reason=reason, body=message.data, field=attributes.get("field"), ticker=attributes.get("ticker")
         )
         put_aside(self.db, body, self.clock.now())
+
+
+def places() -> Places:
+    """Messages at work, and in line."""
+    return Places(CONCURRENCY, waiting=WAITING)
 
 
 def strategy_of(config: SignalWorkerConfig) -> Strategy:

@@ -55,7 +55,7 @@ REFUSALS: Mapping[int, str] = {
     429: "Too often; come back after Retry-After seconds.",
     500: "A fault of ours; the id finds it.",
     502: "The function that does this failed; it is named.",
-    503: "The database is away; come back after Retry-After seconds.",
+    503: "The database is away, or more is asked than there are places for; come back after Retry-After seconds.",
 }
 ALWAYS = frozenset({400, 401, 403, 404, 414, 429, 500, 503})
 """What every operation may answer: whoever asks for books may ask for one that does not exist for the key."""

@@ -8,16 +8,21 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import WAIT_SECONDS
+from infra.manifest import REFUSING
+from tests.support.waiting import WAIT_SECONDS, wait_until
 
+AT_ONCE, WAITING = 2, 2
 ROOT = Path(__file__).resolve().parents[3]
 MAIN = '''"""A small function for the runtime's tests."""
 
 import functools
+import os
+import time
 
 import functions_framework
 from flask import Request, Response
@@ -25,6 +30,7 @@ from flask import Request, Response
 from fillbook.runtime.config import DatabaseConfig
 from fillbook.runtime.db import Database
 from fillbook.runtime.http import answer, http_edge, read_body
+from fillbook.runtime.places import Places
 from fillbook.runtime.sql import statement
 
 
@@ -57,7 +63,17 @@ def fail(request: Request) -> Response:
     raise KeyError("canary-text")
 
 
-edge = http_edge("sample", {"GET /": ask, "POST /body": take, "GET /fail": fail})
+def hold(request: Request) -> Response:
+    while not os.path.exists(request.args["gate"]):
+        time.sleep(0.01)
+    return answer(200, {"ok": True})
+
+
+edge = http_edge(
+    "sample",
+    {"GET /": ask, "POST /body": take, "GET /fail": fail, "GET /hold": hold},
+    places=Places(2, waiting=2, patience_ms=60_000),
+)
 
 
 @functions_framework.http
@@ -80,8 +96,8 @@ def served(folder, database_url):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "functions_framework", "--target", "sample", "--source", str(folder / "main.py")]
-    environment = {**os.environ, "FILLBOOK_ENV": "local", "FILLBOOK_DATABASE_URL": database_url, "THREADS": "4"}
-    environment["PYTHONPATH"] = str(ROOT / "shared")
+    environment = {**os.environ, "FILLBOOK_ENV": "local", "FILLBOOK_DATABASE_URL": database_url}
+    environment |= {"PYTHONPATH": str(ROOT / "shared"), "THREADS": str(AT_ONCE + WAITING + REFUSING)}
     process = subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", str(port)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -168,6 +184,28 @@ def test_a_served_function_keeps_its_promises(served, query):
     process.send_signal(signal.SIGTERM)
     assert process.wait(WAIT_SECONDS) == 0
     assert query(sessions) == [{"n": 0}]
+
+
+def test_beyond_its_places_a_served_function_says_come_back_at_once_and_takes_all_again_when_they_are_free(served, tmp_path):
+    _, port = served
+    gate, answers = tmp_path / "gate", []
+
+    def ask():
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_SECONDS)
+        connection.request("GET", f"/hold?gate={gate}")
+        response = connection.getresponse()
+        answers.append((response.status, response.headers["Retry-After"], json.loads(response.read()).get("reason")))
+        connection.close()
+
+    with ThreadPoolExecutor(24) as pool:
+        asked = [pool.submit(ask) for _ in range(24)]
+        wait_until(lambda: len(answers) >= 24 - AT_ONCE - WAITING, lambda: answers)
+        assert answers == [(503, "5", "overloaded")] * 20  # the gate is shut: two are at work, two wait, all others know
+        gate.touch()
+        for one in asked:
+            one.result()
+    assert answers[20:] == [(200, None, None)] * 4
+    assert json.loads(call(port, "GET", "/")[1]) == {"rows": [{"a": "hello"}]}
 
 
 def test_a_function_is_called_in_process_and_leaves_no_trace(folder, function_app, database_url):

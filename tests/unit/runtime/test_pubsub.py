@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 
 import pytest
 
@@ -54,6 +55,16 @@ def test_a_malformed_envelope_is_refused_by_its_field(broken, field):
 
 OK = (200, '{"messageIds": ["11", "12"]}')
 TWO = [OutMessage(data=b"a", attributes={"k": "v"}, ordering_key="AAPL"), OutMessage(data=b"b", ordering_key="AAPL")]
+
+
+def test_there_are_as_many_connections_as_publishes_at_once_whoever_publishes():
+    with scripted(*[OK] * 12) as (url, _):
+        publisher = Publisher("p", base_url=url)
+        for _ in range(4):  # one thread after the other
+            thread = threading.Thread(target=publisher.publish, args=("t", TWO))
+            thread.start()
+            thread.join()
+        assert len(publisher._idle) == 1
 
 
 def test_messages_go_out_in_googles_shape_and_ids_come_back_in_order():
