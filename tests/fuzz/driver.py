@@ -1,0 +1,37 @@
+"""Runs inside the fuzzer's own environment: ``python -m tests.fuzz.driver PARSER FOUND [libFuzzer's arguments]``.
+
+Coverage guides it: every branch of ``fillbook`` tells the fuzzer that it was reached. A finding is noted and the search goes on,
+so one run finds what there is; only what dies (memory beyond all bounds, a hang) ends it, with the input in its place.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+MEMORY_BYTES_MAX = 3 * 1024**3
+
+
+def main(argv: list[str]) -> None:
+    """Fuzz until libFuzzer's own limits end the process."""
+    import atheris  # noqa: PLC0415 -- only in this environment
+
+    name, folder, *options = argv
+    with atheris.instrument_imports(include=["fillbook"]):
+        from tests.fuzz.findings import Findings, broken_by
+        from tests.fuzz.parsers import PARSERS
+    findings, check = Findings(Path(folder)), PARSERS[name].check
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
+
+    def one(data: bytes) -> None:
+        was = broken_by(check, data)
+        if was is not None:
+            findings.note(was, data)
+
+    atheris.Setup([sys.argv[0], *options], one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
