@@ -84,6 +84,7 @@ BODY_SEEDS: Final = (
     b'{"job_type":"trades.sync","payload":{"lookback_days":3,"host":"127.0.0.1","port":4002}}',
     b'{"job_type":"flex.request","payload":{"kind":"statement","from_date":"2026-01-01","to_date":"2026-01-31"}}',
     b'{"notes":"seen","tags":["a","b"],"strategy":"x","is_hidden":true}',
+    b'{"limit":"' + b"9" * 4_301 + b'"}',  # more digits than Python makes an integer of
     b"",
 )
 _READERS: Final[Mapping[str, Callable[[Mapping[str, Any]], object]]] = {
