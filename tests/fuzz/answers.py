@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from fillbook.mt5 import contract, contract_v0, contract_v1, faults, reading, server_time, told
 from fillbook.mt5.faults import CallFailed, ContractError
@@ -33,13 +33,11 @@ NAMES: Final = (
     "contract mt5/1 login server server_time_msc as_of cache_age_ms complete info positions rows error code retry_after_seconds",
     "total next_cursor deals ticket order position_id time time_msc type entry reason volume price commission swap fee profit",
     "symbol comment magic external_id balance equity margin free_margin margin_free margin_level credit leverage currency",
-    "currency_digits margin_mode success data account_info positions_count total_positions trades total_trades pagination has_more",
-    "open_time close_time open_price close_price type_str timestamp cached cache_age_seconds limit offset symbols contract_size",
-    "status limits requests_per_minute sessions healthy degraded unhealthy INVALID_LOGIN detail message error_code",
+    "currency_digits margin_mode success data account_info positions_count total_positions trades total_trades pagination",
+    "has_more open_time close_time open_price close_price type_str timestamp cached cache_age_seconds limit offset symbols",
+    "contract_size status limits requests_per_minute sessions healthy degraded unhealthy INVALID_LOGIN detail message error_code",
 )
 _WINDOW: Final = Window(from_msc=NOW_MSC - 86_400_000, to_msc=NOW_MSC + 1)
-
-
 
 
 _READERS: Final[Mapping[str, Callable[[bytes], object]]] = {

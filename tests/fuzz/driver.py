@@ -15,7 +15,7 @@ MEMORY_BYTES_MAX = 3 * 1024**3
 
 def main(argv: list[str]) -> None:
     """Fuzz until libFuzzer's own limits end the process."""
-    import atheris  # noqa: PLC0415 -- only in this environment
+    import atheris
 
     name, folder, *options = argv
     with atheris.instrument_imports(include=["fillbook"]):

@@ -24,6 +24,7 @@ from tests.bench.peers import PEERS, python_of
 from tests.fuzz.findings import ROOT, Findings, broken_by
 from tests.fuzz.parsers import Parser
 
+WORK = ROOT / ".fillbook" / "fuzz"
 ATHERIS: Final = "atheris==3.0.0"
 INPUT_BYTES_MAX: Final = 8_192
 HANG_SECONDS: Final = 30
@@ -75,7 +76,9 @@ def fewest(python: Path, name: str, places: Places) -> list[bytes]:
     """Of everything in ``places`` the fewest and shortest inputs that still reach it all."""
     for path in places.merged.iterdir():
         path.unlink()
-    _driver(python, name, places, ["-set_cover_merge=1", "-rss_limit_mb=0", *map(str, (places.merged, places.corpus, places.seeds))])
+    _driver(
+        python, name, places, ["-set_cover_merge=1", "-rss_limit_mb=0", *map(str, (places.merged, places.corpus, places.seeds))]
+    )
     return [path.read_bytes() for path in sorted(places.merged.iterdir())]
 
 
@@ -122,7 +125,7 @@ class Places:
     """The folders of one parser under ``.fillbook``: they stay between runs, so that the next search goes on from there."""
 
     def __init__(self, name: str) -> None:
-        base = ROOT / ".fillbook" / "fuzz" / name
+        base = WORK / name
         self.corpus, self.seeds, self.merged, self.found, self.died = (
             base / part for part in ("corpus", "seeds", "merged", "found", "died")
         )

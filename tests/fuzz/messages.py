@@ -76,11 +76,15 @@ def seeds() -> Iterable[bytes]:
     yield json.dumps(envelope(text_of("R").encode())).encode()
     yield json.dumps(envelope(event("execution_booked", _ACTION))).encode()
     yield event("execution_booked", {**_ACTION, "action_type": "EXIT", "origin": "history"})
-    yield event("execution_corrected", {**_ACTION, "version": 2, "changed": ["price"], "before": {"price": "1"}, "after": _ACTION})
+    yield event(
+        "execution_corrected", {**_ACTION, "version": 2, "changed": ["price"], "before": {"price": "1"}, "after": _ACTION}
+    )
     yield event("execution_busted", {"before": _ACTION, "version": 3, "action_id": _ACTION["action_id"]})
     yield event("book_restated", {"first_executed_at": "2026-02-03T15:00:00Z", "last_executed_at": "2026-02-03T16:00:00Z"})
     for name in sorted(EVENT_TYPES.keys() - {"execution_booked", "execution_corrected", "execution_busted", "book_restated"}):
-        yield event(name, {"account": "U1", "error_class": "timeout", "failures": 3, "amount": 1.5, "break_id": "b", "run_id": "r"})
+        yield event(
+            name, {"account": "U1", "error_class": "timeout", "failures": 3, "amount": 1.5, "break_id": "b", "run_id": "r"}
+        )
     yield event("sync_requested", {"job_id": _ACTION["action_id"], "job_type": "trades.sync"})
     yield event("mt5_sync_requested", {"run_id": _ACTION["action_id"], "shard_no": 0, "continuation": 1})
     sizes = [{"ib_perm_id": "9007199254740993", "order_quantity": "100.5"}]

@@ -1,7 +1,7 @@
 """What a book must hold, worked out from the bare facts: fractions, lists and one loop, and nothing of the ledger's own code.
 
-It keeps everything that was told with the minute it was told at, and folds what counted then from the beginning; so it can be asked
-for any moment as known at any other. FIFO and LIFO, netting books, effects ``auto`` and ``close``, one currency, splits.
+It keeps everything that was told with the minute it was told at, and folds what counted then from the beginning; so it can be
+asked for any moment as known at any other. FIFO and LIFO, netting books, effects ``auto`` and ``close``, one currency, splits.
 """
 
 from __future__ import annotations
@@ -78,9 +78,7 @@ class BookModel:
     def held(self, instrument: str, as_of: datetime, known_as_of: datetime) -> Held:
         """The instrument at a moment as it was known at another."""
         events: list[tuple[Key, Fill | Split]] = [
-            (fill.key, fill)
-            for fill in self.current(known_as_of)
-            if fill.instrument == instrument and fill.executed_at <= as_of
+            (fill.key, fill) for fill in self.current(known_as_of) if fill.instrument == instrument and fill.executed_at <= as_of
         ]
         events += [((one.effective_at, "", ""), one) for one in self._in_force(instrument, as_of, known_as_of)]
         held = Held()

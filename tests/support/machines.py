@@ -1,4 +1,4 @@
-"""How far a state machine is walked: a few short walks every day, hundreds of long ones with ``FILLBOOK_FULL=1`` and a told seed."""
+"""How far a state machine is walked: a few short walks every day, many long ones with ``FILLBOOK_FULL=1``, whose seed is told."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """An event's whole way on Postgres: enqueued, relayed, pushed, applied – with deaths before and after each acknowledgement.
 
-After each step what waits, what is parked, what a consumer has applied and what it has put aside are the model's: nothing is lost,
-nothing applied twice, nothing of one aggregate overtakes, a poisoned message is kept once and the others flow.
+After each step what waits, what is parked, what a consumer has applied and what it has put aside are the model's: nothing is
+lost, nothing applied twice, nothing of one aggregate overtakes, a poisoned message is kept once and the others flow.
 """
 
 from __future__ import annotations
