@@ -80,8 +80,8 @@ def mt5(body: bytes) -> str:
             encode([refusal.fault.where, refusal.fault.code])
             continue
         words.append(name)
-    for status in (200, 429, 500):
-        words.append(faults.of_answer(status, _document(body), retry_after=_header(body), now=NOW).code)
+    document, header = _document(body), _header(body)
+    words += [faults.of_answer(status, document, retry_after=header, now=NOW).code for status in (200, 429, 500)]
     return " ".join(words)
 
 

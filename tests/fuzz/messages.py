@@ -29,12 +29,12 @@ INTEGER: Final = 2**31
 RECEIPT: Final = text_of("R").encode()
 DOCUMENT_CHARACTERS_MAX: Final = 8_000_000
 NAMES: Final = (
-    "message data attributes messageId message_id orderingKey publishTime subscription deliveryAttempt received_at schema repairs",
-    "event_id event_type schema_version book_id aggregate_key aggregate_version occurred_at recorded_at",
-    "action_id version position_id action_type ENTRY ADD_ENTRY TRIM EXIT ticker direction LONG SHORT executed_at quantity price value",
-    "fees currency USD realized_pnl position_quantity_after lots lot_count lot_price reason origin history cause before after changed",
-    "replaces_action_id job_id run_id shard_no continuation account processed_count orders ib_perm_id order_quantity live",
-    "first_executed_at last_executed_at first_at last_at channel_id subject_key count break_id book audit_id error_class failures",
+    "message data attributes messageId message_id orderingKey publishTime subscription deliveryAttempt received_at schema",
+    "repairs event_id event_type schema_version book_id aggregate_key aggregate_version occurred_at recorded_at",
+    "action_id version position_id action_type ENTRY ADD_ENTRY TRIM EXIT ticker direction LONG SHORT executed_at quantity",
+    "price value fees currency USD realized_pnl position_quantity_after lots lot_count lot_price reason origin history cause",
+    "before after changed replaces_action_id job_id run_id shard_no continuation account processed_count orders ib_perm_id",
+    "order_quantity live first_executed_at last_executed_at first_at last_at channel_id subject_key count break_id book audit_id failures",
     " ".join(EVENT_TYPES),
 )
 _ACTION: Final = {

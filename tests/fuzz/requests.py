@@ -120,9 +120,9 @@ def _refusal_of(read: Callable[[Any], object], given: object) -> str:
 # --- a published day --------------------------------------------------------------------------------------------------
 
 SNAPSHOT_NAMES: Final = (
-    "date updated_at headline summary source rows kpis overlay schema_version kpi_version stage watermark provenance content_sha256",
-    "kpi name label value val value_num valueNum kind value_kind unit sort_order missing_reason currency number percent final",
-    "seriesByKpi extremes byKpi hi lo portfolioAssets t v src trade_id symbol contract_name rank metric_raw qty",
+    "date updated_at headline summary source rows kpis overlay schema_version kpi_version stage watermark provenance",
+    "content_sha256 kpi name label value val value_num valueNum kind value_kind unit sort_order missing_reason currency number",
+    "percent final seriesByKpi extremes byKpi hi lo portfolioAssets t v src trade_id symbol contract_name rank metric_raw qty",
 )
 
 

@@ -33,11 +33,14 @@ WORDS: Final = tuple(
     b"<FlexStatementResponse> <Status>Success</Status> <ReferenceCode>1</ReferenceCode> <ErrorCode>1019</ErrorCode> <Url> "
     b'dateTime="1767627000" dateTime="20260105;103000 EST" dateTime="20260308;023000"'.split()
 )
+_SENT: Final = """<FlexStatementResponse timestamp='05 January, 2026 10:30 AM EST'><Status>Success</Status>
+<ReferenceCode>123</ReferenceCode><Url>https://gdcdyn.interactivebrokers.com/Universal/servlet/FlexStatementService.GetStatement</Url>
+</FlexStatementResponse>"""
+_REFUSED: Final = """<FlexStatementResponse><Status>Warn</Status><ErrorCode>1019</ErrorCode><ErrorMessage>in progress</ErrorMessage>
+</FlexStatementResponse>"""
 _STATUSES: Final = (
-    b"<FlexStatementResponse timestamp='05 January, 2026 10:30 AM EST'><Status>Success</Status><ReferenceCode>123</ReferenceCode>"
-    b"<Url>https://gdcdyn.interactivebrokers.com/Universal/servlet/FlexStatementService.GetStatement</Url></FlexStatementResponse>",
-    b"<FlexStatementResponse><Status>Warn</Status><ErrorCode>1019</ErrorCode><ErrorMessage>in progress</ErrorMessage>"
-    b"</FlexStatementResponse>",
+    _SENT.encode(),
+    _REFUSED.encode(),
     b"<html><body>Service unavailable</body></html>",
     b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><FlexQueryResponse>&a;</FlexQueryResponse>',
 )
