@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.fuzz import cases
 from tests.fuzz.cases import Case
-from tests.fuzz.engine import Places, Search, atheris_python, fewest, lines_reached, with_atheris, with_hypothesis
+from tests.fuzz.engine import Places, Search, atheris_python, reached, with_atheris, with_hypothesis
 from tests.fuzz.findings import Findings, broken_by, shortened
 from tests.fuzz.parsers import PARSERS, Parser
 
@@ -57,12 +57,12 @@ def _searched(name: str, python: Path | None, options: argparse.Namespace) -> bo
     new = [one for one in found if one.was not in {case.was for case in known}]
     if new or options.keep:
         cases.keep_found(name, [_as_now(parser, one) for one in (*known, *new)])
-    if options.keep and python is not None:
-        short = [one for one in fewest(python, name, places) if len(one) <= CORPUS_BYTES_MAX]
-        cases.keep_corpus(name, sorted(short, key=len)[:CORPUS_MAX])
+    lines, fewest = reached(name, places)
+    if options.keep:
+        cases.keep_corpus(name, [one for one in fewest if len(one) <= CORPUS_BYTES_MAX][:CORPUS_MAX])
     _say(
         f"{name}: {search.runs} inputs in {options.seconds} s by {search.engine} ({search.rate}/s), "
-        f"{search.branches} branches, {lines_reached(name, places)}, {len(found)} findings, {len(new)} of them new"
+        f"{search.branches} branches, {lines}, {len(found)} findings, {len(new)} of them new"
     )
     for one in found:
         _say(f"  {one.was}: {one.data[:100]!r}")

@@ -6,6 +6,7 @@ borrows the project's packages from the environment that runs this.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -72,16 +73,6 @@ def with_atheris(python: Path, name: str, parser: Parser, places: Places, *, sec
     return Search(engine="atheris", runs=runs, rate=rate, branches=int(reached[-1]))
 
 
-def fewest(python: Path, name: str, places: Places) -> list[bytes]:
-    """Of everything in ``places`` the fewest and shortest inputs that still reach it all."""
-    for path in places.merged.iterdir():
-        path.unlink()
-    _driver(
-        python, name, places, ["-set_cover_merge=1", "-rss_limit_mb=0", *map(str, (places.merged, places.corpus, places.seeds))]
-    )
-    return [path.read_bytes() for path in sorted(places.merged.iterdir())]
-
-
 def _driver(python: Path, name: str, places: Places, options: list[str]) -> str:
     """Run the driver to its end and return what libFuzzer said."""
     borrowed = [str(ROOT), str(ROOT / "shared"), sysconfig.get_path("purelib")]
@@ -126,10 +117,8 @@ class Places:
 
     def __init__(self, name: str) -> None:
         base = WORK / name
-        self.corpus, self.seeds, self.merged, self.found, self.died = (
-            base / part for part in ("corpus", "seeds", "merged", "found", "died")
-        )
-        for folder in (self.corpus, self.seeds, self.merged, self.found, self.died):
+        self.corpus, self.seeds, self.found, self.died = (base / part for part in ("corpus", "seeds", "found", "died"))
+        for folder in (self.corpus, self.seeds, self.found, self.died):
             folder.mkdir(parents=True, exist_ok=True)
         for folder in (self.seeds, self.found, self.died):
             for path in folder.iterdir():
@@ -151,10 +140,11 @@ class Places:
         self.words.write_text("".join(f'"{line}"\n' for line in lines), "ascii")
 
 
-def lines_reached(name: str, places: Places) -> str:
-    """How many lines of the parser's modules everything that is known reaches, in a process of its own; a word for the report."""
+def reached(name: str, places: Places) -> tuple[str, list[bytes]]:
+    """Of everything in ``places``: how many lines of the parser's modules are reached, and the fewest inputs that do."""
     data = places.log.with_name("lines")
     command = [sys.executable, "-m", "tests.fuzz.reach", name, str(data), str(places.seeds), str(places.corpus)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "shared")])}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
-    return done.stdout.strip() or f"unknown ({done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no word'})"
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT, check=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    return told["lines"], [Path(path).read_bytes() for path in told["fewest"]]

@@ -34,7 +34,7 @@ NAMES: Final = (
     "action_id version position_id action_type ENTRY ADD_ENTRY TRIM EXIT ticker direction LONG SHORT executed_at quantity",
     "price value fees currency USD realized_pnl position_quantity_after lots lot_count lot_price reason origin history cause",
     "before after changed replaces_action_id job_id run_id shard_no continuation account processed_count orders ib_perm_id",
-    "order_quantity live first_executed_at last_executed_at first_at last_at channel_id subject_key count break_id book audit_id failures",
+    "order_quantity live first_executed_at last_executed_at first_at last_at channel_id subject_key count break_id book failures",
     " ".join(EVENT_TYPES),
 )
 _ACTION: Final = {

@@ -34,9 +34,11 @@ WORDS: Final = tuple(
     b'dateTime="1767627000" dateTime="20260105;103000 EST" dateTime="20260308;023000"'.split()
 )
 _SENT: Final = """<FlexStatementResponse timestamp='05 January, 2026 10:30 AM EST'><Status>Success</Status>
-<ReferenceCode>123</ReferenceCode><Url>https://gdcdyn.interactivebrokers.com/Universal/servlet/FlexStatementService.GetStatement</Url>
+<ReferenceCode>123</ReferenceCode>
+<Url>https://gdcdyn.interactivebrokers.com/Universal/servlet/FlexStatementService.GetStatement</Url>
 </FlexStatementResponse>"""
-_REFUSED: Final = """<FlexStatementResponse><Status>Warn</Status><ErrorCode>1019</ErrorCode><ErrorMessage>in progress</ErrorMessage>
+_REFUSED: Final = """<FlexStatementResponse><Status>Warn</Status><ErrorCode>1019</ErrorCode>
+<ErrorMessage>in progress</ErrorMessage>
 </FlexStatementResponse>"""
 _STATUSES: Final = (
     _SENT.encode(),

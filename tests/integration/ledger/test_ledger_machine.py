@@ -1,7 +1,7 @@
 """A book on Postgres through any life: booked, corrected, busted, split, late, told again, rebuilt; a model of its own beside it.
 
-After each step the stored book holds the model's quantities, lots, gains and parked facts; a look back at any earlier moment, as it
-was known at any other, is the model's too. The model shares no code with the ledger.
+After each step the stored book holds the model's quantities, lots, gains and parked facts; a look back at any earlier moment, as
+it was known at any other, is the model's too. The model shares no code with the ledger.
 """
 
 from __future__ import annotations
