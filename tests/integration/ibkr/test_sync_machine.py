@@ -81,7 +81,9 @@ class SyncMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.held)
     @rule(data=st.data(), ends=ENDS)
     def is_worked(self, data: st.DataObject, ends: str) -> None:
-        job = self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
+        self.work(self.held.pop(data.draw(st.integers(0, len(self.held) - 1))), ends)
+
+    def work(self, job: Job, ends: str) -> None:
         self.now += timedelta(minutes=1)
         self.number += 1
         source = Scripted(self.number, happens=lambda: self._happens(ends), is_end_seen=ends != "partial")
@@ -160,3 +162,15 @@ class SyncMachine(RuleBasedStateMachine):
 
 def test_only_complete_runs_move_the_cursor_whoever_dies_or_comes_back(anew: Callable[[], World], query: Query) -> None:
     walk(lambda: SyncMachine(anew, query), walks=(5, 200), steps=(20, 60))
+
+
+def test_a_worker_that_comes_back_to_a_run_that_was_called_off_covers_nothing(anew: Callable[[], World], query: Query) -> None:
+    desk = SyncMachine(anew, query)
+    desk.begins()
+    for ends in ("overtaken", "complete", "overtaken"):
+        desk.is_claimed(2)
+        desk.work(desk.held.pop(), ends)
+        desk.only_a_run_that_ended_complete_moves_the_cursor()
+        desk.time_passes(20)
+    assert desk.ended == {"complete": 1, "abandoned": 2}
+    desk.what_was_brought_is_stored()
