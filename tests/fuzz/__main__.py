@@ -51,7 +51,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
 def _searched(name: str, python: Path | None, options: argparse.Namespace) -> bool:
     """Search one parser and say what came of it; True when something new was found."""
     parser, places, known = PARSERS[name], Places(name), cases.found(name)
-    places.plant([*parser.seeds(), *cases.corpus(name), *(one.data for one in known)])
+    places.plant([*parser.seeds, *cases.corpus(name), *(one.data for one in known)])
     search = _search(name, parser, places, python, options)
     found = [Case(data=_shortest(parser, was, data), was=was, now=None) for was, data in Findings(places.found).found]
     new = [one for one in found if one.was not in {case.was for case in known}]

@@ -70,7 +70,7 @@ def seeds() -> Iterable[bytes]:
     yield b'{"detail":[{"loc":["x"]}]}'
 
 
-def mt5(body: bytes) -> str:
+def check(body: bytes) -> str:
     """Read an answer with every reader there is; each refuses it with a code, or makes values that can be stored."""
     words = []
     for name, read in _READERS.items():

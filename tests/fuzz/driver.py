@@ -21,7 +21,9 @@ def main(argv: list[str]) -> None:
     with atheris.instrument_imports(include=["fillbook"]):
         from tests.fuzz.findings import Findings, broken_by
         from tests.fuzz.parsers import PARSERS
-    findings, check = Findings(Path(folder)), PARSERS[name].check
+
+        check = PARSERS[name].check
+    findings = Findings(Path(folder))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
 
     def one(data: bytes) -> None:

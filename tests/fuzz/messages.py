@@ -92,7 +92,7 @@ def seeds() -> Iterable[bytes]:
     yield text_of("R").encode()
 
 
-def push(body: bytes) -> str:
+def check(body: bytes) -> str:
     """Read a push as its edge does; then hand the message, or these bytes as one, to every consumer."""
     words = []
     message = PushMessage(

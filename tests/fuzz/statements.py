@@ -57,7 +57,7 @@ def seeds() -> Iterable[bytes]:
     yield statement([flex_raw(exec_id(3), assetCategory="CASH", symbol="EUR.USD", dateTime="20260105;180000", conid="12087792")])
 
 
-def flex(body: bytes) -> str:
+def check(body: bytes) -> str:
     """Read bytes as a status and as a document; whatever rows they hold can be settled and stored."""
     status = adapter._status_answer(body)
     assert [status.failure, status.error_code, status.reference_code].count(None) == 2
