@@ -19,8 +19,8 @@ PRICE_STEP = Decimal("1e-10")
 MONEY_STEP = Decimal("1e-8")
 RATE_STEP = Decimal("1e-12")
 DIGITS_MAX = 28
-EXPONENT_MAX = 64
-"""Of any number that is read from a text: beyond it a few characters would be written out as millions."""
+EXPONENT_MAX = 512
+"""Of any number that is read from a text, every double among them: beyond it a few characters are written out as millions."""
 
 
 class NumberError(ValueError):

@@ -1,6 +1,6 @@
 """Runs inside the fuzzer's own environment: ``python -m tests.fuzz.driver PARSER FOUND [libFuzzer's arguments]``.
 
-Coverage guides it: every branch of ``fillbook`` tells the fuzzer that it was reached. A finding is noted and the search goes on,
+Coverage guides it: every branch of the parser's modules tells that it was reached. A finding is noted and the search goes on,
 so one run finds what there is; only what dies (memory beyond all bounds, a hang) ends it, with the input in its place.
 """
 
@@ -10,6 +10,9 @@ import resource
 import sys
 from pathlib import Path
 
+from tests.fuzz.findings import Findings, broken_by
+from tests.fuzz.parsers import PARSERS
+
 MEMORY_BYTES_MAX = 3 * 1024**3
 
 
@@ -18,10 +21,7 @@ def main(argv: list[str]) -> None:
     import atheris
 
     name, folder, *options = argv
-    with atheris.instrument_imports(include=["fillbook"]):
-        from tests.fuzz.findings import Findings, broken_by
-        from tests.fuzz.parsers import PARSERS
-
+    with atheris.instrument_imports(include=[f"fillbook.{module}" for module in PARSERS[name].modules]):
         check = PARSERS[name].check
     findings = Findings(Path(folder))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))

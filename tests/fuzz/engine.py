@@ -36,7 +36,7 @@ _FINAL: Final = re.compile(r"stat::(number_of_executed_units|average_exec_per_se
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """How a search went: inputs, and how many in a second. ``branches``: those of ``fillbook`` that were reached (0: unknown)."""
+    """How a search went: inputs, and how many in a second. ``branches`` that were reached (0: unknown)."""
 
     engine: str
     runs: int
