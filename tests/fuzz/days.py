@@ -24,6 +24,7 @@ def seeds() -> Iterable[bytes]:
     """A day in our own spelling, one in another, and what is nearly one."""
     day = day_document()
     yield json.dumps(day, ensure_ascii=False).encode()
+    yield b'{"date":"2026-02-11","rows":[NaN'
     yield json.dumps({**day, "kpis": day["rows"], "rows": [], "overlay": {}}).encode()
     yield b'{"date":"2026-02-11","updated_at":"2026-02-11T21:00:04.512Z","rows":[{"name":"P","val":"$1","valueNum":"1.5"}]}'
     yield b'{"date":"2026-02-11","updated_at":1770843604512,"rows":[{"kpi":"P","value":"(1,234.50)","value_kind":"currency"}]}'

@@ -36,7 +36,7 @@ def _place(error: Exception) -> str:
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
         name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else ""
-        if name.startswith(_OURS):
+        if name.startswith(_OURS) and path != Path(__file__):
             module = name.removeprefix("shared/").removesuffix(".py").replace("/", ".")
             return f"{module}.{frame.name}"
     return "nowhere of ours"
