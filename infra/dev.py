@@ -38,6 +38,9 @@ VERBS = {
     "migrate": Verb("bring a database to the newest schema", "infra.database.migrate:run"),
     "cloud": Verb("what would be made in the cloud, and its policies: cloud plan|policies|program|lock", "infra.cloud.verbs:run"),
     "bench": Verb("measure against peers and print ratios", "tests.bench.__main__:run"),
+    "fuzz": Verb(
+        "look for bytes that break a parser, and keep them (PARSER …, --seconds N, --seed S)", "tests.fuzz.__main__:run"
+    ),
     "cost": Verb("what a local day used, and what a month of such days costs (--day DATE, --fleet)", "infra.cost.verb:run"),
     "calendar": Verb("write the table of trading sessions again", "infra.door.sessions:run"),
     "lock": Verb("resolve infra/requirements.in into the hashed requirements.txt", "infra.door.lock:run"),

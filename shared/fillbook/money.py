@@ -19,6 +19,8 @@ PRICE_STEP = Decimal("1e-10")
 MONEY_STEP = Decimal("1e-8")
 RATE_STEP = Decimal("1e-12")
 DIGITS_MAX = 28
+EXPONENT_MAX = 512
+"""Of any number that is read from a text, every double among them: beyond it a few characters are written out as millions."""
 
 
 class NumberError(ValueError):
@@ -39,6 +41,8 @@ def parse(value: object) -> Decimal:
         raise NumberError("number_invalid", "not a decimal number") from error
     if not number.is_finite():
         raise NumberError("number_invalid", "not finite")
+    if abs(number.adjusted()) > EXPONENT_MAX:
+        raise NumberError("number_overflow", "an exponent that no amount has")
     return number
 
 

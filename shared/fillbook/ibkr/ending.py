@@ -39,15 +39,17 @@ class Ending:
 
 
 def end_run(db: Database, metrics: SyncMetrics, ending: Ending) -> SyncMetrics:
-    """Write the end of a run; returns the figures with the partitions of its own events added."""
+    """Write the end of a run; returns the figures with the partitions of its own events added.
+
+    One that was called off meanwhile, because its job's lease had run out, ends nothing and tells nothing.
+    """
 
     def work(tx: Tx) -> tuple[int, ...]:
         accounts = {account.account_id: account for account in ending.allowed.accounts}
         covered = {one.account_id for one in metrics.covered}
         alerts.lock(tx, [account for account in accounts.values() if account.account_id in covered])
-        tx.call(Call("ibkr.end_run", _document(tx, metrics, ending, accounts)))
-        events = _alerts(tx, metrics, ending, accounts)
-        return partitions_of(events)
+        (answer,) = tx.call(Call("ibkr.end_run", _document(tx, metrics, ending, accounts)))
+        return partitions_of(_alerts(tx, metrics, ending, accounts)) if answer["ended"] else ()
 
     own = db.run(work)
     return replace(metrics, partitions=tuple(sorted({*metrics.partitions, *own})))

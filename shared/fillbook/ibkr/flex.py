@@ -239,6 +239,6 @@ def _read_status(body: bytes) -> dict[str, str] | None:
     parser.StartDoctypeDeclHandler = refuse
     try:
         parser.Parse(body, True)
-    except (expat.ExpatError, ValueError):
+    except (expat.ExpatError, ValueError, LookupError):  # the last: an encoding that there is not
         return None
     return {name: value.strip() for name, value in told.items()}

@@ -182,7 +182,7 @@ def _read(path: Path, reader: _Reader) -> Iterator[bytes]:
 def _feed(parser: expat.XMLParserType, block: bytes, *, is_final: bool) -> None:
     try:
         parser.Parse(block, is_final)
-    except (expat.ExpatError, ValueError) as error:
+    except (expat.ExpatError, ValueError, LookupError) as error:  # the last: an encoding that there is not
         name = expat.ErrorString(error.code) if isinstance(error, expat.ExpatError) else "text"
         raise Rejected("flex_truncated" if is_final else "flex_not_xml", name) from None
 

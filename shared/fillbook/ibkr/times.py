@@ -113,9 +113,9 @@ def flex_time(text: str, flex_zone: str) -> Moment:
 
 @lru_cache(512)
 def day(text: str) -> date | None:
-    """Read a date, with or without dashes, also at the head of a date and time; None where there is none."""
+    """Read a date of 1970 to 8999, with or without dashes, also at the head of a date and time; None where there is none."""
     parts = _DAY.match(text.strip())
-    if parts is None:
+    if parts is None or int(parts[1]) not in _YEARS:
         return None
     try:
         return date(int(parts[1]), int(parts[2]), int(parts[3]))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from flask import Request, Response
 
+from fillbook.instants import instant_of
 from fillbook.mt5 import answers, asked, job, shards
 from fillbook.mt5.answers import Reply
 from fillbook.mt5.asked import Asked
@@ -203,12 +204,9 @@ def _caller(request: Request, email: str) -> Caller:
 def _scheduled_at(request: Request) -> datetime | None:
     text = request.headers.get(SCHEDULED_HEADER)
     try:
-        at = None if not text else datetime.fromisoformat(text)
+        return instant_of(text) if text else None
     except ValueError:
-        raise Rejected("slot_invalid", "the schedule time is no instant") from None
-    if at is not None and at.tzinfo is None:
-        raise Rejected("slot_invalid", "the schedule time has no zone")
-    return None if at is None else at.astimezone(UTC)
+        raise Rejected("slot_invalid", "the schedule time is no instant with a zone") from None
 
 
 def _check_rights(wanted: Asked, caller: Caller) -> None:

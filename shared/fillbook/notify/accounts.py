@@ -29,6 +29,7 @@ from fillbook.outbox.model import Event, derived_id
 from fillbook.values import frozen
 
 JITTER_MILLISECONDS_MAX = 250
+DIGITS_MAX = 9
 SHOWN_AS_PAUSED = timedelta(minutes=15)
 REFUSED_READS_WAIT = timedelta(hours=1)
 
@@ -113,7 +114,7 @@ def _bucket(limits: Known, channel: ChannelRow, operation: Operation, answer: An
     name = answer.headers.get("x-ratelimit-bucket")
     remaining = answer.headers.get("x-ratelimit-remaining", "")
     reset_after = seconds_of(answer.headers.get("x-ratelimit-reset-after"))
-    if not name or not remaining.isdigit() or reset_after is None:
+    if not name or not (remaining.isascii() and remaining.isdigit()) or len(remaining) > DIGITS_MAX or reset_after is None:
         return None
     known = known_limit(limits, bucket_scope(channel, name), now)
     return replace(

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from fillbook.instants import instant_of
+from fillbook.money import parse
 from fillbook.notify.text import require_storable
 from fillbook.outbox.model import EVENT_TYPES, EVENTS_TOPIC, SCHEMA_VERSION
 from fillbook.runtime.errors import Rejected
 from fillbook.values import frozen
 
 BODY_BYTES_MAX = 128 * 1024
+COUNT_MAX = 2**63 - 1
 
 
 @frozen
@@ -42,7 +44,7 @@ def parse_envelope(body: bytes) -> Envelope:
     if len(body) > BODY_BYTES_MAX:
         raise Rejected("envelope_invalid", "larger than any event may be")
     try:
-        document = json.loads(body, parse_float=Decimal)
+        document = json.loads(body, parse_float=parse)
     except (ValueError, RecursionError) as error:
         raise Rejected("envelope_invalid", "not JSON") from error
     if not isinstance(document, dict):
@@ -93,19 +95,19 @@ def _count(document: Mapping[str, Any], name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise _invalid(name)
     try:
-        return int(value)
+        count = int(value)
     except ValueError as error:
         raise _invalid(name) from error
+    if abs(count) > COUNT_MAX:
+        raise _invalid(name)
+    return count
 
 
 def _instant(document: Mapping[str, Any], name: str) -> datetime:
     try:
-        instant = datetime.fromisoformat(_text(document, name))
+        return instant_of(_text(document, name))
     except ValueError as error:
         raise _invalid(name) from error
-    if instant.tzinfo is None:
-        raise _invalid(name)
-    return instant.astimezone(UTC)
 
 
 def _data(document: Mapping[str, Any]) -> Mapping[str, Any]:

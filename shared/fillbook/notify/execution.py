@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from fillbook.instants import in_utc, instant_of
 from fillbook.money import NumberError, parse
 from fillbook.runtime.errors import Rejected
 from fillbook.values import frozen
@@ -21,6 +22,8 @@ from fillbook.values import frozen
 BOOK_ID = re.compile(
     r"(live|replay:[A-Za-z0-9._~-]{1,64}|ibkr:[A-Za-z0-9._~-]{1,64}|mt5:[A-Za-z0-9._~-]{1,64}:[A-Za-z0-9._~-]{1,64})"
 )
+VERSION_MAX = 2**31 - 1
+COUNT_DIGITS_MAX = 9
 SILENT_CAUSES = frozenset({"commission", "settled", "enrichment"})
 """Causes that edit values without a mark: what happened did not change, only what is known about it."""
 
@@ -206,7 +209,7 @@ def _version(row: Mapping[str, Any]) -> int:
         version = int(str(row["version"]))
     except (KeyError, ValueError) as error:
         raise _invalid("version") from error
-    if version < 1:
+    if not 1 <= version <= VERSION_MAX:
         raise _invalid("version")
     return version
 
@@ -215,20 +218,18 @@ def _count(row: Mapping[str, Any], name: str) -> int:
     value = row.get(name)
     if value is None:
         return 0
-    if isinstance(value, bool) or not str(value).isdigit():
+    text = "" if isinstance(value, bool) else str(value)
+    if not (text.isascii() and text.isdigit()) or len(text) > COUNT_DIGITS_MAX:
         raise _invalid(name)
-    return int(value)
+    return int(text)
 
 
 def _instant(row: Mapping[str, Any], name: str) -> datetime:
     value = row.get(name)
     try:
-        read = value if isinstance(value, datetime) else datetime.fromisoformat(_text(row, name))
+        return in_utc(value) if isinstance(value, datetime) else instant_of(_text(row, name))
     except ValueError as error:
         raise _invalid(name) from error
-    if read.tzinfo is None:
-        raise _invalid(name)
-    return read.astimezone(UTC)
 
 
 def _number(row: Mapping[str, Any], name: str) -> Decimal:

@@ -12,6 +12,7 @@ from dataclasses import field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from fillbook.instants import instant_of
 from fillbook.notify import ops
 from fillbook.notify.envelope import Envelope
 from fillbook.notify.execution import Execution, Telling, from_event
@@ -284,11 +285,11 @@ def _lane(event: Envelope, stored: Stored, settings: Settings, now: datetime) ->
 def _restated(event: Envelope) -> Intake:
     first, last = (pick(event.data, *names) for names in RANGE_NAMES)
     try:
-        first_at, last_at = (datetime.fromisoformat(str(time)) for time in (first, last))
+        first_at, last_at = (instant_of(str(time)) for time in (first, last))
     except ValueError as error:
-        raise Rejected("event_invalid", "the range is missing", field="first_executed_at") from error
-    if event.book_id is None or first_at.tzinfo is None or last_at.tzinfo is None:
-        raise Rejected("event_invalid", "the book or the zone of its range is missing", field="book_id")
+        raise Rejected("event_invalid", "the range is missing or has no zone", field="first_executed_at") from error
+    if event.book_id is None:
+        raise Rejected("event_invalid", "the book is missing", field="book_id")
     return Intake(
         channel_id=Channel.EXECUTIONS.value,
         subject_key=f"{RESTATED_TYPE}/{event.book_id}",

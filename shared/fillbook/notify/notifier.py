@@ -13,6 +13,7 @@ from typing import Any
 
 from flask import Request, Response
 
+from fillbook.instants import instant_of
 from fillbook.notify import reconcile, runs, service
 from fillbook.notify.drain import drain
 from fillbook.notify.model import Speaker
@@ -127,9 +128,6 @@ def places() -> Places:
 
 def _instant(body: Mapping[str, Any], name: str) -> datetime:
     try:
-        instant = datetime.fromisoformat(str(body.get(name)))
+        return instant_of(str(body.get(name)))
     except ValueError:
         raise Rejected("instant_invalid", field=name) from None
-    if instant.tzinfo is None:
-        raise Rejected("instant_invalid", "no time zone", field=name)
-    return instant

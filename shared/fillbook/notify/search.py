@@ -22,6 +22,7 @@ BEFORE_CLAIM = timedelta(seconds=5)
 AFTER_CLAIM = timedelta(seconds=60)
 PAGE_SIZE = 100
 PAGES_MAX = 5
+ID_DIGITS_MAX = 20
 SUBJECT_PREFIX = "subject "
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -142,13 +143,19 @@ def of_webhook(listed: Sequence[Any], webhook_id: str | None, window: Window) ->
         for message in listed
         if isinstance(message, Mapping)
         and message.get("webhook_id") == webhook_id
-        and str(message.get("id")).isdigit()
+        and is_id(message.get("id"))
         and window.after < int(message["id"]) < window.before
     ]
     return sorted(ids, key=int)
 
 
+def is_id(text: object) -> bool:
+    """Whether it is an id of Discord's: a number of 64 bits, as text."""
+    said = str(text)
+    return said.isascii() and said.isdigit() and len(said) <= ID_DIGITS_MAX
+
+
 def oldest_id(listed: Sequence[Any]) -> int | None:
     """Return the smallest id of a page."""
-    ids = [int(message["id"]) for message in listed if isinstance(message, Mapping) and str(message.get("id")).isdigit()]
+    ids = [int(message["id"]) for message in listed if isinstance(message, Mapping) and is_id(message.get("id"))]
     return min(ids, default=None)

@@ -28,6 +28,7 @@ NAMES: Final = frozenset(
     "plan requireComplete acceptCode".split()
 )
 PINNED: Final = ("scriptVersion", "profile", "session", "inputs", "start", "facts")
+NUMBER_DIGITS_MAX: Final = 16
 STARTS: Final = ("empty", "live")
 TARGETS: Final = ("run", "live")
 
@@ -158,7 +159,7 @@ def _number(given: Mapping[str, str], name: str, least: int, most: int) -> int |
     text = given.get(name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+    if not (text.isascii() and text.isdigit()) or len(text) > NUMBER_DIGITS_MAX or not least <= int(text) <= most:
         raise refused(name)
     return int(text)
 

@@ -34,6 +34,7 @@ from fillbook.signal.receipt import milliseconds
 from fillbook.values import frozen
 
 PLAN_MINUTES: Final = 15
+PLAN_DIGITS_MAX: Final = 16
 REST_MINUTES: Final = 10
 PAGE_ROWS: Final = 500
 _COUNTED: Final = ("rows", "conflicts", "trades_created")
@@ -136,7 +137,8 @@ def _token(asked: Asked, target: Target, at: int) -> str:
 def _planned(asked: Asked, target: Target, now: datetime) -> int:
     """When the plan was made; ``Conflict('dry_run_first')`` without one of this scope that is still good."""
     at, _, _ = (asked.plan or "").partition(".")
-    if at.isascii() and at.isdigit() and hmac.compare_digest(_token(asked, target, int(at)), asked.plan or ""):
+    is_number = at.isascii() and at.isdigit() and len(at) <= PLAN_DIGITS_MAX
+    if is_number and hmac.compare_digest(_token(asked, target, int(at)).encode(), (asked.plan or "").encode()):
         age = milliseconds(now) - int(at)
         if 0 <= age <= PLAN_MINUTES * 60_000:
             return int(at)

@@ -185,7 +185,7 @@ def _limit(value: Any) -> int:
     if value is None:
         return PAGE
     text = str(value)
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= PAGE_MAX:
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(PAGE_MAX)) or int(text) > PAGE_MAX or not int(text):
         raise Rejected("param", f"1 to {PAGE_MAX}", field="limit")
     return int(text)
 

@@ -38,6 +38,7 @@ PAGE_TRIES: Final = 3
 RANGE_DAYS_MAX: Final = 366
 SWEEP_RUNS_MAX: Final = 100
 LIST_ROWS: Final = (20, 100)
+LIMIT_DIGITS_MAX: Final = 9
 _OWN: Final = frozenset({"from", "to", "dates", "profiles", "tickers", "name", "mode"})
 
 _log = logs.get("replay")
@@ -169,7 +170,7 @@ def listing(desk: Desk, query: Mapping[str, list[str]]) -> dict[str, Any]:
     """A page of runs, the youngest first: ``limit``, ``after`` (a run's id)."""
     usual, most = LIST_ROWS
     text = query.get("limit", [str(usual)])[0]
-    if not text.isdigit() or not 0 < int(text) <= most:
+    if not (text.isascii() and text.isdigit()) or len(text) > LIMIT_DIGITS_MAX or not 0 < int(text) <= most:
         raise refused("limit")
     limit, after = int(text), query.get("after", [None])[0]
     last = None if after is None else _find(desk, after).run

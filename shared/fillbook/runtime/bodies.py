@@ -13,12 +13,12 @@ import json
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from typing import Any
 
 from flask import Request, Response
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
+from fillbook.money import parse
 from fillbook.runtime import clock
 from fillbook.runtime.errors import Rejected
 
@@ -146,12 +146,13 @@ def _shut(sock: socket.socket) -> None:
 def parse_json_object(body: bytes) -> Mapping[str, Any]:
     """Return the JSON object in ``body`` (an empty body is ``{}``); raises ``Rejected('json_invalid')``.
 
-    For small bodies of people and schedules: duplicate keys, NaN and deep nesting are refused, fractions become Decimal.
+    For small bodies of people and schedules: duplicate keys, NaN, deep nesting and endless exponents are refused, fractions
+    become Decimal.
     """
     if not body.strip():
         return {}
     try:
-        document = json.loads(body, object_pairs_hook=_unique, parse_float=Decimal, parse_constant=_no_constant)
+        document = json.loads(body, object_pairs_hook=_unique, parse_float=parse, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise Rejected("json_invalid") from None
     if not isinstance(document, dict):

@@ -54,12 +54,13 @@ import contextlib
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from flask import Request, Response
 from werkzeug.exceptions import HTTPException
 
+from fillbook.instants import instant_of
 from fillbook.runtime import logs
 from fillbook.runtime.bodies import leave_nothing_to_read, parse_json_object, read_body, socket_of
 from fillbook.runtime.errors import Conflict, FillbookError, Rejected, Unavailable
@@ -332,12 +333,9 @@ def _slot(header: str | None) -> datetime | None:
     if not header:
         return None
     try:
-        instant = datetime.fromisoformat(header)
+        return instant_of(header)
     except ValueError:
-        raise Rejected("slot_invalid", "the schedule time is no instant") from None
-    if instant.tzinfo is None:
-        raise Rejected("slot_invalid", "the schedule time has no zone")
-    return instant.astimezone(UTC)
+        raise Rejected("slot_invalid", "the schedule time is no instant with a zone") from None
 
 
 def _no_place(

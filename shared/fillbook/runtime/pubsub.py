@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from fillbook.instants import in_utc
 from fillbook.runtime import clock
 from fillbook.runtime.auth import AccessToken
 from fillbook.runtime.config import PubSubConfig
@@ -57,6 +58,11 @@ class _Inner(BaseModel):
             return base64.b64decode(text, validate=True)
         except binascii.Error as error:
             raise ValueError("data is not base64") from error
+
+    @field_validator("publish_time")
+    @classmethod
+    def _is_in_utc(cls, at: datetime) -> datetime:
+        return in_utc(at)
 
     @field_validator("attributes", mode="before")
     @classmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from fillbook.instants import instant_of
 from fillbook.outbox.relay import relay_own
 from fillbook.runtime.clock import Clock
 from fillbook.runtime.db import Database
@@ -106,11 +107,9 @@ def read_message(message: PushMessage) -> tuple[ParsedReceipt, datetime]:
     if attributes.get("schema", SCHEMA) != SCHEMA:
         raise Rejected("schema_unknown", field="schema")
     try:
-        received_at = datetime.fromisoformat(attributes["received_at"]) if "received_at" in attributes else message.publish_time
+        received_at = instant_of(attributes["received_at"]) if "received_at" in attributes else message.publish_time
     except ValueError as error:
         raise Rejected("attributes_invalid", field="received_at") from error
-    if received_at.tzinfo is None:
-        raise Rejected("attributes_invalid", field="received_at")
     repairs = tuple(name for name in attributes.get("repairs", "").split(",") if name)
     arrived = receipt.published(message.data, repairs)
     if attributes.get("receipt_id", arrived.receipt.receipt_id) != arrived.receipt.receipt_id:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from fillbook import money
 from fillbook.calendar import calendar
+from fillbook.instants import instant_of
 from fillbook.runtime.db import Tx
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import encode, load_queries
@@ -141,10 +142,9 @@ def _books(said: object) -> list[str]:
 def _instant(text: str | None) -> datetime | None:
     """An instant of a watermark; what is none there is not known: somebody else's document may say anything."""
     try:
-        found = None if text is None else datetime.fromisoformat(text)
+        return None if text is None else instant_of(text)
     except ValueError:
         return None
-    return None if found is None or found.tzinfo is None else found.astimezone(UTC)
 
 
 def _after(ask: Ask) -> tuple[datetime | None, UUID | None]:
@@ -152,9 +152,6 @@ def _after(ask: Ask) -> tuple[datetime | None, UUID | None]:
         return None, None
     try:
         at, action_id = ask.after.key
-        found = datetime.fromisoformat(at)
-        if found.tzinfo is None:
-            raise ValueError("no zone")
-        return found, UUID(action_id)
+        return instant_of(at), UUID(action_id)
     except ValueError:
         raise refused("cursor") from None

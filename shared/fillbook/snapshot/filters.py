@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Final
 
+from fillbook.instants import instant_of
 from fillbook.runtime.errors import Rejected
 from fillbook.snapshot import paging
 from fillbook.snapshot.model import Side
@@ -171,11 +172,8 @@ def _range(route: str, one: Mapping[str, str]) -> tuple[date | None, date | None
 
 def _instant(text: str, name: str) -> datetime:
     try:
-        parsed = datetime.fromisoformat(text)
-        if parsed.tzinfo is None:
-            raise ValueError("no zone")
-        return parsed.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return instant_of(text)
+    except ValueError:
         raise refused(name) from None
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from flask import Request, Response
 
+from fillbook.instants import instant_of
 from fillbook.outbox.service import relay_own
 from fillbook.runtime import logs
 from fillbook.runtime.bodies import parse_json_object
@@ -137,12 +138,9 @@ def _scheduled_at(request: Request) -> datetime | None:
     if not text:
         return None
     try:
-        instant = datetime.fromisoformat(text)
+        return instant_of(text)
     except ValueError:
-        raise Rejected("slot_invalid", "the schedule time is no instant") from None
-    if instant.tzinfo is None:
-        raise Rejected("slot_invalid", "the schedule time has no zone")
-    return instant.astimezone(UTC)
+        raise Rejected("slot_invalid", "the schedule time is no instant with a zone") from None
 
 
 def _refused(run_id: str, status: Status, problems: Sequence[Problem]) -> Response:

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from fillbook.calendar import NEW_YORK, calendar
+from fillbook.instants import instant_of
 from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.errors import Rejected
 from fillbook.snapshot import fills, filters, freshness, paging
@@ -132,7 +133,7 @@ def _kpis(tx: Tx, _ask: Ask, stamp: Stamp) -> str:
 
 def _series(tx: Tx, ask: Ask, stamp: Stamp) -> str:
     _figure(tx, ask, stamp)
-    after = _parsed(datetime.fromisoformat, ask)
+    after = _parsed(instant_of, ask)
     given = {"from": ask.from_at, "to": ask.to_at, "after": after}
     (row,) = tx.query(QUERIES["points"], date=stamp.date, kpi=ask.kpi, limit=ask.limit, **given)
     return framed(_head(stamp) | {"kpi": ask.kpi, "next_cursor": _cursor(ask, stamp, row)}, points=row["items"])

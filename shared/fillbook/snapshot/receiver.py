@@ -14,7 +14,6 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from decimal import Decimal
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -24,6 +23,7 @@ from pydantic import SecretStr
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
+from fillbook.money import parse
 from fillbook.runtime import clock, logs, outgoing
 from fillbook.runtime.errors import Rejected, Unavailable
 from fillbook.runtime.watched import CALL, Watchdog, WatchedAdapter
@@ -262,7 +262,7 @@ def _session() -> requests.Session:
 
 def _object(body: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(body, parse_float=Decimal)
+        found = json.loads(body, parse_float=parse)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 
 from fillbook.calendar import NEW_YORK
+from fillbook.instants import instant_of
 from fillbook.runtime.errors import Rejected
 
 BOOKS_MAX = 10
@@ -64,9 +65,6 @@ def instant(text: str, name: str) -> datetime:
             return datetime.fromtimestamp(int(text) // 1000, UTC).replace(microsecond=int(text) % 1000 * 1000)
         if len(text) == 10:
             return datetime.combine(date.fromisoformat(text), time.min, NEW_YORK).astimezone(UTC)
-        parsed = datetime.fromisoformat(text)
+        return instant_of(text)
     except (ValueError, OverflowError, OSError):
         raise refused(name) from None
-    if parsed.tzinfo is None:
-        raise refused(name)
-    return parsed.astimezone(UTC)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
+from fillbook.instants import instant_of
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import check_text
 from fillbook.tracker.model import refused
@@ -69,8 +70,8 @@ def read(text: str, question: Mapping[str, str], name: str) -> Cursor:
     try:
         at, identity, book_id, fingerprint, known = rest
         cursor = Cursor(
-            place=Place(at=_instant(at), id=UUID(identity), book_id=check_text("" + book_id)),
-            known_as_of=None if known is None else _instant(known),
+            place=Place(at=instant_of(at), id=UUID(identity), book_id=check_text("" + book_id)),
+            known_as_of=None if known is None else instant_of(known),
         )
     except (ValueError, TypeError, AttributeError):
         raise refused(name) from None
@@ -79,13 +80,6 @@ def read(text: str, question: Mapping[str, str], name: str) -> Cursor:
     if fingerprint != _fingerprint(question):
         raise Rejected("cursor_mismatch", "a cursor of another question", field=name)
     return cursor
-
-
-def _instant(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        raise ValueError("an instant needs its zone")
-    return at
 
 
 def _fingerprint(question: Mapping[str, str]) -> str:
