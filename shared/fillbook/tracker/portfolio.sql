@@ -2,7 +2,7 @@
 -- Views of the ledger alone. What was held is what the position says where nothing happened to it since, else Σ lots − Σ their
 -- closings by then; an unknown part is counted and never zero.
 
--- name: start_cash
+-- name: start_cash, planned once
 -- What each book began with.
 select base_currency as currency, sum(start_cash) as start_cash
   from ledger.v_books
@@ -10,13 +10,13 @@ select base_currency as currency, sum(start_cash) as start_cash
  group by base_currency
  order by base_currency;
 
--- name: worth_at
+-- name: worth_at, planned once
 -- Per moment, book and currency what the open positions were worth, as the ledger says it for every reader.
 select *
   from ledger.worth_at(:books::text[], :ns::integer[], :held_ats::timestamptz[], :valued_ats::timestamptz[])
  order by n, book_id, currency;
 
--- name: kept_worth
+-- name: kept_worth, planned once
 -- What days' positions had gained at the close, kept of some spans of days; a day whose moments are others does not count.
 select k.book_id, k.day, k.currency, k.held_at, k.valued_at, k.open_positions, k.unrealized, k.lacks_unrealized, k.stale
   from unnest(:books::text[], :firsts::date[], :lasts::date[]) as s(book_id, first, last)
@@ -24,7 +24,7 @@ select k.book_id, k.day, k.currency, k.held_at, k.valued_at, k.open_positions, k
        select * from ledger.v_worth_days x
         where x.book_id = s.book_id and x.day >= s.first and x.day <= s.last offset 0) as k;
 
--- name: minutes
+-- name: minutes, planned once
 -- Per minute end of a session and currency what was held and how it was marked: only minutes at which something changes, the sums
 -- of all changes up to there. What nothing happened to since the open changes with its marks alone. Of the others each stretch of
 -- minutes with one quantity and one mark enters where it begins and leaves where it ends. A mark is seen from the end of its five
