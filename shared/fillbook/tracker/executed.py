@@ -41,6 +41,8 @@ NOTHING: Final = Executed()
 
 def added(*parts: Executed) -> Executed:
     """The sums of all parts."""
+    if len(parts) == 1:
+        return parts[0]
     with localcontext(CONTEXT):
         return Executed(
             count=sum(part.count for part in parts),
