@@ -149,10 +149,10 @@ with held as materialized (
            union all
            (select c.executed_at, -c.quantity, -coalesce(l.cost_basis * c.quantity / l.quantity, 0),
                    case when l.cost_basis is null then -c.quantity else 0 end
-              from (select * from ledger.v_closings c
-                     where c.book_id = p.book_id and c.position_id = p.position_id and c.executed_at <= :last_at::timestamptz
-                     order by c.executed_at offset 0) as c
-             cross join lateral (select * from ledger.v_lots l where l.book_id = p.book_id and l.lot_id = c.lot_id offset 0) as l
+              from (select * from ledger.v_lots o where o.book_id = p.book_id and o.position_id = p.position_id offset 0) as l
+             cross join lateral (
+                   select v.executed_at, v.quantity from ledger.v_closings v
+                    where v.book_id = l.book_id and v.lot_id = l.lot_id and v.executed_at <= :last_at::timestamptz offset 0) as c
             offset 0)) as m
      where not p.is_still
 ), stretches as (
