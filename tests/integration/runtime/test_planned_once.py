@@ -1,4 +1,4 @@
-"""A statement that is planned once: its plan stays with the connection, and nothing that goes wrong keeps it from being asked again."""
+"""A statement that is planned once: its plan stays with the connection, and whatever goes wrong, it can be asked again."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from fillbook.runtime.sql import Statement, statement
 
 ASKED = Statement(name="one", purpose="Adds.", text="select :a::integer + 1 as n", is_planned_once=True)
 DIVIDED = Statement(name="by", purpose="Divides.", text="select 10 / :by::integer as n", is_planned_once=True)
-KEPT = statement("select statement, generic_plans + custom_plans as plans, custom_plans from pg_prepared_statements order by prepare_time")
+KEPT = statement("select generic_plans + custom_plans as plans, custom_plans from pg_prepared_statements order by prepare_time")
 
 
 def asked(database, what=ASKED, **given):

@@ -145,7 +145,8 @@ def test_a_planned_statement_is_parsed_with_its_first_question_alone():
     assert first == whole.replace(b"P\x00\x00\x00\x11\x00", b"P\x00\x00\x00\x17plan_1\x00").replace(
         b"B\x00\x00\x00\x11\x00\x00", b"B\x00\x00\x00\x17\x00plan_1\x00"
     )
-    assert first.endswith(second) and second.startswith(b"B")
+    assert first.endswith(second)
+    assert second.startswith(b"B")
     assert b"plan_2" in plans.message("select $1, 2", ["1"])
 
 
