@@ -19,7 +19,8 @@ from fillbook.runtime.wire import FAILED, IDLE, Result, ServerError, Wire, WireB
 from fillbook.values import frozen
 
 Isolation = Literal["read committed", "repeatable read", "serializable"]
-_PLAN_ONCE = "set local plan_cache_mode = force_generic_plan"
+_PLANNED = {True: "set local plan_cache_mode = force_generic_plan", False: "set local plan_cache_mode = auto"}
+"""How the server plans from here on: once for all parameters, or each question for its own, which has no name to be kept by."""
 
 
 @frozen(kw_only=False)
@@ -164,8 +165,8 @@ class Tx:
     def _extended(self, statement: Statement, params: Mapping[str, object]) -> Result:
         values = statement.values(params)
         ahead = (*self._queue,) if self._begun else (*self._begin, *self._queue)
-        is_first = statement.is_planned_once and not self._plans_once
-        ahead += (_PLAN_ONCE,) if is_first else ()
+        if statement.is_planned_once != self._plans_once:
+            ahead += (_PLANNED[statement.is_planned_once],)
         message = query_message("; ".join(ahead)) if ahead else b""
         readies = 2 if ahead else 1
         if statement.is_planned_once:
@@ -173,7 +174,7 @@ class Tx:
         else:
             results = self._exchange(message + extended_message(statement.numbered, values), readies)
         self._queue.clear()
-        self._plans_once |= is_first
+        self._plans_once = statement.is_planned_once
         return results[-1]
 
     def _exchange(

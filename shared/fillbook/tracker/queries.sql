@@ -1,6 +1,6 @@
 -- The read model's statements: views of other rooms only, each within the reader's tenant and books.
 
--- name: books, planned once
+-- name: books
 -- The books a reader may see, with their sequence and newest row.
 select book_id, seq, last_recorded_at
   from ledger.v_books

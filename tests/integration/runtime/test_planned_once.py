@@ -31,6 +31,15 @@ def test_it_is_planned_once_a_connection_whatever_is_asked(through, proxy):
     assert proxy.trips == 3  # begin and the manner ride with the first
 
 
+def test_what_is_asked_beside_it_is_planned_for_its_own_parameters(room):
+    mode = statement("select current_setting('plan_cache_mode') as mode")
+    with room.transaction(read_only=True) as tx:
+        assert tx.query(ASKED, a=1) == [{"n": 2}]
+        assert tx.query(mode) == [{"mode": "auto"}]
+        assert tx.query(ASKED, a=2) == [{"n": 3}]
+    assert kept(room) == [(2, 0)]
+
+
 def test_it_can_be_asked_again_after_it_failed(room):
     assert asked(room, DIVIDED, by=5) == 2
     with pytest.raises(DatabaseFailed):
