@@ -17,6 +17,7 @@ from datetime import timedelta
 
 import requests
 
+from fillbook.calendar import NEW_YORK
 from tests.bench import api_bare
 from tests.bench.api_place import OPENED_AT, Place, place
 from tests.bench.report import Stage, percentile, publish
@@ -65,7 +66,8 @@ def routes(where: Place) -> dict[str, str]:
     """What is asked, by name."""
     session = requests.Session()
     since = (where.now - timedelta(days=1)).isoformat().replace("+00:00", "Z")
-    middle = where.now - timedelta(days=30)
+    middle, today = where.now - timedelta(days=30), where.now.astimezone(NEW_YORK)
+    execution = where.get(session, "/timed/ledger/actions?limit=1").json()["actions"][0]["action_id"]
     ever = f"from={max(OPENED_AT, where.now - timedelta(days=399)):%Y-%m-%d}&to={where.now:%Y-%m-%d}"
     around = f"since={middle:%Y-%m-%d}&until={middle + timedelta(days=2):%Y-%m-%d}"
     first = where.get(session, "/timed/trades?limit=1000").json()
@@ -92,17 +94,25 @@ def routes(where: Place) -> dict[str, str]:
         "executions": "/timed/ledger/actions",
         "executions of a ticker": "/timed/ledger/actions?ticker=T77",
         "summary": "/timed/ledger/summary",
+        "summary of today": f"/timed/ledger/summary?since={today:%Y-%m-%d}",
         "summary by ticker": "/timed/ledger/summary?group_by=ticker",
+        "summary by day": "/timed/ledger/summary?group_by=day",
         "summary by reason, a month": f"/timed/ledger/summary?group_by=reason&since={middle:%Y-%m-%d}",
         "calendar of a month": "/timed/calendar",
         "calendar of all": f"/timed/calendar?{ever}",
         "account, its minutes": "/timed/portfolio",
         "account, 30 days": "/timed/portfolio?range=30d",
+        "account, 90 days": "/timed/portfolio?range=90d",
         "account, ever": "/timed/portfolio?range=all",
         "activity": "/timed/activity",
         "activity of a ticker": "/timed/activity?ticker=T77",
         "marks": "/timed/marks/T77",
         "health": "/timed/health",
+        "board": "/timed/lanes",
+        "session": "/timed/session",
+        "audit": "/timed/audit",
+        "health of syncs": "/api/v1/sync/health",
+        "why": f"/timed/why/{execution}",
         "one position": f"/timed/ledger/trades/{first['trades'][-1]['position_id']}?include=history,evidence",
     }
 

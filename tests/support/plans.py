@@ -6,14 +6,26 @@ from collections.abc import Iterator
 from typing import Any
 
 from fillbook.runtime.db import Tx
-from fillbook.runtime.sql import Statement, statement
+from fillbook.runtime.sql import Statement, literal, statement
 
 
 def rows_read(tx: Tx, query: Statement, **params: object) -> int:
     """How many rows the scans under a statement gave or threw away."""
-    (row,) = tx.query(statement("explain (analyze, format json, costs off, timing off) " + query.text), **params)
+    return sum(_read(_explained(tx, "analyze, format json, costs off, timing off", query, params)["Plan"]))
+
+
+def _explained(tx: Tx, manner: str, query: Statement, params: dict[str, object]) -> Any:
+    """What the server did; of a statement that is planned once, by the plan that knows no parameters."""
+    if not query.is_planned_once:
+        (row,) = tx.query(statement(f"explain ({manner}) {query.text}"), **params)
+    else:
+        values = ["null" if value is None else literal(value) for value in query.values(params)]
+        tx.execute(statement("set local plan_cache_mode = force_generic_plan"))
+        tx.execute(statement(f"prepare explained as {query.numbered}"))
+        (row,) = tx.query(statement(f"explain ({manner}) execute explained({', '.join(values)})"))
+        tx.execute(statement("deallocate explained"))
     (told,) = next(iter(row.values()))
-    return sum(_read(told["Plan"]))
+    return told
 
 
 def _read(node: dict[str, Any]) -> Iterator[int]:
@@ -25,6 +37,5 @@ def _read(node: dict[str, Any]) -> Iterator[int]:
 
 def blocks_read(tx: Tx, query: Statement, **params: object) -> int:
     """How many blocks a statement touched, those of the functions that it calls among them: an index read in vain counts too."""
-    (row,) = tx.query(statement("explain (analyze, buffers, format json, costs off, timing off) " + query.text), **params)
-    (told,) = next(iter(row.values()))
+    told = _explained(tx, "analyze, buffers, format json, costs off, timing off", query, params)
     return int(told["Plan"]["Shared Hit Blocks"] + told["Plan"]["Shared Read Blocks"])

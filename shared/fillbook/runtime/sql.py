@@ -222,11 +222,16 @@ _TOKEN = re.compile(
 
 @frozen
 class Statement:
-    """One named statement of a ``queries.sql``; ``:name`` parameters, numbered in order of first appearance."""
+    """One named statement of a ``queries.sql``; ``:name`` parameters, numbered in order of first appearance.
+
+    ``is_planned_once``: a connection plans it with the first question and keeps the plan, whatever is asked next. That is for
+    one whose planning costs as much as its rows, and whose plan is the right one for all parameters.
+    """
 
     name: str
     purpose: str
     text: str
+    is_planned_once: bool = False
     numbered: str = field(init=False, repr=False, compare=False)
     parameters: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
@@ -264,23 +269,28 @@ def counted(asked: Statement, part: str | None = None) -> Statement:
     return Statement(name=f"{asked.name}_counted", purpose=purpose, text=text)
 
 
+_PLANNED_ONCE = "planned once"
 _HEADER = re.compile(r"^-- name:(?P<name>.*)$", re.MULTILINE)
 
 
 def parse_queries(text: str, origin: str = "queries.sql") -> Mapping[str, Statement]:
-    """Read ``-- name: <identifier>``, a purpose line ``-- …``, then the statement; raises ``ValueError`` naming the place."""
+    """Read ``-- name: <identifier>``, a purpose line ``-- …``, then the statement; raises ``ValueError`` naming the place.
+
+    ``-- name: <identifier>, planned once``: see ``Statement``.
+    """
     headers = list(_HEADER.finditer(text))
     found: dict[str, Statement] = {}
     ends = [*(header.start() for header in headers[1:]), len(text)]
     for header, end in zip(headers, ends, strict=False):
-        name = header["name"].strip()
+        name, _, manner = header["name"].strip().partition(", ")
         body = text[header.end() : end].strip()
         purpose, _, rest = body.partition("\n")
-        if not name.isidentifier() or name in found:
-            raise ValueError(f"{origin}: the name {name!r} is no identifier or stands twice")
+        if not name.isidentifier() or name in found or manner not in ("", _PLANNED_ONCE):
+            raise ValueError(f"{origin}: the name {name!r} is no identifier, stands twice or is {manner!r}")
         if not purpose.startswith("-- ") or not rest.strip():
             raise ValueError(f"{origin}: {name} needs one purpose line and then the statement")
-        found[name] = Statement(name=name, purpose=purpose[3:].strip(), text=rest.strip().removesuffix(";"))
+        sql = rest.strip().removesuffix(";")
+        found[name] = Statement(name=name, purpose=purpose[3:].strip(), text=sql, is_planned_once=manner == _PLANNED_ONCE)
     return MappingProxyType(found)
 
 

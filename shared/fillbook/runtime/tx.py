@@ -19,6 +19,8 @@ from fillbook.runtime.wire import FAILED, IDLE, Result, ServerError, Wire, WireB
 from fillbook.values import frozen
 
 Isolation = Literal["read committed", "repeatable read", "serializable"]
+_PLANNED = {True: "set local plan_cache_mode = force_generic_plan", False: "set local plan_cache_mode = auto"}
+"""How the server plans from here on: once for all parameters, or each question for its own, which has no name to be kept by."""
 
 
 @frozen(kw_only=False)
@@ -38,6 +40,7 @@ class Tx:
         "_begun",
         "_finished",
         "_owner",
+        "_plans_once",
         "_pool",
         "_queue",
         "_read_only",
@@ -58,6 +61,7 @@ class Tx:
         self._read_only = read_only
         self._turn = turn
         self._ahead: bytes | None = None
+        self._plans_once = False
 
     def call(self, *calls: Call) -> tuple[Any, ...]:
         """Run queued sends and ``calls`` in one round trip; return the decoded document of each call.
@@ -159,22 +163,32 @@ class Tx:
         return results
 
     def _extended(self, statement: Statement, params: Mapping[str, object]) -> Result:
-        message = extended_message(statement.numbered, statement.values(params))
+        values = statement.values(params)
         ahead = (*self._queue,) if self._begun else (*self._begin, *self._queue)
-        if ahead:
-            result = self._exchange(query_message("; ".join(ahead)) + message, 2)[-1]
-            self._queue.clear()
-            return result
-        return self._exchange(message, 1)[-1]
+        if statement.is_planned_once != self._plans_once:
+            ahead += (_PLANNED[statement.is_planned_once],)
+        message = query_message("; ".join(ahead)) if ahead else b""
+        readies = 2 if ahead else 1
+        if statement.is_planned_once:
+            results = self._exchange(message, readies, planned=(statement.numbered, values))
+        else:
+            results = self._exchange(message + extended_message(statement.numbered, values), readies)
+        self._queue.clear()
+        self._plans_once = statement.is_planned_once
+        return results[-1]
 
-    def _exchange(self, message: bytes, readies: int, *, is_final: bool = False) -> list[Result]:
+    def _exchange(
+        self, message: bytes, readies: int, *, is_final: bool = False, planned: tuple[str, list[str | None]] | None = None
+    ) -> list[Result]:
+        """Send a message, and after it ``planned``, a text with its values, by the plan that the connection keeps."""
         wire = self._lent()
         ahead, self._ahead = self._ahead, None
+        whole = message if planned is None else message + wire.plans.message(*planned)
         try:
             try:
-                if ahead is not None and ahead != message:
+                if ahead is not None and ahead != whole:
                     raise RuntimeError("something else was asked ahead")
-                results = wire.exchange(message, readies) if ahead is None else wire.receive(readies)
+                results = wire.exchange(whole, readies) if ahead is None else wire.receive(readies)
             except WireBroken as broken:
                 # a pooled connection that died while idle: nothing of ours can have been committed, so ask again, once
                 if self._begun or is_final or not self._reused or broken.timed_out:
@@ -182,9 +196,12 @@ class Tx:
                 self._reused = False
                 self._wire = None
                 self._wire = self._check().replace(wire)
-                results = self._wire.exchange(message, readies)
+                whole = message if planned is None else message + self._wire.plans.message(*planned)
+                results = self._wire.exchange(whole, readies)
         except ServerError as error:
             self._begun = True
+            if planned is not None:
+                self._lent().plans.forget(planned[0])
             raise in_our_words(error, read_only=self._read_only) from error
         except WireBroken as broken:
             raise connection_lost(broken) from broken

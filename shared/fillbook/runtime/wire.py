@@ -21,12 +21,13 @@ _HEAD = Struct("!ci")
 _SIZE = Struct("!i")
 _SHORT = Struct("!h")
 _FIELD = Struct("!ihihih")
-_BIND_HEAD = b"\x00\x00\x00\x00"  # unnamed portal, unnamed statement, no format codes (all text)
 _DESCRIBE_EXECUTE_SYNC = b"D\x00\x00\x00\x06P\x00" + b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00" + b"S\x00\x00\x00\x04"
 _TERMINATE = b"X\x00\x00\x00\x04"
 _COPY_DONE = b"c\x00\x00\x00\x04"
 _COPY_CHUNK_BYTES = 65_536
 MESSAGE_BYTES_MAX = 256 * 1024 * 1024  # far above any document of ours, far below the protocol's 1 GB
+PLANS_MAX = 32
+"""How many statements a connection keeps planned; a plan takes the server some 100 kB."""
 
 IDLE = b"I"
 FAILED = b"E"
@@ -72,7 +73,16 @@ def query_message(text: str) -> bytes:
 
 def extended_message(text: str, values: Sequence[str | None]) -> bytes:
     """Return Parse, Bind, Describe, Execute and Sync for one statement with text parameters: one round trip."""
-    parts = [_BIND_HEAD, _SHORT.pack(len(values))]
+    return _parse(b"", text) + _bind(b"", values) + _DESCRIBE_EXECUTE_SYNC
+
+
+def _parse(name: bytes, text: str) -> bytes:
+    return _framed(b"P", name + b"\x00" + text.encode() + b"\x00\x00\x00")
+
+
+def _bind(name: bytes, values: Sequence[str | None]) -> bytes:
+    """The message that gives a statement its parameters, in the unnamed portal, without format codes (all text)."""
+    parts = [b"\x00", name, b"\x00\x00\x00", _SHORT.pack(len(values))]
     for value in values:
         if value is None:
             parts.append(_SIZE.pack(-1))
@@ -80,7 +90,7 @@ def extended_message(text: str, values: Sequence[str | None]) -> bytes:
             raw = value.encode()
             parts += (_SIZE.pack(len(raw)), raw)
     parts.append(b"\x00\x00")
-    return _framed(b"P", b"\x00" + text.encode() + b"\x00\x00\x00") + _framed(b"B", b"".join(parts)) + _DESCRIBE_EXECUTE_SYNC
+    return _framed(b"B", b"".join(parts))
 
 
 def _framed(code: bytes, body: bytes) -> bytes:
@@ -89,16 +99,48 @@ def _framed(code: bytes, body: bytes) -> bytes:
     return code + _SIZE.pack(len(body) + 4) + body
 
 
+class Plans:
+    """The statements that one connection has planned under names of their own, the longest unused given up for a new one."""
+
+    __slots__ = ("_closing", "_count", "_known")
+
+    def __init__(self) -> None:
+        self._known: dict[str, bytes] = {}
+        self._closing = b""
+        self._count = 0
+
+    def message(self, text: str, values: Sequence[str | None]) -> bytes:
+        """As ``extended_message``, without Parse where the statement is known."""
+        name = self._known.pop(text, b"")
+        parse = b""
+        if not name:
+            if len(self._known) >= PLANS_MAX:
+                self.forget(next(iter(self._known)))
+            self._count += 1  # a name is never used again: what became of one whose Parse failed is not known
+            name = b"plan_%d" % self._count
+            parse = _parse(name, text)
+        self._known[text] = name
+        closing, self._closing = self._closing, b""
+        return closing + parse + _bind(name, values) + _DESCRIBE_EXECUTE_SYNC
+
+    def forget(self, text: str) -> None:
+        """Have a statement planned anew when it is asked next; the server is told with the next message to let the old one go."""
+        name = self._known.pop(text, None)
+        if name is not None:
+            self._closing += _framed(b"C", b"S" + name + b"\x00")
+
+
 class Wire:
     """One logged-in connection. Not for two threads at once; the pool sees to that."""
 
-    __slots__ = ("_file", "_read", "_socket", "in_step", "status")
+    __slots__ = ("_file", "_read", "_socket", "in_step", "plans", "status")
 
     def __init__(self, sock: socket.socket, file: IO[bytes]) -> None:
         self._socket = sock
         self._file = file
         self._read = file.read
         self.in_step = True
+        self.plans = Plans()
         self.status = IDLE
 
     def exchange(self, message: bytes, readies: int = 1) -> list[Result]:
@@ -215,8 +257,8 @@ class Wire:
         return results, error
 
 
-# ParseComplete, BindComplete, NoData, EmptyQuery, Notice, ParameterStatus, Notification
-_SILENT = frozenset({b"1", b"2", b"n", b"I", b"N", b"S", b"A"})
+# ParseComplete, BindComplete, CloseComplete, NoData, EmptyQuery, Notice, ParameterStatus, Notification
+_SILENT = frozenset({b"1", b"2", b"3", b"n", b"I", b"N", b"S", b"A"})
 
 
 def _row(body: bytes) -> list[str | None]:

@@ -1,7 +1,7 @@
 -- Statements about results: sums over the actions of a range, by currency, group and New York date. Views of the ledger alone.
 -- A span is (book, since, until); what is asked is read as of T and as known at K, both infinity for now.
 
--- name: results
+-- name: results, planned once
 -- Sums over the actions of some spans. ``gains`` and ``losses`` are sums over closings; ``result`` is a closed position's own.
 with acts as (
     select s.book_id, a.*
@@ -63,7 +63,7 @@ select currency, day, key, count(*) filter (where kind = 'ENTRY') as entries, co
   from cells
  group by currency, day, key;
 
--- name: active
+-- name: active, planned once
 -- How many positions acted on each New York date, by group: a position counts on every date on which it acted.
 select d.currency, case when :by::text in ('day', 'weekday') then d.day end as day, d.key, count(*) as trades
   from (select distinct x.currency, (x.executed_at at time zone 'America/New_York')::date as day,
@@ -83,7 +83,7 @@ select d.currency, case when :by::text in ('day', 'weekday') then d.day end as d
                  order by x.executed_at desc offset 0)) as x) as d
  group by 1, 2, 3;
 
--- name: carried
+-- name: carried, planned once
 -- Positions opened before a range that acted in it, by group, as the ledger holds them now.
 select p.currency, k.key, count(*) as trades
   from unnest(:books::text[]) as s(book_id)
@@ -134,7 +134,7 @@ select p.currency, k.key, count(*) as trades
                              when 'score_band' then ledger.score_band(p.meta->>'rank') end as key) as k
  group by p.currency, k.key;
 
--- name: open_at
+-- name: open_at, planned once
 -- How many positions of each currency were open at an instant, as the ledger holds them now.
 select p.currency, count(*) as positions
   from unnest(:books::text[]) as s(book_id)
@@ -157,11 +157,11 @@ select x.currency, count(*) filter (where x.action_type = 'ENTRY') - count(*) fi
         where a.executed_at < :at::timestamptz and a.action_type in ('ENTRY', 'EXIT')) as x
  group by x.currency;
 
--- name: base_currencies
+-- name: base_currencies, planned once
 -- The currencies in which some books count.
 select distinct base_currency as currency from ledger.v_books where book_id = any(:books::text[]) order by 1;
 
--- name: touched
+-- name: touched, planned once
 -- The books whose kept sums count: the New York dates that rows after their watermark touch, the first and the last kept one, and
 -- whether what their days were worth counts as well.
 select b.book_id, array(select d from ledger.days_since(b.book_id, b.seq) as d) as days, b.has_worth, k.first_day, k.last_day
@@ -171,7 +171,7 @@ select b.book_id, array(select d from ledger.days_since(b.book_id, b.seq) as d) 
          from ledger.v_result_days r where r.book_id = b.book_id and r.dimension = 'none') as k
  where b.book_id = any(:books::text[]);
 
--- name: kept
+-- name: kept, planned once
 -- Kept sums of spans of dates and of months, by currency and group, of days and weekdays by date, with how many positions acted.
 select r.currency, case when :by::text in ('day', 'weekday') then r.day end as day,
        case when :by::text = 'book' then r.book_id when :dimension::text <> 'none' then r.key end as key,
@@ -181,6 +181,36 @@ select r.currency, case when :by::text in ('day', 'weekday') then r.day end as d
        sum(r.unknown_parts)::bigint as unknown_parts, sum(r.wins)::bigint as wins, sum(r.defeats)::bigint as defeats,
        sum(r.flats)::bigint as flats, sum(r.pending)::bigint as pending, sum(r.won) as won, sum(r.lost) as lost, max(r.best) as best,
        min(r.worst) as worst, sum(r.held_seconds) as held_seconds, sum(r.trades)::bigint as trades
+  from (select d.*
+          from unnest(:day_books::text[], :firsts::date[], :lasts::date[]) as s(book_id, first, last)
+         cross join lateral (
+               select * from ledger.v_result_days x
+                where x.book_id = s.book_id and x.dimension = :dimension::text and x.day >= s.first and x.day <= s.last offset 0) as d
+        union all
+        select m.*
+          from unnest(:month_books::text[], :months::date[]) as s(book_id, month)
+         cross join lateral (
+               select * from ledger.v_result_months x
+                where x.book_id = s.book_id and x.dimension = :dimension::text and x.day = s.month offset 0) as m) as r
+ group by 1, 2, 3;
+
+-- name: executed, planned once
+-- How many executions some spans have and what they realized, as the ledger stands now, by currency, date or ticker.
+select a.currency, case when :by::text = 'day' then (a.executed_at at time zone 'America/New_York')::date end as day,
+       case when :by::text = 'ticker' then a.ticker end as key, count(*) as count, coalesce(sum(a.realized_pnl), 0) as realized,
+       count(*) filter (where a.action_type in ('TRIM', 'EXIT') and a.realized_pnl is null) as unknown_realized
+  from unnest(:books::text[], :sinces::timestamptz[], :untils::timestamptz[]) as s(book_id, since, until)
+ cross join lateral (
+       select x.currency, x.executed_at, x.ticker, x.action_type, x.realized_pnl from ledger.v_actions x
+        where x.book_id = s.book_id and x.executed_at >= s.since and x.executed_at < s.until
+        order by x.executed_at desc offset 0) as a
+ group by 1, 2, 3;
+
+-- name: executed_kept, planned once
+-- The same of kept sums of spans of dates and of months.
+select r.currency, case when :by::text = 'day' then r.day end as day, case when :by::text = 'ticker' then r.key end as key,
+       sum(r.entries + r.adds + r.trims + r.exits)::bigint as count, sum(r.realized) as realized,
+       sum(r.unknown_realized)::bigint as unknown_realized
   from (select d.*
           from unnest(:day_books::text[], :firsts::date[], :lasts::date[]) as s(book_id, first, last)
          cross join lateral (

@@ -1,6 +1,6 @@
 -- Is the desk well: ages and counts from views of all rooms.
 
--- name: ages
+-- name: ages, planned once
 -- Newest rows of the desk and what waits or failed on its way out. Each newest row is the first of an index.
 select (select max(f.last_ts) from signal.v_freshness f where f.book_id = any(:books::text[])) as last_receipt_at,
        (select max(a.executed_at)
@@ -25,14 +25,14 @@ select (select max(f.last_ts) from signal.v_freshness f where f.book_id = any(:b
        (select count(*) from ibkr.v_quarantine q where q.state = 'open') as rows_quarantined,
        (select v.version from ops.v_migration v) as migration;
 
--- name: channels
+-- name: channels, planned once
 -- The channels that stand still, with why and until when.
 select channel_id, status, status_reason, paused_reason, case when paused_until > :now::timestamptz then paused_until end as paused_until
   from notify.v_channels
  where status <> 'active' or paused_until > :now::timestamptz
  order by channel_id;
 
--- name: audits
+-- name: audits, planned once
 -- The last audit and the last anchor of each book.
 select b.book_id, a.ran_at, a.exit, k.recorded_at as anchored_at
   from unnest(:books::text[]) as b(book_id)
@@ -41,7 +41,7 @@ select b.book_id, a.ran_at, a.exit, k.recorded_at as anchored_at
                       order by v.anchored_on desc limit 1) as k on true
  order by b.book_id;
 
--- name: latest_day
+-- name: latest_day, planned once
 -- The newest published day, and the one that is due.
 select d.date, d.stage, d.version
   from metrics.v_daily d

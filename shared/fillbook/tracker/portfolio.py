@@ -21,11 +21,10 @@ from fillbook.money import CONTEXT, ZERO
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.sql import load_queries
-from fillbook.tracker import days, figures, listing, store
-from fillbook.tracker import results as made
+from fillbook.tracker import days, executed, listing, store
+from fillbook.tracker.executed import NOTHING, Executed, Place
 from fillbook.tracker.model import choice, single, whole
 from fillbook.tracker.portfolio_model import Executions, Point, Portfolio, Worth
-from fillbook.tracker.results import Cell
 from fillbook.tracker.route import Given, Parameter, Route, Source, Weight, names
 from fillbook.tracker.store import Row, Seen
 from fillbook.tracker.sums import Asked, Sums
@@ -37,7 +36,6 @@ RANGES: Final[Mapping[str, int | None]] = {"1d": 1, "5d": 5, "30d": 30, "90d": 9
 """Of ``1d`` and ``5d`` sessions, else calendar days back."""
 IN_SESSIONS: Final = frozenset({"1d", "5d"})
 POINTS_MAX: Final = 2_000
-TICKERS_MAX: Final = 500
 PERCENT_DECIMALS: Final = Decimal("0.0001")
 
 RANGE: Final = Parameter(name="range", schema={"enum": list(RANGES)}, purpose="How far back curve and executions reach; `1d`.")
@@ -47,7 +45,7 @@ POINTS: Final = Parameter(
     purpose="How many points the curve of a currency has at most; of more, points at even distances.",
 )
 PARAMETERS: Final = (listing.BOOKS, listing.AS_OF, RANGE, POINTS)
-NOTHING: Final[Mapping[str, Any]] = dict.fromkeys(("positions", "open_positions", "stale", "lacks", "unknown"), 0) | {
+NOTHING_HELD: Final[Mapping[str, Any]] = dict.fromkeys(("positions", "open_positions", "stale", "lacks", "unknown"), 0) | {
     "realized": ZERO,
     "unrealized": ZERO,
 }
@@ -105,11 +103,11 @@ class _Account:
         self._exchange = exchange
         self._began = {row["currency"]: row["start_cash"] for row in seen.tx.query(QUERIES["start_cash"], books=seen.book_ids)}
         self._start, self._end = days.window(day.session.date, exchange)
-        self._tickers = self._cells(self._start, day.as_of + days.INSTANT, "ticker")
-        self._today = _by_currency(self._tickers)
-        self._earlier = _by_currency(self._cells(None, self._start))
-        self._days: dict[figures.Place, Cell] | None = None
-        self._late = _by_currency(self._cells(day.before.close_at + days.INSTANT, self._start))
+        self._tickers = self._executed(self._start, day.as_of + days.INSTANT, "ticker")
+        self._today = executed.by_currency(self._tickers)
+        self._earlier = executed.by_currency(self._executed(None, self._start))
+        self._days: dict[Place, Executed] | None = None
+        self._late = executed.by_currency(self._executed(day.before.close_at + days.INSTANT, self._start))
 
     def totals(self) -> list[Worth]:
         """The account of each currency that there is anything in, or that a book counts in."""
@@ -120,9 +118,9 @@ class _Account:
             _worth(
                 currency,
                 self._began.get(currency, ZERO),
-                (now.get(currency), made.added([self._earlier.get(currency, Cell()), self._today.get(currency, Cell())])),
+                (now.get(currency), executed.added(self._earlier.get(currency, NOTHING), self._today.get(currency, NOTHING))),
                 (then.get(currency), self._at_close(currency)),
-                self._today.get(currency, Cell()),
+                self._today.get(currency, NOTHING),
             )
             for currency in sorted({*self._began, *self._earlier, *self._today, *now})
         ]
@@ -144,8 +142,8 @@ class _Account:
         )
         for currency in sorted({*self._began, *self._earlier, *(row["currency"] for row in rows)}):
             changes = {row["minute"]: row for row in rows if row["currency"] == currency}
-            before = made.realized(self._at_close(currency))
-            latest: Mapping[str, Any] = NOTHING
+            before = self._at_close(currency).known
+            latest: Mapping[str, Any] = NOTHING_HELD
             for minute in range(1, count + 1):
                 latest = changes.get(minute, latest)
                 if before is not None and not latest["lacks"] and not latest["unknown"]:
@@ -155,74 +153,61 @@ class _Account:
 
     def closes(self, first: Session | None) -> Iterator[Point]:
         """A point per session of a range: what its day had come to, at the marks of its close; the last one as it stands."""
-        day, cells = self._day, self._by_day()
-        begun = min((place[1] or "" for place in cells), default=day.session.date.isoformat())
+        day, acted = self._day, self._by_day()
+        begun = min((place[1] or "" for place in acted), default=day.session.date.isoformat())
         sessions = self._exchange.sessions(date.fromisoformat(begun) if first is None else first.date, day.session.date)
         moments = [
             Moment(held_at=min(day_end(one.date), day.as_of), valued_at=day.marked_before_at(one), day=one.date)
             for one in sessions
         ]
         held = self._worths.at(moments)
-        for currency in sorted({*self._began, *(place[0] for place in cells)}):
-            earned = [(place[1] or "", cell) for place, cell in cells.items() if place[0] == currency]
+        for currency in sorted({*self._began, *(place[0] for place in acted)}):
+            earned = [(place[1] or "", mine) for place, mine in acted.items() if place[0] == currency]
             earned.sort(key=lambda one: one[0])
-            sofar = Cell()
+            sofar = NOTHING
             for session, now in zip(sessions, held, strict=True):
                 while earned and earned[0][0] <= session.date.isoformat():
-                    sofar = made.added([sofar, earned.pop(0)[1]])
+                    sofar = executed.added(sofar, earned.pop(0)[1])
                 equity = _equity(self._began.get(currency, ZERO), now.get(currency), sofar)
                 if equity is not None:
-                    row = now.get(currency, NOTHING)
+                    row = now.get(currency, NOTHING_HELD)
                     yield _point(min(session.close_at, day.as_of), currency, equity, row["open_positions"], row["stale"])
 
     def executions(self, first: Session | None) -> Executions:
         """What was executed from a session on, by day and by ticker."""
         since = None if first is None else days.window(first.date, self._exchange)[0]
         if since == self._start:
-            return _executions(self._by_day_now(), self._tickers)
+            return executed.told(self._by_day_now(), self._tickers)
         begin = "" if first is None else first.date.isoformat()
-        by_day = {place: cell for place, cell in self._by_day().items() if (place[1] or "") >= begin}
-        return _executions(by_day, _joined(self._cells(since, self._start, "ticker"), self._tickers))
+        by_day = {place: mine for place, mine in self._by_day().items() if (place[1] or "") >= begin}
+        return executed.told(by_day, executed.joined(self._executed(since, self._start, "ticker"), self._tickers))
 
-    def _by_day(self) -> dict[figures.Place, Cell]:
-        """Results by trading day, all there ever were."""
+    def _by_day(self) -> dict[Place, Executed]:
+        """What was executed by trading day, all there ever was."""
         if self._days is None:
-            self._days = _joined(self._cells(None, self._start, "day"), self._by_day_now())
+            self._days = executed.joined(self._executed(None, self._start, "day"), self._by_day_now())
         return self._days
 
-    def _by_day_now(self) -> dict[figures.Place, Cell]:
-        """Those of the day itself; on a date without a session what happened since is the next one's."""
+    def _by_day_now(self) -> dict[Place, Executed]:
+        """That of the day itself; on a date without a session what happened since is the next one's."""
         if self._day.as_of >= self._end:
-            return self._cells(self._start, self._day.as_of + days.INSTANT, "day")
-        return {(currency, self._day.session.date.isoformat()): cell for currency, cell in self._today.items()}
+            return self._executed(self._start, self._day.as_of + days.INSTANT, "day")
+        return {(currency, self._day.session.date.isoformat()): mine for currency, mine in self._today.items()}
 
-    def _at_close(self, currency: str) -> Cell:
-        """All that was realized by the close of the session before; of no other sum."""
-        earlier, late = self._earlier.get(currency, Cell()), self._late.get(currency, Cell())
-        with localcontext(CONTEXT):
-            return Cell(
-                realized=earlier.realized - late.realized, unknown_realized=earlier.unknown_realized - late.unknown_realized
-            )
+    def _at_close(self, currency: str) -> Executed:
+        """All that was executed by the close of the session before."""
+        return executed.less(self._earlier.get(currency, NOTHING), self._late.get(currency, NOTHING))
 
-    def _cells(self, since: datetime | None, until: datetime, by: str | None = None) -> dict[figures.Place, Cell]:
-        return figures.folded(self._kept.cells(replace(self._everything, since=since, until=until, by=by)), by)
+    def _executed(self, since: datetime | None, until: datetime, by: str | None = None) -> dict[Place, Executed]:
+        return executed.folded(self._kept.executed(replace(self._everything, since=since, until=until, by=by)), by)
 
 
-def _by_currency(cells: Mapping[figures.Place, Cell]) -> dict[str, Cell]:
-    parts: dict[str, list[Cell]] = {}
-    for place, cell in cells.items():
-        parts.setdefault(place[0], []).append(cell)
-    return {currency: made.added(mine) for currency, mine in parts.items()}
-
-
-def _joined(one: Mapping[figures.Place, Cell], other: Mapping[figures.Place, Cell]) -> dict[figures.Place, Cell]:
-    return {place: made.added([part[place] for part in (one, other) if place in part]) for place in {**one, **other}}
-
-
-def _worth(currency: str, began: Decimal, now: tuple[Row | None, Cell], then: tuple[Row | None, Cell], of_the_day: Cell) -> Worth:
+def _worth(
+    currency: str, began: Decimal, now: tuple[Row | None, Executed], then: tuple[Row | None, Executed], of_the_day: Executed
+) -> Worth:
     held, earned = now
     equity, before = _equity(began, held, earned), _equity(began, *then)
-    realized = made.realized(earned)
+    realized = earned.known
     with localcontext(CONTEXT):
         outlay = ZERO if held is None else None if held["lacks_outlay"] else held["outlay"]
         unrealized = _known(held, "unrealized", "lacks_unrealized")
@@ -239,7 +224,7 @@ def _worth(currency: str, began: Decimal, now: tuple[Row | None, Cell], then: tu
         "realized_pnl": _money(realized),
         "unrealized_pnl": _money(unrealized),
         "day_pnl": _money(day_pnl),
-        "day_realized_pnl": _money(made.realized(of_the_day)),
+        "day_realized_pnl": _money(of_the_day.known),
         "day_return_percent": None if share is None else str(share.quantize(PERCENT_DECIMALS, ROUND_HALF_EVEN) + 0),
         "gross_exposure": _money(_known(held, "gross", "lacks_worth")),
         "net_exposure": _money(_known(held, "net", "lacks_worth")),
@@ -248,9 +233,9 @@ def _worth(currency: str, began: Decimal, now: tuple[Row | None, Cell], then: tu
     }
 
 
-def _equity(began: Decimal, held: Row | None, earned: Cell) -> Decimal | None:
+def _equity(began: Decimal, held: Row | None, earned: Executed) -> Decimal | None:
     """Start cash, all realized P&L and what is held gained; None where a part is not known."""
-    realized, unrealized = made.realized(earned), _known(held, "unrealized", "lacks_unrealized")
+    realized, unrealized = earned.known, _known(held, "unrealized", "lacks_unrealized")
     if realized is None or unrealized is None:
         return None
     with localcontext(CONTEXT):
@@ -284,30 +269,6 @@ def _thinned(curve: Sequence[Point], points: int) -> list[Point]:
             mine = [mine[last - (last * step) // max(1, points - 1)] for step in range(points)][::-1]
         found += mine
     return found
-
-
-def _executions(by_day: Mapping[figures.Place, Cell], by_ticker: Mapping[figures.Place, Cell]) -> Executions:
-    tickers = sorted(by_ticker, key=lambda place: (-_count(by_ticker[place]), place[1] or "", place[0]))[:TICKERS_MAX]
-    return cast(
-        "Executions",
-        {
-            "count": sum(_count(cell) for cell in by_day.values()),
-            "by_day": [{"date": place[1], **_executed(place[0], by_day[place])} for place in sorted(by_day, key=_by_date)],
-            "by_ticker": [{"ticker": place[1], **_executed(place[0], by_ticker[place])} for place in tickers],
-        },
-    )
-
-
-def _by_date(place: figures.Place) -> tuple[str, str]:
-    return place[1] or "", place[0]
-
-
-def _count(cell: Cell) -> int:
-    return cell.entries + cell.adds + cell.trims + cell.exits
-
-
-def _executed(currency: str, cell: Cell) -> dict[str, Any]:
-    return {"currency": currency, "count": _count(cell), "realized_pnl": text(made.realized(cell))}
 
 
 ROUTES: Final = (

@@ -2,7 +2,7 @@
 -- Views of the ledger alone. What was held is what the position says where nothing happened to it since, else Σ lots − Σ their
 -- closings by then; an unknown part is counted and never zero.
 
--- name: start_cash
+-- name: start_cash, planned once
 -- What each book began with.
 select base_currency as currency, sum(start_cash) as start_cash
   from ledger.v_books
@@ -10,13 +10,13 @@ select base_currency as currency, sum(start_cash) as start_cash
  group by base_currency
  order by base_currency;
 
--- name: worth_at
+-- name: worth_at, planned once
 -- Per moment, book and currency what the open positions were worth, as the ledger says it for every reader.
 select *
   from ledger.worth_at(:books::text[], :ns::integer[], :held_ats::timestamptz[], :valued_ats::timestamptz[])
  order by n, book_id, currency;
 
--- name: kept_worth
+-- name: kept_worth, planned once
 -- What days' positions had gained at the close, kept of some spans of days; a day whose moments are others does not count.
 select k.book_id, k.day, k.currency, k.held_at, k.valued_at, k.open_positions, k.unrealized, k.lacks_unrealized, k.stale
   from unnest(:books::text[], :firsts::date[], :lasts::date[]) as s(book_id, first, last)
@@ -24,11 +24,12 @@ select k.book_id, k.day, k.currency, k.held_at, k.valued_at, k.open_positions, k
        select * from ledger.v_worth_days x
         where x.book_id = s.book_id and x.day >= s.first and x.day <= s.last offset 0) as k;
 
--- name: minutes
+-- name: minutes, planned once
 -- Per minute end of a session and currency what was held and how it was marked: only minutes at which something changes, the sums
--- of all changes up to there. What nothing happened to since the open changes with its marks alone. Of the others each stretch of
--- minutes with one quantity and one mark enters where it begins and leaves where it ends. A mark is seen from the end of its five
--- minutes on and after fifteen minutes it is stale.
+-- of all changes up to there. What nothing happened to since the open changes with its marks alone, instrument by instrument: a
+-- position that lacks its basis is counted and adds nothing. Of the others each stretch of minutes with one quantity and one mark
+-- enters where it begins and leaves where it ends. A mark is seen from the end of its five minutes on and after fifteen minutes it
+-- is stale; one that has another within ten minutes never is. The last mark before the open is looked for in a day, then before.
 with held as materialized (
     select p.book_id, p.position_id, p.instrument_id, p.currency, p.multiplier, p.quantity_open, p.quantity_closed, p.cost_basis,
            p.status = 'OPEN' and p.last_action_at <= :open_at::timestamptz as is_still,
@@ -38,66 +39,103 @@ with held as materialized (
       from unnest(:books::text[]) as b(book_id)
      cross join lateral (
            (select * from ledger.v_positions q
-             where q.book_id = b.book_id and q.status = 'OPEN' and q.opened_at <= :last_at::timestamptz
-             order by q.instrument_id, q.direction offset 0)
+             where q.book_id = b.book_id and q.status = 'OPEN' and q.opened_at <= :last_at::timestamptz offset 0)
            union all
            (select * from ledger.v_positions q
              where q.book_id = b.book_id and q.status = 'CLOSED' and q.closed_at > :open_at::timestamptz
                and q.opened_at <= :last_at::timestamptz
              order by q.closed_at, q.opened_at offset 0)) as p
+), lots as materialized (
+    select l.book_id, l.position_id, sum(l.quantity_open) as quantity,
+           case when bool_and(l.cost_basis is not null) then sum(l.cost_basis * l.quantity_open / l.quantity) end as basis
+      from unnest(:books::text[]) as b(book_id)
+     cross join lateral (select * from ledger.v_lots o where o.book_id = b.book_id and o.quantity_open > 0 offset 0) as l
+     group by l.book_id, l.position_id
 ), instruments as materialized (
-    select i.*, row_number() over () as place,
-           (i.book_id, i.instrument_id) in (select j.book_id, j.instrument from ledger.v_split_history j
+    select g.*, row_number() over () as place,
+           (g.book_id, g.instrument_id) in (select j.book_id, j.instrument from ledger.v_split_history j
                                              where j.book_id = any(:books::text[])) as is_split
-      from (select distinct book_id, instrument_id from held) as i
-), seen as (
-    select i.place, 1 as minute, m.price, m.as_of
+      from (select h.book_id, h.instrument_id, h.currency, (count(*) filter (where h.is_still))::integer as positions,
+                   (count(h.basis) filter (where h.is_still))::integer as known,
+                   coalesce(sum(h.sign * h.multiplier * h.quantity) filter (where h.is_still and h.basis is not null), 0) as weight,
+                   coalesce(sum(h.sign * h.basis) filter (where h.is_still), 0) as basis
+              from (select p.*, case when p.quantity_closed = 0 then p.quantity_open else l.quantity end as quantity,
+                           case when p.quantity_closed = 0 then p.cost_basis else l.basis end as basis
+                      from held p
+                      left join lots l on l.book_id = p.book_id and l.position_id = p.position_id) as h
+             group by h.book_id, h.instrument_id, h.currency) as g
+), last as materialized (
+    select i.*, coalesce(m.bucket_at, o.bucket_at) as bucket_at, coalesce(m.price, o.price) as price, coalesce(m.as_of, o.as_of) as as_of
       from instruments i
       left join lateral (
-           (select h.price, h.marked_at as as_of from ledger.v_mark_history h
-             where not i.is_split and h.book_id = i.book_id and h.instrument_id = i.instrument_id
-               and h.bucket_at <= :open_at::timestamptz - interval '4 minutes'
-             order by h.bucket_at desc limit 1)
-           union all
-           (select v.price, v.as_of from ledger.v_marks v
-             where i.is_split and v.book_id = i.book_id and v.instrument_id = i.instrument_id
-               and v.bucket_at <= :open_at::timestamptz - interval '4 minutes'
-             order by v.bucket_at desc limit 1)) as m on true
-    union all
-    select i.place, greatest(1, (extract(epoch from m.bucket_at)::bigint - extract(epoch from :open_at::timestamptz)::bigint + 359) / 60),
-           m.price, m.as_of
-      from instruments i
-     cross join lateral (
+           select h.bucket_at, h.price, h.marked_at as as_of from ledger.v_mark_history h
+            where not i.is_split and h.book_id = i.book_id and h.instrument_id = i.instrument_id
+              and h.bucket_at <= :valued_at::timestamptz - interval '5 minutes' and h.bucket_at > :valued_at::timestamptz - interval '4 days'
+            order by h.bucket_at desc limit 1) as m on true
+      left join lateral (
            (select h.bucket_at, h.price, h.marked_at as as_of from ledger.v_mark_history h
-             where not i.is_split and h.book_id = i.book_id and h.instrument_id = i.instrument_id
-               and h.bucket_at > :open_at::timestamptz - interval '4 minutes'
-               and h.bucket_at <= :valued_at::timestamptz - interval '5 minutes'
-             order by h.bucket_at offset 0)
+             where not i.is_split and m.price is null and h.book_id = i.book_id and h.instrument_id = i.instrument_id
+               and h.bucket_at <= :valued_at::timestamptz - interval '4 days'
+             order by h.bucket_at desc limit 1)
            union all
            (select v.bucket_at, v.price, v.as_of from ledger.v_marks v
              where i.is_split and v.book_id = i.book_id and v.instrument_id = i.instrument_id
-               and v.bucket_at > :open_at::timestamptz - interval '4 minutes'
                and v.bucket_at <= :valued_at::timestamptz - interval '5 minutes'
-             order by v.bucket_at offset 0)) as m
-), marks as materialized (
-    select f.place, f.minute, f.price, f.is_first, f.price_before, f.next_minute,
-           case when f.as_of < :open_at::timestamptz + (f.next_minute - 1) * interval '1 minute' - interval '15 minutes'
-                then greatest(f.minute, floor(extract(epoch from f.as_of - :open_at::timestamptz) / 60 + 15)::integer + 1) end as stale_minute
-      from (select s.*, row_number() over w = 1 as is_first, lag(price) over w as price_before,
-                   lead(minute, 1, :minutes::bigint + 1) over w as next_minute
-              from seen s window w as (partition by place order by minute, as_of nulls first)) as f
-), still as (
-    select h.currency, h.sign, h.sign * h.multiplier * b.quantity as weight, h.sign * b.basis as basis, i.place
-      from held h
-      join instruments i on i.book_id = h.book_id and i.instrument_id = h.instrument_id
+             order by v.bucket_at desc limit 1)) as o on true
+), moving as materialized (
+    select i.*, f.bucket_at as first_at,
+           case when f.bucket_at is null then
+                (select min(h.bucket_at) from ledger.v_mark_history h
+                  where h.book_id = i.book_id and h.instrument_id = i.instrument_id
+                    and h.bucket_at > :open_at::timestamptz - interval '4 minutes') end as next_at
+      from last i
+      left join lateral (
+           select h.bucket_at from ledger.v_mark_history h
+            where h.book_id = i.book_id and h.instrument_id = i.instrument_id
+              and h.bucket_at <= :open_at::timestamptz - interval '4 minutes'
+            order by h.bucket_at desc limit 1) as f on true
+     where i.bucket_at > :open_at::timestamptz - interval '4 minutes'
+), walk as materialized (
+    select i.place, i.currency, i.positions, true as is_first, '-infinity'::timestamptz as bucket_at, i.as_of, i.price,
+           null::timestamptz as next_at, i.weight * i.price - i.basis as unrealized,
+           case when i.price is null then i.positions else i.positions - i.known end as lacks
+      from last i
+     where i.bucket_at is null or i.bucket_at <= :open_at::timestamptz - interval '4 minutes'
+    union all
+    select i.place, i.currency, i.positions, true, '-infinity'::timestamptz, null, null, i.next_at, null, i.positions
+      from moving i
+     where i.first_at is null
+    union all
+    select i.place, i.currency, i.positions, m.is_first, case when m.is_first then '-infinity'::timestamptz else m.bucket_at end, m.as_of,
+           m.price, m.next_at,
+           case when m.price_before is null then i.weight * m.price - i.basis else i.weight * (m.price - m.price_before) end,
+           case when m.price_before is not null then 0 when m.is_first then i.positions - i.known else -i.known end
+      from moving i
      cross join lateral (
-           select h.quantity_open as quantity, h.cost_basis as basis where h.quantity_closed = 0
+           (select h.bucket_at, h.bucket_at = i.first_at as is_first, h.price, h.marked_at as as_of, lag(h.price) over w as price_before,
+                   lead(h.bucket_at) over w as next_at
+              from ledger.v_mark_history h
+             where not i.is_split and h.book_id = i.book_id and h.instrument_id = i.instrument_id
+               and h.bucket_at >= coalesce(i.first_at, i.next_at) and h.bucket_at <= :valued_at::timestamptz - interval '5 minutes'
+            window w as (order by h.bucket_at) offset 0)
            union all
-           (select sum(l.quantity_open), case when bool_and(l.cost_basis is not null) then sum(l.cost_basis * l.quantity_open / l.quantity) end
-              from ledger.v_lots l
-             where h.quantity_closed <> 0 and l.book_id = h.book_id and l.position_id = h.position_id and l.quantity_open > 0
-            having h.quantity_closed <> 0)) as b
-     where h.is_still
+           (select h.bucket_at, h.bucket_at = i.first_at, h.price, h.as_of, lag(h.price) over w, lead(h.bucket_at) over w
+              from ledger.v_marks h
+             where i.is_split and h.book_id = i.book_id and h.instrument_id = i.instrument_id
+               and h.bucket_at >= coalesce(i.first_at, i.next_at) and h.bucket_at <= :valued_at::timestamptz - interval '5 minutes'
+            window w as (order by h.bucket_at) offset 0)) as m
+), marks as not materialized (
+    select f.*,
+           case when f.as_of < :open_at::timestamptz + (f.next_minute - 1) * interval '1 minute' - interval '15 minutes'
+                then case when f.as_of < :open_at::timestamptz - interval '14 minutes' then f.minute
+                          else greatest(f.minute, floor(extract(epoch from f.as_of - :open_at::timestamptz) / 60 + 15)::integer + 1) end
+           end as stale_minute
+      from (select w.*,
+                   case when w.is_first then 1 else
+                        (extract(epoch from w.bucket_at)::bigint - extract(epoch from :open_at::timestamptz)::bigint + 359) / 60 end as minute,
+                   coalesce((extract(epoch from w.next_at)::bigint - extract(epoch from :open_at::timestamptz)::bigint + 359) / 60,
+                            :minutes::bigint + 1) as next_minute
+              from walk w) as f
 ), moves as (
     select p.position_id, p.book_id, m.quantity, m.basis, m.unknown,
            greatest(1, ceil(extract(epoch from m.happened_at - :open_at::timestamptz) / 60))::integer as minute
@@ -111,10 +149,10 @@ with held as materialized (
            union all
            (select c.executed_at, -c.quantity, -coalesce(l.cost_basis * c.quantity / l.quantity, 0),
                    case when l.cost_basis is null then -c.quantity else 0 end
-              from (select * from ledger.v_closings c
-                     where c.book_id = p.book_id and c.position_id = p.position_id and c.executed_at <= :last_at::timestamptz
-                     order by c.executed_at offset 0) as c
-             cross join lateral (select * from ledger.v_lots l where l.book_id = p.book_id and l.lot_id = c.lot_id offset 0) as l
+              from (select * from ledger.v_lots o where o.book_id = p.book_id and o.position_id = p.position_id offset 0) as l
+             cross join lateral (
+                   select v.executed_at, v.quantity from ledger.v_closings v
+                    where v.book_id = l.book_id and v.lot_id = l.lot_id and v.executed_at <= :last_at::timestamptz offset 0) as c
             offset 0)) as m
      where not p.is_still
 ), stretches as (
@@ -130,7 +168,7 @@ with held as materialized (
            least(s.to_minute, m.to_minute, coalesce(h.closed_minute, s.to_minute)) as to_minute, m.is_stale,
            case when s.unknown = 0 then h.sign * (h.multiplier * s.quantity * m.price - s.basis) end as unrealized
       from held h
-      join instruments i on i.book_id = h.book_id and i.instrument_id = h.instrument_id
+      join instruments i on i.book_id = h.book_id and i.instrument_id = h.instrument_id and i.currency = h.currency
       join stretches s on s.book_id = h.book_id and s.position_id = h.position_id
       join (select f.place, f.price, v.*
               from marks f
@@ -140,19 +178,22 @@ with held as materialized (
              where v.from_minute < v.to_minute) as m
         on m.place = i.place and m.from_minute < s.to_minute and m.to_minute > s.from_minute
 ), steps as (
-    select s.currency, f.minute, count(*) filter (where f.is_first) as positions,
-           coalesce(sum(case when f.is_first or f.price_before is null then s.weight * f.price - s.basis
-                             else s.weight * (f.price - f.price_before) end) filter (where s.basis is not null), 0) as unrealized,
-           count(*) filter (where f.is_first and (f.price is null or s.basis is null))
-           - count(*) filter (where not f.is_first and f.price_before is null and s.basis is not null) as lacks,
-           0::bigint as stale, 0 as realized, 0 as unknown
-      from still s
-      join marks f on f.place = s.place
-     group by s.currency, f.minute
+    select g.currency,
+           case when g.bucket_at = '-infinity' then 1 else
+                (extract(epoch from g.bucket_at)::bigint - extract(epoch from :open_at::timestamptz)::bigint + 359) / 60 end as minute,
+           coalesce(g.positions, 0) as positions, coalesce(g.unrealized, 0) as unrealized,
+           coalesce(g.lacks, 0) as lacks, 0::bigint as stale, 0 as realized, 0 as unknown
+      from (select w.currency, w.bucket_at, sum(w.positions) filter (where w.is_first) as positions, sum(w.unrealized) as unrealized,
+                   sum(w.lacks) filter (where w.lacks <> 0) as lacks
+              from walk w where w.positions > 0
+             group by w.currency, w.bucket_at) as g
     union all
-    select s.currency, e.minute, 0, 0, 0, e.way, 0, 0
-      from still s
-      join marks f on f.place = s.place and f.stale_minute < f.next_minute
+    select f.currency, e.minute, 0, 0, 0, e.way * f.positions, 0, 0
+      from (select m.currency, m.stale_minute, m.next_minute, sum(m.positions) as positions
+              from marks m
+             where m.positions > 0 and coalesce(m.next_at, 'infinity') > m.bucket_at + interval '10 minutes'
+               and m.stale_minute < m.next_minute
+             group by m.currency, m.stale_minute, m.next_minute) as f
      cross join lateral (values (f.stale_minute, 1), (f.next_minute, -1)) as e(minute, way)
     union all
     select p.currency, e.minute, e.way, e.way * coalesce(p.unrealized, 0), case when p.unrealized is null then e.way else 0 end,

@@ -1,6 +1,6 @@
 -- One look at whether anything changed.
 
--- name: stamps
+-- name: stamps, planned once
 -- What differs after every change of the rooms asked for; a room that is not asked for is not looked at.
 select case when :ledger::boolean then (
            select json_agg(json_build_array(b.book_id, b.seq, b.last_recorded_at::text) order by b.book_id)

@@ -84,14 +84,24 @@ class Sums:
 
         A place may come several times: its cells add.
         """
-        found, spans = self._kept(asked)
+        found, spans = self._kept(asked, "kept")
         if spans["books"]:
             found += self._seen.tx.query(QUERIES["results"], by=asked.by or "", is_past=asked.is_past, **spans, **asked.clocks)
         return found
 
+    def executed(self, asked: Asked) -> list[Row]:
+        """How many executions and what they realized, as the ledger stands now: ``count``, ``realized``, ``unknown_realized``.
+
+        By currency, of days by date, of tickers by ``key``. A place may come several times: its parts add.
+        """
+        found, spans = self._kept(asked, "executed_kept")
+        if spans["books"]:
+            found += self._seen.tx.query(QUERIES["executed"], by=asked.by or "", **spans)
+        return found
+
     def active(self, asked: Asked) -> list[Row]:
         """How many positions acted on each date by the word of an execution: ``trades``, in parts that add."""
-        found, spans = self._kept(asked)
+        found, spans = self._kept(asked, "kept")
         if spans["books"]:
             found += self._seen.tx.query(QUERIES["active"], by=asked.by, **spans, **asked.clocks)
         return found
@@ -133,8 +143,8 @@ class Sums:
             }
         return self._books
 
-    def _kept(self, asked: Asked) -> tuple[list[Row], dict[str, Any]]:
-        """What is kept of a range, and the spans that are not."""
+    def _kept(self, asked: Asked, name: str) -> tuple[list[Row], dict[str, Any]]:
+        """What is kept of a range, as the named statement says it, and the spans that are not."""
         since, until = asked.span
         first, last = _whole(since, until)
         kept = {} if asked.is_past or first > last else self.books()
@@ -156,7 +166,7 @@ class Sums:
             given["months"] += months
         if not given["day_books"] and not given["months"]:
             return [], spans
-        rows = self._seen.tx.query(QUERIES["kept"], by=asked.by or "", dimension=KEPT_BY.get(asked.by, asked.by), **given)
+        rows = self._seen.tx.query(QUERIES[name], by=asked.by or "", dimension=KEPT_BY.get(asked.by, asked.by), **given)
         return rows, spans
 
 

@@ -87,7 +87,8 @@ def test_kept_sums_are_found_by_their_key_and_months_stand_for_their_days(reader
     of_a_month = read(reader, asked, **kept(month_books=[BOOK], months=[date(2026, 1, 1)]))
     assert of_a_month <= TICKERS < of_days <= 2 * OF_A_DAY * 31
     nothing_else = kept(by="", dimension="none", day_books=[BOOK], firsts=[date(2026, 1, 1)], lasts=[date(2026, 3, 31)])
-    assert read(reader, asked, **nothing_else) <= 62
+    for one in (asked, sums.QUERIES["executed_kept"]):
+        assert read(reader, one, **nothing_else) <= 62
 
 
 def test_what_is_summed_up_at_once_is_a_day_and_no_more(reader: Database) -> None:
@@ -95,6 +96,8 @@ def test_what_is_summed_up_at_once_is_a_day_and_no_more(reader: Database) -> Non
     span = {"books": [BOOK], "sinces": [DAY], "untils": [DAY + timedelta(days=1)]}
     for by in ("", "ticker", "reason"):
         assert read(reader, sums.QUERIES["results"], by=by, is_past=False, **span, **clocks) <= 8 * OF_A_DAY
+    for by in ("", "ticker", "day"):
+        assert read(reader, sums.QUERIES["executed"], by=by, **span) <= OF_A_DAY + 1
     assert read(reader, sums.QUERIES["active"], by="reason", **span, **clocks) <= 4 * OF_A_DAY
     range_of = {"books": [BOOK], "by": "", "since": DAY, "until": FOR_EVER}
     days_since = (END - DAY).days + 1
@@ -106,12 +109,12 @@ def test_the_worth_of_days_is_read_and_that_of_a_moment_is_of_what_was_held(read
     days = {"books": [BOOK], "firsts": [date(2026, 1, 1)], "lasts": [date(2026, 3, 31)]}
     assert read(reader, portfolio.QUERIES["kept_worth"], **days) <= 2 * 62
     moment = {"books": [BOOK], "ns": [0], "held_ats": [END], "valued_ats": [END]}
-    assert read(reader, portfolio.QUERIES["worth_at"], **moment) <= 12 * OPEN
+    assert read(reader, portfolio.QUERIES["worth_at"], **moment) <= 4 * OPEN
     minutes = {
         "books": [BOOK], "open_at": END - timedelta(hours=6), "since": END - timedelta(days=1), "last_at": END, "valued_at": END,
         "minutes": 360,
     }  # fmt: skip
-    assert read(reader, portfolio.QUERIES["minutes"], **minutes) <= 30 * (OPEN + OF_A_DAY)
+    assert read(reader, portfolio.QUERIES["minutes"], **minutes) <= 4 * OPEN + 20 * OF_A_DAY
 
 
 @pytest.mark.parametrize("ticker", [None, "T77"])

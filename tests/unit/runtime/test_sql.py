@@ -134,9 +134,15 @@ def test_a_queries_file_is_read_by_name_with_its_purpose():
     assert found["find_book"].parameters == ("book_id",)
 
 
+def test_a_statement_may_say_that_it_is_planned_once():
+    text = "-- name: one, planned once\n-- p\nselect 1\n-- name: two\n-- p\nselect 2"
+    assert {name: one.is_planned_once for name, one in parse_queries(text).items()} == {"one": True, "two": False}
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        "-- name: a, planned twice\n-- purpose\nselect 1",
         "-- name: a b\n-- purpose\nselect 1",
         "-- name: twice\n-- p\nselect 1\n-- name: twice\n-- p\nselect 2",
         "-- name: bare\nselect 1",

@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from fillbook.runtime.wire import ServerError, Wire, WireBroken, extended_message, query_message
+from fillbook.runtime.wire import Plans, ServerError, Wire, WireBroken, extended_message, query_message
 
 
 def message(code, body=b""):
@@ -136,3 +136,34 @@ def test_a_message_beyond_every_limit_is_refused_before_it_is_sent(monkeypatch):
     monkeypatch.setattr("fillbook.runtime.wire.MESSAGE_BYTES_MAX", 100)
     with pytest.raises(ValueError, match="limit"):
         query_message("x" * 101)
+
+
+def test_a_planned_statement_is_parsed_with_its_first_question_alone():
+    plans = Plans()
+    whole = extended_message("select $1", ["1"])
+    first, second = plans.message("select $1", ["1"]), plans.message("select $1", ["1"])
+    assert first == whole.replace(b"P\x00\x00\x00\x11\x00", b"P\x00\x00\x00\x17plan_1\x00").replace(
+        b"B\x00\x00\x00\x11\x00\x00", b"B\x00\x00\x00\x17\x00plan_1\x00"
+    )
+    assert first.endswith(second)
+    assert second.startswith(b"B")
+    assert b"plan_2" in plans.message("select $1, 2", ["1"])
+
+
+def test_a_forgotten_plan_is_let_go_with_the_next_message_and_its_name_never_comes_again():
+    plans = Plans()
+    plans.message("select 1", [])
+    plans.forget("select 1")
+    plans.forget("select 1")
+    again = plans.message("select 1", [])
+    assert again.startswith(b"C\x00\x00\x00\x0cSplan_1\x00P\x00\x00\x00\x16plan_2\x00")
+    assert not plans.message("select 1", []).startswith((b"C", b"P"))
+
+
+def test_of_more_plans_than_a_connection_keeps_the_longest_unused_goes(monkeypatch):
+    monkeypatch.setattr("fillbook.runtime.wire.PLANS_MAX", 2)
+    plans = Plans()
+    for text in ("select 1", "select 2", "select 1"):
+        plans.message(text, [])
+    assert b"Splan_2\x00" in plans.message("select 3", [])
+    assert plans.message("select 1", []).startswith(b"B")
