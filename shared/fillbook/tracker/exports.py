@@ -214,7 +214,7 @@ def _page_of_lots(look: Look, query: TradeQuery) -> Page:
         trades.ahead(look.source, _from(query, place, PAGE_POSITIONS), look.at)
     found: list[Document] = []
     for row in rows:
-        of = {name: row[column] for name, column in _OF_POSITION.items()} | {"position_id": str(row["position_id"])}
+        of = {name: row[column] for name, column in _OF_POSITION.items()} | {"position_id": row["position_id"]}
         found += [of | trades.lot(one, row) for one in lots.get((row["book_id"], row["position_id"]), [])]
     return found, place
 
