@@ -115,7 +115,8 @@ select a.book_id, a.position_id, a.action_id, a.version, a.executed_at, a.action
                                                        'lot_price', trim_scale(v.lot_price)::text,
                                                        'pnl_realized', trim_scale(v.realized_pnl)::text)
                                      order by v.lot_id) as closings
-                       from ledger.v_closings v where v.book_id = a.book_id and v.action_id = a.action_id) c on true
+                       from ledger.v_closings v
+                      where a.action_type in ('TRIM', 'EXIT') and v.book_id = a.book_id and v.action_id = a.action_id) c on true
  where a.book_id = any(:books::text[]) and a.position_id = any(:positions::uuid[])
  order by a.executed_at, a.action_id;
 
