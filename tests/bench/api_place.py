@@ -95,6 +95,7 @@ class Place:
     pid: int
     server_pid: int
     now: datetime
+    made_seconds: float = 0.0
     keys: Iterator[str] = field(default_factory=lambda: itertools.cycle(KEYS))
 
     def get(self, session: requests.Session, path: str, **headers: str) -> requests.Response:
@@ -185,6 +186,7 @@ def fill(db: Database, positions: int) -> None:
 @contextmanager
 def place(positions: int) -> Iterator[Place]:
     """A server with the book and the function before it."""
+    start = time.perf_counter()
     data, folder = RESULTS / "api-pg", RESULTS / "api-place"
     for path in (data, folder):
         shutil.rmtree(path, ignore_errors=True)
@@ -197,6 +199,7 @@ def place(positions: int) -> Iterator[Place]:
             fill(owner, positions)
         postgres.run("psql", "-qc", "vacuum analyze", "api")
         with opened(f"{url}?role=tracker_reader") as db, _function(url, folder, positions, db, postgres.pid or 0) as where:
+            where.made_seconds = time.perf_counter() - start
             yield where
     for path in (data, folder):
         shutil.rmtree(path, ignore_errors=True)
@@ -222,7 +225,8 @@ def _function(url: str, folder: Path, positions: int, db: Database, server_pid: 
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         wait_for(port, process, folder / "process.log")
-        yield Place(url=f"http://127.0.0.1:{port}", db=db, pid=process.pid, server_pid=server_pid, now=now)
+        address = f"http://127.0.0.1:{port}"
+        yield Place(url=address, db=db, pid=process.pid, server_pid=server_pid, now=now)
     finally:
         process.terminate()
         process.wait(20)
