@@ -24,7 +24,7 @@ RATIO_DECIMALS: Final = Decimal("0.0001")
 
 @frozen(kw_only=False)
 class Cell:
-    """Sums over actions, extremes last; ``won`` and ``lost`` are the results of the positions closed with a gain and with a loss."""
+    """Sums over actions, extremes last; ``won`` and ``lost``: results of the positions closed with a gain and with a loss."""
 
     entries: int = 0
     adds: int = 0
