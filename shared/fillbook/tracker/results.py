@@ -64,10 +64,10 @@ def added(cells: Iterable[Cell]) -> Cell:
     if len(parts) < 2:
         return parts[0] if parts else Cell()
     with localcontext(CONTEXT):
-        sums: list[Any] = list(map(sum, zip(*map(_SUMS, parts), strict=True)))
-    best = max((part.best for part in parts if part.best is not None), default=None)
-    worst = min((part.worst for part in parts if part.worst is not None), default=None)
-    return Cell(*sums, best, worst)
+        told: list[Any] = list(map(sum, zip(*map(_SUMS, parts), strict=True)))
+    told.append(max((part.best for part in parts if part.best is not None), default=None))
+    told.append(min((part.worst for part in parts if part.worst is not None), default=None))
+    return Cell(*told)
 
 
 def counts(sums: Cell) -> Counts:
