@@ -189,7 +189,7 @@ def positions(tx: Tx, known: Mapping[str, KnownBook], at: Moment, chosen: Select
 
 def count(tx: Tx, known: Mapping[str, KnownBook], at: Moment, chosen: Selection, *, lots: bool = False) -> int:
     """How many positions there are, at most ``rows_max``, or how many lots these were opened with."""
-    (row,) = tx.query(_LOTS_COUNTED if lots else _COUNTED, **_asked(known, at, chosen))
+    (row,) = tx.query(LOTS_COUNTED if lots else _COUNTED, **_asked(known, at, chosen))
     return int(row["count"])
 
 
@@ -220,7 +220,7 @@ def _asked(known: Mapping[str, KnownBook], at: Moment, chosen: Selection) -> dic
 
 
 _COUNTED = counted(QUERIES["positions_as_of"], "found")
-_LOTS_COUNTED = counted(QUERIES["positions_as_of"], "lots_of_found")
+LOTS_COUNTED = counted(QUERIES["positions_as_of"], "lots_of_found")
 
 
 def stories(tx: Tx, at: Moment, places: Sequence[Place]) -> dict[Place, list[Booked]]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import field, fields
+from functools import lru_cache
 from typing import Any
 
 from fillbook.ledger.chain import encode
@@ -29,6 +30,10 @@ class Sheet:
     name: str
     columns: tuple[str, ...]
     numbers: frozenset[str]
+    _is_number: tuple[bool, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_is_number", tuple(name in self.numbers for name in self.columns))
 
     @property
     def header(self) -> str:
@@ -37,23 +42,22 @@ class Sheet:
 
     def line(self, values: Sequence[Any]) -> str:
         """One row, its values canonical (``columns.py``) and in the order of the columns."""
-        numbers = self.numbers
         cells = [
             ""
             if value is None
-            else value
-            if type(value) is str and name in numbers
+            else (value if is_number else _word(value) if len(value) <= _WORD_LENGTH_MAX else _cell(value))
+            if type(value) is str
             else str(value)
             if type(value) is int
             else _cell(value)
-            for name, value in zip(self.columns, values, strict=True)
+            for value, is_number in zip(values, self._is_number, strict=True)
         ]
         return ",".join(cells) + "\r\n"
 
 
 def _numbers(*nouns: type) -> frozenset[str]:
     """Columns that hold Decimals, which are canonical texts by now."""
-    return frozenset(field.name for noun in nouns for field in fields(noun) if "Decimal" in str(field.type))
+    return frozenset(one.name for noun in nouns for one in fields(noun) if "Decimal" in str(one.type))
 
 
 SHEETS = {
@@ -66,6 +70,15 @@ SHEETS = {
         Sheet(name="positions", columns=POSITIONS.names, numbers=_numbers(Position)),
     )
 }
+
+
+_WORD_LENGTH_MAX = 32
+
+
+@lru_cache(4_096)
+def _word(value: str) -> str:
+    """A short text as a cell; rows share them."""
+    return _cell(value)
 
 
 def _cell(value: object) -> str:

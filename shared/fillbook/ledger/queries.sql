@@ -665,8 +665,12 @@ with found as (
      order by held.executed_at desc, held.position_id desc, held.book_id desc
      limit :rows_max
 ), lots_of_found as (
-    select a.lot_id from found cross join lateral ledger.actions_as_of(found.book_id, :as_of, :known_as_of) as a
-     where a.position_id = found.position_id and a.lot_id is not null and a.action_type in ('ENTRY', 'ADD_ENTRY')
+    select a.lot_id
+      from found
+     cross join lateral (
+         select x.lot_id from ledger.actions_as_of(found.book_id, :as_of, :known_as_of) as x
+          where x.position_id = found.position_id and x.lot_id is not null and x.action_type in ('ENTRY', 'ADD_ENTRY')
+         offset 0) as a
 ), chosen as (
     select entry.*, last.*
       from found

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 _DECODER = json.JSONDecoder(parse_float=Decimal)
@@ -26,7 +26,8 @@ def document(text: str | None) -> Any:
 
 
 def _instant(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo is UTC else at.astimezone(UTC)
 
 
 def _no_instant(text: str) -> datetime:
@@ -123,11 +124,44 @@ def _array(text: str, read: Callable[[str], Any]) -> list[Any]:
     return result
 
 
+def _plain(text: str) -> str:
+    """A numeric without the zeros of its column's scale; the server writes it without exponent."""
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _in_utc(text: str) -> str:
+    if not text.endswith("+00"):
+        raise ValueError(f"{text} is no instant")
+    return text
+
+
+_SHOWN: Mapping[int, Callable[[str], Any]] = {1082: str, 1184: _in_utc, 1700: _plain, 2950: str}
+"""What a reader is shown as text anyway."""
+
+
 def convert(names: list[str], oids: list[int], rows: list[list[str | None]]) -> list[dict[str, Any]]:
     """Return each row as a dict by column name; two columns of one name raise ``ValueError``."""
+    return _by_name(names, [converter(oid) for oid in oids], rows)
+
+
+def shown(names: list[str], oids: list[int], rows: list[list[str | None]]) -> list[dict[str, Any]]:
+    """As ``convert``, for rows that are told and not reckoned with: ``numeric`` as plain text (``100.40`` is ``100.4``), ids
+    and dates as text, ``timestamptz`` as the server writes it (``2026-02-03 15:16:00.5+00``).
+    """
+    return _by_name(names, [_SHOWN.get(oid) or converter(oid) for oid in oids], rows)
+
+
+def _by_name(names: list[str], readers: list[Callable[[str], Any]], rows: list[list[str | None]]) -> list[dict[str, Any]]:
+    """Columns are read one after the other, because a reader is then called without a word between two values."""
     if len(set(names)) != len(names):
         raise ValueError("two columns of one name")
-    readers = [converter(oid) for oid in oids]
-    return [
-        {name: None if text is None else read(text) for name, read, text in zip(names, readers, row, strict=True)} for row in rows
-    ]
+    columns = [_column(read, texts) for read, texts in zip(readers, zip(*rows, strict=True), strict=bool(rows))]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _column(read: Callable[[str], Any], texts: Sequence[str | None]) -> Sequence[Any]:
+    if read is str:
+        return texts
+    if None in texts:
+        return [None if text is None else read(text) for text in texts]
+    return list(map(read, cast("Sequence[str]", texts)))

@@ -59,6 +59,20 @@ def check_text(text: str, *, escaped: bool = False) -> str:
     return text
 
 
+class _Names(dict[str, str]):
+    """Names of members as they are written, some thousands of short ones remembered; one that is no text is refused."""
+
+    def __missing__(self, name: str) -> str:
+        written = encode_basestring(name) + ":"
+        if len(self) < _NAMES_MAX and len(name) <= _NAME_LENGTH_MAX:
+            self[name] = written
+        return written
+
+
+_NAMES_MAX, _NAME_LENGTH_MAX = 4_096, 64
+_NAMES = _Names()
+
+
 def _decimal(value: Decimal) -> str:
     if not value.is_finite():
         raise ValueError("a Decimal that is not finite has no place in a document")
@@ -75,10 +89,12 @@ def instant_text(value: datetime) -> str:
 
 
 def _object(value: Mapping[str, Any]) -> str:
-    # one expression for all members: a booking writes some three hundred of them, most of them texts; a key that is no
-    # text is refused by quote
-    encoders, quote = _ENCODERS, encode_basestring
-    members = [f"{quote(key)}:{quote(item) if type(item) is str else encoders[type(item)](item)}" for key, item in value.items()]
+    # one expression for all members: a booking writes some three hundred of them, a page of a list thousands, most of them texts
+    encoders, names, quote = _ENCODERS, _NAMES, encode_basestring
+    members = [
+        names[key] + (quote(item) if type(item) is str else "null" if item is None else encoders[type(item)](item))
+        for key, item in value.items()
+    ]
     return "{" + ",".join(members) + "}"
 
 

@@ -85,6 +85,11 @@ class Tx:
         result = self._extended(statement, params)
         return rows.convert(result.names, result.oids, result.rows)
 
+    def shown(self, statement: Statement, **params: object) -> list[dict[str, Any]]:
+        """As ``query``, for rows that are told and not reckoned with: decimals, ids and instants stay texts (``rows.shown``)."""
+        result = self._extended(statement, params)
+        return rows.shown(result.names, result.oids, result.rows)
+
     def ahead(self, statement: Statement, **params: object) -> None:
         """Send a statement whose rows are asked for next, by the same question: the server works on it meanwhile.
 

@@ -263,15 +263,16 @@ _SILENT = frozenset({b"1", b"2", b"3", b"n", b"I", b"N", b"S", b"A"})
 
 def _row(body: bytes) -> list[str | None]:
     row: list[str | None] = []
-    at = 2
+    append, size_at = row.append, _SIZE.unpack_from
+    at = 6
     for _ in range(_SHORT.unpack_from(body)[0]):
-        (size,) = _SIZE.unpack_from(body, at)
-        at += 4
+        (size,) = size_at(body, at - 4)
         if size < 0:
-            row.append(None)
+            append(None)
+            at += 4
         else:
-            row.append(body[at : at + size].decode())
-            at += size
+            append(body[at : at + size].decode())
+            at += size + 4
     return row
 
 

@@ -130,7 +130,7 @@ def _position(db: Database, key: DeskKey, given: Given, trade_id: str) -> Iterat
         rows = seen.tx.query(QUERIES["position_subject"], books=seen.book_ids, trade_id=identity)
         if rows:
             subject = Subject(kind=POSITION, **rows[0])
-            found = of_positions(seen, key, [{"position_id": subject.trade_id}]).get((book_id, identity), ())
+            found = of_positions(seen, key, [{"position_id": subject.trade_id}]).get((book_id, str(identity)), ())
             yield seen, subject, found
         else:
             yield _kept(seen, key, POSITION, book_id, identity)

@@ -26,7 +26,7 @@ HEADERS: Mapping[str, str] = {
 TRANSPORT = "max-age=63072000; includeSubDomains"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 GZIP_BYTES_MIN = 1_024
-GZIP_LEVEL = 5
+GZIP_LEVEL = 1
 FILE_LEVEL = 1
 """Of files that are made while they are sent: a higher one costs as much as making them does, and saves a sixth."""
 GZIP_WINDOW = 31  # zlib's way of asking for a gzip header

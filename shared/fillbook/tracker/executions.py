@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, cast
+from uuid import UUID
 
 from fillbook.ledger.moment import Moment
 from fillbook.runtime.db import Database
@@ -21,7 +22,7 @@ from fillbook.tracker.store import Row, Seen
 from fillbook.tracker.trade_query import ACTION_PARAMETERS, ActionQuery, action_query
 from fillbook.tracker.trades import reason_text
 from fillbook.tracker.trades_model import Actions
-from fillbook.tracker.wire import answer, instants, text
+from fillbook.tracker.wire import answer, pair
 
 Document = dict[str, Any]
 COUNTED = counted(QUERIES["executions"])
@@ -47,7 +48,7 @@ def actions(db: Database, key: DeskKey, given: Given, now: datetime) -> Actions:
 def chosen(seen: Seen, query: ActionQuery, at: Moment) -> tuple[list[Row], bool]:
     """The rows of a page and whether there are more."""
     limit = query.common.limit
-    rows = seen.tx.query(QUERIES["executions"], limit=limit + 1, **_asked(seen, query, at))
+    rows = seen.tx.shown(QUERIES["executions"], limit=limit + 1, **_asked(seen, query, at))
     return rows[:limit], len(rows) > limit
 
 
@@ -78,37 +79,41 @@ def _asked(seen: Seen, query: ActionQuery, at: Moment) -> dict[str, object]:
 
 def place_of(row: Mapping[str, Any]) -> paging.Place:
     """Where an execution stands in the list."""
-    return paging.Place(at=row["executed_at"], id=row["action_id"], book_id=row["book_id"])
+    return paging.Place(at=datetime.fromisoformat(row["executed_at"]), id=UUID(row["action_id"]), book_id=row["book_id"])
 
 
 def execution(row: Mapping[str, Any]) -> Document:
     """An execution on the wire."""
+    ts, at = pair(row["executed_at"])
+    recorded_ts, recorded_at = pair(row["known_from"])
     return {
-        "action_id": str(row["action_id"]),
+        "action_id": row["action_id"],
         "version": row["version"],
         "book_id": row["book_id"],
-        "position_id": str(row["position_id"]),
+        "position_id": row["position_id"],
         "ticker": row["ticker"],
         "direction": row["direction"],
-        **instants("", row["executed_at"]),
-        "session_date": row["session_date"].isoformat(),
+        "ts": ts,
+        "at": at,
+        "session_date": row["session_date"],
         "action_type": row["action_type"],
-        "qty": text(row["quantity"]),
-        "price": text(row["price"]),
-        "value": text(row["value"]),
-        "fees": text(row["fees"]),
-        "cash_effect": text(row["cash_effect"]),
+        "qty": row["quantity"],
+        "price": row["price"],
+        "value": row["value"],
+        "fees": row["fees"],
+        "cash_effect": row["cash_effect"],
         "currency": row["currency"],
-        "pnl_realized": text(row["realized_pnl"]),
-        "qty_after": text(row["position_quantity_after"]),
-        "vwap_after": text(row["position_vwap_after"]),
-        "cost_basis_after": text(row["position_cost_basis_after"]),
-        "realized_pnl_after": text(row["position_realized_pnl_after"]),
+        "pnl_realized": row["realized_pnl"],
+        "qty_after": row["position_quantity_after"],
+        "vwap_after": row["position_vwap_after"],
+        "cost_basis_after": row["position_cost_basis_after"],
+        "realized_pnl_after": row["position_realized_pnl_after"],
         "is_flat_after": row["is_flat_after"],
         "reason": row["reason"],
         "reason_text": reason_text(row["reason"]),
         "origin": row["origin"],
-        **instants("recorded", row["known_from"]),
+        "recorded_ts": recorded_ts,
+        "recorded_at": recorded_at,
     }
 
 

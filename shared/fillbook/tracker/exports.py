@@ -80,7 +80,7 @@ class Shape:
 class What:
     """A list that can be a file: its row, its parameters, how many rows it has and how a page of them is read.
 
-    ``rows``: what the list is called in its document.
+    ``rows``: what the list is called in its document. ``ids``: fields that are UUIDs, and so never anybody's words.
     """
 
     name: str
@@ -88,6 +88,7 @@ class What:
     row: type
     document: type
     left_out: frozenset[str]
+    ids: frozenset[str]
     parameters: tuple[Parameter, ...]
     query: Callable[..., Any]
     count: Callable[[Look, Any], int]
@@ -166,9 +167,9 @@ def _from(query: Any, place: Place | None, limit: int = PAGE_ROWS) -> Any:
 
 def _csv(what: What) -> Shape:
     hints = _fields(what.row)
-    numbers = frozenset(name for name in what.columns if _is_no_word(hints[name]))
+    numbers = frozenset(name for name in what.columns if name in what.ids or _is_no_word(hints[name]))
     sheet = Sheet(name=what.name, columns=what.columns, numbers=numbers)
-    return Shape(head=sheet.header, row=lambda row: sheet.line([row.get(name) for name in sheet.columns]))
+    return Shape(head=sheet.header, row=lambda row: sheet.line(list(map(row.get, sheet.columns))))
 
 
 def _json(what: What, look: Look, count: int) -> Shape:
@@ -214,7 +215,7 @@ def _page_of_lots(look: Look, query: TradeQuery) -> Page:
         trades.ahead(look.source, _from(query, place, PAGE_POSITIONS), look.at)
     found: list[Document] = []
     for row in rows:
-        of = {name: row[column] for name, column in _OF_POSITION.items()} | {"position_id": str(row["position_id"])}
+        of = {name: row[column] for name, column in _OF_POSITION.items()} | {"position_id": row["position_id"]}
         found += [of | trades.lot(one, row) for one in lots.get((row["book_id"], row["position_id"]), [])]
     return found, place
 
@@ -255,6 +256,7 @@ EVERYTHING = (
         row=Trade,
         document=Trades,
         left_out=frozenset({"lots", "execution_actions"}),
+        ids=frozenset({"position_id", "trade_id"}),
         parameters=TRADE_PARAMETERS,
         query=trade_query,
         count=_count_positions,
@@ -266,6 +268,7 @@ EVERYTHING = (
         row=LotAlone,
         document=Lots,
         left_out=frozenset(),
+        ids=frozenset({"lot_id", "position_id"}),
         parameters=TRADE_PARAMETERS,
         query=trade_query,
         count=_count_lots,
@@ -277,6 +280,7 @@ EVERYTHING = (
         row=Action,
         document=Actions,
         left_out=frozenset(),
+        ids=frozenset({"action_id", "position_id"}),
         parameters=ACTION_PARAMETERS,
         query=action_query,
         count=_count_actions,
@@ -288,6 +292,7 @@ EVERYTHING = (
         row=Item,
         document=Activity,
         left_out=frozenset(),
+        ids=frozenset(),
         parameters=activity.PARAMETERS,
         query=_activity_query,
         count=_count_activity,

@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
 from functools import cached_property
-from uuid import UUID
 
 from fillbook.ledger import asof
 from fillbook.ledger.asof import Held, KnownBook, Selection, rounded
@@ -27,6 +26,7 @@ from fillbook.tracker.listing import Common
 from fillbook.tracker.present import QUERIES, Places, Present
 from fillbook.tracker.store import Groups, Row, Seen
 from fillbook.tracker.trade_query import TradeQuery
+from fillbook.tracker.wire import as_written, text
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CLOSINGS = frozenset({"TRIM", "EXIT"})
@@ -86,8 +86,11 @@ class Past:
         corrected = {(row["book_id"], str(row["position_id"])) for row in rows}
         return [
             {name: getattr(one, name) for name in _AS_HELD}
+            | {name: text(getattr(one, name)) for name in _AMOUNTS_HELD}
             | {
-                "position_id": UUID(one.position_id),
+                "position_id": one.position_id,
+                "opened_at": as_written(one.opened_at),
+                "last_action_at": as_written(one.last_action_at),
                 "instrument_id": one.instrument,
                 "symbol": one.ticker,
                 **_marked(last.get((one.book_id, one.instrument)), earlier.get((one.book_id, one.instrument))),
@@ -108,26 +111,20 @@ class Past:
 
     def lots(self, _: Sequence[Row]) -> Groups:
         """The lots of the positions, oldest first, by the columns of ``v_lots``."""
-        return {
-            (book_id, UUID(position_id)): [_lot_row(book_id, lot) for lot in sorted(one.lots, key=_age)]
-            for (book_id, position_id), one in self._unfolded.items()
-        }
+        return {place: [_lot_row(place[0], lot) for lot in sorted(one.lots, key=_age)] for place, one in self._unfolded.items()}
 
     def actions(self, _: Sequence[Row]) -> Groups:
         """The execution actions of the positions in order, with their closings in the units of T."""
         found: Groups = {}
-        for (book_id, position_id), booked in self._told.items():
-            factors = {lot.lot_id: lot.split_factor for lot in self._unfolded[book_id, position_id].lots}
+        for place, booked in self._told.items():
+            factors = {lot.lot_id: lot.split_factor for lot in self._unfolded[place].lots}
             ordered = sorted(booked, key=lambda one: (one.action.executed_at, one.action.action_id))
-            found[book_id, UUID(position_id)] = [_action_row(one, factors) for one in ordered]
+            found[place] = [_action_row(one, factors) for one in ordered]
         return found
 
     def flat_trades(self, _: Sequence[Row]) -> Groups:
         """The flat shape of the positions, by the columns of ``v_trades``."""
-        return {
-            (held.book_id, UUID(held.position_id)): [_flat_trade(held, self._known[held.book_id].book.tenant_id)]
-            for held in self._held
-        }
+        return {held.place: [_flat_trade(held, self._known[held.book_id].book.tenant_id)] for held in self._held}
 
     def flat_events(self, _: Sequence[Row]) -> Groups:
         """The flat shape of their actions, by the columns of ``v_trade_events``."""
@@ -135,15 +132,15 @@ class Past:
         for (book_id, position_id), booked in self._told.items():
             tenant_id = self._known[book_id].book.tenant_id
             ordered = sorted(booked, key=lambda one: (_milliseconds(one.action.executed_at), one.action.action_id))
-            found[book_id, UUID(position_id)] = [_flat_event(book_id, tenant_id, one) for one in ordered]
+            found[book_id, position_id] = [_flat_event(book_id, tenant_id, one) for one in ordered]
         return found
 
 
-_AS_HELD = (
-    "book_id contract_name direction status currency multiplier quantity_open quantity_opened quantity_closed vwap entry_vwap "
-    "cost_basis realized_pnl fees_total opened_at last_action_at closed_at action_count opening_basis"
+_AS_HELD = "book_id contract_name direction status currency action_count".split()
+_AMOUNTS_HELD = (
+    "multiplier quantity_open quantity_opened quantity_closed vwap entry_vwap cost_basis realized_pnl fees_total opening_basis"
 ).split()
-_AS_BOOKED = "executed_at quantity price value fees realized_pnl position_quantity_after position_vwap_after reason".split()
+_AMOUNTS_BOOKED = "quantity price value fees realized_pnl position_quantity_after position_vwap_after".split()
 
 
 def _selection(query: TradeQuery, within: Places | None, rows_max: int) -> Selection:
@@ -166,9 +163,9 @@ def _selection(query: TradeQuery, within: Places | None, rows_max: int) -> Selec
 
 def _marked(last: asof.Seen | None, earlier: asof.Seen | None) -> Row:
     return {
-        "mark": None if last is None else last.price,
-        "marked_at": None if last is None else last.marked_at,
-        "mark_before": None if earlier is None else earlier.price,
+        "mark": None if last is None else plain(last.price),
+        "marked_at": None if last is None else as_written(last.marked_at),
+        "mark_before": None if earlier is None else plain(earlier.price),
     }
 
 
@@ -179,15 +176,15 @@ def _age(lot: Lot) -> tuple[datetime, str]:
 def _lot_row(book_id: str, lot: Lot) -> Row:
     return {
         "book_id": book_id,
-        "position_id": UUID(lot.position_id),
-        "lot_id": UUID(lot.lot_id),
-        "opened_at": lot.opened_at,
-        "quantity": lot.quantity_adjusted,
-        "quantity_open": lot.quantity_open,
-        "price": lot.price_adjusted,
-        "value": lot.value,
-        "cost_basis": lot.basis,
-        "cost_basis_open": lot.basis_open,
+        "position_id": lot.position_id,
+        "lot_id": lot.lot_id,
+        "opened_at": as_written(lot.opened_at),
+        "quantity": text(lot.quantity_adjusted),
+        "quantity_open": text(lot.quantity_open),
+        "price": text(lot.price_adjusted),
+        "value": text(lot.value),
+        "cost_basis": text(lot.basis),
+        "cost_basis_open": text(lot.basis_open),
         "status": lot.status.value,
     }
 
@@ -195,8 +192,10 @@ def _lot_row(book_id: str, lot: Lot) -> Row:
 def _action_row(one: Booked, factors: Mapping[str, Decimal]) -> Row:
     action = one.action
     closings = sorted(action.closings, key=lambda closing: closing.lot_id)
-    return {name: getattr(action, name) for name in _AS_BOOKED} | {
-        "action_id": UUID(action.action_id),
+    return {name: text(getattr(action, name)) for name in _AMOUNTS_BOOKED} | {
+        "action_id": action.action_id,
+        "executed_at": as_written(action.executed_at),
+        "reason": action.reason,
         "version": one.version,
         "action_type": action.action_type.value,
         "closings": [_closing_row(closing, factors[closing.lot_id]) for closing in closings],
@@ -208,8 +207,8 @@ def _closing_row(closing: Closing, split_factor: Decimal) -> Row:
     with localcontext(CONTEXT):
         quantity = rounded(closing.quantity * split_factor / closing.split_factor)
         lot_price = rounded(closing.lot_price * closing.split_factor / split_factor, PRICE_STEP)
-    gain = _plain(closing.realized_pnl)
-    return {"lot_id": closing.lot_id, "quantity": plain(quantity), "lot_price": plain(lot_price), "realized_pnl": gain}
+    gain = text(closing.realized_pnl)
+    return {"lot_id": closing.lot_id, "qty": plain(quantity), "lot_price": plain(lot_price), "pnl_realized": gain}
 
 
 def _flat_trade(held: Held, tenant_id: str) -> Row:
@@ -218,7 +217,7 @@ def _flat_trade(held: Held, tenant_id: str) -> Row:
         share = None if realized is None or not held.opening_basis else rounded(100 * realized / held.opening_basis)
         trimmed = rounded(held.quantity_closed / held.quantity_opened)
     return {
-        "trade_id": UUID(held.position_id),
+        "trade_id": held.position_id,
         "book_id": held.book_id,
         "tenant_id": tenant_id,
         "ticker": held.ticker,
@@ -228,16 +227,16 @@ def _flat_trade(held: Held, tenant_id: str) -> Row:
         "trim_ts": _optional_milliseconds(held.trimmed_at),
         "created_at": _milliseconds(held.created_at),
         "updated_at": _milliseconds(held.updated_at),
-        "entry_price": held.vwap if is_open else held.entry_vwap,
-        "total_qty": held.quantity_open,
-        "cost_basis": held.cost_basis,
+        "entry_price": text(held.vwap if is_open else held.entry_vwap),
+        "total_qty": text(held.quantity_open),
+        "cost_basis": text(held.cost_basis),
         "status": _flat_status(held),
-        "exit_price": None if is_open else held.last_price,
+        "exit_price": None if is_open else plain(held.last_price),
         "exit_reason": None if is_open else held.last_reason,
-        "trim_price": held.trim_price,
-        "trimmed_pct": trimmed,
-        "pnl": realized,
-        "pnl_pct": share,
+        "trim_price": text(held.trim_price),
+        "trimmed_pct": plain(trimmed),
+        "pnl": text(realized),
+        "pnl_pct": text(share),
         "rank": held.rank,
         "rr": held.rr,
         "script_version": held.script_version,
@@ -262,25 +261,25 @@ def _flat_event(book_id: str, tenant_id: str, one: Booked) -> Row:
     touched = [(part.lot_id, part.quantity, part.lot_price, part.realized_pnl) for part in action.closings]
     own = [(action.lot_id, action.quantity, action.price, None)]
     return {
-        "event_id": UUID(action.action_id),
-        "trade_id": UUID(action.position_id),
+        "event_id": action.action_id,
+        "trade_id": action.position_id,
         "book_id": book_id,
         "tenant_id": tenant_id,
         "ts": _milliseconds(action.executed_at),
         "type": action.action_type.value,
-        "price": action.price,
-        "qty": action.quantity,
-        "value": action.value,
-        "pnl_realized": action.realized_pnl,
+        "price": plain(action.price),
+        "qty": plain(action.quantity),
+        "value": text(action.value),
+        "pnl_realized": text(action.realized_pnl),
         "reason": action.reason,
         "meta_json": action.meta,
-        "lot_id": None if action.lot_id is None else UUID(action.lot_id),
+        "lot_id": action.lot_id,
         "lots": [
-            {"lot_id": lot_id, "qty": plain(quantity), "price": plain(price), "pnl_realized": _plain(gain)}
+            {"lot_id": lot_id, "qty": plain(quantity), "price": plain(price), "pnl_realized": text(gain)}
             for lot_id, quantity, price, gain in touched or own
         ],
-        "qty_pct_delta": delta,
-        "qty_pct_total": total,
+        "qty_pct_delta": text(delta),
+        "qty_pct_total": text(total),
     }
 
 
@@ -291,7 +290,3 @@ def _milliseconds(at: datetime) -> int:
 
 def _optional_milliseconds(at: datetime | None) -> int | None:
     return None if at is None else _milliseconds(at)
-
-
-def _plain(amount: Decimal | None) -> str | None:
-    return None if amount is None else plain(amount)

@@ -1,4 +1,7 @@
-"""Positions as they are now, with what other rooms say beside them; ``past.Past`` answers the same for another moment."""
+"""Positions as they are now, with what other rooms say beside them; ``past.Past`` answers the same for another moment.
+
+Rows are texts as they are shown (``Tx.shown``).
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ class Present:
     def positions(self, query: TradeQuery, day: days.Today, within: Places | None) -> tuple[list[Row], bool]:
         """The positions of a query and whether there are more; ``within``: only these."""
         limit = query.common.limit
-        rows = self._seen.tx.query(QUERIES["positions"], **self._page(query, day, within))
+        rows = self._seen.tx.shown(QUERIES["positions"], **self._page(query, day, within))
         return rows[:limit], len(rows) > limit
 
     def ahead(self, query: TradeQuery, day: days.Today) -> None:
@@ -85,4 +88,4 @@ class Present:
 
     def _of(self, name: str, rows: Sequence[Row], key: str = "position_id") -> Groups:
         ids = [row["position_id"] for row in rows]
-        return by_position(self._seen.tx.query(QUERIES[name], books=self._seen.book_ids, positions=ids), key)
+        return by_position(self._seen.tx.shown(QUERIES[name], books=self._seen.book_ids, positions=ids), key)

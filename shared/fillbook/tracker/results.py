@@ -9,8 +9,9 @@ snapshot specification, 2.3.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from decimal import Decimal, localcontext
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from fillbook.money import CONTEXT, ZERO
@@ -19,14 +20,11 @@ from fillbook.tracker.wire import MONEY_DECIMALS, percent, text
 from fillbook.values import frozen
 
 RATIO_DECIMALS: Final = Decimal("0.0001")
-COUNTS: Final = "entries adds trims exits unknown_realized unknown_fees unknown_parts wins defeats flats pending".split()
-AMOUNTS: Final = "realized fees gains losses won lost held_seconds".split()
-SUMS: Final = (*COUNTS, *AMOUNTS)
 
 
-@frozen
+@frozen(kw_only=False)
 class Cell:
-    """Sums over actions; ``won`` and ``lost`` are the results of the positions that were closed with a gain and with a loss."""
+    """Sums over actions, extremes last; ``won`` and ``lost``: results of the positions closed with a gain and with a loss."""
 
     entries: int = 0
     adds: int = 0
@@ -50,12 +48,14 @@ class Cell:
     worst: Decimal | None = None
 
 
-_PARTS: Final = attrgetter(*SUMS)
+_NAMES: Final = tuple(one.name for one in fields(Cell))
+_OF_ROW: Final = itemgetter(*_NAMES)
+_SUMS: Final = attrgetter(*_NAMES[:-2])
 
 
 def cell(row: Mapping[str, Any]) -> Cell:
     """A row of sums as a cell."""
-    return Cell(**{name: row[name] for name in (*SUMS, "best", "worst")})
+    return Cell(*_OF_ROW(row))
 
 
 def added(cells: Iterable[Cell]) -> Cell:
@@ -64,12 +64,10 @@ def added(cells: Iterable[Cell]) -> Cell:
     if len(parts) < 2:
         return parts[0] if parts else Cell()
     with localcontext(CONTEXT):
-        sums: dict[str, Any] = dict(zip(SUMS, map(sum, zip(*map(_PARTS, parts), strict=True)), strict=True))
-    return Cell(
-        **sums,
-        best=max((part.best for part in parts if part.best is not None), default=None),
-        worst=min((part.worst for part in parts if part.worst is not None), default=None),
-    )
+        told: list[Any] = list(map(sum, zip(*map(_SUMS, parts), strict=True)))
+    told.append(max((part.best for part in parts if part.best is not None), default=None))
+    told.append(min((part.worst for part in parts if part.worst is not None), default=None))
+    return Cell(*told)
 
 
 def counts(sums: Cell) -> Counts:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from fillbook.runtime.db import Database, Tx
 from fillbook.runtime.deskkeys import DeskKey
@@ -19,7 +18,8 @@ from fillbook.values import frozen
 
 QUERIES = load_queries("fillbook.tracker")
 Row = dict[str, Any]
-Groups = dict[tuple[str, UUID], list[Row]]
+Groups = dict[tuple[str, str], list[Row]]
+"""By book and position."""
 
 
 @frozen
@@ -70,5 +70,5 @@ def by_position(rows: list[Row], name: str = "position_id") -> Groups:
     """Rows grouped by (book, position), order kept."""
     groups: Groups = {}
     for row in rows:
-        groups.setdefault((row["book_id"], row[name]), []).append(row)
+        groups.setdefault((row["book_id"], str(row[name])), []).append(row)
     return groups

@@ -20,11 +20,11 @@ from fillbook.tracker.filters import path_uuid
 from fillbook.tracker.present import QUERIES, Present
 from fillbook.tracker.route import Given, Route, Source
 from fillbook.tracker.store import Row, Seen
-from fillbook.tracker.trade_query import DETAIL_PARAMETERS, TRADE_ID, DetailQuery, TradeQuery, detail_query
-from fillbook.tracker.trades import SOURCES, message, messages_of, plainly, told
+from fillbook.tracker.trade_query import DETAIL_PARAMETERS, PARTS, TRADE_ID, DetailQuery, TradeQuery, detail_query
+from fillbook.tracker.trades import SOURCES, message, parts_of, told
 from fillbook.tracker.trades import chosen as positions
 from fillbook.tracker.trades_model import TradeDetail
-from fillbook.tracker.wire import answer, instants, text
+from fillbook.tracker.wire import answer, instants, pair, text
 
 Document = dict[str, Any]
 VERSIONS_MAX = 20_000
@@ -37,15 +37,13 @@ def trade(db: Database, key: DeskKey, given: Given, now: datetime, *, trade_id: 
     with past.look(db, key, query.common, now) as (seen, at, source):
         row = _found(seen, key, source, query, at, trade_id)
         is_past = query.common.is_past
-        (shown,) = told(seen, key, source, [row], frozenset({"lots", "actions"}), at, is_past=is_past)
-        place = (row["book_id"], row["position_id"])
-        actions = source.actions([row])
-        messages = {} if is_past else messages_of(seen, actions)
+        made_of = parts_of(seen, source, [row], PARTS, is_past=is_past)
+        (shown,) = told(seen, key, [row], made_of, at, is_past=is_past)
         parts = {
             "lots": shown.pop("lots"),
             "actions": shown.pop("execution_actions"),
-            "events": [plainly(one) for one in source.flat_events([row]).get(place, [])],
-            "messages": [_own_message(one) for one in messages.values()],
+            "events": source.flat_events([row]).get((row["book_id"], row["position_id"]), []),
+            "messages": [_own_message(one) for one in (made_of.messages or {}).values()],
             **({"versions": _versions(seen, row, at)} if "history" in query.parts else {}),
             **({"evidence": _evidence(seen, row, at)} if "evidence" in query.parts else {}),
         }
@@ -79,12 +77,14 @@ def _positions(
 
 
 def _own_message(row: Mapping[str, Any]) -> Document:
+    proven_ts, proven_at = pair(row["proven_at"])
     return message(row) | {
-        "action_id": str(row["action_id"]),
+        "action_id": row["action_id"],
         "channel_id": row["channel_id"],
         "wanted_version": row["wanted_version"],
         "posted_version": row["posted_version"],
-        **instants("proven", row["proven_at"]),
+        "proven_ts": proven_ts,
+        "proven_at": proven_at,
     }
 
 

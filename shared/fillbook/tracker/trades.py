@@ -2,7 +2,8 @@
 
 ``as_of`` and ``known_as_of`` ask for another moment (``past.py``). What other rooms say now, a lane or a message, is not
 part of such an answer and null in it; a user's words are, as they are now. Later pages of a list are read as of what was known
-on its first, with lanes and messages as they are now. Source: tracker.md 2, 3, 4.1.
+on its first, with lanes and messages as they are now. Rows hold texts as they are shown, and only what is reckoned with becomes
+a number. Source: tracker.md 2, 3, 4.1.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, cast
+from uuid import UUID
 
 from fillbook import money
 from fillbook.calendar import calendar
@@ -26,7 +29,8 @@ from fillbook.tracker.route import Given, Route, Source
 from fillbook.tracker.store import Groups, Row, Seen
 from fillbook.tracker.trade_query import FLAT_TRADE_PARAMETERS, TRADE_PARAMETERS, TradeQuery, trade_query
 from fillbook.tracker.trades_model import FlatTrades, Trades
-from fillbook.tracker.wire import answer, instants, percent, text
+from fillbook.tracker.wire import answer, as_written, number, pair, percent, share, text
+from fillbook.values import frozen
 
 Document = dict[str, Any]
 Place = tuple[str, Any]
@@ -42,7 +46,9 @@ def trades(db: Database, key: DeskKey, given: Given, now: datetime) -> Trades:
     query = trade_query(given)
     with past.look(db, key, query.common, now) as (seen, at, source):
         rows, following = chosen(seen, key, source, query, at)
-        found = told(seen, key, source, rows, query.parts, at, is_past=query.common.is_past)
+        is_past = query.common.is_past
+        parts = parts_of(seen, source, rows, query.parts, is_past=is_past)
+        found = told(seen, key, rows, parts, at, is_past=is_past)
     return cast("Trades", _page(seen, at, query, following, found))
 
 
@@ -55,11 +61,8 @@ def flat_trades(db: Database, key: DeskKey, given: Given, now: datetime) -> Flat
     found = []
     for row in rows:
         place = (row["book_id"], row["position_id"])
-        parts = {
-            "lots": [lot(one, row) for one in lots.get(place, [])],
-            "execution_actions": [plainly(one) for one in events.get(place, [])],
-        }
-        found += [plainly(trade) | parts for trade in flat[place]]
+        parts = {"lots": [lot(one, row) for one in lots.get(place, ())], "execution_actions": events.get(place, [])}
+        found += [trade | parts for trade in flat[place]]
     return cast("FlatTrades", _page(seen, at, query, following, found))
 
 
@@ -71,7 +74,7 @@ def _page(seen: Seen, at: Moment, query: TradeQuery, following: paging.Place | N
 
 def place_of(row: Mapping[str, Any]) -> paging.Place:
     """Where a position stands in the lists."""
-    return paging.Place(at=row["opened_at"], id=row["position_id"], book_id=row["book_id"])
+    return paging.Place(at=datetime.fromisoformat(row["opened_at"]), id=UUID(row["position_id"]), book_id=row["book_id"])
 
 
 def chosen(
@@ -119,43 +122,51 @@ def _places(rows: Sequence[Row]) -> Places:
     return [(row["book_id"], str(row["position_id"])) for row in rows]
 
 
-def told(
-    seen: Seen,
-    key: DeskKey,
-    source: Present | past.Past,
-    rows: Sequence[Row],
-    parts: frozenset[str],
-    at: Moment,
-    *,
-    is_past: bool,
-) -> list[Document]:
-    """Positions as they are shown, with the parts that were asked for."""
-    words = annotated.of_positions(seen, key, rows)
-    lots = source.lots(rows) if "lots" in parts else {}
-    actions = source.actions(rows) if "actions" in parts else {}
-    messages = {} if is_past else messages_of(seen, actions)
-    found = []
-    for trade, row in zip(plain_ones(rows, words, at, is_past=is_past), rows, strict=True):
-        place = (row["book_id"], row["position_id"])
-        if "lots" in parts:
-            trade["lots"] = [lot(one, row) for one in lots.get(place, [])]
-        if "actions" in parts:
+@frozen
+class Parts:
+    """The rows of what positions are made of, None where that was not asked for; ``messages`` None: of another moment."""
+
+    lots: Groups | None = None
+    actions: Groups | None = None
+    messages: Mapping[Place, Row] | None = None
+
+    def message(self, book_id: str, action_id: str) -> Document | None:
+        """What became of the message of an execution."""
+        return None if self.messages is None else message(self.messages.get((book_id, action_id)))
+
+
+def parts_of(seen: Seen, source: Present | past.Past, rows: Sequence[Row], wanted: frozenset[str], *, is_past: bool) -> Parts:
+    """The parts of some positions that are asked for."""
+    actions = source.actions(rows) if "actions" in wanted else None
+    return Parts(
+        lots=source.lots(rows) if "lots" in wanted else None,
+        actions=actions,
+        messages=None if is_past or actions is None else messages_of(seen, actions),
+    )
+
+
+def told(seen: Seen, key: DeskKey, rows: Sequence[Row], parts: Parts, at: Moment, *, is_past: bool) -> list[Document]:
+    """Positions as they are shown, with their parts."""
+    found = plain_ones(rows, annotated.of_positions(seen, key, rows), at, is_past=is_past)
+    for trade, row in zip(found, rows, strict=True):
+        book_id, position_id = row["book_id"], row["position_id"]
+        if parts.lots is not None:
+            trade["lots"] = [lot(one, row) for one in parts.lots.get((book_id, position_id), ())]
+        if parts.actions is not None:
             trade["execution_actions"] = [
-                action(one, None if is_past else message(messages.get((row["book_id"], one["action_id"]))))
-                for one in actions.get(place, [])
+                action(one, parts.message(book_id, one["action_id"])) for one in parts.actions.get((book_id, position_id), ())
             ]
-        found.append(trade)
     return found
 
 
 def plain_ones(rows: Sequence[Row], words: annotated.Words, at: Moment, *, is_past: bool) -> list[Document]:
     """Positions with a user's words, without their parts."""
-    fresh: dict[str, datetime] = {}
+    fresh: dict[str, str] = {}
     found = []
     for row in rows:
         book_id, marked_at = row["book_id"], row["marked_at"]
         if book_id not in fresh:
-            fresh[book_id] = fresh_since(at.as_of, book_id.partition(":")[0], calendar())
+            fresh[book_id] = as_written(fresh_since(at.as_of, book_id.partition(":")[0], calendar()))
         trade = position(row, MISSING if marked_at is None else FRESH if marked_at >= fresh[book_id] else STALE)
         trade |= annotated.about_position(words.get((book_id, row["position_id"])))
         if is_past:
@@ -170,18 +181,20 @@ def messages_of(seen: Seen, actions: Groups) -> dict[Place, Row]:
     if not pairs:
         return {}
     books, ids = [book_id for book_id, _ in pairs], [action_id for _, action_id in pairs]
-    return {(row["book_id"], row["action_id"]): row for row in seen.tx.query(QUERIES["messages_of"], books=books, actions=ids)}
+    return {(row["book_id"], row["action_id"]): row for row in seen.tx.shown(QUERIES["messages_of"], books=books, actions=ids)}
 
 
 def message(row: Mapping[str, Any] | None) -> Document:
     """What became of a message."""
     if row is None:
-        return {"state": "none", "message_id": None, "url": None, **instants("posted", None)}
+        return {"state": "none", "message_id": None, "url": None, "posted_ts": None, "posted_at": None}
+    posted_ts, posted_at = pair(row["posted_at"])
     return {
         "state": message_state(row),
         "message_id": row["message_id"],
         "url": row["message_url"],
-        **instants("posted", row["posted_at"]),
+        "posted_ts": posted_ts,
+        "posted_at": posted_at,
     }
 
 
@@ -198,44 +211,65 @@ def message_state(row: Mapping[str, Any]) -> str:
 
 def position(row: Mapping[str, Any], state: str) -> Document:
     """One position as a card shows it."""
-    mark = row["mark"]
-    unrealized = gain(row["direction"], row["quantity_open"], mark, row["multiplier"], row["cost_basis"])
     is_open = row["status"] == "OPEN"
-    result = money.total([row["realized_pnl"], unrealized if is_open else money.ZERO])
-    before = row["mark_before"]
-    change = None if mark is None or before is None else mark - before
+    unrealized, return_percent = _gained(row) if is_open else (None, share(row["realized_pnl"], row["opening_basis"]))
+    day_change_percent, day_direction = _change(row["mark"], row["mark_before"])
+    price_ts, price_at = pair(row["marked_at"])
+    first_entry_ts, first_entry_at = pair(row["opened_at"])
+    last_action_ts, last_action_at = pair(row["last_action_at"])
     return {
-        "position_id": str(row["position_id"]),
-        "trade_id": str(row["position_id"]),
+        "position_id": row["position_id"],
+        "trade_id": row["position_id"],
         "book_id": row["book_id"],
         "ticker": row["symbol"],
         "contract_name": row["contract_name"],
         "instrument": row["instrument_id"],
         "direction": row["direction"],
         "status": row["status"],
-        "outcome": None if is_open else outcome(row["realized_pnl"]),
+        "outcome": None if is_open else outcome(number(row["realized_pnl"])),
         "currency": row["currency"],
-        "total_qty": text(row["quantity_open"]),
-        "opened_qty": text(row["quantity_opened"]),
-        "entry_price": text(row["vwap"] if is_open else row["entry_vwap"]),
-        "cost_basis": text(row["cost_basis"]),
-        "current_price": text(mark),
-        **instants("price", row["marked_at"]),
+        "total_qty": row["quantity_open"],
+        "opened_qty": row["quantity_opened"],
+        "entry_price": row["vwap"] if is_open else row["entry_vwap"],
+        "cost_basis": row["cost_basis"],
+        "current_price": row["mark"],
+        "price_ts": price_ts,
+        "price_at": price_at,
         "price_state": state,
-        "unrealized_pnl": text(unrealized) if is_open else None,
-        "realized_pnl": text(row["realized_pnl"]),
-        "fees": text(row["fees_total"]),
-        "return_percent": percent(result, row["opening_basis"]),
-        "day_change_percent": percent(change, before),
-        "day_direction": day_direction(mark, before),
-        "trimmed_percent": percent(row["quantity_closed"], row["quantity_opened"]),
+        "unrealized_pnl": unrealized,
+        "realized_pnl": row["realized_pnl"],
+        "fees": row["fees_total"],
+        "return_percent": return_percent,
+        "day_change_percent": day_change_percent,
+        "day_direction": day_direction,
+        "trimmed_percent": share(row["quantity_closed"], row["quantity_opened"]),
         "lane": row["lane"] if is_open else None,
         "is_defend": is_open and "defend" in (row["badges"] or ()),
-        **instants("first_entry", row["opened_at"]),
-        **instants("last_action", row["last_action_at"]),
+        "first_entry_ts": first_entry_ts,
+        "first_entry_at": first_entry_at,
+        "last_action_ts": last_action_ts,
+        "last_action_at": last_action_at,
         "action_count": row["action_count"],
         "is_corrected": row["is_corrected"],
     }
+
+
+def _gained(row: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """What an open position has gained that is not realized, and the percent of its basis that it gained in all."""
+    unrealized = _gain(row, row["quantity_open"], row["cost_basis"])
+    result = money.total([number(row["realized_pnl"]), unrealized])
+    return text(unrealized), percent(result, number(row["opening_basis"]))
+
+
+def _gain(of: Mapping[str, Any], quantity: str, basis: str | None) -> Decimal | None:
+    return gain(of["direction"], Decimal(quantity), number(of["mark"]), number(of["multiplier"]), number(basis))
+
+
+@lru_cache(8_192)
+def _change(mark: str | None, before: str | None) -> tuple[str | None, str]:
+    """A ticker's day in percent and as a word; its positions share it."""
+    now, then = number(mark), number(before)
+    return percent(None if now is None or then is None else now - then, then), day_direction(now, then)
 
 
 def day_direction(mark: Decimal | None, before: Decimal | None) -> str:
@@ -254,57 +288,49 @@ def outcome(realized: Decimal | None) -> str:
 
 def lot(row: Mapping[str, Any], of: Mapping[str, Any]) -> Document:
     """One lot; its unrealized P&L takes the part of the basis that is still open."""
-    unrealized = gain(of["direction"], row["quantity_open"], of["mark"], of["multiplier"], row["cost_basis_open"])
+    is_open = row["status"] == "OPEN"
+    ts, at = pair(row["opened_at"])
     return {
-        "lot_id": str(row["lot_id"]),
-        **instants("", row["opened_at"]),
-        "qty": text(row["quantity"]),
-        "price": text(row["price"]),
-        "value": text(row["value"]),
-        "remaining_qty": text(row["quantity_open"]),
-        "cost_basis": text(row["cost_basis"]),
-        "unrealized_pnl": text(unrealized) if row["status"] == "OPEN" else None,
+        "lot_id": row["lot_id"],
+        "ts": ts,
+        "at": at,
+        "qty": row["quantity"],
+        "price": row["price"],
+        "value": row["value"],
+        "remaining_qty": row["quantity_open"],
+        "cost_basis": row["cost_basis"],
+        "unrealized_pnl": text(_gain(of, row["quantity_open"], row["cost_basis_open"])) if is_open else None,
         "status": row["status"],
     }
 
 
 def action(row: Mapping[str, Any], its_message: Document | None) -> Document:
     """One execution with the lots it closed and what became of its message."""
+    ts, at = pair(row["executed_at"])
     return {
-        "action_id": str(row["action_id"]),
+        "action_id": row["action_id"],
         "version": row["version"],
-        **instants("", row["executed_at"]),
+        "ts": ts,
+        "at": at,
         "action_type": row["action_type"],
-        "qty": text(row["quantity"]),
-        "price": text(row["price"]),
-        "value": text(row["value"]),
-        "fees": text(row["fees"]),
-        "pnl_realized": text(row["realized_pnl"]),
-        "lots": [
-            {
-                "lot_id": closing["lot_id"],
-                "qty": text(Decimal(closing["quantity"])),
-                "lot_price": text(Decimal(closing["lot_price"])),
-                "pnl_realized": None if closing["realized_pnl"] is None else text(Decimal(closing["realized_pnl"])),
-            }
-            for closing in row["closings"] or ()
-        ],
-        "qty_after": text(row["position_quantity_after"]),
-        "vwap_after": text(row["position_vwap_after"]),
+        "qty": row["quantity"],
+        "price": row["price"],
+        "value": row["value"],
+        "fees": row["fees"],
+        "pnl_realized": row["realized_pnl"],
+        "lots": row["closings"] or [],
+        "qty_after": row["position_quantity_after"],
+        "vwap_after": row["position_vwap_after"],
         "reason": row["reason"],
         "reason_text": reason_text(row["reason"]),
         "message": its_message,
     }
 
 
+@lru_cache(1_024)
 def reason_text(reason: str | None) -> str | None:
     """A reason in words."""
     return None if reason is None else reason_words(reason)
-
-
-def plainly(row: Mapping[str, Any]) -> Document:
-    """A row of a flat view as it goes on the wire: decimals as plain text, whatever their column's scale."""
-    return {name: text(value) if isinstance(value, Decimal) else value for name, value in row.items()}
 
 
 SOURCES = frozenset({Source.LEDGER, Source.MARKS, Source.ANNOTATIONS})

@@ -49,7 +49,7 @@ with page as (
 )
 select p.position_id, p.book_id, p.instrument_id, p.symbol, p.contract_name, p.direction::text as direction,
        p.status::text as status, p.currency, p.multiplier, p.quantity_open, p.quantity_opened, p.quantity_closed, p.vwap,
-       p.entry_vwap, p.cost_basis, p.realized_pnl, p.fees_total, p.opened_at, p.last_action_at, p.closed_at, p.action_count,
+       p.entry_vwap, p.cost_basis, p.realized_pnl, p.fees_total, p.opened_at, p.last_action_at, p.action_count,
        o.opening_basis, m.price as mark, m.as_of as marked_at, d.price as mark_before, s.lane, s.badges,
        exists (select from ledger.v_action_history h
                 where h.book_id = p.book_id and h.position_id = p.position_id and h.version > 1) as is_corrected
@@ -111,10 +111,12 @@ select book_id, position_id, lot_id, opened_at, quantity, quantity_open, price, 
 select a.book_id, a.position_id, a.action_id, a.version, a.executed_at, a.action_type::text as action_type, a.quantity, a.price,
        a.value, a.fees, a.realized_pnl, a.position_quantity_after, a.position_vwap_after, a.reason, c.closings
   from ledger.v_actions a
-  left join lateral (select json_agg(json_build_object('lot_id', v.lot_id, 'quantity', v.quantity::text,
-                                                       'lot_price', v.lot_price::text, 'realized_pnl', v.realized_pnl::text)
+  left join lateral (select json_agg(json_build_object('lot_id', v.lot_id, 'qty', trim_scale(v.quantity)::text,
+                                                       'lot_price', trim_scale(v.lot_price)::text,
+                                                       'pnl_realized', trim_scale(v.realized_pnl)::text)
                                      order by v.lot_id) as closings
-                       from ledger.v_closings v where v.book_id = a.book_id and v.action_id = a.action_id) c on true
+                       from ledger.v_closings v
+                      where a.action_type in ('TRIM', 'EXIT') and v.book_id = a.book_id and v.action_id = a.action_id) c on true
  where a.book_id = any(:books::text[]) and a.position_id = any(:positions::uuid[])
  order by a.executed_at, a.action_id;
 

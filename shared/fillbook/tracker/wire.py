@@ -1,11 +1,15 @@
-"""The wire rules of the read API: instants as pairs, decimals as text, unknown as null."""
+"""The wire rules of the read API: instants as pairs, decimals as text, unknown as null.
+
+Of rows that are only told, the server's own texts are taken (``Tx.shown``): what is a text here and a text there is not made a
+number on the way. Decision 0068.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from fillbook import money
@@ -21,6 +25,11 @@ _OFFSET_LENGTH = len("+00:00")
 def text(value: Decimal | None) -> str | None:
     """A decimal as plain text without trailing zeros; null stays null."""
     return None if value is None else money.plain(value)
+
+
+def number(value: str | None) -> Decimal | None:
+    """A text that is reckoned with."""
+    return None if value is None else Decimal(value)
 
 
 def milliseconds(at: datetime | None) -> int | None:
@@ -47,6 +56,26 @@ def instants(name: str, at: datetime | None) -> dict[str, Any]:
     return {number: (at - _EPOCH) // _MILLISECOND, written: at.isoformat(timespec="milliseconds")[:-_OFFSET_LENGTH] + "Z"}
 
 
+def pair(at: str | None) -> tuple[int | None, str | None]:
+    """Epoch milliseconds and ISO with milliseconds of an instant as the server writes it: ``2026-02-03 15:16:00.5+00``."""
+    if at is None:
+        return None, None
+    fraction = (at[20:-3] + "00")[:3] if at[19] == "." else "000"
+    return _minute(at[:16]) + int(at[17:19] + fraction), f"{at[:10]}T{at[11:19]}.{fraction}Z"
+
+
+@lru_cache(8_192)
+def _minute(written: str) -> int:
+    """Epoch milliseconds of a minute of UTC; rows of a list share them."""
+    return (datetime.fromisoformat(written).replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
+
+
+def as_written(at: datetime) -> str:
+    """An instant as the server writes it, of a row that it did not write; such texts are ordered as their instants are."""
+    bare = _in_utc(at).replace(tzinfo=None).isoformat(" ")
+    return (bare.rstrip("0") if "." in bare else bare) + "+00"
+
+
 def exact(name: str, at: datetime) -> dict[str, Any]:
     """The pair of one of the two clocks. With microseconds where there are any: an answer can be asked for again by it."""
     pair = instants(name, at)
@@ -61,6 +90,12 @@ def percent(part: Decimal | None, whole: Decimal | None) -> str | None:
         return None
     share = money.CONTEXT.divide(money.CONTEXT.multiply(HUNDRED, part), whole)
     return str(money.CONTEXT.quantize(share, MONEY_DECIMALS) + 0)
+
+
+@lru_cache(8_192)
+def share(part: str | None, whole: str | None) -> str | None:
+    """``percent`` of two texts."""
+    return None if part is None or whole is None else percent(Decimal(part), Decimal(whole))
 
 
 def answer(at: datetime | Moment, data_as_of: datetime | None, books: Mapping[str, int], **content: Any) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from fillbook.ledger import asof
 from fillbook.runtime.db import Database
-from fillbook.runtime.sql import statement
+from fillbook.runtime.sql import Statement, statement
 from fillbook.tracker import executions, present
 from infra.local.postgres import PostgresServer
 from tests.support.campaigns import small_or_full
@@ -62,9 +63,10 @@ def reader(postgres: PostgresServer) -> Iterator[Database]:
     postgres.run("psql", "-qc", f"drop database {name} with (force)")
 
 
-def nodes(db: Database, name: str, **params: object) -> list[dict[str, Any]]:
+def nodes(db: Database, name: str | Statement, **params: object) -> list[dict[str, Any]]:
     """The plan of a statement with what it really did, each node before its children."""
-    text = "explain (analyze, format json, costs off, timing off) " + present.QUERIES[name].text
+    asked = present.QUERIES[name] if isinstance(name, str) else name
+    text = "explain (analyze, format json, costs off, timing off) " + asked.text
     with db.transaction(read_only=True, tenant_id="desk") as tx:
         (row,) = tx.query(statement(text), **params)
     found: list[dict[str, Any]] = []
@@ -162,6 +164,26 @@ def test_files_are_counted_by_the_choice_of_their_pages(reader: Database) -> Non
         asked = {name: value for name, value in TRADES.items() if not name.startswith("marked_")} | {"limit": 1_000}
         assert tx.query(present.COUNTED, **asked) == [{"count": 1_000}]
         assert tx.query(executions.COUNTED, **(ACTIONS | {"limit": 1_000})) == [{"count": 1_000}]
+
+
+def test_lots_of_another_moment_are_counted_by_the_index_of_their_positions(reader: Database) -> None:
+    asked = dict.fromkeys(asof.LOTS_COUNTED.parameters)
+    given = {"books": [BOOK], "status": "all", "is_plain": True, "rows_max": 1_000}
+    clocks = {"as_of": BEGIN + timedelta(days=400), "known_as_of": BEGIN + timedelta(minutes=POSITIONS // 2)}
+    plan = nodes(reader, asof.LOTS_COUNTED, **(asked | given | clocks))
+    assert "execution_actions_by_position" in {node.get("Index Name") for node in plan}
+    assert read(plan, "execution_actions") <= 8 * 1_000 + 4 * POSITIONS  # its entries may be chosen among all, once
+
+
+def test_the_parts_of_a_page_come_by_the_indexes_of_its_positions(reader: Database) -> None:
+    with reader.transaction(read_only=True) as tx:
+        rows = tx.query(statement("select position_id from ledger.v_positions order by opened_at limit 20"))
+    ids = [row["position_id"] for row in rows]
+    plan = nodes(reader, "actions", books=[BOOK], positions=ids)
+    assert "execution_actions_by_position" in walked(plan)
+    assert read(plan, "execution_actions") <= 4 * len(ids)
+    # nothing is looked for behind an entry
+    assert max(node["Actual Loops"] for node in plan if node.get("Relation Name") == "closings") == 2 * len(ids)
 
 
 def test_every_statement_about_trades_is_valid_sql(reader: Database) -> None:
