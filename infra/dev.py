@@ -35,6 +35,7 @@ VERBS = {
     "migrate": Verb("bring a database to the newest schema", "infra.database.migrate:run"),
     "cloud": Verb("what would be made in the cloud, and its policies: cloud plan|policies|program|lock", "infra.cloud.verbs:run"),
     "bench": Verb("measure against peers and print ratios", "tests.bench.__main__:run"),
+    "chaos": Verb("days of the whole desk under every fault, from one seed (--seed N --days D)", "infra.chaos.__main__:run"),
     "cost": Verb("what a local day used, and what a month of such days costs (--day DATE, --fleet)", "infra.cost.verb:run"),
     "calendar": Verb("write the table of trading sessions again", "infra.door.sessions:run"),
     "lock": Verb("resolve infra/requirements.in into the hashed requirements.txt", "infra.door.lock:run"),

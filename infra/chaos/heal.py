@@ -1,0 +1,142 @@
+"""What ends with a moment or a day: knobs are taken off and counted, the dead come back, what they held is over, channels go on.
+
+Nothing is healed that the desk must heal by itself: no row is written here but the leases of the dead, which run on real time,
+and what a person does is done by the operator's own verbs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from infra.chaos.stage import Stage
+from infra.chaos.strike import Striker
+from infra.local import leases, walking
+from infra.local.control import ControlError
+from infra.local.desk import POSTGRES
+from infra.local.fakes import FLEX, TWS_CONTROL
+
+REST_SECONDS: Final = 4.0
+VERB_SECONDS: Final = 120
+DISABLED: Final = "select channel_id, status_reason from notify.v_channels where status = 'disabled'"
+DEAD: Final = "select count(*) as n from notify.v_messages where state = 'dead'"
+WAITING: Final = """
+select (select count(*) from notify.v_messages where state in ('pending', 'sending', 'ambiguous'))
+     + (select coalesce(sum(due), 0) from outbox.v_backlog) as n"""
+QUIET_STEPS: Final = (1, 1, 1, 2, 3, 5, 10, 15, 30, 30, 60, 60, 60)
+"""Minutes of desk time between two looks at an evening that does not end."""
+
+
+def after_moment(stage: Stage, striker: Striker, quiet: Mapping[str, Any]) -> None:
+    """The moment's knobs are off, whoever died is up and holds nothing, channels that were stopped go on."""
+    _wire(stage, striker)
+    if striker.standing.pop("tws", []):
+        before = stage.healed["gateway"]
+        stage.rest(REST_SECONDS)
+        stage.control(TWS_CONTROL, "knobs", quiet)
+        stage.healed["gateway"] = before + 1
+    _revive(stage)
+    enable_channels(stage)
+
+
+def _wire(stage: Stage, striker: Striker) -> None:
+    """Knobs of the wire: whether they were used up, or used at all, is how they were seen."""
+    standing = striker.standing.pop("wire", [])
+    if not standing:
+        return
+    try:
+        stage.cloud.control.no_faults()
+    except ControlError:
+        return  # they went with the process that had them
+    stage.seen.update(standing)
+
+
+def _revive(stage: Stage) -> None:
+    """Everything that was killed in this moment."""
+    killed, stage.killed = list(dict.fromkeys(stage.killed)), []
+    if not killed:
+        return
+    for name in killed:
+        if name != POSTGRES and stage.cloud.pid(name) is None and not stage.cloud.keeper.get(name).wanted:
+            stage.cloud.revive(name)
+    stage.wait_until_up([name for name in killed if name != POSTGRES])
+    stage.rest(REST_SECONDS)
+    for name in killed:
+        leases.end_of(stage.cloud.database, name)
+        stage.healed[f"{name} came back"] += 1
+    stage.gateway.tell(stage.cloud, stage.cloud.clock.now())
+
+
+def enable_channels(stage: Stage) -> None:
+    """A channel that Discord refused is switched on again by the operator's verb, once it is no longer refused."""
+    for row in stage.rows(DISABLED):
+        if verb(stage, "notify", "enable", "--channel", row["channel_id"]) == 0:
+            stage.healed[f"channel enabled after {row['status_reason']}"] += 1
+
+
+def verb(stage: Stage, room: str, *words: str) -> int:
+    """An operator's verb; its exit status."""
+    environment = dict(os.environ) | stage.cloud.operator_environment
+    command = [sys.executable, "-m", f"fillbook.{room}", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=VERB_SECONDS, check=False)
+    return done.returncode
+
+
+def end_of_faults(stage: Stage, striker: Striker) -> None:
+    """Every rule that still waits is taken off; those that are gone have struck."""
+    _revive(stage)
+    documents = {
+        "discord": (lambda: stage.discord("faults"), lambda: stage.discord("faults", method="DELETE"), "fault"),
+        "mt5": (lambda: stage.broker("faults"), lambda: stage.broker("faults", method="DELETE"), "fault"),
+        "d1": (lambda: stage.d1("/_fault"), lambda: stage.d1("/_fault", method="DELETE"), "kind"),
+    }
+    for name, (read, clear, key) in documents.items():
+        given = striker.standing.pop(name, [])
+        if given:
+            _count(stage, name, given, (read() or {}).get("queued", []), key)
+            clear()
+    given = striker.standing.pop("flex", [])
+    if given:
+        _count(stage, "flex", given, stage.control(FLEX, "faults").get("queued", []), "fault")
+        _delete_flex(stage)
+
+
+def _count(stage: Stage, family: str, given: Sequence[str], queued: Sequence[Mapping[str, Any]], key: str) -> None:
+    left = Counter(str(rule[key]) for rule in queued if not rule["hits"])
+    for knob, number in Counter(given).items():
+        stage.seen[f"{family}.{knob}"] += max(number - left[knob], 0)
+
+
+def _delete_flex(stage: Stage) -> None:
+    from infra.chaos.stage import asked
+
+    port = stage.cloud.home.read_run()["ports"][FLEX]
+    asked(f"http://127.0.0.1:{port}/_control/faults", method="DELETE")
+
+
+def evening(stage: Stage, at: datetime) -> datetime:
+    """Walk on until nothing is open: no job, no message, no ladder; dead letters are sent again. Returns the desk's instant."""
+    for minutes in QUIET_STEPS:
+        if stage.number(walking.OPEN_ENDS) + stage.number(WAITING) == 0:
+            break
+        at += timedelta(minutes=minutes)
+        stage.set_clock(at)
+        if stage.rest(REST_SECONDS):
+            leases.end(stage.cloud.database, *leases.EVERYWHERE)
+        enable_channels(stage)
+        send_dead_letters(stage)
+    else:
+        raise walking.NeverSo(f"the day does not end at {at}:\n{walking.what_is_open(stage.cloud)}")
+    return at
+
+
+def send_dead_letters(stage: Stage) -> None:
+    """A ladder that ended in a dead letter is begun anew by the operator's verb."""
+    number = stage.number(DEAD)
+    if number and verb(stage, "notify", "replay", "--since", "2000-01-01T00:00:00+00:00") == 0:
+        stage.healed["dead letters sent again"] += number
