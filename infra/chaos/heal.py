@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Any, Final
 
 from infra.chaos.stage import Stage
@@ -21,14 +20,15 @@ from infra.local.control import ControlError
 from infra.local.desk import POSTGRES
 from infra.local.fakes import FLEX, TWS_CONTROL
 
-REST_SECONDS: Final = 4.0
+REST_SECONDS: Final = 12.0
+"""A bound: whatever is under way ends sooner, unless it waits for something that is away."""
 VERB_SECONDS: Final = 120
 DISABLED: Final = "select channel_id, status_reason from notify.v_channels where status = 'disabled'"
 DEAD: Final = "select count(*) as n from notify.v_messages where state = 'dead'"
 WAITING: Final = """
 select (select count(*) from notify.v_messages where state in ('pending', 'sending', 'ambiguous'))
      + (select coalesce(sum(due), 0) from outbox.v_backlog) as n"""
-QUIET_STEPS: Final = (1, 1, 1, 2, 3, 5, 10, 15, 30, 30, 60, 60, 60)
+QUIET_STEPS: Final = (1, 1, 1, 1, 2, 2, 3, 5, 5, 10, 10, 15, 15, 15, 20, 20)
 """Minutes of desk time between two looks at an evening that does not end."""
 
 
@@ -61,6 +61,7 @@ def _revive(stage: Stage) -> None:
     killed, stage.killed = list(dict.fromkeys(stage.killed)), []
     if not killed:
         return
+    stage.has_died = True
     for name in killed:
         if name != POSTGRES and stage.cloud.pid(name) is None and not stage.cloud.keeper.get(name).wanted:
             stage.cloud.revive(name)
@@ -119,20 +120,23 @@ def _delete_flex(stage: Stage) -> None:
     asked(f"http://127.0.0.1:{port}/_control/faults", method="DELETE")
 
 
-def evening(stage: Stage, at: datetime) -> datetime:
-    """Walk on until nothing is open: no job, no message, no ladder; dead letters are sent again. Returns the desk's instant."""
+def night(stage: Stage) -> None:
+    """Until nothing is open: no job, no message, no ladder; dead letters are sent again, and the dead hold nothing any more."""
     for minutes in QUIET_STEPS:
-        if stage.number(walking.OPEN_ENDS) + stage.number(WAITING) == 0:
-            break
-        at += timedelta(minutes=minutes)
-        stage.set_clock(at)
-        if stage.rest(REST_SECONDS):
-            leases.end(stage.cloud.database, *leases.EVERYWHERE)
-        enable_channels(stage)
+        stage.rest(REST_SECONDS)
         send_dead_letters(stage)
-    else:
-        raise walking.NeverSo(f"the day does not end at {at}:\n{walking.what_is_open(stage.cloud)}")
-    return at
+        if stage.number(walking.OPEN_ENDS) + stage.number(WAITING) == 0:
+            return
+        end_leases(stage)
+        stage.tick(60 * minutes)
+        enable_channels(stage)
+    raise walking.NeverSo(f"the day does not end at {stage.cloud.clock.now()}:\n{walking.what_is_open(stage.cloud)}")
+
+
+def end_leases(stage: Stage) -> None:
+    """What the dead of this day held is over, whoever it was; on a day on which nobody died there is nothing to end."""
+    if stage.has_died:
+        leases.end(stage.cloud.database, *leases.EVERYWHERE)
 
 
 def send_dead_letters(stage: Stage) -> None:

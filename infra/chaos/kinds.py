@@ -165,7 +165,7 @@ def _kinds() -> Iterator[Kind]:
         if name != "drip":  # the adapter's whole patience of three minutes; tested in its room
             yield Kind(name=f"flex.{name}", checks=(17,), at=(BARS, BROKER), options=_flex_options(name))
     for name, (options, is_slow) in _MT5.items():
-        rule = {"account": (0, 1, 2, 3), **options}
+        rule = {"account": (0, 1), **options}
         yield Kind(
             name=f"mt5.{name}", checks=(19, 20) if name.startswith("page") else (20,), at=ANY, options=rule, is_slow=is_slow
         )

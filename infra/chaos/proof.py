@@ -20,13 +20,15 @@ from typing import Any, Final
 from fillbook.ledger import audit
 from fillbook.runtime.sql import encode, statement
 from infra.chaos.days import begins_at, moments
+from infra.chaos.heal import verb
 from infra.chaos.stage import Stage, asked
 from infra.local import flex_book, mt5_truth
 from infra.local.plan import FLEX_ACCOUNT, TWS_ACCOUNT
+from infra.local.walking import NeverSo
 
 FOOTER: Final = re.compile(r"action_id ([0-9a-f-]{36})")
 FLEX_EXECUTION: Final = re.compile(r'ibExecID="([^"]+)"')
-PROOF_TICKS_MAX: Final = 40
+PROOF_TICKS_MAX: Final = 150
 PARITY_TRIES_MAX: Final = 20
 EXAMPLES_MAX: Final = 5
 ENDED: Final = ("decided", "late", "stale", "conflict")
@@ -110,8 +112,8 @@ class Prover:
         for _ in range(PROOF_TICKS_MAX):
             if self._stage.number(under_way) == 0:
                 return
-            self._stage.step_clock(60)
-            self._stage.run_job("discord-drain")
+            self._stage.tick(60)
+        raise NeverSo("the proof of Discord's messages does not end")
 
     def _messages(self) -> Claim:
         booked = "select action_id::text as id from ledger.v_actions where book_id not like 'replay:%' and origin = 'live'"
@@ -204,8 +206,7 @@ class Prover:
 
     def _published(self, day: date) -> Claim:
         """The day stands published as final; what happened since its publication is published now."""
-        for _ in range(3):
-            self._stage.run_job("snapshot-postmarket")
+        verb(self._stage, "snapshot", "publish", "--date", day.isoformat(), "--slot", "postmarket")
         row = self._stage.rows("select stage, version from metrics.v_daily where date = :day", day=day)
         problems = [] if row and row[0]["stage"] == "final" else [f"{day} stands as {row}"]
         return _claim("the day is published", problems, version=int(row[0]["version"]) if row else 0)

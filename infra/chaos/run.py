@@ -17,12 +17,11 @@ from infra.chaos.proof import Prover
 from infra.chaos.report import DayTold, Told, line_of
 from infra.chaos.stage import Stage
 from infra.chaos.strike import AFTER, AMID, BEFORE, Striker
-from infra.local import leases
+from infra.local.database import make_desk_cluster
 from infra.local.fakes import TWS_CONTROL
 
-REST_SECONDS: Final = 2.5
-"""How long a moment is given beyond its receipts; what it leaves open, the next ones or the night go on with."""
-LAST_SECONDS: Final = 15.0
+REST_SECONDS: Final = 12.0
+"""At most, beyond a moment's receipts; what it leaves open, the next ones or the night go on with."""
 HEALED_BEFORE: Final = "night"
 """The moment from which on nothing goes wrong any more."""
 Tell = Callable[[str], None]
@@ -31,11 +30,13 @@ Tell = Callable[[str], None]
 def play(plan: Plan, folder: Path, told: Told, tell: Tell, *, cluster: Path | None = None, bundles: Path | None = None) -> None:
     """Play every season; ``told`` is filled as it goes, so that a run that is broken off has a report too."""
     begun = time.monotonic()
-    shared = bundles or folder / "bundles"
+    shared, made = bundles or folder / "bundles", cluster or folder / "cluster"
+    if not made.exists():
+        make_desk_cluster(made)
     for number, season in enumerate(plan.seasons, 1):
         home = folder / f"season-{number}"
         tell(f"{season.name}: {len(season.days)} days")
-        with stage.started(home, season.days[0].day, cluster=cluster, bundles=shared) as cloud:
+        with stage.started(home, season.days[0].day, cluster=made, bundles=shared) as cloud:
             here = Stage(cloud, season.days[0].day)
             try:
                 _season(here, season, plan.seed, told, tell)
@@ -49,7 +50,9 @@ def play(plan: Plan, folder: Path, told: Told, tell: Tell, *, cluster: Path | No
 
 
 def _season(here: Stage, season: SeasonPlan, seed: int, told: Told, tell: Tell) -> None:
+    begun = time.monotonic()
     here.open()
+    tell(f"  accounts opened in {time.monotonic() - begun:.1f} s")
     prover, sender = Prover(here), Sender(here)
     try:
         for day in season.days:
@@ -83,15 +86,16 @@ def _live(here: Stage, sender: Sender, bars: DayOfBars, day: DayPlan) -> None:
     striker = Striker(here, sender, bars)
     quiet: dict[str, Any] = here.control(TWS_CONTROL, "knobs")
     here.gateway.begin(here.cloud, day.day)
+    here.has_died = False
+    here.switch_jobs(on=True)
     for moment in day.moments:
         if moment.name == HEALED_BEFORE:
             heal.end_of_faults(here, striker)
         _moment(here, sender, striker, moment, day.at(moment))
         heal.after_moment(here, striker, quiet)
-        if moment.name == HEALED_BEFORE:
-            heal.end_of_faults(here, striker)
-            leases.end(here.cloud.database, *leases.EVERYWHERE)
-    heal.evening(here, day.moments[-1].at)
+    here.switch_jobs(on=False)
+    heal.end_of_faults(here, striker)
+    heal.night(here)
 
 
 def _moment(here: Stage, sender: Sender, striker: Striker, moment: Moment, faults: Sequence[Fault]) -> None:

@@ -6,6 +6,7 @@ It holds what is running, what was sent and acknowledged, and what was seen of e
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -34,16 +35,19 @@ BACKOFF_STEP: Final = timedelta(seconds=11)
 BACKOFF_STEPS_MAX: Final = 45
 """So many of them stay below the fifteen minutes after which a price is no longer decided."""
 SIGNALS: Final = "signals"
-MT5_PLACES: Final = (0, 1, 13, 14)
-"""Of the demo fleet: two accounts on New York's clock and two on that of Athens."""
+HOURLY_PROOF: Final = "discord-reconcile-hourly"
+"""Hours pass in seconds here and a proof reads at Discord's pace: the daily one has the whole night."""
+NIGHT_JOBS: Final = ("outbox-relay", "ibkr-jobs", "discord-drain")
+MT5_PLACES: Final = (0, 13)
+"""Of the demo fleet: an account on New York's clock and one on that of Athens."""
 OVERRIDES: Final = {
     "MT5_REQUEST_TIMEOUT_SECONDS": "2",
     "MT5_CONNECT_TIMEOUT_SECONDS": "2",
-    "MT5_INLINE_ACCOUNTS_MAX": "3",
-    "MT5_SHARD_ACCOUNTS_MAX": "2",
+    "MT5_INLINE_ACCOUNTS_MAX": "1",
+    "MT5_SHARD_ACCOUNTS_MAX": "1",
     "MT5_PAGE_LIMIT": "50",
 }
-"""Small enough that four accounts are worked in shards and pages, and that a service that hangs costs two seconds."""
+"""Small enough that two accounts are worked in shards and pages, and that a service that hangs costs two seconds."""
 FUNCTION_OVERRIDES: Final = {"execution_sync": {"IBKR_RUN_DEADLINE_SECONDS": "2", "IBKR_FLEX_BODY_BYTES_MAX": "2097152"}}
 T = TypeVar("T")
 
@@ -99,6 +103,7 @@ class Stage:
         self.seen: Counter[str] = Counter()
         self.healed: Counter[str] = Counter()
         self.killed: list[str] = []
+        self.has_died = False
         self.gateway = Gateway()
         self.mt5: dict[str, str] = {}
 
@@ -107,6 +112,7 @@ class Stage:
     def open(self) -> None:
         """Link and open all accounts while nothing is wrong: an opening balance is what was held at that instant."""
         begun = days.begins_at(self.first)
+        self.cloud.control.pause_jobs(HOURLY_PROOF)
         self.set_clock(begun)
         self._link(begun)
         at = begun
@@ -130,6 +136,25 @@ class Stage:
             return self.cloud.control.run_job(name)
         except ControlError:
             return 0
+
+    def tick(self, seconds: float) -> None:
+        """A while of a night in which nothing is due but what waits: the clock goes on, and what sweeps every minute sweeps."""
+        self.step_clock(seconds)
+        for name in NIGHT_JOBS:
+            self.run_job(name)
+
+    def switch_jobs(self, *, on: bool) -> None:
+        """Schedules run by themselves, or not."""
+        until(lambda: self._are_switched(on), "the schedules do not answer")
+
+    def _are_switched(self, on: bool) -> bool:
+        control = self.cloud.control
+        try:
+            (control.resume_jobs if on else control.pause_jobs)()
+            control.pause_jobs(HOURLY_PROOF)
+        except ControlError:
+            return False
+        return True
 
     def set_clock(self, at: datetime) -> None:
         """Set the desk clock, and have the gateway tell what it knows by then."""
@@ -249,10 +274,9 @@ class Stage:
         self.cloud.wait_until_up(*names, POSTGRES)
 
 
-def started(home: Path, first: date, *, cluster: Path | None = None, bundles: Path | None = None) -> LocalCloud:
+def started(home: Path, first: date, *, cluster: Path, bundles: Path) -> LocalCloud:
     """A desk, not yet started, whose clock stands at the dawn of a day."""
-    if cluster is not None:
-        copy_cluster(cluster, home / "pgdata")
+    copy_cluster(cluster, home / "pgdata")
     return LocalCloud(
         home,
         bundles=bundles,
@@ -264,7 +288,7 @@ def started(home: Path, first: date, *, cluster: Path | None = None, bundles: Pa
 
 def copy_cluster(made: Path, data: Path) -> None:
     """A migrated cluster, copied with its owner and rights."""
-    import subprocess
-
+    if data.exists():
+        return
     data.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(["cp", "-a", str(made), str(data)], check=True)

@@ -30,7 +30,7 @@ DUE = """select count(*) as n from ibkr.jobs j where j.state = 'queued' and j.no
 """Jobs that somebody could begin; one that runs is waited for as long as the push or the schedule that brought it."""
 OPEN_ENDS = """
 select (select count(*) from ibkr.jobs where state in ('queued', 'running'))
-     + (select count(*) from ledger.v_actions a where a.origin = 'live' and not exists (
+     + (select count(*) from ledger.v_actions a where a.origin = 'live' and a.book_id not like 'replay:%' and not exists (
          select from notify.v_messages m where m.book_id = a.book_id and m.action_id = a.action_id and m.state = 'posted')) as n
 """
 OPEN = {
@@ -39,7 +39,8 @@ OPEN = {
     "untold": """select a.book_id, a.action_id, a.action_type::text, m.state
                    from ledger.v_actions a
                    left join notify.v_messages m on m.book_id = a.book_id and m.action_id = a.action_id
-                  where a.origin = 'live' and m.state is distinct from 'posted' order by a.executed_at limit 20""",
+                  where a.origin = 'live' and a.book_id not like 'replay:%' and m.state is distinct from 'posted'
+                  order by a.executed_at limit 20""",
     "channel": """select channel_id, lease_until - clock_timestamp() as lease from notify.channels
                    where lease_token is not null""",
     "partition": """select partition_no, lease_until - clock_timestamp() as lease from outbox.partitions
@@ -58,10 +59,11 @@ def ask(cloud: LocalCloud, port: str, path: str, document: Mapping[str, Any] | N
     """The control API of one of the broker's fakes, asked again while it is being started again."""
     found = json.loads((cloud.home.path / "run.json").read_text())["ports"][port]
     body = None if document is None else json.dumps(document).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{found}/_control/{path}", body, {"Content-Type": "application/json"})
+    address = f"http://127.0.0.1:{found}/_control/{path}"
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
     for _ in range(PATIENT_LOOKS):
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - our own loopback address
                 return json.load(answer)
         except ConnectionError:
             time.sleep(0.05)

@@ -30,7 +30,8 @@ from infra.local.prepared import prepare, sources_digest
 from infra.local.receipts import Document
 from infra.local.summary import Summary
 from infra.manifest import load
-from tests.support.servers import made_once, make_desk_cluster
+from infra.local.database import make_desk_cluster
+from tests.support.servers import made_once
 
 pytest.register_assert_rewrite("tests.e2e.snapshot_sources")
 
