@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from infra.chaos.stage import Stage
+from infra.chaos.stage import Stage, asked
 from infra.chaos.strike import Striker
 from infra.local import leases, walking
 from infra.local.control import ControlError
@@ -23,11 +23,15 @@ from infra.local.fakes import FLEX, TWS_CONTROL
 REST_SECONDS: Final = 12.0
 """A bound: whatever is under way ends sooner, unless it waits for something that is away."""
 VERB_SECONDS: Final = 120
+_RULES: Final = {"discord": ("faults", "fault"), "mt5": ("faults", "fault"), "d1": ("/_fault", "kind")}
+"""Of a stand-in: where its rules are, and what names their kind."""
 DISABLED: Final = "select channel_id, status_reason from notify.v_channels where status = 'disabled'"
 DEAD: Final = "select count(*) as n from notify.v_messages where state = 'dead'"
 WAITING: Final = """
 select (select count(*) from notify.v_messages where state in ('pending', 'sending', 'ambiguous'))
      + (select coalesce(sum(due), 0) from outbox.v_backlog) as n"""
+WAITING_MESSAGES: Final = """
+select channel_id, subject_key, state from notify.v_messages where state in ('pending', 'sending', 'ambiguous') limit 20"""
 QUIET_STEPS: Final = (1, 1, 1, 1, 2, 2, 3, 5, 5, 10, 10, 15, 15, 15, 20, 20)
 """Minutes of desk time between two looks at an evening that does not end."""
 
@@ -91,16 +95,12 @@ def verb(stage: Stage, room: str, *words: str) -> int:
 def end_of_faults(stage: Stage, striker: Striker) -> None:
     """Every rule that still waits is taken off; those that are gone have struck."""
     _revive(stage)
-    documents = {
-        "discord": (lambda: stage.discord("faults"), lambda: stage.discord("faults", method="DELETE"), "fault"),
-        "mt5": (lambda: stage.broker("faults"), lambda: stage.broker("faults", method="DELETE"), "fault"),
-        "d1": (lambda: stage.d1("/_fault"), lambda: stage.d1("/_fault", method="DELETE"), "kind"),
-    }
-    for name, (read, clear, key) in documents.items():
+    for name, (path, key) in _RULES.items():
         given = striker.standing.pop(name, [])
         if given:
-            _count(stage, name, given, (read() or {}).get("queued", []), key)
-            clear()
+            ask = {"discord": stage.discord, "mt5": stage.broker, "d1": stage.d1}[name]
+            _count(stage, name, given, (ask(path) or {}).get("queued", []), key)
+            ask(path, method="DELETE")
     given = striker.standing.pop("flex", [])
     if given:
         _count(stage, "flex", given, stage.control(FLEX, "faults").get("queued", []), "fault")
@@ -114,8 +114,6 @@ def _count(stage: Stage, family: str, given: Sequence[str], queued: Sequence[Map
 
 
 def _delete_flex(stage: Stage) -> None:
-    from infra.chaos.stage import asked
-
     port = stage.cloud.home.read_run()["ports"][FLEX]
     asked(f"http://127.0.0.1:{port}/_control/faults", method="DELETE")
 
@@ -130,7 +128,9 @@ def night(stage: Stage) -> None:
         end_leases(stage)
         stage.tick(60 * minutes)
         enable_channels(stage)
-    raise walking.NeverSo(f"the day does not end at {stage.cloud.clock.now()}:\n{walking.what_is_open(stage.cloud)}")
+    waiting = [f"  message: {row['channel_id']} {row['subject_key']} {row['state']}" for row in stage.rows(WAITING_MESSAGES)]
+    told = "\n".join([walking.what_is_open(stage.cloud), *waiting])
+    raise walking.NeverSo(f"the day does not end at {stage.cloud.clock.now()}:\n{told}")
 
 
 def end_leases(stage: Stage) -> None:

@@ -15,20 +15,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 from fillbook.ledger import audit
 from fillbook.runtime.sql import encode, statement
 from infra.chaos.days import begins_at, moments
 from infra.chaos.heal import verb
-from infra.chaos.stage import Stage, asked
+from infra.chaos.stage import Answer, Stage, asked
 from infra.local import flex_book, mt5_truth
 from infra.local.plan import FLEX_ACCOUNT, TWS_ACCOUNT
 from infra.local.walking import NeverSo
 
 FOOTER: Final = re.compile(r"action_id ([0-9a-f-]{36})")
 FLEX_EXECUTION: Final = re.compile(r'ibExecID="([^"]+)"')
-PROOF_TICKS_MAX: Final = 150
+PROOF_TICKS_MAX: Final = 60
 PARITY_TRIES_MAX: Final = 20
 EXAMPLES_MAX: Final = 5
 ENDED: Final = ("decided", "late", "stale", "conflict")
@@ -87,9 +88,10 @@ class Prover:
     # --- the ledger ---
 
     def _audit(self, now: datetime) -> Claim:
-        problems, books = [], self._stage.rows("select book_id from ledger.v_books order by book_id")
+        problems: list[str] = []
+        books = self._stage.rows("select book_id from ledger.v_books order by book_id")
         for row in books:
-            found = self._stage.patiently(lambda book_id=row["book_id"]: audit.audit(self._stage.cloud.database, book_id, now))
+            found = self._stage.patiently(partial(audit.audit, self._stage.cloud.database, row["book_id"], now))
             problems += [f"{row['book_id']}: invariant {one.invariant}: {one.detail}" for one in found.findings]
         return _claim("audit clean", problems, books=len(books))
 
@@ -196,6 +198,7 @@ class Prover:
         """The day decided again from what live saw: equal to the last digit."""
         key = {"Authorization": f"Bearer {self._stage.cloud.secrets['desk_key']}"}
         url = f"{self._stage.cloud.url('replay_worker')}/timed/admin/replay-parity"
+        answer = Answer(0)
         for _ in range(PARITY_TRIES_MAX):
             answer = asked(url, json.dumps({"date": day.isoformat()}).encode(), key)
             if answer.status == 200:

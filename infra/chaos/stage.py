@@ -37,6 +37,7 @@ BACKOFF_STEPS_MAX: Final = 45
 SIGNALS: Final = "signals"
 HOURLY_PROOF: Final = "discord-reconcile-hourly"
 """Hours pass in seconds here and a proof reads at Discord's pace: the daily one has the whole night."""
+NIGHT_SPEED: Final = 20.0
 NIGHT_JOBS: Final = ("outbox-relay", "ibkr-jobs", "discord-drain")
 MT5_PLACES: Final = (0, 13)
 """Of the demo fleet: an account on New York's clock and one on that of Athens."""
@@ -93,6 +94,14 @@ def until(is_so: Callable[[], bool], told: str) -> None:
         time.sleep(LOOK_SECONDS)
 
 
+def _is_told(work: Callable[[], object]) -> bool:
+    try:
+        work()
+    except ControlError:
+        return False
+    return True
+
+
 class Stage:
     """One season's desk. ``acknowledged``: receipt ids that the door took; ``seen``: by kind, faults that struck something."""
 
@@ -138,23 +147,21 @@ class Stage:
             return 0
 
     def tick(self, seconds: float) -> None:
-        """A while of a night in which nothing is due but what waits: the clock goes on, and what sweeps every minute sweeps."""
+        """A while of a night in which nothing is due but what waits: what sweeps every minute sweeps, while the clock goes on.
+
+        It goes on by itself, since whoever reads at Discord's pace waits for it.
+        """
         self.step_clock(seconds)
+        self._instruct(lambda: self.cloud.clock.run(NIGHT_SPEED))
         for name in NIGHT_JOBS:
             self.run_job(name)
+        self._instruct(self.cloud.clock.pause)
 
     def switch_jobs(self, *, on: bool) -> None:
         """Schedules run by themselves, or not."""
-        until(lambda: self._are_switched(on), "the schedules do not answer")
-
-    def _are_switched(self, on: bool) -> bool:
         control = self.cloud.control
-        try:
-            (control.resume_jobs if on else control.pause_jobs)()
-            control.pause_jobs(HOURLY_PROOF)
-        except ControlError:
-            return False
-        return True
+        self._instruct(control.resume_jobs if on else control.pause_jobs)
+        self._instruct(lambda: control.pause_jobs(HOURLY_PROOF))
 
     def set_clock(self, at: datetime) -> None:
         """Set the desk clock, and have the gateway tell what it knows by then."""
@@ -163,14 +170,11 @@ class Stage:
 
     def step_clock(self, seconds: float) -> None:
         """Move the desk clock, also back; its process may be starting again."""
-        until(lambda: self._has_stepped(seconds), "the clock does not answer")
+        self._instruct(lambda: self.cloud.clock.step(seconds))
 
-    def _has_stepped(self, seconds: float) -> bool:
-        try:
-            self.cloud.clock.step(seconds)
-        except ControlError:
-            return False
-        return True
+    def _instruct(self, work: Callable[[], object]) -> None:
+        """Tell the message service's process something, again while it is being started again."""
+        until(lambda: _is_told(work), "the clock does not answer")
 
     # --- the database ---
 
