@@ -1,20 +1,18 @@
 """What ends with a moment or a day: knobs are taken off and counted, the dead come back, what they held is over, channels go on.
 
 Nothing is healed that the desk must heal by itself: no row is written here but the leases of the dead, which run on real time,
-and what a person does is done by the operator's own verbs.
+and what a person does is done as the operator's verbs do it.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from infra.chaos import person
 from infra.chaos.stage import Stage, asked
-from infra.chaos.strike import Striker
+from infra.chaos.strike import GATEWAY_RUNS, Striker
 from infra.local import leases, walking
 from infra.local.control import ControlError
 from infra.local.desk import POSTGRES
@@ -22,7 +20,6 @@ from infra.local.fakes import FLEX, TWS_CONTROL
 
 REST_SECONDS: Final = 12.0
 """A bound: whatever is under way ends sooner, unless it waits for something that is away."""
-VERB_SECONDS: Final = 120
 _RULES: Final = {"discord": ("faults", "fault"), "mt5": ("faults", "fault"), "d1": ("/_fault", "kind")}
 """Of a stand-in: where its rules are, and what names their kind."""
 DISABLED: Final = "select channel_id, status_reason from notify.v_channels where status = 'disabled'"
@@ -39,11 +36,11 @@ QUIET_STEPS: Final = (1, 1, 1, 1, 2, 2, 3, 5, 5, 10, 10, 15, 15, 15, 20, 20)
 def after_moment(stage: Stage, striker: Striker, quiet: Mapping[str, Any]) -> None:
     """The moment's knobs are off, whoever died is up and holds nothing, channels that were stopped go on."""
     _wire(stage, striker)
-    if striker.standing.pop("tws", []):
-        before = stage.healed["gateway"]
-        stage.rest(REST_SECONDS)
+    turned = striker.standing.pop("tws", [])
+    if turned:
         stage.control(TWS_CONTROL, "knobs", quiet)
-        stage.healed["gateway"] = before + 1
+        if stage.number(GATEWAY_RUNS) > striker.runs_before:
+            stage.seen.update(turned)
     _revive(stage)
     enable_channels(stage)
 
@@ -78,18 +75,10 @@ def _revive(stage: Stage) -> None:
 
 
 def enable_channels(stage: Stage) -> None:
-    """A channel that Discord refused is switched on again by the operator's verb, once it is no longer refused."""
+    """A channel that Discord refused is switched on again by a person, once it is no longer refused."""
     for row in stage.rows(DISABLED):
-        if verb(stage, "notify", "enable", "--channel", row["channel_id"]) == 0:
+        if person.enable(stage.cloud, row["channel_id"]):
             stage.healed[f"channel enabled after {row['status_reason']}"] += 1
-
-
-def verb(stage: Stage, room: str, *words: str) -> int:
-    """An operator's verb; its exit status."""
-    environment = dict(os.environ) | stage.cloud.operator_environment
-    command = [sys.executable, "-m", f"fillbook.{room}", *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=VERB_SECONDS, check=False)
-    return done.returncode
 
 
 def end_of_faults(stage: Stage, striker: Striker) -> None:
@@ -140,7 +129,6 @@ def end_leases(stage: Stage) -> None:
 
 
 def send_dead_letters(stage: Stage) -> None:
-    """A ladder that ended in a dead letter is begun anew by the operator's verb."""
-    number = stage.number(DEAD)
-    if number and verb(stage, "notify", "replay", "--since", "2000-01-01T00:00:00+00:00") == 0:
-        stage.healed["dead letters sent again"] += number
+    """A ladder that ended in a dead letter is begun anew by a person."""
+    if stage.number(DEAD):
+        stage.healed["dead letters sent again"] += person.send_dead_letters(stage.cloud)

@@ -22,6 +22,8 @@ from infra.chaos.kinds import KINDS, Kind
 FAULTS_A_DAY: Final = 45
 FAULTS_A_MOMENT_MAX: Final = 9
 SLOW_A_DAY_MAX: Final = 2
+ASIDE_MAX: Final = 200
+"""Kinds that found no room on a day; so many, and the day has none left."""
 PLACES: Final = (0, 6, 12, 18, 24)
 """Tickers of the invented day that are awake from the opening on."""
 
@@ -125,19 +127,20 @@ class _Dealer:
         """So many faults, by the order of their moments."""
         room = Counter({moment.name: FAULTS_A_MOMENT_MAX for moment in known})
         dealt: list[Fault] = []
-        slow, passed = 0, 0
-        while len(dealt) < number and passed < 4 * len(self._kinds):
+        aside: list[Kind] = []
+        slow = 0
+        while len(dealt) < number and len(aside) < ASIDE_MAX:
             kind = self._next()
             places = [moment.name for moment in known if room[moment.name] and set(moment.groups) & set(kind.at)]
             if not places or (kind.is_slow and slow >= SLOW_A_DAY_MAX):
-                self._deck.insert(0, kind)  # its turn comes on a later day
-                passed += 1
+                aside.append(kind)  # its turn comes on a later day
                 continue
             place = self._chance.choice(places)
             room[place] -= 1
             slow += kind.is_slow
             options = tuple((name, self._chance.choice(found)) for name, found in kind.options.items())
             dealt.append(Fault(kind=kind.name, moment=place, options=options))
+        self._deck += reversed(aside)
         order = {moment.name: number for number, moment in enumerate(known)}
         return sorted(dealt, key=lambda fault: order[fault.moment])
 

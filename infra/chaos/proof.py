@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from fillbook.ledger import audit
 from fillbook.runtime.sql import encode, statement
+from infra.chaos import person
 from infra.chaos.days import begins_at, moments
-from infra.chaos.heal import verb
 from infra.chaos.stage import Answer, Stage, asked
 from infra.local import flex_book, mt5_truth
 from infra.local.plan import FLEX_ACCOUNT, TWS_ACCOUNT
@@ -41,15 +41,16 @@ CONTENT: Final[Mapping[str, str]] = {
     "decisions": """select book_id, ticker, ts, receipt_id, lane, computed_lane, rule, action_ids from signal.v_decisions
                      where book_id = 'live' order by ticker, ts""",
     "lanes": "select ticker, lane, reason, score, last_price, last_ts from signal.v_board where book_id = 'live' order by ticker",
-    "actions": """select book_id, action_id, position_id, action_type::text, ticker, direction::text, executed_at, quantity, price,
-                         value, fees, realized_pnl, position_quantity_after, position_vwap_after, reason, origin
+    "actions": """select book_id, action_id, position_id, action_type::text, ticker, direction::text, executed_at, quantity,
+                         price, value, fees, realized_pnl, position_quantity_after, position_vwap_after, reason, origin
                     from ledger.v_actions where book_id not like 'replay:%' order by book_id, action_id""",
     "closings": """select book_id, action_id, lot_id, quantity, lot_price, realized_pnl from ledger.v_closings
                     where book_id not like 'replay:%' order by book_id, action_id, lot_id""",
-    "lots": """select book_id, lot_id, position_id, quantity, quantity_open, price, cost_basis, status::text from ledger.v_lots
-                where book_id not like 'replay:%' order by book_id, lot_id""",
-    "positions": """select book_id, position_id, symbol, direction::text, status::text, quantity_open, quantity_opened, cost_basis,
-                           realized_pnl from ledger.v_positions where book_id not like 'replay:%' order by book_id, position_id""",
+    "lots": """select book_id, lot_id, position_id, quantity, quantity_open, price, cost_basis, status::text
+                 from ledger.v_lots where book_id not like 'replay:%' order by book_id, lot_id""",
+    "positions": """select book_id, position_id, symbol, direction::text, status::text, quantity_open, quantity_opened,
+                           cost_basis, realized_pnl
+                      from ledger.v_positions where book_id not like 'replay:%' order by book_id, position_id""",
     "executions": """select account_id, ib_exec_id, state, exec_revision, executed_at, side, quantity, price, commission
                        from ibkr.trade_executions order by account_id, ib_exec_id""",
 }
@@ -209,15 +210,15 @@ class Prover:
 
     def _published(self, day: date) -> Claim:
         """The day stands published as final; what happened since its publication is published now."""
-        verb(self._stage, "snapshot", "publish", "--date", day.isoformat(), "--slot", "postmarket")
+        status = person.publish(self._stage.cloud, day)
         row = self._stage.rows("select stage, version from metrics.v_daily where date = :day", day=day)
-        problems = [] if row and row[0]["stage"] == "final" else [f"{day} stands as {row}"]
+        problems = [] if row and row[0]["stage"] == "final" else [f"{day} stands as {row}: {status}"]
         return _claim("the day is published", problems, version=int(row[0]["version"]) if row else 0)
 
     def _nothing_open(self) -> Claim:
         """No break, no quarantined row of the broker, no anomaly, no order, no dead letter, no parked fill."""
         open_ends = {
-            "break": "select book_id || ' ' || kind || ' ' || coalesce(instrument, '') as what from ledger.v_breaks where resolved_at is null",
+            "break": "select concat_ws(' ', book_id, kind, instrument) as what from ledger.v_breaks where resolved_at is null",
             "quarantined": "select source || ' ' || reason as what from ibkr.quarantine where state = 'open'",
             "anomaly": "select kind || ' ' || subject as what from ibkr.anomalies where closed_at is null",
             "dead letter": "select channel_id || ' ' || subject_key as what from notify.v_messages where state = 'dead'",

@@ -1,4 +1,4 @@
-"""What a run tells: faults by kind, put on and seen, what healed how, every claim, the hashes, and the command that does it again."""
+"""What a run tells: faults by kind, what healed how, every claim, the hashes, and the command that does it again."""
 
 from __future__ import annotations
 
@@ -122,10 +122,10 @@ def text_of(told: Told) -> str:
 
 def _verdict(told: Told, document: Mapping[str, Any]) -> Sequence[str]:
     proven = sum(day.is_proven for day in told.days)
+    days = f"{len(told.days)} of {len(told.plan.days)} days played, {proven} hold"
     return (
         "",
-        f"{len(told.days)} of {len(told.plan.days)} days played, {proven} hold; {document['injected']} faults put on,"
-        f" {document['seen']} struck; {told.seconds:.0f} s",
+        f"{days}; {document['injected']} faults put on, {document['seen']} struck; {told.seconds:.0f} s",
         f"plan     {document['plan_sha256']}",
         f"data     {document['data_sha256']}",
         f"content  {document['content_sha256']}",

@@ -247,7 +247,7 @@ class Stage:
                 return
             if time.monotonic() > end:
                 raise walking.NeverSo(f"{waiting} receipts are not decided, {retrying} of them wait to be tried again")
-            if retrying and steps < BACKOFF_STEPS_MAX:
+            if retrying == waiting and steps < BACKOFF_STEPS_MAX:
                 steps += 1
                 self.step_clock(BACKOFF_STEP.total_seconds())
             time.sleep(LOOK_SECONDS)

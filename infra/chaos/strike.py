@@ -28,6 +28,7 @@ PHASES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("kill", "database"), AMID),
     **dict.fromkeys(("sender", "message", "clock", "person"), AFTER),
 }
+GATEWAY_RUNS: Final = "select count(*) as n from ibkr.sync_runs where source = 'tws'"
 QUIET_SECONDS: Final = 1.0
 OTHERS: Final = "pid <> pg_backend_pid() and datname = current_database() and backend_type = 'client backend'"
 FORGED_AT: Final = ("signal_worker", "discord_notifier", "execution_sync", "account_sync_shard")
@@ -46,6 +47,8 @@ class Striker:
         self._moment: Moment | None = None
         self.standing: dict[str, list[str]] = {}
         """Rules that wait at a stand-in: its name -> kinds, in their order."""
+        self.runs_before = 0
+        """Runs of the gateway's source when its knobs were turned."""
 
     def strike(self, fault: Fault, moment: Moment) -> None:
         """Carry out one fault and count it where it struck at once."""
@@ -117,6 +120,7 @@ class Striker:
 
     def tws(self, name: str, given: dict[str, Any]) -> bool:
         """A knob of the gateway, for this moment."""
+        self.runs_before = self._stage.number(GATEWAY_RUNS)
         self._stage.control(TWS_CONTROL, "knobs", given)
         self.standing.setdefault("tws", []).append(f"tws.{name}")
         return False

@@ -25,6 +25,7 @@ from fillbook.runtime.clock import FixedClock
 from fillbook.runtime.db import Database
 from infra.local.mt5 import Mt5Fake
 from infra.local.mt5_model import Done
+from infra.local.mt5_truth import same_trade
 from tests.support.mt5_world import LEASE_SECONDS, Query, World, run_id
 
 BEGIN = datetime(2026, 1, 14, 9, 0, tzinfo=UTC)
