@@ -205,3 +205,14 @@ def _flex_options(name: str) -> Options:
 
 
 KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in _kinds()}
+
+
+def families() -> str:
+    """The table of all kinds by family, as the document has it."""
+    lines = ["| family | checks | kinds |", "|---|---|---|"]
+    for family in dict.fromkeys(kind.family for kind in KINDS.values()):
+        kinds = [kind for kind in KINDS.values() if kind.family == family]
+        checks = ", ".join(map(str, sorted({check for kind in kinds for check in kind.checks})))
+        names = " ".join(f"`{kind.name.partition('.')[2]}`" for kind in kinds)
+        lines.append(f"| {family} | {checks} | {names} |")
+    return "\n".join(lines) + "\n"
