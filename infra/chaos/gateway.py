@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from infra.local.plan import TWS_ACCOUNT
 from infra.local.tws_knobs import COMMISSION, EXECUTION, Frame
 
 _EXEC_ID, _SIDE, _PRICE, _COMMISSION_OF = 14, 18, 20, 2
+LAST_OF_DAY: Final = time(23, 59)
 TOLD_LATE_HOUR: Final = 20
 """New York: what comes late is told from then on, after the positions of the day were compared."""
 
@@ -60,13 +61,19 @@ class Gateway:
         frames = [list(frame) for frame in plain.executions]
         if local.date() != self._day:
             return frames, [list(frame) for frame in plain.positions]
-        names = [frame[_EXEC_ID] for frame in frames if frame[0] == EXECUTION]
+        names = self._names()
         held_back = {names[at] for at in self.late if at < len(names)} if local.hour < TOLD_LATE_HOUR else set()
         told = [frame for frame in frames if _named(frame) not in held_back]
         for one in self.corrections:
             if one.at <= now and one.fill < len(names) and names[one.fill] not in held_back:
                 told += _corrected(frames, names[one.fill], one.cents)
         return told, [list(frame) for frame in plain.positions]
+
+    def _names(self) -> list[str]:
+        """Execution ids of the whole day: a fill keeps its place whenever it is asked for."""
+        assert self._day is not None
+        end = datetime.combine(self._day, LAST_OF_DAY, NEW_YORK)
+        return [frame[_EXEC_ID] for frame in tws_book.demo((TWS_ACCOUNT,), end).executions if frame[0] == EXECUTION]
 
     def expected(self, now: datetime) -> set[str]:
         """Execution ids that must stand at the end: a correction in place of what it corrects."""

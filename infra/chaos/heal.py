@@ -109,6 +109,8 @@ def _delete_flex(stage: Stage) -> None:
 
 def night(stage: Stage) -> None:
     """Until nothing is open: no job, no message, no ladder; dead letters are sent again, and the dead hold nothing any more."""
+    stage.rest(REST_SECONDS)
+    stage.run_job("mt5-sync")
     for minutes in QUIET_STEPS:
         stage.rest(REST_SECONDS)
         send_dead_letters(stage)
