@@ -64,8 +64,8 @@ def _revive(stage: Stage) -> None:
         return
     stage.has_died = True
     for name in killed:
-        if name != POSTGRES and stage.cloud.pid(name) is None and not stage.cloud.keeper.get(name).wanted:
-            stage.cloud.revive(name)
+        if name != POSTGRES and stage.cloud.pid(name) is None and stage.cloud.keeper.get(name).again_at is None:
+            stage.cloud.revive(name)  # it was to stay down; whatever else is dead is being started again
     stage.wait_until_up([name for name in killed if name != POSTGRES])
     stage.rest(REST_SECONDS)
     for name in killed:
