@@ -80,7 +80,7 @@ class Prover:
             self._receipts(),
             self._gateway(day),
             self._statements(day),
-            self._linked(),
+            self._linked(day),
             self._parity(day),
             self._published(day),
             self._nothing_open(),
@@ -171,10 +171,13 @@ class Prover:
             if held.get(name, 0) != booked.get(name, 0)
         ]
 
-    def _linked(self) -> Claim:
-        """Trades and balances of the MT5 accounts are the broker's, and the ledger values them as it does."""
+    def _linked(self, day: date) -> Claim:
+        """Trades of the MT5 accounts are the broker's, and the ledger values them as it does.
+
+        Accounts trade at night too: what was opened or closed since the morning's look at them is the next day's.
+        """
         problems: list[str] = []
-        trades, begun = 0, begins_at(self._stage.first)
+        trades, begun, until = 0, begins_at(self._stage.first), moments(day)[-1].at
         for name, account_id in sorted(self._stage.mt5.items()):
             truth = self._stage.broker(f"truth/{name}")
             if truth is None:
@@ -182,7 +185,7 @@ class Prover:
             rows = self._stage.rows("select * from mt5.trades where account_id = :id::uuid", id=account_id)
             found = {(row["position_id"], row["episode"]): row for row in rows}
             told = {(one["position_id"], one["episode"]): one for one in truth["trades"]}
-            ours = {key for key, one in told.items() if datetime.fromisoformat(one["open_time"]) >= begun}
+            ours = {key for key, one in told.items() if begun <= _instant(one, "open_time") and _last(one) < until}
             trades += len(found)
             problems += [f"{name}: trade {key} is missing" for key in sorted(ours - found.keys())]
             problems += [f"{name}: trade {key} is not the broker's" for key in sorted(found.keys() - told.keys())]
@@ -251,3 +254,12 @@ def _differences(wanted: Counter[str], found: Counter[str]) -> list[str]:
                 yield f"{name} stands {found[name]} times, not {wanted[name]}"
 
     return list(lines())
+
+
+def _instant(told: Mapping[str, Any], name: str) -> datetime:
+    return datetime.fromisoformat(told[name])
+
+
+def _last(told: Mapping[str, Any]) -> datetime:
+    """When the last thing that is known of a trade happened."""
+    return _instant(told, "open_time" if told["close_time"] is None else "close_time")
