@@ -23,7 +23,7 @@ from infra.local.fakes import TWS_CONTROL
 REST_SECONDS: Final = 12.0
 """At most, beyond a moment's receipts; what it leaves open, the next ones or the night go on with."""
 HEALED_BEFORE: Final = "night"
-"""The moment from which on nothing goes wrong any more."""
+"""The moment before which rules that never struck are taken off; what is put on later goes with the morning."""
 Tell = Callable[[str], None]
 
 
