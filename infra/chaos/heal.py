@@ -111,6 +111,8 @@ def night(stage: Stage) -> None:
     """Until nothing is open: no job, no message, no ladder; dead letters are sent again, and the dead hold nothing any more."""
     stage.rest(REST_SECONDS)
     stage.run_job("mt5-sync")
+    if stage.gateway.late:  # told after the evening's comparison, which found it missing; only the next one can say that it came
+        stage.run_job("ibkr-positions")
     for minutes in QUIET_STEPS:
         stage.rest(REST_SECONDS)
         send_dead_letters(stage)
