@@ -41,6 +41,7 @@ VERBS = {
     "fuzz": Verb(
         "look for bytes that break a parser, and keep them (PARSER …, --seconds N, --seed S)", "tests.fuzz.__main__:run"
     ),
+    "chaos": Verb("days of the whole desk under every fault, from one seed (--seed N --days D)", "infra.chaos.__main__:run"),
     "cost": Verb("what a local day used, and what a month of such days costs (--day DATE, --fleet)", "infra.cost.verb:run"),
     "calendar": Verb("write the table of trading sessions again", "infra.door.sessions:run"),
     "lock": Verb("resolve infra/requirements.in into the hashed requirements.txt", "infra.door.lock:run"),

@@ -6,10 +6,11 @@ two can be held against each other. Prices are exact averages; times are UTC.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Any
 
 from infra.local.mt5_model import BUY, MONEY_FIELDS, ZERO, Change, Fact, iso
 
@@ -180,3 +181,25 @@ def _sum(fact: Fact) -> Decimal:
 
 def _text(number: Decimal | None) -> str | None:
     return None if number is None else str(number)
+
+
+def same_trade(found: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
+    """Whether a row is the true trade; averages to ten decimals, the floating figures of an open one apart."""
+    texts = ("volume", "open_volume", "commission", "fee")
+    is_closed = told["status"] == "closed"
+    if found["status"] != told["status"] or found["type"] != told["side"] or found["symbol"] != told["symbol"]:
+        return False
+    if any(found[name] != Decimal(told[name]) for name in texts):
+        return False
+    realized = {"realized_profit": "profit", "realized_swap": "swap"}
+    if any(found[name] != Decimal(told[other]) for name, other in realized.items()):
+        return False
+    if is_closed and datetime.fromisoformat(told["close_time"]) != found["close_time"]:
+        return False
+    return _near(found["open_price"], told["open_price"]) and _near(found["close_price"], told["close_price"])
+
+
+def _near(found: Decimal | None, told: str | None) -> bool:
+    if found is None or told is None:
+        return found is None and told is None
+    return abs(found - Decimal(told)) <= Decimal("0.0000000001")

@@ -23,6 +23,7 @@ from fillbook.calendar import calendar
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import encode, statement
 from infra.local import demo
+from infra.local.database import make_desk_cluster
 from infra.local.demo_day import invented_day
 from infra.local.desk import LocalCloud
 from infra.local.home import ROOT
@@ -30,7 +31,7 @@ from infra.local.prepared import prepare, sources_digest
 from infra.local.receipts import Document
 from infra.local.summary import Summary
 from infra.manifest import load
-from tests.support.servers import made_once, make_desk_cluster
+from tests.support.servers import made_once
 
 pytest.register_assert_rewrite("tests.e2e.snapshot_sources")
 

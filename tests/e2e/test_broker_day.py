@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from fillbook.runtime.sql import statement
-from infra.local import tws_book
+from infra.local import leases, tws_book, walking
 from infra.local.desk import POSTGRES, PUBSUB, LocalCloud
 from infra.local.fakes import FLEX, TWS, TWS_CONTROL
 from infra.local.plan import TWS_ACCOUNT
 from tests.e2e.conftest import NewDesk, desks, exported, prove, told_on_discord
 from tests.support import broker_days as days
-from tests.support import leases
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 
@@ -56,7 +55,7 @@ def assert_whole(cloud: LocalCloud, *, copies_max: int = 0) -> None:
     for part in ("anomalies", "quarantine", "breaks"):
         with cloud.database.transaction(read_only=True) as tx:
             assert tx.query(statement(days.PARTS[part])) == [], part
-    assert days.ask(cloud, TWS_CONTROL, "orders") == []
+    assert walking.ask(cloud, TWS_CONTROL, "orders") == []
 
 
 def live_executions(cloud: LocalCloud) -> list[str]:
@@ -113,19 +112,19 @@ def test_a_day_in_which_the_gateway_and_the_statements_fail_in_every_way_ends_li
     new_desk: NewDesk, calm: dict[str, str]
 ) -> None:
     cloud = begin(new_desk, "refused")
-    quiet: dict[str, object] = days.ask(cloud, TWS_CONTROL, "knobs")
+    quiet: dict[str, object] = walking.ask(cloud, TWS_CONTROL, "knobs")
     troubles, faults = list(TROUBLES), list(FLEX_TROUBLES)
 
     def disturb(step: int) -> None:
         is_over = not troubles or step % 2 == 1 or step == days.STEPS
-        days.gateway(cloud, **(quiet if is_over else quiet | troubles.pop(0)))
+        walking.gateway(cloud, **(quiet if is_over else quiet | troubles.pop(0)))
         if step % 3 == 1 and faults and step < days.STEPS:
             name, rule = faults.pop(0)
-            days.flex_fault(cloud, name, **rule)
+            walking.flex_fault(cloud, name, **rule)
 
     days.live(cloud, disturb)
     assert (troubles, faults) == ([], [])
-    assert days.number(cloud, "select count(*) as n from ibkr.sync_runs where state in ('partial', 'failed')") >= 5
+    assert walking.number(cloud, "select count(*) as n from ibkr.sync_runs where state in ('partial', 'failed')") >= 5
     assert_whole(cloud)
     assert exported(cloud.database, days.PARTS) == calm
 
@@ -134,27 +133,27 @@ def test_a_run_killed_in_the_middle_is_abandoned_and_leaves_nothing_half_done(ne
     cloud = begin(new_desk, "abandoned")
     cloud.control.pause_jobs()  # no run but the one that is killed
     cloud.control.wait_idle(settle_seconds=0.3)
-    days.walk_to(cloud, days.FIRST)
+    walking.walk_to(cloud, days.FIRST)
     before, cursors = exported(cloud.database, days.PARTS), high_waters(cloud)
-    days.gateway(cloud, delay_at=3, delay_seconds=1.5)
+    walking.gateway(cloud, delay_at=3, delay_seconds=1.5)
     noon = days.FIRST.replace(hour=17)
-    days.set_clock(cloud, noon)
+    walking.set_clock(cloud, noon)
     assert cloud.control.run_job("ibkr-trades") == 202
     under_way = "select count(*) as n from ibkr.sync_runs where state = 'running' and source = 'tws'"
-    days.wait_for(cloud, under_way, 1)
+    walking.wait_for(cloud, under_way, 1)
     cloud.kill("execution_sync")
     assert exported(cloud.database, days.PARTS) == before
     assert high_waters(cloud) == cursors
-    assert days.number(cloud, under_way) == 1
+    assert walking.number(cloud, under_way) == 1
     cloud.wait_until_up("execution_sync")
-    days.gateway(cloud, delay_at=0)
+    walking.gateway(cloud, delay_at=0)
     assert cloud.control.run_job("ibkr-jobs") == 200
-    assert days.number(cloud, under_way) == 1, "a lease that still runs is nobody else's"
+    assert walking.number(cloud, under_way) == 1, "a lease that still runs is nobody else's"
     leases.end_of(cloud.database, "execution_sync")
     cloud.control.resume_jobs()
-    days.settle(cloud, noon)
-    assert days.number(cloud, "select count(*) as n from ibkr.sync_runs where state = 'abandoned'") == 1
-    assert days.number(cloud, "select count(*) as n from ibkr.sync_runs where state = 'running'") == 0
+    walking.settle(cloud, noon)
+    assert walking.number(cloud, "select count(*) as n from ibkr.sync_runs where state = 'abandoned'") == 1
+    assert walking.number(cloud, "select count(*) as n from ibkr.sync_runs where state = 'running'") == 0
     assert high_waters(cloud) > cursors
     frames = tws_book.demo((TWS_ACCOUNT,), noon).executions
     names = Counter(f"{TWS_ACCOUNT} {frame[14]}" for frame in frames if frame[0] == "11")

@@ -19,11 +19,12 @@ import pytest
 
 from fillbook.calendar import calendar
 from fillbook.replay import __main__ as replay
+from infra.local import leases
 from infra.local.desk import POSTGRES, LocalCloud
 from infra.local.receipts import Document
 from infra.local.summary import Summary
 from tests.e2e.conftest import DAY, NewDesk, booked, desks, exported, minutes_of_the_day, play, prove, told_on_discord
-from tests.support import day_fold, leases
+from tests.support import day_fold
 from tests.support.campaigns import small_or_full
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from infra.local import leases
 from infra.local.desk import LocalCloud
 from tests.e2e.conftest import WAIT_SECONDS, booked, counted, desks, inbox, prove, told_on_discord
 from tests.e2e.test_one_signal import CLOSE, FUNCTIONS, post
-from tests.support import leases
 from tests.support.receipts import body
 
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]

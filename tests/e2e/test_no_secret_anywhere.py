@@ -17,14 +17,14 @@ from pathlib import Path
 import pytest
 
 from fillbook.runtime.sql import statement
-from infra.local import mt5_desk, plan
+from infra.local import leases, mt5_desk, plan, walking
 from infra.local.desk import LocalCloud
 from infra.local.fakes import FLEX, MT5_SPEAKERS
 from infra.local.home import write_private
 from infra.manifest import Schedule
 from tests.e2e.conftest import WAIT_SECONDS, NewDesk, inbox
 from tests.e2e.test_one_signal import CLOSE
-from tests.support import broker_days, leases
+from tests.support import broker_days
 from tests.support.local_desk import descendants
 from tests.support.receipts import body, encoded, text_of
 from tests.support.snapshot_api import PATH, day_document, signature
@@ -192,21 +192,21 @@ def disturb_the_broker(desk: LocalCloud, heard: Heard) -> None:
     """Statements and the gateway fail in every way, the function that asks them is killed, a wrong token shuts the service."""
     day = desk.clock.now()
     for number, (name, rule) in enumerate(FLEX_TROUBLES):
-        broker_days.flex_fault(desk, name, **rule)
-        broker_days.gateway(desk, **GATEWAY_TROUBLES[number % len(GATEWAY_TROUBLES)])
+        walking.flex_fault(desk, name, **rule)
+        walking.gateway(desk, **GATEWAY_TROUBLES[number % len(GATEWAY_TROUBLES)])
         for job in (one for one in desk.manifest.schedules if one.function == "execution_sync"):
             assert called_by_the_scheduler(desk, heard, job) in (200, 202)
-        broker_days.walk_to(desk, day + timedelta(minutes=5 * number))
-    broker_days.ask(desk, FLEX, "token", {"token": "another-token-of-the-service"})
+        walking.walk_to(desk, day + timedelta(minutes=5 * number))
+    walking.ask(desk, FLEX, "token", {"token": "another-token-of-the-service"})
     for minute in range(30, 34):
         heard.call(f"{desk.url('execution_sync')}/api/v1/jobs", b"{}", Authorization=f"Bearer {FLEX_TOKEN}")
         heard.call(f"{desk.url('execution_sync')}/api/v1/jobs/{FLEX_TOKEN}?t={FLEX_TOKEN}", Authorization=FLEX_TOKEN)
-        broker_days.walk_to(desk, day + timedelta(minutes=minute))
+        walking.walk_to(desk, day + timedelta(minutes=minute))
     desk.kill("execution_sync")
     leases.end_of(desk.database, "execution_sync")
     desk.wait_until_up("execution_sync")
     told = "select count(*) as n from ibkr.flex_requests where error_code is not null or error_body is not null"
-    assert broker_days.number(desk, told) >= 2, "nothing of the service's words was kept: nothing could have been leaked"
+    assert walking.number(desk, told) >= 2, "nothing of the service's words was kept: nothing could have been leaked"
 
 
 def disturb_the_fleet(desk: LocalCloud, heard: Heard) -> None:
@@ -225,7 +225,7 @@ def disturb_the_fleet(desk: LocalCloud, heard: Heard) -> None:
     desk.kill("account_sync")
     desk.wait_until_up("account_sync")
     told = "select count(*) as n from mt5.sync_logs where error_message is not null"
-    assert broker_days.number(desk, told) >= 15, "nothing of the service's errors was kept: nothing could have been leaked"
+    assert walking.number(desk, told) >= 15, "nothing of the service's errors was kept: nothing could have been leaked"
 
 
 def settle(desk: LocalCloud) -> None:

@@ -13,11 +13,10 @@ from typing import Any
 
 from fillbook.ledger import service
 from fillbook.ledger.model import Mark
-from infra.local import tws_book
+from infra.local import tws_book, walking
 from infra.local.desk import TWS_CONTROL
 from infra.local.plan import TWS_ACCOUNT
 from infra.local.tws_knobs import Frame
-from tests.support import broker_days
 from tests.support.browser import Desk
 from tests.support.tracker_journeys import next_minute
 
@@ -49,7 +48,7 @@ class Broker:
     def _told(self) -> None:
         frames = [] if self._began is None else [frame for name in CONIDS for frame in self._executed(name, self._began)]
         plan: Mapping[str, Any] = {"executions": frames, "positions": [HELD, *([] if self._began is None else self._held())]}
-        broker_days.ask(self.desk.cloud, TWS_CONTROL, "plan", plan)
+        walking.ask(self.desk.cloud, TWS_CONTROL, "plan", plan)
 
     def _executed(self, name: str, began: datetime) -> list[Frame]:
         if name in LOTS.values():
@@ -92,7 +91,7 @@ class Broker:
     def synced(self, job: str = "ibkr-trades") -> None:
         """Let a sync of the account begin, and wait for its end and until what it brought is told."""
         assert self.desk.cloud.control.run_job(job) in (200, 202)
-        broker_days.settle(self.desk.cloud, self.desk.now)
+        walking.settle(self.desk.cloud, self.desk.now)
 
     def corrects(self, name: str, deal: str, price: str) -> None:
         """The broker tells an execution again at another price; the next sync brings it."""

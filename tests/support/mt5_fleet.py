@@ -22,8 +22,8 @@ from fillbook.runtime.errors import Unavailable
 from fillbook.runtime.sql import statement
 from infra.local import plan
 from infra.local.desk import HOST, LocalCloud
+from infra.local.mt5_truth import same_trade
 from infra.local.readiness import wait_until_ready
-from tests.support.mt5_syncing import same_trade
 
 START = datetime(2026, 2, 3, 21, 0, tzinfo=UTC)
 SYNC, SHARD = "account_sync", "account_sync_shard"

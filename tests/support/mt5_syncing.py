@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -25,6 +25,7 @@ from fillbook.runtime.clock import FixedClock
 from fillbook.runtime.db import Database
 from infra.local.mt5 import Mt5Fake
 from infra.local.mt5_model import Done
+from infra.local.mt5_truth import same_trade
 from tests.support.mt5_world import LEASE_SECONDS, Query, World, run_id
 
 BEGIN = datetime(2026, 1, 14, 9, 0, tzinfo=UTC)
@@ -281,28 +282,6 @@ class Syncing(World):
         }
         held = {str(one["position_id"]): one["open_volume"] for one in self.trades(account_id) if one["open_volume"]}
         assert lots == held, (lots, held)
-
-
-def same_trade(found: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
-    """Whether a row is the true trade; averages to ten decimals, the floating figures of an open one apart."""
-    texts = ("volume", "open_volume", "commission", "fee")
-    is_closed = told["status"] == "closed"
-    if found["status"] != told["status"] or found["type"] != told["side"] or found["symbol"] != told["symbol"]:
-        return False
-    if any(found[name] != Decimal(told[name]) for name in texts):
-        return False
-    realized = {"realized_profit": "profit", "realized_swap": "swap"}
-    if any(found[name] != Decimal(told[other]) for name, other in realized.items()):
-        return False
-    if is_closed and datetime.fromisoformat(told["close_time"]) != found["close_time"]:
-        return False
-    return _near(found["open_price"], told["open_price"]) and _near(found["close_price"], told["close_price"])
-
-
-def _near(found: Decimal | None, told: str | None) -> bool:
-    if found is None or told is None:
-        return found is None and told is None
-    return abs(found - Decimal(told)) <= Decimal("0.0000000001")
 
 
 def log_of(sync: str, account_id: str) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from fillbook.runtime.config import DatabaseConfig
-from infra.local.database import DATABASE
 from infra.local.postgres import PostgresServer
 
 TEMPLATE = "fillbook_template"
@@ -86,15 +85,6 @@ def start_server(folder: Path, worker: str) -> PostgresServer:
     server = PostgresServer(mine, fsync=False, settings={"autovacuum": "off"})  # a test's database is gone before it is due
     server.start()
     return server
-
-
-def make_desk_cluster(data_dir: Path) -> None:
-    """A cluster as a desk of the local cloud leaves it at its first start: its database, migrated."""
-    from infra.database.migrate import migrate
-
-    with PostgresServer(data_dir, fsync=False) as server:
-        server.run("psql", "-qc", f"create database {DATABASE}")
-        migrate(server.url(database=DATABASE), roles={})
 
 
 def _make_cluster(data_dir: Path) -> None:

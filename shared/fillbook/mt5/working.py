@@ -139,7 +139,7 @@ def work_shard(grounds: Grounds, run: Run, hand: Hand, course: Course, timings: 
             return claims
 
         def more() -> Sequence[str]:
-            taken = None if is_shut else hand.take()
+            taken = hand.take()
             if taken is None:
                 return ()
             part.meet(_groups(grounds, taken))
@@ -151,10 +151,10 @@ def work_shard(grounds: Grounds, run: Run, hand: Hand, course: Course, timings: 
                 leave(one, _share(part, part.settled(supply, one.has)))
 
         supply = Supply.of([] if is_shut else shard.account_ids, claim, again, more)
-        window = Window(course.size, sessions=part.sessions)
-        part.work(
-            supply, _pace(grounds.config, is_shard=True, total=len(shard.account_ids), timings=timings, window=window), after
-        )
+        if not is_shut:  # an instance that is not tried lends no session, and a window without one would never be through
+            window = Window(course.size, sessions=part.sessions)
+            pace = _pace(grounds.config, is_shard=True, total=len(shard.account_ids), timings=timings, window=window)
+            part.work(supply, pace, after)
         for one in hand.rest():
             leave(one, _share(part, part.settled(supply, one.has)))
 

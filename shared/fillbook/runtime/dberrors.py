@@ -32,9 +32,10 @@ class Contended(Unavailable):
     """Serialization failure, deadlock or lock timeout: nothing was committed and the whole use case may run again."""
 
 
+READ_ONLY = "25006"
 _CONTENDED = frozenset({"40001", "40P01", "55P03"})
 # server shutting down or starting, no connection left, cancelled by a timeout, read-only after a failover
-_UNAVAILABLE = frozenset({"57P01", "57P02", "57P03", "57P05", "57014", "25006", "25P03", "25P04"})
+_UNAVAILABLE = frozenset({"57P01", "57P02", "57P03", "57P05", "57014", READ_ONLY, "25P03", "25P04"})
 _UNAVAILABLE_CLASSES = frozenset({"08", "53", "58"})
 
 
@@ -45,7 +46,7 @@ def in_our_words(error: ServerError, *, read_only: bool = False) -> Exception:
         return Contended("database_contended", f"sqlstate {state}")
     if error.constraint and (state.startswith("23") or state == "P0001"):
         return ConstraintViolated(error.constraint, state, error.message)
-    if (state in _UNAVAILABLE or state[:2] in _UNAVAILABLE_CLASSES) and not (read_only and state == "25006"):
+    if (state in _UNAVAILABLE or state[:2] in _UNAVAILABLE_CLASSES) and not (read_only and state == READ_ONLY):
         return Unavailable("database_unavailable", f"sqlstate {state}")
     return DatabaseFailed(state, error.message)
 

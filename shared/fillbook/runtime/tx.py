@@ -12,7 +12,7 @@ from threading import get_ident
 from typing import Any, Literal
 
 from fillbook.runtime import rows
-from fillbook.runtime.dberrors import DatabaseFailed, connection_lost, in_our_words
+from fillbook.runtime.dberrors import READ_ONLY, DatabaseFailed, connection_lost, in_our_words
 from fillbook.runtime.pool import Pool
 from fillbook.runtime.sql import Statement, call_text, check_text, literal
 from fillbook.runtime.wire import FAILED, IDLE, Result, ServerError, Wire, WireBroken, extended_message, query_message
@@ -39,6 +39,7 @@ class Tx:
         "_begin",
         "_begun",
         "_finished",
+        "_is_spent",
         "_owner",
         "_plans_once",
         "_pool",
@@ -59,6 +60,7 @@ class Tx:
         self._reused = False
         self._owner = get_ident()
         self._read_only = read_only
+        self._is_spent = False
         self._turn = turn
         self._ahead: bytes | None = None
         self._plans_once = False
@@ -207,6 +209,7 @@ class Tx:
             self._begun = True
             if planned is not None:
                 self._lent().plans.forget(planned[0])
+            self._is_spent = self._is_spent or (error.sqlstate == READ_ONLY and not self._read_only)
             raise in_our_words(error, read_only=self._read_only) from error
         except WireBroken as broken:
             raise connection_lost(broken) from broken
@@ -241,6 +244,8 @@ class Tx:
                 wire.exchange(query_message("rollback"))
             if wire.in_step and self._turn is not None:
                 wire.exchange(query_message(f"select pg_advisory_unlock({self._turn})"))
+            if self._is_spent:  # a session keeps what it was told when it began, also when the database takes writes again
+                wire.in_step = False
         except (ServerError, WireBroken):
             wire.in_step = False
         finally:

@@ -52,6 +52,20 @@ def test_shards_that_are_worked_end_the_run_with_its_totals(fleet: Fleet) -> Non
     assert len(fleet.logs("success")) == 9
 
 
+def test_a_shard_of_an_unhealthy_service_is_over_at_once_and_holds_up_no_other(fleet: Fleet) -> None:
+    """A service that is not tried lends no sessions: whoever waits for one would wait until the run's budget is spent."""
+    fleet.fleet(6)
+    fleet.fake.fault("health", status="unhealthy")
+    run_id = fleet.tick(**SMALL)["executionId"]
+    begun, budget = clock.monotonic(), 60
+    for message in fleet.take_shards():
+        fleet.deliver(message, mt5_run_budget_seconds=budget)
+    assert clock.monotonic() - begun < budget
+    row = fleet.run(run_id)
+    assert (row["shards_done"], row["shards_total"], row["success_count"]) == (2, 2, 0)
+    assert fleet.fake.world.calls.total == 2, "each shard asks once how the service is"
+
+
 def test_a_shard_of_a_large_fleet_logs_no_unchanged_account(fleet: Fleet) -> None:
     fleet.fleet(6)
     for most, logged in ((6, 6), (6, 6), (6, 6), (5, 0)):

@@ -170,6 +170,21 @@ def test_a_connection_that_dies_under_the_first_message_is_replaced_once(through
     assert proxy.connections == 2
 
 
+def test_a_session_that_began_read_only_is_thrown_away_once_it_refused_a_write(postgres, database_url):
+    """A database that takes writes again is found by itself: its older sessions would refuse them for ever."""
+    name, write = database_url.rpartition("/")[2], statement("create table written (a int)")
+    postgres.run("psql", "-qc", f"alter database {name} set default_transaction_read_only = on")
+    database = Database.open(database_config(database_url), application_name="test", pool_size=1)
+    try:
+        with pytest.raises(Unavailable, match="25006"), database.transaction() as tx:
+            tx.execute(write)
+        postgres.run("psql", "-qc", f"alter database {name} reset default_transaction_read_only")
+        with database.transaction() as tx:
+            tx.execute(write)
+    finally:
+        database.close()
+
+
 def test_a_message_with_a_commit_in_it_is_never_repeated(through, proxy, monkeypatch, query):
     through.call(ONE)
     proxy.lose_answers = True
