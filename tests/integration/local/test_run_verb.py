@@ -27,9 +27,12 @@ from infra.local.home import ROOT, is_free
 from infra.local.plan import audience
 from infra.local.summary import Operator
 from infra.manifest import load
+from tests.e2e.conftest import bundles, cluster
 from tests.support import runbook, runbook_door
 from tests.support.local_desk import descendants, is_alive
 from tests.support.waiting import wait_until
+
+__all__ = ["bundles", "cluster"]  # fixtures of whole desks, shared with the end-to-end tests
 
 pytestmark = [pytest.mark.slow, pytest.mark.bundles]
 MANIFEST = load()
@@ -58,8 +61,11 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def running(tmp_path_factory: pytest.TempPathFactory, bundles: Path, cluster: Path) -> Iterator[Run]:
+    """The desk of a folder in which one ran before: its database is migrated, its bundles are written."""
     home = tmp_path_factory.mktemp("desk")
+    for made, name in ((cluster, "pgdata"), (bundles, "build")):
+        subprocess.run(["cp", "-a", made, home / name], check=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("FILLBOOK", "DISCORD", "INGEST"))}
     environment |= {"FILLBOOK_HOME": str(home), "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'shared'}", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
@@ -80,7 +86,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 def status_of(url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> int:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, body, headers or {}), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers or {}), timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()
@@ -104,7 +110,7 @@ def test_a_call_without_a_token_is_refused_and_one_of_the_scheduler_is_not(runni
         "audience": audience(MANIFEST.functions["outbox_relay"]),
     }
     asked = urllib.request.Request(running.document["control_url"] + "/token", json.dumps(wanted).encode())
-    with urllib.request.urlopen(asked, timeout=10) as answer:
+    with urllib.request.urlopen(asked, timeout=60) as answer:
         token = json.loads(answer.read())["token"]
     headers = {"Authorization": f"Bearer {token}", "X-CloudScheduler-ScheduleTime": "2026-02-03T15:00:00Z"}
     assert status_of(url + "/", b"{}", headers | {"X-CloudScheduler-JobName": "outbox-relay"}) == 200
