@@ -79,7 +79,7 @@ class SocketWorld(World):
         run: Callable[[], SyncMetrics] = lambda: self.asked(**options)  # noqa: E731 -- one run, said once or twice
         return self._twice(run) if again else run()
 
-    def asked(self, *, lookback_days: int = 2, connect_timeout_seconds: int = 1, **options: Any) -> SyncMetrics:
+    def asked(self, *, lookback_days: int = 2, connect_timeout_seconds: int = 3, **options: Any) -> SyncMetrics:
         """One run; raises what it raises."""
         self.clock.step(60)
         self.now = self.clock.now()
