@@ -22,8 +22,11 @@ import pytest
 from infra.local.desk import LocalCloud
 from infra.local.home import ROOT, AlreadyRunning, is_free
 from infra.local.readiness import StartFailed
+from tests.e2e.conftest import cluster
 from tests.support.local_desk import BROKEN, ECHO, descendants, echo_desk, is_alive, manifest, started, work_tree
 from tests.support.waiting import WAIT_SECONDS, wait_until
+
+__all__ = ["cluster"]  # a database that was made and migrated once, shared with the end-to-end tests
 
 GROUP_ROLES = "signal_reader"
 DESK_START = datetime(2026, 2, 3, 15, 0, tzinfo=UTC)
@@ -196,7 +199,11 @@ def run_sql(cloud: LocalCloud, text: str) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_runner_that_is_killed_leaves_no_process_and_no_port_behind(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_runner_that_is_killed_leaves_no_process_and_no_port_behind(
+    tmp_path: Path, cluster: Path, number: signal.Signals
+) -> None:
+    (tmp_path / "home").mkdir()
+    subprocess.run(["cp", "-a", cluster, tmp_path / "home" / "pgdata"], check=True)
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'shared'}"}
     command = [sys.executable, "-m", "tests.support.local_desk", str(tmp_path), GROUP_ROLES]
     with (tmp_path / "errors").open("wb") as errors:

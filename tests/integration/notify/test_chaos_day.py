@@ -42,7 +42,9 @@ from tests.support.notify_wire import Wire
 
 BOOKS = ("ibkr:U1", "live")
 MINUTES = small_or_full(120, 390)
-KILLS_MIN, MEDDLED_MIN, TOLD_MIN = small_or_full((1, 4, 60), (3, 10, 100))
+DEADLY = small_or_full(0.15, 0.06)
+"""How often whoever works is killed: a short day has its kills too."""
+KILLS_MIN, MEDDLED_MIN, TOLD_MIN = small_or_full((2, 4, 60), (3, 10, 100))
 FAULTY = 0.10
 PROOF = timedelta(hours=2)
 NOTIFY = Path(service.__file__).parent
@@ -127,7 +129,7 @@ class Day:
     @contextmanager
     def mortal(self) -> Iterator[None]:
         """The process that works in this block may be killed; then its leases run out, as real time would have it."""
-        if self.chance.random() < 0.06:
+        if self.chance.random() < DEADLY:
             self.speaker.dies = self.chance.choice(("before", "after"))
         how = self.speaker.dies
         try:
