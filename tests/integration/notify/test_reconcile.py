@@ -25,6 +25,7 @@ from tests.support.plans import rows_read
 
 MakeDesk = Callable[..., NotifyDesk]
 SPOILED = small_or_full(24, 100)
+BACKFILL = small_or_full(200, 5000)
 HISTORY = 5000 if settings().max_examples >= 1000 else 500
 """Executions of a backfill: the scenario's 5,000 in a nightly run, a tenth of them otherwise."""
 
@@ -231,16 +232,16 @@ def test_an_embed_of_an_unknown_action_leaves_its_digest(desk: NotifyDesk) -> No
 @pytest.mark.slow
 def test_11_executions_of_history_are_silent_one_line_an_hour_and_proven(desk: NotifyDesk) -> None:
     fills = [make_fill(f"h{number}", "SELL" if number % 2 else "BUY", 1, 100, minute=number / 60, origin="history",
-                       source="ibkr", account_key="U1") for number in range(HISTORY)]  # fmt: skip
+                       source="ibkr", account_key="U1") for number in range(BACKFILL)]  # fmt: skip
     book(desk, *fills, book_id="ibkr:U1")
     desk.drain(allowance=60)
     desk.drain("ops", allowance=4000)
     assert desk.posts() == []
     assert desk.requests("create", webhook="executions") == []
     (line,) = desk.embeds("ops")
-    assert line["description"].startswith(f"backfill: {HISTORY} executions, first 2026-02-03T15:00:00Z")
+    assert line["description"].startswith(f"backfill: {BACKFILL} executions, first 2026-02-03T15:00:00Z")
     run = prove(desk)
-    assert (run["status"], run["actions"], run["messages"]) == ("proven", HISTORY, 0)
+    assert (run["status"], run["actions"], run["messages"]) == ("proven", BACKFILL, 0)
 
 
 def test_a_page_of_the_proof_reads_its_executions_and_not_the_book(desk: NotifyDesk) -> None:
