@@ -1,4 +1,4 @@
-"""Check 1: a worker is killed with -9 at two hundred points of its conversation with the database, then redelivered to."""
+"""Check 1: a worker is killed with -9 at many points of its conversation with the database, then redelivered to."""
 
 from __future__ import annotations
 
