@@ -87,7 +87,7 @@ def run_tool(tool: Tool) -> bool:
 
 
 def pytest(arguments: Sequence[str]) -> int:
-    """Run pytest on three workers; a file's tests stay on one worker, so a module's servers start once. Returns its status."""
+    """Run pytest on four workers; a file's tests stay on one worker, so a module's servers start once. Returns its status."""
     is_alone = any(word.startswith(("-n", "--pdb", "-s")) for word in arguments)
     # files are taken in the order of tests/conftest.py: slow ones first
     parallel = [] if is_alone else ["-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder"]
