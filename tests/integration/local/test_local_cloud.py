@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 
 from infra.local.desk import LocalCloud
-from infra.local.home import ROOT, AlreadyRunning, is_free
+from infra.local.home import ROOT, AlreadyRunning
 from infra.local.readiness import StartFailed
 from tests.e2e.conftest import cluster
-from tests.support.local_desk import BROKEN, ECHO, descendants, echo_desk, is_alive, manifest, started, work_tree
+from tests.support.local_desk import BROKEN, ECHO, descendants, echo_desk, is_alive, let_go, manifest, started, work_tree
 from tests.support.waiting import WAIT_SECONDS, wait_until
 
 __all__ = ["cluster"]  # a database that was made and migrated once, shared with the end-to-end tests
@@ -146,7 +146,7 @@ def test_stopping_leaves_no_process_and_no_port_and_tells_how_each_ended(desk: L
     assert set(pids) <= processes
     figures = desk.stop()
     assert not any(is_alive(pid) for pid in pids if pid)
-    assert all(is_free(port) for port in ports.values())
+    let_go(ports.values())
     assert all(one["peak_bytes"] > 10_000_000 for name, one in figures.items() if name != "postgres"), figures
     assert {name: one["exit"] for name, one in figures.items()} == {"echo": 0, "pubsub": 0, "discord": 0, "postgres": None}
 
@@ -220,6 +220,6 @@ def test_a_runner_that_is_killed_leaves_no_process_and_no_port_behind(
         runner.wait()
         runner.stdout.close()
     wait_until(lambda: not any(is_alive(pid) for pid in everything), lambda: [pid for pid in everything if is_alive(pid)])
-    wait_until(lambda: all(is_free(port) for port in document["ports"].values()), lambda: "a port is still taken")
+    let_go(document["ports"].values())
     with started(echo_desk(tmp_path, roles=GROUP_ROLES)) as again:
         assert told(again)["pid"]
