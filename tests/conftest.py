@@ -33,14 +33,17 @@ settings.register_profile(
     derandomize="FILLBOOK_EXAMPLES" not in os.environ,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-settings.register_profile("quick", settings.get_profile("fillbook"), max_examples=50)  # `check`, before every commit
-settings.register_profile("few", settings.get_profile("quick"))
+settings.register_profile("quick", settings.get_profile("fillbook"), max_examples=30)  # `check`, before every commit
+settings.register_profile("few", settings.get_profile("fillbook"), max_examples=50)
 settings.load_profile("fillbook")
 
 # rooms whose specification names no number for every day; the ledger's names 200, and nightly all have FILLBOOK_EXAMPLES
 UNNAMED = tuple(f"tests/property/{room}/" for room in ("ibkr", "local", "mt5", "notify", "outbox", "runtime", "signal"))
 
 JOURNEYS = "tests/browser/"
+WHOLE_DESKS = (JOURNEYS, "tests/e2e/", "tests/integration/local/test_run_verb.py")
+DESKS_AT_ONCE = 2
+"""So many workers have a whole desk at a time: it mostly waits, for its processes, and the others have something to compute."""
 
 _FOLDER = pytest.StashKey[Path]()
 _NUMBERS = itertools.count(1)
@@ -120,12 +123,24 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Hand out tests file by file; all journeys through the page go to one worker, because they share a desk and a browser."""
+    """Hand out tests file by file; all journeys through the page go to one worker, because they share a desk and a browser.
+
+    A file of whole desks waits while enough workers have one, as long as there is another.
+    """
     from xdist.scheduler import LoadFileScheduling
 
     class OneDeskForAllJourneys(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             return JOURNEYS if nodeid.startswith(JOURNEYS) else str(super()._split_scope(nodeid))
+
+        def _assign_work_unit(self, node: Any) -> None:
+            others = [units for one, units in self.assigned_work.items() if one is not node]
+            under_way = ([scope for scope, tests in units.items() if not all(tests.values())] for units in others)
+            if sum(any(scope.startswith(WHOLE_DESKS) for scope in scopes) for scopes in under_way) >= DESKS_AT_ONCE:
+                other = next((scope for scope in self.workqueue if not scope.startswith(WHOLE_DESKS)), None)
+                if other is not None:
+                    self.workqueue.move_to_end(other, last=False)
+            super()._assign_work_unit(node)
 
     return OneDeskForAllJourneys(config, log) if config.getoption("dist") == "loadfile" else None
 

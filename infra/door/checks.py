@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 AUDIT_SECONDS = 10
 WORKERS = "4"
+FAST_WORKERS = "3"
+"""Of the fast half, which waits for nothing: each more would only import everything once more."""
 
 # the contract tests that look at files only: tidiness, manifest, documents, lock, bundles
 HOUSE_TESTS = tuple(f"tests/contract/test_{name}.py" for name in ("tidy", "manifest", "generated", "lock", "documents"))
@@ -52,7 +54,7 @@ def check(argv: list[str]) -> int:
         print("check takes no arguments")
         return 2
     failed = run_static()
-    tests = pytest([*FAST_TESTS, "-m", NOT_FAST, "--hypothesis-profile=quick"])
+    tests = pytest([*FAST_TESTS, "-m", NOT_FAST, "--hypothesis-profile=quick", "-p", "no:schemathesis"], FAST_WORKERS)
     print("check: " + ("something above needs you" if failed or tests else "all good"))
     return 1 if failed else tests
 
@@ -86,11 +88,11 @@ def run_tool(tool: Tool) -> bool:
     return done.returncode == 0
 
 
-def pytest(arguments: Sequence[str]) -> int:
-    """Run pytest on three workers; a file's tests stay on one worker, so a module's servers start once. Returns its status."""
+def pytest(arguments: Sequence[str], workers: str = WORKERS) -> int:
+    """Run pytest on so many workers; a file's tests stay on one worker, so a module's servers start once. Returns its status."""
     is_alone = any(word.startswith(("-n", "--pdb", "-s")) for word in arguments)
     # files are taken in the order of tests/conftest.py: slow ones first
-    parallel = [] if is_alone else ["-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder"]
+    parallel = [] if is_alone else ["-n", workers, "--dist", "loadfile", "--no-loadscope-reorder"]
     # byte code is kept even where the machine would rather not: else each worker, in each run, rewrites every test anew
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-m", "pytest", *parallel, *arguments]

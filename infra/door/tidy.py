@@ -7,9 +7,10 @@ the project, and over a specimen that breaks each. Rules look at syntax only: th
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
@@ -133,16 +134,25 @@ def listed(root: Path) -> Iterator[str]:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         ignored = [".git", *(line.rstrip("/") for line in (root / ".gitignore").read_text("utf-8").split())]
-        names = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
-        yield from (name for name in names if not any(is_ignored(name, pattern) for pattern in ignored))
+        yield from walked(root, ignored)
     else:
         yield from filter(None, done.stdout.split("\0"))
+
+
+def walked(root: Path, ignored: Sequence[str]) -> Iterator[str]:
+    """Paths of all files below ``root``; a folder that is left out is not gone into."""
+    for folder, folders, files in os.walk(root):
+        above = Path(folder).relative_to(root)
+        kept = [name for name in folders if not any(is_ignored((above / name).as_posix(), pattern) for pattern in ignored)]
+        folders[:] = kept
+        names = ((above / name).as_posix() for name in files)
+        yield from (name for name in names if not any(is_ignored(name, pattern) for pattern in ignored))
 
 
 def is_ignored(name: str, pattern: str) -> bool:
     """Whether one line of ``.gitignore`` leaves a path out: a pattern with a slash is a path, another one a name anywhere."""
     if "/" in pattern:
-        return name.startswith(f"{pattern}/")
+        return f"{name}/".startswith(f"{pattern}/")
     return any(fnmatch(part, pattern) for part in name.split("/"))
 
 
@@ -211,8 +221,9 @@ def sole_importers(source: Source) -> Iterator[str]:
     if not source.is_python or source.path.startswith("tests/"):
         return
     for node in source.nodes:
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
         for library, places in SOLE_IMPORTERS.items():
             wrong = any(name == library or name.startswith(f"{library}.") for name in names)
             if wrong and not source.path.startswith(places):

@@ -139,7 +139,7 @@ def test_a_batch_that_goes_wrong_once_ends_as_the_table_says(
     d1: D1Fake, kind: str, rule: Mapping[str, Any], end: FallbackEnd
 ) -> None:
     d1.fault(kind, on="write", **rule)
-    found = write(d1, call_seconds=0.4 if kind == "hang" else 5.0)
+    found = write(d1, call_seconds=1.5 if kind == "hang" else 30.0)
     assert replace(found, detail=found.detail if end.detail else "") == end
     assert (d1.store.counts() == COUNTS) is (end.kind is FallbackKind.STORED)
 

@@ -298,7 +298,7 @@ def test_a_hundred_threads_share_one_adapter_and_none_gets_anothers_answer(servi
     barrier = threading.Barrier(100)
 
     def read(account: Target) -> int | None:
-        barrier.wait(10)
+        barrier.wait(60)
         snapshots = [adapter.snapshot(account, deadline=soon()) for _ in range(2)]
         assert all(one.head is not None and one.head.server == SERVER for one in snapshots)
         return snapshots[0].head.login if snapshots[0].head else None

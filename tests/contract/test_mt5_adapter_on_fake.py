@@ -42,7 +42,7 @@ RULE = ServerRule(server="One", zone_name="UTC", shift_minutes=180)
 SERVER_NOW_MSC = int((NOW + timedelta(hours=3)).timestamp()) * 1000
 WINDOW = Window(from_msc=SERVER_NOW_MSC - 2 * 86_400_000, to_msc=SERVER_NOW_MSC + 86_400_000)
 DEALS, PAGE = 6, 4
-PATIENCE_SECONDS = 0.2
+PATIENCE_SECONDS = 0.5
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ class Desk:
         self.server, self.waits, self.renewals = server, [0.0][:0], 0
         self._door: dict[str, Any] = {"url": server.base_url, "endpoint": POST_PATH, "token": SecretStr("our-test-token")} | door
 
-    def send(self, snapshot: Snapshot, *, seconds: float = PLENTY, attempt_seconds: float = 5.0, **sent: Any) -> ReceiverEnd:
+    def send(self, snapshot: Snapshot, *, seconds: float = PLENTY, attempt_seconds: float = 30.0, **sent: Any) -> ReceiverEnd:
         pace = Pace(attempt_seconds=attempt_seconds, look_seconds=attempt_seconds, sleep=self.waits.append, chance=lambda: 0.5)
         adapter = HttpReceiver(Door(**self._door), now=lambda: NOW, pace=pace)
         return adapter.send(sending(snapshot, **sent), before_attempt=self._renew, deadline=monotonic() + seconds)

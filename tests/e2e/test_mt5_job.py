@@ -34,7 +34,7 @@ def test_a_slot_beyond_the_threshold_is_worked_by_tasks_of_the_job_even_when_one
     desk = new_desk(functions=["account_sync", "account_sync_shard"], desk_start=START, overrides=LARGE)
     desk.control.pause_jobs("mt5-sync")
     assert mt5_desk.link_fleet(desk.operator_environment, now=START, since=START.date()) == 25
-    FleetDesk(desk).fault("latency", ms=150)
+    FleetDesk(desk).fault("latency", ms=400)
     assert desk.control.run_job("mt5-sync") == 202
     (execution,) = desk.control.jobs()
     assert len(execution["tasks"]) == 5

@@ -39,7 +39,7 @@ KEPT_KEY = """if (!sessionStorage.getItem("fillbook.key") && sessionStorage.getI
     sessionStorage.setItem("fillbook.key", JSON.stringify({{key: {key}, used: Date.now()}}));"""
 AXE = """rules => axe.run(document, {resultTypes: ["violations"], ...(rules.length ? {runOnly: rules} : {})})
     .then(all => all.violations)"""
-WAIT_MS = small_or_full(15_000, 60_000)
+WAIT_MS = small_or_full(30_000, 60_000)
 TELLING = ("outbox-relay", "discord-drain")
 TELLING_MINUTES_MAX = 60
 SETTLING_TRIES = 30

@@ -33,7 +33,7 @@ PAPER = AccountConfig(account=Account(account_id=11, code="DU1234567"))
 PAPER_TOO = AccountConfig(account=Account(account_id=12, code="DU7654321"))
 ALL = (*CONFIGS, PAPER, PAPER_TOO)
 ALLOWED = AllowList.of(ALL)
-QUICK = Waits(end=0.4, commissions=0.15, connectivity=0.4, run=5.0)
+QUICK = Waits(end=1.0, commissions=0.4, connectivity=1.0, run=20.0)
 """Waits for faults that never end by themselves; an answer that comes is not kept waiting by them."""
 REACH_DAYS = 6
 
@@ -54,7 +54,7 @@ def socket_of(fake: TwsFake, clock: FixedClock, *, client_ids: tuple[int, ...] =
 
 def target_of(fake: TwsFake, **options: Any) -> Target:
     """What a run dials."""
-    given: dict[str, Any] = {"client_id": 11, "connect_timeout_seconds": 1, "allow_list": ALLOWED}
+    given: dict[str, Any] = {"client_id": 11, "connect_timeout_seconds": 2, "allow_list": ALLOWED}
     return Target(host=fake.host, port=fake.port, **(given | options))
 
 
@@ -79,7 +79,7 @@ class SocketWorld(World):
         run: Callable[[], SyncMetrics] = lambda: self.asked(**options)  # noqa: E731 -- one run, said once or twice
         return self._twice(run) if again else run()
 
-    def asked(self, *, lookback_days: int = 2, connect_timeout_seconds: int = 1, **options: Any) -> SyncMetrics:
+    def asked(self, *, lookback_days: int = 2, connect_timeout_seconds: int = 3, **options: Any) -> SyncMetrics:
         """One run; raises what it raises."""
         self.clock.step(60)
         self.now = self.clock.now()

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,9 +15,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from infra.local.control import ClockControl, Control
-from infra.local.home import ROOT
 from infra.local.readiness import answers
 from infra.local.wiring import Subscription, Wiring
+from tests.support.forked import Started, program
 from tests.support.waiting import WAIT_SECONDS, wait_until
 
 
@@ -142,7 +139,7 @@ class MessageProcess:
     def __init__(self, home: Path, wiring: Wiring, port: int) -> None:
         self.home, self.port = home, port
         self.write(wiring)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Started | None = None
         self.control = Control(f"http://127.0.0.1:{port}")
         self.clock = ClockControl(self.control)
 
@@ -153,10 +150,7 @@ class MessageProcess:
     def start(self) -> None:
         """Start and wait until it answers."""
         arguments = ["--home", str(self.home), "--wiring", str(self.home / "wiring.json"), "--port", str(self.port)]
-        environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'shared'}"}
-        command = [sys.executable, "-m", "infra.local.server", *arguments]
-        with (self.home / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log)
+        self._process = program("infra.local.server").start(arguments, self.home / "server.log")
         end = time.monotonic() + WAIT_SECONDS
         while not answers(f"{self.control.url}/_control"):
             assert self._process.poll() is None, (self.home / "server.log").read_text()
@@ -166,14 +160,14 @@ class MessageProcess:
     def kill(self) -> None:
         """Kill -9."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
+            self._process.send(signal.SIGKILL)
+            self._process.wait(WAIT_SECONDS)
             self._process = None
 
     def stop(self) -> int:
         """SIGTERM; the exit status."""
         assert self._process is not None
-        self._process.terminate()
+        self._process.send(signal.SIGTERM)
         status = self._process.wait(WAIT_SECONDS)
         self._process = None
         return status

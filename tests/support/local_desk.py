@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from infra.local.desk import LocalCloud
-from infra.local.home import ROOT
+from infra.local.home import ROOT, is_free
 from infra.manifest import Manifest, parse
+from tests.support.waiting import wait_until
 
 ECHO = '''"""Tells what it was given; dies, fails or hangs when asked to."""
 
@@ -113,6 +114,17 @@ def descendants(pid: int) -> set[int]:
         for task in Path(f"/proc/{one}/task").glob("*/children"):
             waiting += map(int, task.read_text().split())
     return found
+
+
+def let_go(ports: Iterable[int]) -> None:
+    """Wait until each of the ports was seen free: as soon as it is, anybody on this machine may be given it."""
+    left = set(ports)
+
+    def is_none_left() -> bool:
+        left.difference_update([port for port in left if is_free(port)])
+        return not left
+
+    wait_until(is_none_left, lambda: f"still taken: {left}")
 
 
 def is_alive(pid: int) -> bool:

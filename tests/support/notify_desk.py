@@ -181,7 +181,7 @@ class NotifyDesk:
 
 
 def speaker_for(
-    discord: DiscordFake, *, token: bool = True, total_seconds: float = 2.0, threads: Mapping[str, str] | None = None
+    discord: DiscordFake, *, token: bool = True, total_seconds: float = 20.0, threads: Mapping[str, str] | None = None
 ) -> Discord:
     """The real adapter, speaking to the fake."""
     webhooks = {}
@@ -197,7 +197,7 @@ def speaker_for(
 
 @contextmanager
 def open_desk(
-    db: Database, admin: Database, *, token: bool = True, settings: Settings | None = None, total_seconds: float = 2.0,
+    db: Database, admin: Database, *, token: bool = True, settings: Settings | None = None, total_seconds: float = 20.0,
     webhooks: Sequence[str] = CHANNELS,
 ) -> Iterator[NotifyDesk]:  # fmt: skip
     """Start the fake, configure the channels and hand out the desk."""

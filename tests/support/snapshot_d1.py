@@ -34,11 +34,11 @@ def emptied(d1: D1Fake) -> D1Fake:
 
 
 def adapter(d1: D1Fake, **options: Any) -> D1:
-    given = {"account_id": d1.account_id, "database_id": d1.database_id, "api_base": d1.api_base, "call_seconds": 5.0}
+    given = {"account_id": d1.account_id, "database_id": d1.database_id, "api_base": d1.api_base, "call_seconds": 30.0}
     return D1(SecretStr(options.pop("token", d1.token)), is_local=True, pause_seconds=(0.0, 0.0), **{**given, **options})
 
 
-def write(d1: D1Fake, day: Snapshot = NEW, *, seconds: float = 20, **options: Any) -> FallbackEnd:
+def write(d1: D1Fake, day: Snapshot = NEW, *, seconds: float = 60, **options: Any) -> FallbackEnd:
     return adapter(d1, **options).write(document.encoded(day), day, deadline=time.monotonic() + seconds)
 
 

@@ -147,7 +147,7 @@ def test_an_account_whose_claim_is_being_made_is_not_taken_for_another_runs(flee
 
     other = Thread(target=claim_slowly)
     other.start()
-    assert is_locked.wait(5)
+    assert is_locked.wait(60)
     with pytest.raises(Unavailable, match="accounts_held"):
         fleet.deliver(message)
     other.join()

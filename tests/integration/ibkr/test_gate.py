@@ -1,29 +1,27 @@
 """The gate: a busy statement in shuffled chunks by four workers at once ends as the same statement told in order by one.
 
-``FILLBOOK_GATE_STATES=20`` asks for all twenty shuffles; without it a few are tried. Source: ibkr.md 16.
+One shuffle by default, the twenty of the specification with ``FILLBOOK_FULL=1``. Source: ibkr.md 16.
 """
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-
-import pytest
 
 from fillbook.ibkr.model import Cancel, Row, Sighting
 from fillbook.ibkr.runs import import_statement_once
 from fillbook.ledger import audit
 from fillbook.runtime.errors import Unavailable
 from tests.support import ibkr_statement as shape
+from tests.support.campaigns import small_or_full
 from tests.support.ibkr import FIRST
 from tests.support.ibkr_world import Statement, World
 
 WORKERS = 4
 TRIES = 20
-STATES = int(os.environ.get("FILLBOOK_GATE_STATES", "2"))
+STATES = small_or_full(1, 20)
 ROWS = shape.busy_statement()
 
 
@@ -44,14 +42,6 @@ def test_the_statement_holds_every_shape_in_its_number() -> None:
     assert len(late) == 24
     assert sum(isinstance(row, Cancel) for row in ROWS) == 3 + 2 + 1
     assert all(one.transaction_id is not None and one.transaction_id > 2**32 for one in facts)
-
-
-@pytest.fixture
-def serial(anew: Callable[[], World]) -> tuple[World, str]:
-    """The statement told in order by one worker, and the canonical export of that."""
-    world = anew()
-    world.imported(Statement(ROWS))
-    return world, world.export()
 
 
 def chunks(rows: list[Row], chance: random.Random) -> list[list[Row]]:
@@ -79,22 +69,20 @@ def tell_at_once(world: World, parts: list[list[Row]]) -> None:
         list(workers.map(work, parts))
 
 
-def test_any_order_by_four_workers_at_once_ends_as_the_statement_told_in_order(
-    anew: Callable[[], World], serial: tuple[World, str]
+def test_in_any_order_by_four_workers_at_once_it_ends_as_told_in_order_and_told_again_it_writes_nothing(
+    anew: Callable[[], World],
 ) -> None:
-    expected = serial[1]
+    told = anew()
+    told.imported(Statement(ROWS))
+    expected = told.export()
+    before, stamps = told.written(), told.query("select id, updated_at from ibkr.trade_executions order by id")
+    tell_at_once(told, chunks(ROWS, random.Random(99)))
+    assert told.written() == before
+    assert told.query("select id, updated_at from ibkr.trade_executions order by id") == stamps
+    assert told.export() == expected
     for state in range(STATES):
         world = anew()
         tell_at_once(world, chunks(ROWS, random.Random(state)))
         assert world.export() == expected, f"random state {state}"
         result = audit.audit(world.db, FIRST.book_id, world.now)
         assert result.exit == 0, (state, result.findings)
-
-
-def test_the_same_statement_again_writes_nothing(serial: tuple[World, str]) -> None:
-    world, expected = serial
-    before, stamps = world.written(), world.query("select id, updated_at from ibkr.trade_executions order by id")
-    tell_at_once(world, chunks(ROWS, random.Random(99)))
-    assert world.written() == before
-    assert world.query("select id, updated_at from ibkr.trade_executions order by id") == stamps
-    assert world.export() == expected

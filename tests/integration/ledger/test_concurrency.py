@@ -16,6 +16,7 @@ from fillbook.ledger.model import Outcome
 from fillbook.runtime.db import Contended, Database, Tx
 from fillbook.runtime.errors import Rejected, Unavailable
 from tests.conftest import OpenDatabase
+from tests.support.campaigns import small_or_full
 from tests.support.ledger import DAY, StoredWorld, at, make_book, make_fill
 
 Query = Callable[..., list[dict[str, Any]]]
@@ -67,6 +68,9 @@ def test_reliability_7_two_workers_trimming_one_lot_never_close_more_than_there_
     assert audit.audit(shared, "live", at(60)).exit == 0
 
 
+STEPS = small_or_full(4, 8)
+
+
 def test_eight_workers_on_three_instruments_of_two_books_in_opposite_order_never_deadlock(shared: Database) -> None:
     books = [StoredWorld(shared, make_book("ibkr:A")), StoredWorld(shared, make_book("ibkr:B"))]
     names = ["AMD", "NVDA", "TSLA"]
@@ -74,7 +78,7 @@ def test_eight_workers_on_three_instruments_of_two_books_in_opposite_order_never
     def work(worker: int) -> list[str]:
         rng = random.Random(worker)
         statuses = []
-        for step in range(8):
+        for step in range(STEPS):
             order = names if worker % 2 else names[::-1]
             fills = [
                 make_fill(f"{worker}-{step}-{name}", rng.choice(["BUY", "SELL"]), rng.randint(1, 9), 100 + step,

@@ -12,6 +12,7 @@ from fillbook.ledger.model import Fill
 from fillbook.ledger.rebooking import History
 from fillbook.runtime.errors import Conflict, Rejected
 from tests.integration.ledger.conftest import MakeWorld, World
+from tests.support.campaigns import small_or_full
 from tests.support.ledger import MemoryWorld, make_fill
 
 
@@ -212,18 +213,21 @@ def test_scenario_24_a_bust_of_the_only_entry_parks_the_close(make_world: MakeWo
     assert told(world)[-1] == "execution_corrected"
 
 
+CORRECTED = small_or_full(700, 2_000)
+
+
 def test_scenario_25_a_correction_of_2000_tells_200_and_one_restatement(make_world: MakeWorld) -> None:
     world = make_world("ibkr:U1")
-    fills = [fact(f"f{n:04}", "BUY" if n % 4 else "SELL", 1, 100 + n % 7, n / 100) for n in range(2000)]
+    fills = [fact(f"f{n:04}", "BUY" if n % 4 else "SELL", 1, 100 + n % 7, n / 100) for n in range(CORRECTED)]
     world.deliver(fills)
     world.deliver([replace(fills[2], source_revision=2, price=Decimal(50), cause="revision")])
-    kinds = told(world)[2000:]
+    kinds = told(world)[CORRECTED:]
     assert kinds == ["execution_corrected"] * 201 + ["book_restated"]
     _, data = world.told[-1]
     assert data["instrument_id"] == "AMD"
     changed = [version for version in world.actions if version.version == 2]
-    assert data["count"] == len(changed) - 1 - 200 > 1000
-    assert [data["is_direct"] for _, data in world.told[2000:2002]] == [True, False]
+    assert data["count"] == len(changed) - 1 - 200 > CORRECTED // 2
+    assert [data["is_direct"] for _, data in world.told[CORRECTED : CORRECTED + 2]] == [True, False]
 
 
 def test_scenario_26_a_close_above_the_open_quantity_is_refused_whole(make_world: MakeWorld) -> None:

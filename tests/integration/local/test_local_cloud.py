@@ -20,10 +20,13 @@ from typing import Any
 import pytest
 
 from infra.local.desk import LocalCloud
-from infra.local.home import ROOT, AlreadyRunning, is_free
+from infra.local.home import ROOT, AlreadyRunning
 from infra.local.readiness import StartFailed
-from tests.support.local_desk import BROKEN, ECHO, descendants, echo_desk, is_alive, manifest, started, work_tree
+from tests.e2e.conftest import cluster
+from tests.support.local_desk import BROKEN, ECHO, descendants, echo_desk, is_alive, let_go, manifest, started, work_tree
 from tests.support.waiting import WAIT_SECONDS, wait_until
+
+__all__ = ["cluster"]  # a database that was made and migrated once, shared with the end-to-end tests
 
 GROUP_ROLES = "signal_reader"
 DESK_START = datetime(2026, 2, 3, 15, 0, tzinfo=UTC)
@@ -143,7 +146,7 @@ def test_stopping_leaves_no_process_and_no_port_and_tells_how_each_ended(desk: L
     assert set(pids) <= processes
     figures = desk.stop()
     assert not any(is_alive(pid) for pid in pids if pid)
-    assert all(is_free(port) for port in ports.values())
+    let_go(ports.values())
     assert all(one["peak_bytes"] > 10_000_000 for name, one in figures.items() if name != "postgres"), figures
     assert {name: one["exit"] for name, one in figures.items()} == {"echo": 0, "pubsub": 0, "discord": 0, "postgres": None}
 
@@ -196,7 +199,11 @@ def run_sql(cloud: LocalCloud, text: str) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_runner_that_is_killed_leaves_no_process_and_no_port_behind(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_runner_that_is_killed_leaves_no_process_and_no_port_behind(
+    tmp_path: Path, cluster: Path, number: signal.Signals
+) -> None:
+    (tmp_path / "home").mkdir()
+    subprocess.run(["cp", "-a", cluster, tmp_path / "home" / "pgdata"], check=True)
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'shared'}"}
     command = [sys.executable, "-m", "tests.support.local_desk", str(tmp_path), GROUP_ROLES]
     with (tmp_path / "errors").open("wb") as errors:
@@ -213,6 +220,6 @@ def test_a_runner_that_is_killed_leaves_no_process_and_no_port_behind(tmp_path: 
         runner.wait()
         runner.stdout.close()
     wait_until(lambda: not any(is_alive(pid) for pid in everything), lambda: [pid for pid in everything if is_alive(pid)])
-    wait_until(lambda: all(is_free(port) for port in document["ports"].values()), lambda: "a port is still taken")
+    let_go(document["ports"].values())
     with started(echo_desk(tmp_path, roles=GROUP_ROLES)) as again:
         assert told(again)["pid"]

@@ -62,7 +62,7 @@ def test_killed_again_and_again_under_load_nothing_acknowledged_is_lost_and_orde
             sent.append(text)
         messages.kill()
         messages.start()
-    assert messages.control.wait_idle(10)
+    assert messages.control.wait_idle(60)
     assert set(receiver.texts) == set(sent)
     assert list(dict.fromkeys(receiver.texts)) == sent
 
@@ -115,7 +115,7 @@ def test_publishers_that_come_together_share_commits(receiver: Receiver, start_m
         list(pool.map(publish, range(400)))
     assert messages.control.pubsub()["commits"] < 400
     messages.control.resume()
-    assert messages.control.wait_idle(20)
+    assert messages.control.wait_idle(60)
     assert len(receiver.pushes) == 400
 
 
@@ -135,6 +135,6 @@ def test_a_backlog_beyond_the_memory_limit_is_read_again_from_the_file(receiver:
 
     receiver.answer = answer
     messages.control.resume()
-    assert messages.control.wait_idle(20)
+    assert messages.control.wait_idle(60)
     assert seen == list(range(20))
     assert messages.control.pubsub()["memory_bytes"] == 0

@@ -25,7 +25,7 @@ Query = Callable[..., list[dict[str, Any]]]
 
 def at_once(open_database: OpenDatabase, count: int, work: Callable[[Tx, int], Any], processes: int = 2) -> list[Any]:
     """Do ``work`` in ``count`` transactions of each of some processes, all begun at the same time."""
-    barrier = threading.Barrier(processes, timeout=10)
+    barrier = threading.Barrier(processes, timeout=60)
 
     def process(number: int) -> list[Any]:
         database = open_database(pool_size=1)

@@ -75,7 +75,7 @@ def test_5_nothing_is_stored_when_every_step_times_out_and_all_is_well_after(syn
 
 
 def _impatient(syncing: Syncing) -> Any:
-    return syncing.service_of(request_seconds=0.3)
+    return syncing.service_of(request_seconds=1.0)
 
 
 class _Broken:

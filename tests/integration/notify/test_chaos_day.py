@@ -34,13 +34,17 @@ from fillbook.runtime.sql import statement
 from infra.local.discord import DiscordFake
 from tests.conftest import OpenDatabase
 from tests.property.notify.test_telling_laws import FAULTS, Killed, Mortal
+from tests.support.campaigns import small_or_full
 from tests.support.discord_speaker import DirectSpeaker
 from tests.support.ledger import DAY, make_fill
 from tests.support.notify_desk import Stepping
 from tests.support.notify_wire import Wire
 
 BOOKS = ("ibkr:U1", "live")
-MINUTES = 390
+MINUTES = small_or_full(120, 390)
+DEADLY = small_or_full(0.15, 0.06)
+"""How often whoever works is killed: a short day has its kills too."""
+KILLS_MIN, MEDDLED_MIN, TOLD_MIN = small_or_full((2, 4, 60), (3, 10, 100))
 FAULTY = 0.10
 PROOF = timedelta(hours=2)
 NOTIFY = Path(service.__file__).parent
@@ -125,7 +129,7 @@ class Day:
     @contextmanager
     def mortal(self) -> Iterator[None]:
         """The process that works in this block may be killed; then its leases run out, as real time would have it."""
-        if self.chance.random() < 0.06:
+        if self.chance.random() < DEADLY:
             self.speaker.dies = self.chance.choice(("before", "after"))
         how = self.speaker.dies
         try:
@@ -180,7 +184,7 @@ class Day:
                 self.meddle()
             if minute % 60 == 59:
                 self.prove(self.ask(PROOF))
-            if minute == 200:
+            if minute == MINUTES // 2:
                 self.fake.fault("rate_limit.ban", route="any", count=1)
 
     def evening(self) -> list[str]:
@@ -205,8 +209,8 @@ def test_a_chaos_day_ends_proven_with_nothing_dead(open_database: OpenDatabase, 
         day.live()
         requests, struck = _struck(day)
         assert 0.05 < struck / requests < 0.15, "one request in ten"
-        assert min(day.kills.values()) >= 3
-        assert day.meddled >= 10
+        assert min(day.kills.values()) >= KILLS_MIN
+        assert day.meddled >= MEDDLED_MIN
         statuses = day.evening()
         assert statuses[-1] == "proven", statuses
         assert operator.dead_letters(day.db) == []
@@ -236,7 +240,7 @@ def _assert_told_once(day: Day) -> None:
     void = {str(row["action_id"]) for row in day.rows("select action_id from ledger.execution_actions where state = 'VOID'")}
     assert current <= set(standing)
     assert set(standing) - current <= void
-    assert len(current) > 100
+    assert len(current) > TOLD_MIN
 
 
 def _assert_every_request_has_its_row(day: Day) -> None:

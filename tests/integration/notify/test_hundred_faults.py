@@ -1,4 +1,4 @@
-"""Scenario 31 in full: a hundred seeded faults of every kind are a hundred findings, each matched, mended, fetched again.
+"""Scenario 31: seeded faults of every kind, a hundred in full, are as many findings, each matched, mended, fetched again.
 
 Every position has a ticker of its own, so that a fault touches one message; the faults are what a person, a lost event, a
 crash or a tampered row can leave behind. Nothing is inferred from counts alone: each fault names the finding it must give.
@@ -24,14 +24,20 @@ from fillbook.notify.render import Style, render_execution
 from fillbook.notify.routing import Settings
 from fillbook.runtime.sql import statement
 from tests.integration.notify.test_reconcile import MakeDesk, book, findings, prove
+from tests.support.campaigns import small_or_full
 from tests.support.ledger import make_fill
 from tests.support.notify_desk import NotifyDesk, action, action_id, executed
 
 SEEDS = (31, 100) if settings().max_examples >= 1000 else (100,)
-TICKERS = 30
+TICKERS = small_or_full(14, 30)
 STEPS = (("BUY", "10", "100"), ("BUY", "5", "101"), ("SELL", "12", "103"), ("SELL", "3", "102"))
 FIELDS = ("action_type", "ticker", "direction", "executed_at", *PROVEN_NUMBERS, "lots", "reason")
 FACES = ("title", "description", "color", "timestamp", "version", "identity", "content", "embed", "absent")
+VERSIONS, BUSTS, TAMPERED, FOUNDLINGS, STRANGERS = small_or_full((3, 1, 8, 1, 1), (10, 3, 10, 3, 4))
+EDITS_OF_EACH, DOUBLED, DELETED = small_or_full((1, 3, 3), (2, 10, 12))
+WRONG = VERSIONS + TAMPERED + EDITS_OF_EACH * len((*FIELDS, *FACES))
+ORPHANS = BUSTS + FOUNDLINGS + STRANGERS
+FAULTS = DELETED + WRONG + DOUBLED + ORPHANS
 COLUMNS: Mapping[str, str] = {
     "reason": "'sl_breached'", "fees": "fees + 0.25", "position_vwap_after": "position_vwap_after + 0.01",
     "ticker": "'OTHER'", "executed_at": "executed_at + interval '1 second'",
@@ -170,24 +176,23 @@ class Mischief:
 
 
 def inject(desk: NotifyDesk, seed: int) -> list[Fault]:
-    """A hundred faults: 12 deleted, 48 edited, 10 doubled, 10 orphans, 10 of a wrong version, 10 behind an equal message."""
+    """In full 12 deleted, 48 edited, 10 doubled, 10 orphans, 10 of a wrong version, 10 behind an equal message."""
     mischief = Mischief(desk, seed)
-    for _ in range(10):
+    for _ in range(VERSIONS):
         mischief.booked_silently(is_bust=False)
-    for _ in range(3):
+    for _ in range(BUSTS):
         mischief.booked_silently(is_bust=True)
-    for number in range(10):  # last of the ledger's faults: a later booking would mend a tampered row
+    for number in range(TAMPERED):  # last of the ledger's faults: a later booking would mend a tampered row
         mischief.tampered(list(COLUMNS)[number % len(COLUMNS)])
-    for number in range(3):
+    for number in range(FOUNDLINGS):
         mischief.foundling(number)
-    for number in range(4):
+    for number in range(STRANGERS):
         mischief.stranger(number)
-    for what in (*FIELDS, *FACES):
+    for what in (*FIELDS, *FACES) * EDITS_OF_EACH:
         mischief.edited(what)
-        mischief.edited(what)
-    for _ in range(10):
+    for _ in range(DOUBLED):
         mischief.doubled()
-    for _ in range(12):
+    for _ in range(DELETED):
         mischief.deleted()
     return mischief.faults
 
@@ -238,14 +243,14 @@ def test_31_a_hundred_faults_are_found_named_repaired_and_proven(make_desk: Make
     desk.drain(allowance=600)
     assert desk.states() == {"posted": 4 * TICKERS}
     faults = inject(desk, seed)
-    assert len(faults) == 100
-    assert len({fault.key for fault in faults}) == 100
+    assert len(faults) == FAULTS
+    assert len({fault.key for fault in faults}) == FAULTS
 
     run = prove(desk)
     found = {one["subject_key"]: one for one in findings(desk, run)}
     assert [fault for fault in faults if fault.key not in found] == []
     assert len(findings(desk, run)) == len(found)
-    assert len(found) == 100
+    assert len(found) == FAULTS
     for fault in faults:
         one = found[fault.key]
         assert one["kind"] == fault.kind, fault
@@ -256,10 +261,10 @@ def test_31_a_hundred_faults_are_found_named_repaired_and_proven(make_desk: Make
             assert fault.field in {item["field"] for item in one["differences"]}, (fault, one["differences"])
     counted = Counter(fault.kind for fault in faults)
     assert {kind: run[kind] for kind in ("missing", "wrong", "double", "orphan", "unverifiable")} == {
-        "missing": 12, "wrong": 68, "double": 10, "orphan": 10, "unverifiable": 0,
+        "missing": DELETED, "wrong": WRONG, "double": DOUBLED, "orphan": ORPHANS, "unverifiable": 0,
     }  # fmt: skip
-    assert counted == Counter(missing=12, wrong=68, double=10, orphan=10)
-    assert (run["repaired"], run["status"]) == (100, "repaired")
+    assert counted == Counter(missing=DELETED, wrong=WRONG, double=DOUBLED, orphan=ORPHANS)
+    assert (run["repaired"], run["status"]) == (FAULTS, "repaired")
 
     known = {row["subject_key"]: row["message_id"] for row in desk.rows("select subject_key, message_id from notify.messages")}
     stands = standing(desk)

@@ -9,8 +9,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from fillbook.notify import service
+from tests.support.campaigns import small_or_full
 from tests.support.notify_desk import NotifyDesk, Stepping, envelope, executed, speaker_for
 
+STORM_SECONDS = small_or_full(15, 60)
+STORM_RATE = 1000 / 60
 FORMS = (
     "normal", "header_only", "ms_header", "ms_body", "ms_both", "shared", "global", "remaining_2",
 )  # fmt: skip
@@ -127,19 +130,20 @@ def test_14_a_ban_stops_every_channel_for_15_minutes_then_for_30(desk: NotifyDes
 @pytest.mark.slow
 def test_26_a_thousand_events_of_a_minute_keep_the_windows_and_exits_come_first(desk: NotifyDesk) -> None:
     bodies = [
-        executed(f"n{number}", position=f"n{number}", kind="EXIT" if number % 10 == 0 else "ENTRY") for number in range(1000)
+        executed(f"n{number}", position=f"n{number}", kind="EXIT" if number % 10 == 0 else "ENTRY")
+        for number in range(round(STORM_SECONDS * STORM_RATE))
     ]
     began = desk.clock.now()
-    for second in range(60):
+    for second in range(STORM_SECONDS):
         desk.clock.step((began + timedelta(seconds=second) - desk.clock.now()).total_seconds())
-        desk.push(*bodies[second * 1000 // 60 : (second + 1) * 1000 // 60])
+        desk.push(*bodies[round(second * STORM_RATE) : round((second + 1) * STORM_RATE)])
         desk.drain(allowance=0.9)
-    desk.drain(allowance=360)
-    assert desk.states() == {"posted": 1000}
+    desk.drain(allowance=6 * STORM_SECONDS)
+    assert desk.states() == {"posted": len(bodies)}
     assert desk.discord.violations == 0
     waits = desk.rows("select priority, max(posted_at - created_at) as wait from notify.messages group by priority order by 1")
     assert waits[0]["wait"] <= timedelta(seconds=15)
-    assert waits[1]["wait"] <= timedelta(minutes=6)
+    assert waits[1]["wait"] <= timedelta(seconds=6 * STORM_SECONDS)
 
 
 def test_26_an_exit_that_arrives_late_in_a_storm_rides_on_the_next_post(desk: NotifyDesk) -> None:

@@ -18,11 +18,14 @@ from fillbook.notify.accounts import ACTIVE
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import statement
 from tests.integration.notify.test_failures import killed_while_sending
+from tests.support.campaigns import small_or_full
 from tests.support.ledger import at, make_book, make_fill
 from tests.support.notify_desk import NotifyDesk, Stepping, envelope, executed
 from tests.support.plans import rows_read
 
 MakeDesk = Callable[..., NotifyDesk]
+SPOILED = small_or_full(24, 100)
+BACKFILL = small_or_full(200, 5000)
 HISTORY = 5000 if settings().max_examples >= 1000 else 500
 """Executions of a backfill: the scenario's 5,000 in a nightly run, a tenth of them otherwise."""
 
@@ -111,16 +114,16 @@ def test_31_a_deleted_an_edited_and_a_doubled_message_are_found_and_mended(desk:
 
 @pytest.mark.slow
 def test_31_a_hundred_embeds_spoiled_inside_digests_are_a_hundred_findings_and_repairs(desk: NotifyDesk) -> None:
-    book(desk, *trades(120))
+    book(desk, *trades(SPOILED * 6 // 5))
     desk.drain(allowance=600)
-    assert desk.states() == {"posted": 120}
+    assert desk.states() == {"posted": SPOILED * 6 // 5}
     chance = random.Random(31)
     keys = [row["subject_key"] for row in desk.rows("select subject_key from notify.messages order by subject_key")]
-    chosen = chance.sample(keys, 100)
+    chosen = chance.sample(keys, SPOILED)
     for number, key in enumerate(chosen):
         _tamper(desk, key, ("price", "colour", "row")[number % 3])
     run = prove(desk)
-    assert (run["missing"] + run["wrong"], run["repaired"], run["status"]) == (100, 100, "repaired")
+    assert (run["missing"] + run["wrong"], run["repaired"], run["status"]) == (SPOILED, SPOILED, "repaired")
     assert prove(desk)["status"] == "proven"
     assert desk.discord.violations == 0
 
@@ -229,16 +232,16 @@ def test_an_embed_of_an_unknown_action_leaves_its_digest(desk: NotifyDesk) -> No
 @pytest.mark.slow
 def test_11_executions_of_history_are_silent_one_line_an_hour_and_proven(desk: NotifyDesk) -> None:
     fills = [make_fill(f"h{number}", "SELL" if number % 2 else "BUY", 1, 100, minute=number / 60, origin="history",
-                       source="ibkr", account_key="U1") for number in range(HISTORY)]  # fmt: skip
+                       source="ibkr", account_key="U1") for number in range(BACKFILL)]  # fmt: skip
     book(desk, *fills, book_id="ibkr:U1")
     desk.drain(allowance=60)
     desk.drain("ops", allowance=4000)
     assert desk.posts() == []
     assert desk.requests("create", webhook="executions") == []
     (line,) = desk.embeds("ops")
-    assert line["description"].startswith(f"backfill: {HISTORY} executions, first 2026-02-03T15:00:00Z")
+    assert line["description"].startswith(f"backfill: {BACKFILL} executions, first 2026-02-03T15:00:00Z")
     run = prove(desk)
-    assert (run["status"], run["actions"], run["messages"]) == ("proven", HISTORY, 0)
+    assert (run["status"], run["actions"], run["messages"]) == ("proven", BACKFILL, 0)
 
 
 def test_a_page_of_the_proof_reads_its_executions_and_not_the_book(desk: NotifyDesk) -> None:

@@ -286,7 +286,10 @@ def test_a_request_relays_its_own_partitions_only(relay_db: Database, db: Databa
     assert len(publisher.taken) == 1
 
 
-def test_a_request_asks_again_for_a_busy_partition(relay_db: Database, db: Database, clock: FixedClock) -> None:
+def test_a_request_asks_again_for_a_busy_partition(
+    relay_db: Database, db: Database, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "OWN_BUDGET_SECONDS", 60.0)
     commit(db, [event("live/AMD", 1)])
     other = uuid4()
     held = store.claim(relay_db, other, clock.now(), partitions=None)

@@ -17,11 +17,12 @@ from fillbook.ledger.model import Fill
 from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Conflict, Rejected, Unavailable
 from tests.integration.reliability.conftest import Query
+from tests.support.campaigns import small_or_full
 from tests.support.ledger import DAY, StoredWorld, at, make_book, make_fill
 from tests.support.receipts import body
 from tests.support.signal_live import LiveDesk, digest, wipe
 
-ORDERS = 100
+ORDERS = small_or_full(25, 100)
 AT_ONCE = 32
 
 

@@ -37,10 +37,10 @@ BASE = "0023"
 TICKERS = 10
 STORY = ((0, "100.40"), (5, "100.60"), (20, "102.10"), (22, "102.00"), (24, "102.07"), (40, "97.00"))
 STORIES_BEFORE = 4
-REPORT_SECONDS = 3.2  # longer than the bound: whoever queued behind a migration that waits for it would fail
+REPORT_SECONDS = 3.2  # longer than a lock is waited for: whoever queued behind a migration that waits for it would fail
 PAUSE_SECONDS = 0.02
-WAIT_SECONDS_MAX = 3.0
-"""The bound: longer than that no function waits for a lock."""
+ANSWER_SECONDS_MAX = 20.0
+"""Bounded, not measured. Longer than three seconds no function waits for a lock: whoever did is among those that failed."""
 QUESTIONS = {
     "tracker_reader": (
         "select count(*) from ledger.v_actions",
@@ -196,7 +196,7 @@ def test_old_code_books_and_reads_on_while_a_populated_database_is_migrated(
     assert (traffic.failed, waited) == ([], [])
     assert traffic.meanwhile >= 30, "there was no traffic to speak of"
     longest, name = max(traffic.seconds)
-    assert longest < WAIT_SECONDS_MAX, name
+    assert longest < ANSWER_SECONDS_MAX, name
     same_state(desk, database_url, opened)
 
 

@@ -13,6 +13,7 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.errors import Unavailable
 from fillbook.signal.receipt import milliseconds
 from tests.conftest import database_config
+from tests.support.campaigns import small_or_full
 from tests.support.proxy import Proxy
 from tests.support.receipts import body
 from tests.support.signal_live import LiveDesk, digest, wipe
@@ -82,7 +83,7 @@ def outcome(query: Query) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("number", range(30))
+@pytest.mark.parametrize("number", range(small_or_full(10, 30)))
 def test_a_disturbed_day_ends_as_its_decided_receipts_alone(
     far: LiveDesk, desk: LiveDesk, proxy: Proxy, query: Query, number: int
 ) -> None:

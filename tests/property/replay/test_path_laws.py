@@ -22,7 +22,7 @@ from tests.support.replay_desk import DAY, LATER, OPENS, ReplayDesk, book_rows, 
 from tests.support.replay_guard import guarded_template
 from tests.support.signal_live import LiveDesk, wipe
 
-DAYS = int(os.environ.get("FILLBOOK_REPLAY_DAYS", "3"))
+DAYS = int(os.environ.get("FILLBOOK_REPLAY_DAYS", "2"))
 SEED = int(os.environ.get("FILLBOOK_SEED", "20260202"))
 TICKERS = ["ZZTA", "ZZTB", "ZZTC"]
 SIZES = st.sampled_from((1, 3, 4, 7, 11, 15, 16, 23, 40, 60))  # rows a page, of a day of 45

@@ -145,7 +145,7 @@ def test_whatever_passes_our_checks_is_taken_by_our_normalizer_as_it_is(
     assert document.content_sha256(turned) == taken.content_sha256
 
 
-@settings(max_examples=small_or_full(50, 500))
+@settings(max_examples=small_or_full(25, 500))
 @given(sources())
 def test_building_and_checking_end_with_problems_at_worst(source: Source) -> None:
     snapshot, _, problems = document.built(source, headline="", summary="", provenance={})
@@ -213,7 +213,7 @@ def test_any_bytes_are_json_or_are_refused(raw: bytes) -> None:
         assert jsoned(read) is not None
 
 
-@settings(max_examples=small_or_full(50, 500))
+@settings(max_examples=small_or_full(25, 500))
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["live", "ledger", "stale", "x", None])), unique=True), st.randoms())
 def test_which_point_stays_does_not_depend_on_the_order_where_its_source_decides(drawn: list[Any], chance: random.Random) -> None:
     found = [
@@ -222,7 +222,7 @@ def test_which_point_stays_does_not_depend_on_the_order_where_its_source_decides
     assert same_however_shuffled(found, duplicates.points, chance)
 
 
-@settings(max_examples=small_or_full(50, 500))
+@settings(max_examples=small_or_full(25, 500))
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), unique=True), st.randoms())
 def test_which_row_stays_does_not_depend_on_the_order_where_one_has_a_number(drawn: list[Any], chance: random.Random) -> None:
     found = [
@@ -232,14 +232,14 @@ def test_which_row_stays_does_not_depend_on_the_order_where_one_has_a_number(dra
     assert same_however_shuffled(found, duplicates.kpis, chance)
 
 
-@settings(max_examples=small_or_full(50, 500))
+@settings(max_examples=small_or_full(25, 500))
 @given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from([None, "A"])), unique=True), st.randoms())
 def test_which_asset_stays_does_not_depend_on_the_order_where_one_has_a_symbol(drawn: list[Any], chance: random.Random) -> None:
     found = [Asset(trade_id=identity, symbol=symbol, contract_name="C") for identity, symbol in drawn]
     assert same_however_shuffled(found, duplicates.assets, chance)
 
 
-@settings(max_examples=small_or_full(50, 500))
+@settings(max_examples=small_or_full(25, 500))
 @given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from("AB")), max_size=8), st.randoms())
 def test_which_trade_stays_does_not_depend_on_the_order_where_ranks_are_given(drawn: list[Any], chance: random.Random) -> None:
     items = [{"rank": rank, "trade_id": identity, "contract_name": name} for rank, (identity, name) in enumerate(drawn, 1)]

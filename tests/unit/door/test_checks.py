@@ -68,7 +68,7 @@ def test_a_tool_speaks_only_when_it_objects(monkeypatch: pytest.MonkeyPatch, cap
 )
 def test_the_worst_part_decides(static_failed: bool, tests: int, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "run_static", lambda: static_failed)
-    monkeypatch.setattr(checks, "pytest", lambda arguments: tests)
+    monkeypatch.setattr(checks, "pytest", lambda *_: tests)
     assert checks.test([]) == status
     assert checks.check([]) in {status, 1}
     assert bool(checks.check([])) is bool(status)

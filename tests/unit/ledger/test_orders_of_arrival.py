@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from fillbook.ledger.model import Fill
+from tests.support.campaigns import small_or_full
 from tests.support.ledger import MemoryWorld, make_book, make_fill
 from tests.support.ledger_cases import load, names
 
@@ -33,7 +34,7 @@ def random_fill(rng: random.Random, number: int) -> Fill:
     )
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(small_or_full(4, 10)))
 def test_any_order_of_a_days_fills_ends_in_the_state_of_time_order(seed: int) -> None:
     fills = day(seed)
     book = make_book("ibkr:U1")

@@ -87,7 +87,8 @@ def test_the_invented_day_is_the_same_every_time_and_differs_by_seed() -> None:
 
 
 def test_the_invented_day_has_one_receipt_a_ticker_and_minute_with_prices_above_zero() -> None:
-    minutes = list(invented_day(OPENED_AT, 390))
-    assert [len(minute) for minute in minutes] == [len(TICKERS)] * 390
+    assert [len(minute) for minute in islice(invented_day(OPENED_AT, 390), 20)] == [len(TICKERS)] * 20
+    minutes = list(invented_day(OPENED_AT, 390, tickers=4))
+    assert [len(minute) for minute in minutes] == [4] * 390
     assert all(receipt["price"] > 0 and receipt["sl"] > 0 for minute in minutes for receipt in minute)
     assert all("generated" in receipt for receipt in minutes[0])

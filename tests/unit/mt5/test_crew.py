@@ -202,7 +202,7 @@ def real_crew(
     often = Chore(every_seconds=0.01, do=lambda: None)
     rules = Rules(
         pace=Window(size),
-        fits=fits or Fits(clock.monotonic() + 20),
+        fits=fits or Fits(clock.monotonic() + 60),
         limit=lambda _: size,
         budget=lambda _: 5.0,
         is_success=lambda _: True,
@@ -211,7 +211,7 @@ def real_crew(
 
 
 def test_calls_run_side_by_side_and_everything_else_in_the_one_thread_that_owns_the_connection() -> None:
-    desk, met, threads, owners = Desk(), threading.Barrier(8, timeout=5), set(), set()
+    desk, met, threads, owners = Desk(), threading.Barrier(8, timeout=60), set(), set()
 
     def own() -> int:
         owners.add(threading.get_ident())
@@ -253,7 +253,7 @@ def test_a_thread_that_outlives_the_run_is_refused_its_writing_and_released() ->
     desk, go_on, refused = Desk(), threading.Event(), threading.Event()
 
     def fetch(account: Member, deadline: float) -> object:
-        go_on.wait(5)
+        go_on.wait(60)
         try:
             desk.write(lambda: None)
         except DeskClosed:
@@ -261,17 +261,17 @@ def test_a_thread_that_outlives_the_run_is_refused_its_writing_and_released() ->
         return lambda: None
 
     with ThreadPoolExecutor(1) as pool:
-        fits = Fits(clock.monotonic() + 20)
+        fits = Fits(clock.monotonic() + 60)
         crew = real_crew(fetch, pool, desk, size=1, fits=fits)
         cut = threading.Timer(0.03, lambda: setattr(fits, "deadline", clock.monotonic()))
         cut.start()
         assert [one.outcome for one in crew.run(members(1))] == [Outcome.DEFERRED]
         go_on.set()
-        assert refused.wait(5)
+        assert refused.wait(60)
 
 
 def test_a_caller_that_stops_early_lets_no_thread_wait_for_ever() -> None:
-    desk, refused = Desk(), threading.Barrier(2, timeout=5)
+    desk, refused = Desk(), threading.Barrier(2, timeout=60)
 
     def fetch(account: Member, deadline: float) -> object:
         if account.account_id == "a0000":
