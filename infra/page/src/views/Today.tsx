@@ -5,7 +5,7 @@ import type { Portfolio, Results, Summary, Worth } from "../api/types.ts";
 import type { Session } from "../api/types.ts";
 import { useDesk } from "../frame/desk.ts";
 import { useScope } from "../lib/books.ts";
-import { absolute, compare, money, percent, sign, subtract, type Decimal } from "../lib/decimal.ts";
+import { absolute, bounds, money, percent, sign, subtract, type Decimal } from "../lib/decimal.ts";
 import { LIVE_SECONDS, usePolled, type Polled } from "../lib/poll.ts";
 import { useFilters } from "../lib/router.tsx";
 import { clock, dayOf, dayWords, deskNow } from "../lib/time.ts";
@@ -134,7 +134,7 @@ function told(points: readonly Point[], currency: string, range: string): string
   const [first, last] = [known[0], known.at(-1)];
   if (first === undefined || last === undefined) return "No point of this range is known.";
   const at = (ts: number): string => (range === "1d" ? clock(ts, { seconds: false, zone: false }) : dayWords(dayOf(ts), false));
-  const [low, high] = known.reduce(([least, most], one) => [compare(one.value, least) < 0 ? one.value : least, compare(one.value, most) > 0 ? one.value : most], [first.value, first.value]);
+  const [low, high] = bounds(known.map(({ value }) => value));
   const change = subtract(last.value, first.value);
   return `From ${money(first.value, currency)} (${at(first.ts)}) to ${money(last.value, currency)} (${at(last.ts)}), ${sign(change) === 0 ? "flat" : `${upDown(change)} ${money(absolute(change), currency)}`}; lowest ${money(low, currency)}, highest ${money(high, currency)}.`;
 }
