@@ -6,9 +6,10 @@ import re
 
 from playwright.sync_api import expect
 
+from fillbook.notify.pacing import LADDER
 from tests.browser.conftest import NewTab
 from tests.support.browser import READ_KEY, Desk
-from tests.support.browser_scenes import check_worked_off, day_counted, dead_letter, message_changed_by_hand
+from tests.support.browser_scenes import check_worked_off, day_counted, message_changed_by_hand
 
 
 def test_a_dead_letter_has_a_remedy_and_a_check_finds_and_mends_a_changed_message(
@@ -16,15 +17,15 @@ def test_a_dead_letter_has_a_remedy_and_a_check_finds_and_mends_a_changed_messag
 ) -> None:
     """Journey 16."""
     messages = desk.ask("/api/v1/notifications/messages", kind="execution", books="live", limit="500")["messages"]
-    dead, changed = [one for one in messages if one["message_id"] is not None][:: width // 360][:2]
+    changed = [one for one in messages if one["message_id"] is not None][width // 360]
+    (dead,) = desk.ask("/api/v1/notifications/dead-letters")["groups"]
     tab = new_tab()
-    with dead_letter(desk, dead["action_id"]):
-        page = tab.open("alerts", tab="dead")
-        group = page.locator(".groups li", has_text="in executions")
-        expect(group).to_contain_text("exhausted 1 in executions")
-        expect(group.locator("code")).to_contain_text("op notify replay --channel executions --reason exhausted")
-        rows = page.get_by_role("region", name="Dead letters").locator("tbody tr")
-        expect(rows.filter(has_text="executions")).to_have_count(1)
+    page = tab.open("alerts", tab="dead")
+    group = page.locator(".groups li", has_text="in ops")
+    expect(group).to_contain_text(f"exhausted {dead['count']} in ops")
+    expect(group.locator("code")).to_contain_text("op notify replay --channel ops --reason exhausted")
+    rows = page.get_by_role("region", name="Dead letters").locator("tbody tr")
+    expect(rows.locator("[data-label='Failed tries']")).to_have_text([str(len(LADDER))] * dead["count"])
 
     message_changed_by_hand(desk, changed["message_id"])
     tab.turn("alerts", tab="checks")

@@ -25,7 +25,7 @@ from infra.local.home import ROOT
 from infra.local.receipts import Document
 from infra.local.sender import send_minutes
 from infra.local.summary import UNTOLD
-from tests.support.campaigns import KEEPS_PICTURES, small_or_full
+from tests.support.campaigns import KEEPS_PICTURES
 
 ADMIN_KEY, READ_KEY, LIVE_KEY = "browser-admin-key", "browser-read-key", "browser-live-key"
 EVERY_BOOK = ["live", "replay:*", "ibkr:*", "mt5:*"]
@@ -39,7 +39,8 @@ KEPT_KEY = """if (!sessionStorage.getItem("fillbook.key") && sessionStorage.getI
     sessionStorage.setItem("fillbook.key", JSON.stringify({{key: {key}, used: Date.now()}}));"""
 AXE = """rules => axe.run(document, {resultTypes: ["violations"], ...(rules.length ? {runOnly: rules} : {})})
     .then(all => all.violations)"""
-WAIT_MS = small_or_full(15_000, 60_000)
+WAIT_MS = 60_000
+"""Patience, not a measure: whoever waits goes on as soon as it is so."""
 TELLING = ("outbox-relay", "discord-drain")
 TELLING_MINUTES_MAX = 60
 SETTLING_TRIES = 30
