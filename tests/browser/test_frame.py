@@ -30,7 +30,7 @@ UNREACHED = """() => [...document.querySelectorAll("a[href], button, input, sele
 DATA_AGE = re.compile(r"^Data as of (\d{4}-\d\d-\d\d )?\d\d:\d\d:\d\d E[SD]T · \d+ (s|min|h|d) ago")
 CLOCK = re.compile(r"\d\d:\d\d(?!.*E[SD]T)")
 ZONELESS = """() => [...document.querySelectorAll("main *")]
-    .filter(one => [...one.childNodes].some(node => node.nodeType === 3 && /\\d\\d:\\d\\d/.test(node.data)) && one.checkVisibility())
+    .filter(one => one.checkVisibility() && [...one.childNodes].some(node => /\\d:\\d/.test(node.data ?? "")))
     .filter(one => !/E[SD]T/.test(one.closest("section")?.querySelector("h2, h3")?.textContent ?? ""))
     .map(one => one.textContent)"""
 TABS, ROUNDS_MAX = 25, 16

@@ -19,9 +19,9 @@ from tests.support.browser_scenes import SCRIPT, checked, message_removed
 from tests.support.tracker_journeys import next_minute, receipt
 
 ZERO = Decimal(0)
-WORD_PX = 36
+EDGE_PX = 2
 PAINTED = """chart => {
-    // how far the line, which no word is without, stands from the left end of the plot and from its right end, in px
+    // how far what is drawn in the line's colour, the word of an entry as well, stands from both ends of the plot, in px
     const probe = document.body.appendChild(document.createElement("i"));
     probe.style.setProperty("color", "var(--tt-info)");
     const wanted = getComputedStyle(probe).color.match(/\\d+/g).map(Number);
@@ -29,9 +29,10 @@ PAINTED = """chart => {
     const plot = chart.querySelector("td:nth-child(2) canvas");
     const {data, width, height} = plot.getContext("2d").getImageData(0, 0, plot.width, plot.height);
     const columns = [];
-    for (let x = 0; x < width; x += 1) for (let y = Math.round(height * 0.1); y < height; y += 1) {
-        const at = 4 * (y * width + x);
-        if (data[at + 3] > 200 && wanted.every((part, number) => Math.abs(part - data[at + number]) < 3)) { columns.push(x); break; }
+    const isOurs = at => data[at + 3] > 200 && wanted.every((part, number) => Math.abs(part - data[at + number]) < 3);
+    for (let x = 0; x < width; x += 1) for (let y = 0; y < height; y += 1) if (isOurs(4 * (y * width + x))) {
+        columns.push(x);
+        break;
     }
     return [columns[0], width - 1 - columns.at(-1)].map(px => px / devicePixelRatio); }"""
 LINKS = ["Receipt", "Signal", "Lane decision", "Intent", "Fill", "Execution", "Closing", "Event", "Message", "Published figure"]
@@ -196,8 +197,8 @@ def test_a_phone_reads_the_whole_journey_without_scrolling_sideways(desk: Desk, 
     tab = new_tab(width=360, key=READ_KEY)
     page = tab.open(f"positions/{position(desk, LOTS[1440])['position_id']}", books=BOOK)
     expect(page.locator(".journey-chart canvas").first).to_be_visible()
-    for end in page.locator(".journey-chart").evaluate(PAINTED):
-        assert end > WORD_PX / 2, "the words at the first and the last execution have room"
+    left, right = page.locator(".journey-chart").evaluate(PAINTED)
+    assert left > EDGE_PX < right, "the words at the first and the last execution are whole"
     assert not tab.scrolls_sideways()
     label = page.evaluate("getComputedStyle(document.querySelector('.journey-lots td'), '::before').content")
     assert label == '"Quantity"'
