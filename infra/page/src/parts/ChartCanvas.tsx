@@ -34,7 +34,7 @@ export function colour(name: `--tt-${string}`): string {
 }
 
 const LABEL_PX = 28; // what the word at a marker needs on either side of its moment
-const AXIS_PX = 64; // what the scale of prices may take
+const AXIS_PX = 88; // what the scale of prices beside it takes, for as many digits as prices have
 
 interface Form {
   withDays: boolean;
@@ -50,7 +50,7 @@ function options({ withDays, asPercent, decimals, isMarked }: Form): Parameters<
     autoSize: true,
     layout: { attributionLogo: false, background: { color: "transparent" }, textColor: colour("--tt-text-muted"), fontFamily: colour("--tt-font"), fontSize: 12 },
     grid: { vertLines: { visible: false }, horzLines: { color: colour("--tt-border") } },
-    rightPriceScale: { borderVisible: false, entireTextOnly: true, scaleMargins: { top: 0.15, bottom: 0.12 } },
+    rightPriceScale: { borderVisible: false, entireTextOnly: true, minimumWidth: isMarked ? AXIS_PX : 0, scaleMargins: { top: 0.15, bottom: 0.12 } },
     timeScale: {
       borderColor: colour("--tt-border"),
       timeVisible: !withDays,
