@@ -196,7 +196,7 @@ def longest(browser: Browser, page: Page, happens: Callable[[], None]) -> float:
     events: list[dict[str, Any]] = []
     ended: list[object] = []
     tracer.on("Tracing.dataCollected", lambda told: events.extend(told["value"]))
-    tracer.on("Tracing.tracingComplete", ended.append)
+    tracer.on("Tracing.tracingComplete", lambda told: ended.append(told))
     config = {"includedCategories": list(TRACED)}
     tracer.send("Tracing.start", {"transferMode": "ReportEvents", "traceConfig": config})
     happens()
