@@ -194,9 +194,9 @@ def longest(browser: Browser, page: Page, happens: Callable[[], None]) -> float:
     """The longest task of the page's own thread while something happens, in ms of processor."""
     tracer = browser.new_browser_cdp_session()
     events: list[dict[str, Any]] = []
-    ended: list[object] = []
+    ended: list[bool] = []
     tracer.on("Tracing.dataCollected", lambda told: events.extend(told["value"]))
-    tracer.on("Tracing.tracingComplete", lambda told: ended.append(told))
+    tracer.on("Tracing.tracingComplete", lambda _: ended.append(True))
     config = {"includedCategories": list(TRACED)}
     tracer.send("Tracing.start", {"transferMode": "ReportEvents", "traceConfig": config})
     happens()
