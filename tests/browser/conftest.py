@@ -2,7 +2,8 @@
 
 ``desk`` the shared desk, an hour into an invented day · ``browser`` Chromium · ``width`` of this journey's tabs: 1,440 px, with
 ``FILLBOOK_FULL=1`` once more 360 px · ``tab`` a reader's tab, logged in with a key that may do everything ·
-``new_tab(width=…, key=…)`` another one. Helpers are in ``tests/support/browser.py``.
+``new_tab(key=…)`` another one · ``sized_tab(width=…)`` one of a journey that knows its width. Helpers are in
+``tests/support/browser.py``.
 """
 
 from __future__ import annotations
@@ -86,11 +87,17 @@ def width(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def new_tab(browser: Browser, desk: Desk, width: int) -> Iterator[NewTab]:
-    """Tabs of this journey: ``new_tab(width=360, key=READ_KEY)``; key None stands at the log-in."""
+def sized_tab(browser: Browser, desk: Desk) -> Iterator[NewTab]:
+    """Tabs of a journey that says itself how wide they are: ``sized_tab(width=360, key=READ_KEY)``."""
     with ExitStack() as stack:
-        make: Callable[..., AbstractContextManager[Tab]] = partial(opened, browser, desk, width=width)
+        make: Callable[..., AbstractContextManager[Tab]] = partial(opened, browser, desk)
         yield lambda **options: stack.enter_context(make(**options))
+
+
+@pytest.fixture
+def new_tab(sized_tab: NewTab, width: int) -> NewTab:
+    """Tabs of this journey: ``new_tab(key=READ_KEY)``; key None stands at the log-in."""
+    return lambda **options: sized_tab(**{"width": width, **options})
 
 
 @pytest.fixture

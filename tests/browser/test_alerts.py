@@ -50,8 +50,8 @@ def test_a_dead_letter_has_a_remedy_and_a_check_finds_and_mends_a_changed_messag
     expect(requests.get_by_role("row", name="edit").first).to_be_visible()
 
 
-def test_a_read_key_reads_alerts_and_costs_on_a_phone_and_starts_nothing(new_tab: NewTab, desk: Desk) -> None:
-    tab = new_tab(width=360, key=READ_KEY)
+def test_a_read_key_reads_alerts_and_costs_on_a_phone_and_starts_nothing(sized_tab: NewTab, desk: Desk) -> None:
+    tab = sized_tab(width=360, key=READ_KEY)
     page = tab.open("alerts", tab="checks")
     expect(page.get_by_text("A check is started with an admin key.")).to_be_visible()
     assert page.get_by_role("button", name="Start a check").count() == 0

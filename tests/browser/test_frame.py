@@ -76,7 +76,7 @@ def test_a_key_is_kept_for_the_tab_only_when_asked_and_forgotten_by_leaving(new_
 
 
 def test_a_key_that_is_refused_or_unused_for_long_leaves_a_clear_screen_and_the_filters(new_tab: NewTab) -> None:
-    for why in ("refused", "unused"):
+    for why, said in {"refused": "no longer accepted", "unused": "after twelve hours without use"}.items():
         tab = new_tab(key=READ_KEY)
         page = tab.page
         page.clock.install()
@@ -91,7 +91,8 @@ def test_a_key_that_is_refused_or_unused_for_long_leaves_a_clear_screen_and_the_
         else:
             page.clock.fast_forward(12 * 60 * MINUTE_MS)
             expect(page.get_by_label("Desk key")).to_be_focused()
-        assert page.evaluate("document.querySelector('main, .header, .data-line')") is None
+        expect(page.get_by_role("alert")).to_contain_text(said)
+        expect(page.locator(".view, .header, .data-line")).to_have_count(0)
         assert not shown & set(page.evaluate(SAID))
         assert page.url.endswith("/app/positions?direction=LONG")
         assert page.evaluate("[sessionStorage.length, localStorage.length, document.cookie]") == [0, 0, ""]
@@ -241,8 +242,8 @@ def test_an_hour_away_past_the_close_before_a_clock_change_is_told_right(new_tab
     expect(page.locator(".position-age .age").first).to_have_text("2 d ago")
 
 
-def test_on_a_phone_the_other_views_are_behind_more_and_escape_gives_the_focus_back(new_tab: NewTab) -> None:
-    tab = new_tab(width=360)
+def test_on_a_phone_the_other_views_are_behind_more_and_escape_gives_the_focus_back(sized_tab: NewTab) -> None:
+    tab = sized_tab(width=360)
     page = tab.open("today")
     assert not tab.scrolls_sideways()
     tab.picture("today")

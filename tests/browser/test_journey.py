@@ -192,9 +192,9 @@ def test_a_correction_of_the_broker_changes_figures_and_message_together(
 
 
 @pytest.mark.usefixtures("broker")
-def test_a_phone_reads_the_whole_journey_without_scrolling_sideways(desk: Desk, new_tab: NewTab) -> None:
+def test_a_phone_reads_the_whole_journey_without_scrolling_sideways(desk: Desk, sized_tab: NewTab) -> None:
     """Journey 8 at 360 px: tables are labelled rows."""
-    tab = new_tab(width=360, key=READ_KEY)
+    tab = sized_tab(width=360, key=READ_KEY)
     page = tab.open(f"positions/{position(desk, LOTS[1440])['position_id']}", books=BOOK)
     expect(page.locator(".journey-chart canvas").first).to_be_visible()
     left, right = page.locator(".journey-chart").evaluate(PAINTED)
