@@ -1,7 +1,8 @@
 // Leaves out of the chart library what nothing on the page names: methods of its public face that we do not call, and what only
 // they called. A class keeps all its methods in a bundle, because a bundler cannot know which of them are asked for by a name
 // that is made at run time; this library makes none: its own names are replaced by short ones when it is built. Also the method
-// that would draw its logo goes, with the text it holds: the page never asks for it (tracker.md 11).
+// that would draw its logo goes, with the text it holds: the page never asks for it (tracker.md 11). Of errors the words go,
+// which tell a programmer what no reader ever sees; where they were thrown says the same.
 import type { Plugin } from "vite";
 import { parseAst } from "rolldown/parseAst";
 
@@ -59,6 +60,12 @@ function emptied(code: string, text: string): string {
   return `${code.slice(0, body.start)}{}${code.slice(body.end)}`;
 }
 
+function wordless(code: string): string {
+  const errors = [...nodesOf(parseAst(code) as unknown as Node)].filter(({ type, callee }) => (type === "NewExpression" || type === "CallExpression") && isNode(callee) && callee["name"] === "Error");
+  const words = errors.map(({ arguments: given }) => given as Node[]).filter(({ length }) => length > 0);
+  return words.reverse().reduce((left, given) => left.slice(0, given[0]?.start) + left.slice(given.at(-1)?.end), code);
+}
+
 function withoutUnnamed(code: string): string {
   let left = code;
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
@@ -71,5 +78,5 @@ function withoutUnnamed(code: string): string {
 
 // `chunk`: the name of the piece it is done to, in which library and callers stand together.
 export function leavesOutUnnamed(chunk: string): Plugin {
-  return { name: "unnamed", renderChunk: (code, { name }) => (name === chunk ? { code: withoutUnnamed(emptied(code, LOGO)), map: null } : null) };
+  return { name: "unnamed", renderChunk: (code, { name }) => (name === chunk ? { code: wordless(withoutUnnamed(emptied(code, LOGO))), map: null } : null) };
 }

@@ -81,8 +81,8 @@ def test_a_read_key_sees_no_button_and_its_order_is_refused(new_tab: NewTab, des
 
 
 @pytest.mark.usefixtures("accounts")
-def test_no_width_makes_the_accounts_scroll_sideways_and_every_figure_is_there(new_tab: NewTab) -> None:
-    tab = new_tab(width=WIDTHS[0], key=READ_KEY)
+def test_no_width_makes_the_accounts_scroll_sideways_and_every_figure_is_there(sized_tab: NewTab) -> None:
+    tab = sized_tab(width=WIDTHS[0], key=READ_KEY)
     page = tab.open("accounts")
     everything = listed(page)
     for width in WIDTHS:
@@ -95,8 +95,8 @@ def test_no_width_makes_the_accounts_scroll_sideways_and_every_figure_is_there(n
 
 
 @pytest.mark.usefixtures("accounts")
-def test_the_list_is_reached_and_scrolled_by_keyboard(new_tab: NewTab) -> None:
-    tab = new_tab(width=800, key=READ_KEY)  # where the table is wider than its frame
+def test_the_list_is_reached_and_scrolled_by_keyboard(sized_tab: NewTab) -> None:
+    tab = sized_tab(width=800, key=READ_KEY)  # where the table is wider than its frame
     page = tab.open("accounts")
     page.locator("main").focus()
     page.keyboard.press("Tab")

@@ -6,9 +6,10 @@ import re
 
 from playwright.sync_api import expect
 
+from fillbook.notify.pacing import LADDER
 from tests.browser.conftest import NewTab
 from tests.support.browser import READ_KEY, Desk
-from tests.support.browser_scenes import check_worked_off, day_counted, dead_letter, message_changed_by_hand
+from tests.support.browser_scenes import check_worked_off, day_counted, message_changed_by_hand
 
 
 def test_a_dead_letter_has_a_remedy_and_a_check_finds_and_mends_a_changed_message(
@@ -16,15 +17,15 @@ def test_a_dead_letter_has_a_remedy_and_a_check_finds_and_mends_a_changed_messag
 ) -> None:
     """Journey 16."""
     messages = desk.ask("/api/v1/notifications/messages", kind="execution", books="live", limit="500")["messages"]
-    dead, changed = [one for one in messages if one["message_id"] is not None][:: width // 360][:2]
+    changed = [one for one in messages if one["message_id"] is not None][width // 360]
+    (dead,) = desk.ask("/api/v1/notifications/dead-letters")["groups"]
     tab = new_tab()
-    with dead_letter(desk, dead["action_id"]):
-        page = tab.open("alerts", tab="dead")
-        group = page.locator(".groups li", has_text="in executions")
-        expect(group).to_contain_text("exhausted 1 in executions")
-        expect(group.locator("code")).to_contain_text("op notify replay --channel executions --reason exhausted")
-        rows = page.get_by_role("region", name="Dead letters").locator("tbody tr")
-        expect(rows.filter(has_text="executions")).to_have_count(1)
+    page = tab.open("alerts", tab="dead")
+    group = page.locator(".groups li", has_text="in ops")
+    expect(group).to_contain_text(f"exhausted {dead['count']} in ops")
+    expect(group.locator("code")).to_contain_text("op notify replay --channel ops --reason exhausted")
+    rows = page.get_by_role("region", name="Dead letters").locator("tbody tr")
+    expect(rows.locator("[data-label='Failed tries']")).to_have_text([str(len(LADDER))] * dead["count"])
 
     message_changed_by_hand(desk, changed["message_id"])
     tab.turn("alerts", tab="checks")
@@ -49,8 +50,8 @@ def test_a_dead_letter_has_a_remedy_and_a_check_finds_and_mends_a_changed_messag
     expect(requests.get_by_role("row", name="edit").first).to_be_visible()
 
 
-def test_a_read_key_reads_alerts_and_costs_on_a_phone_and_starts_nothing(new_tab: NewTab, desk: Desk) -> None:
-    tab = new_tab(width=360, key=READ_KEY)
+def test_a_read_key_reads_alerts_and_costs_on_a_phone_and_starts_nothing(sized_tab: NewTab, desk: Desk) -> None:
+    tab = sized_tab(width=360, key=READ_KEY)
     page = tab.open("alerts", tab="checks")
     expect(page.get_by_text("A check is started with an admin key.")).to_be_visible()
     assert page.get_by_role("button", name="Start a check").count() == 0

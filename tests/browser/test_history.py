@@ -143,9 +143,9 @@ def test_weeks_are_the_sums_of_their_days_and_a_day_opens_its_trades(past: Desk,
     tab.picture("history-results")
 
 
-def test_a_phone_has_its_filters_in_a_sheet_and_a_calendar_that_fits(past: Desk, new_tab: NewTab) -> None:
+def test_a_phone_has_its_filters_in_a_sheet_and_a_calendar_that_fits(past: Desk, sized_tab: NewTab) -> None:
     """Journeys 11 and 12 at 360 px."""
-    tab = new_tab(width=360, key=READ_KEY)
+    tab = sized_tab(width=360, key=READ_KEY)
     page = tab.open("history", books=BOOK)
     assert not tab.scrolls_sideways()
     page.get_by_role("button", name="Filters").click()

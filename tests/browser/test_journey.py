@@ -15,17 +15,27 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import NewTab
 from tests.support.browser import READ_KEY, Desk, Tab
 from tests.support.browser_broker import BOOK, LOTS, SOLD, Broker
-from tests.support.browser_scenes import checked, message_removed
+from tests.support.browser_scenes import SCRIPT, checked, message_removed
 from tests.support.tracker_journeys import next_minute, receipt
 
 ZERO = Decimal(0)
+EDGE_PX = 2
+PAINTED = """chart => {
+    // how far what is drawn in the line's colour, the word of an entry as well, stands from both ends of the plot, in px
+    const probe = document.body.appendChild(document.createElement("i"));
+    probe.style.setProperty("color", "var(--tt-info)");
+    const wanted = getComputedStyle(probe).color.match(/\\d+/g).map(Number);
+    probe.remove();
+    const plot = chart.querySelector("td:nth-child(2) canvas");
+    const {data, width, height} = plot.getContext("2d").getImageData(0, 0, plot.width, plot.height);
+    const columns = [];
+    const isOurs = at => data[at + 3] > 200 && wanted.every((part, number) => Math.abs(part - data[at + number]) < 3);
+    for (let x = 0; x < width; x += 1) for (let y = 0; y < height; y += 1) if (isOurs(4 * (y * width + x))) {
+        columns.push(x);
+        break;
+    }
+    return [columns[0], width - 1 - columns.at(-1)].map(px => px / devicePixelRatio); }"""
 LINKS = ["Receipt", "Signal", "Lane decision", "Intent", "Fill", "Execution", "Closing", "Event", "Message", "Published figure"]
-
-
-@pytest.fixture(scope="module")
-def broker(desk: Desk) -> Broker:
-    """An account with a day of executions."""
-    return Broker(desk)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +114,7 @@ def test_a_trimmed_position_tells_lots_and_executions_and_keeps_what_the_desk_no
 
 @pytest.mark.usefixtures("broker")
 def test_words_that_were_overtaken_are_not_lost(desk: Desk, tab: Tab, new_tab: NewTab, width: int) -> None:
-    """Two people write: the second is told, sees both texts, and decides."""
+    """Two people write, one of whom means ill: the second is told, sees both texts, and decides."""
     path = f"positions/{position(desk, SOLD[width])['position_id']}"
     first, second = tab.open(path, books=BOOK), new_tab().open(path, books=BOOK)
     first.get_by_role("button", name="Write a note").click()
@@ -113,18 +123,19 @@ def test_words_that_were_overtaken_are_not_lost(desk: Desk, tab: Tab, new_tab: N
     expect(first.get_by_role("button", name="Edit")).to_be_visible()
     second.keyboard.press("r")
     second.get_by_role("button", name="Edit").click()
-    second.get_by_role("textbox", name="Notes").fill("theirs")
+    second.get_by_role("textbox", name="Notes").fill(SCRIPT)
     second.get_by_role("button", name="Store").click()
-    expect(second.get_by_role("button", name="Edit")).to_be_visible()
+    expect(second.locator(".notes-text")).to_have_text(SCRIPT)
     first.get_by_role("button", name="Edit").click()
     first.get_by_role("textbox", name="Notes").fill("mine, again")
     with tab.expecting(412):
         first.get_by_role("button", name="Store").click()
-        expect(first.locator(".notes-overtaken")).to_contain_text("theirs")
+        expect(first.locator(".notes-overtaken")).to_contain_text(SCRIPT)
     expect(first.get_by_role("textbox", name="Notes")).to_have_value("mine, again")
     first.get_by_role("button", name="Keep mine").click()
     first.get_by_role("button", name="Store").click()
     expect(first.locator(".notes-text")).to_have_text("mine, again")
+    assert [page.locator("main img").count() for page in (first, second)] == [0, 0]
 
 
 def test_the_why_of_an_exit_is_told_link_by_link_and_what_is_missing_is_named(desk: Desk, left: dict[str, Any], tab: Tab) -> None:
@@ -181,11 +192,13 @@ def test_a_correction_of_the_broker_changes_figures_and_message_together(
 
 
 @pytest.mark.usefixtures("broker")
-def test_a_phone_reads_the_whole_journey_without_scrolling_sideways(desk: Desk, new_tab: NewTab) -> None:
+def test_a_phone_reads_the_whole_journey_without_scrolling_sideways(desk: Desk, sized_tab: NewTab) -> None:
     """Journey 8 at 360 px: tables are labelled rows."""
-    tab = new_tab(width=360, key=READ_KEY)
+    tab = sized_tab(width=360, key=READ_KEY)
     page = tab.open(f"positions/{position(desk, LOTS[1440])['position_id']}", books=BOOK)
     expect(page.locator(".journey-chart canvas").first).to_be_visible()
+    left, right = page.locator(".journey-chart").evaluate(PAINTED)
+    assert left > EDGE_PX < right, "the words at the first and the last execution are whole"
     assert not tab.scrolls_sideways()
     label = page.evaluate("getComputedStyle(document.querySelector('.journey-lots td'), '::before').content")
     assert label == '"Quantity"'

@@ -108,8 +108,8 @@ def test_a_blocked_card_says_in_words_what_stood_in_the_way(blocked: Desk, tab: 
     assert page.evaluate("document.activeElement.dataset.card") == BLOCKED
 
 
-def test_arrow_keys_walk_through_lanes_and_cards(blocked: Desk, new_tab: NewTab) -> None:
-    page = new_tab(width=1440).open("lanes")
+def test_arrow_keys_walk_through_lanes_and_cards(blocked: Desk, sized_tab: NewTab) -> None:
+    page = sized_tab(width=1440).open("lanes")
     lanes = [lane for lane in board(blocked) if lane["cards"]]
     page.locator(".ticket").first.focus()
     for lane in lanes[1:]:
@@ -122,9 +122,9 @@ def test_arrow_keys_walk_through_lanes_and_cards(blocked: Desk, new_tab: NewTab)
     assert page.locator(".ticket[tabindex='0']").count() == len(lanes), "one stop of the keyboard in each lane"
 
 
-def test_a_phone_shows_one_lane_and_a_list_of_tabs(blocked: Desk, new_tab: NewTab) -> None:
+def test_a_phone_shows_one_lane_and_a_list_of_tabs(blocked: Desk, sized_tab: NewTab) -> None:
     """Journey 6 at 360 px."""
-    tab = new_tab(width=360, key=READ_KEY)
+    tab = sized_tab(width=360, key=READ_KEY)
     page = tab.open("lanes", lane="almost_ready")
     assert [text.rstrip("0123456789 \n") for text in page.get_by_role("tab").all_inner_texts()] == TITLES
     expect(page.locator(".lane")).to_have_count(1)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from decimal import Decimal
 from typing import Any
 
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import NewTab
 from tests.support.browser import READ_KEY, Desk, Tab
+from tests.support.browser_broker import BOOK, LOTS, SOLD, Broker
+from tests.support.browser_scenes import SINCE_YESTERDAY
 from tests.support.campaigns import small_or_full
 
 COLUMNS = {360: 2, 640: 3, 768: 4, 1024: 5, 1440: 5, 2560: 5}
@@ -63,40 +66,31 @@ def test_the_grid_has_the_columns_of_its_width_and_the_page_never_scrolls_sidewa
             tab.picture("positions")
 
 
-def test_a_card_tells_its_day_by_tint_arrow_and_word_and_its_trim_from_nothing_on(tab: Tab) -> None:
-    """Journey 4."""
-    days = {
-        "UPPY": {"day_direction": "up", "day_change_percent": "1.20", "trimmed_percent": "25.00", "unrealized_pnl": "123.50"},
-        "DOWN": {"day_direction": "down", "day_change_percent": "-0.70", "trimmed_percent": "0.00", "unrealized_pnl": "5.00"},
-        "FLAT": {"day_direction": "flat", "day_change_percent": "0.00", "trimmed_percent": "0.00", "unrealized_pnl": "0.00"},
-        "NONE": {"day_direction": "unknown", "day_change_percent": None, "trimmed_percent": "0.00", "unrealized_pnl": None},
-    }
-
-    def four(document: dict[str, Any]) -> None:
-        crowd(document, len(days))
-        for trade, (ticker, day) in zip(document["trades"], days.items(), strict=True):
-            trade |= {"ticker": ticker, "direction": "LONG", "price_state": "fresh", **day}
-            if ticker == "NONE":
-                trade |= {"price_state": "missing", "current_price": None, "price_ts": None, "return_percent": None}
-
-    tab.rewrite("/timed/trades", four)
-    page = tab.open("positions")
-    grounds = {ticker: card(tab, ticker).evaluate(GROUND) for ticker in days}
-    assert grounds["UPPY"] == page.evaluate(VARIABLE, "--tt-accent-dim")
-    assert grounds["DOWN"] == page.evaluate(VARIABLE, "--tt-negative-dim")
-    assert grounds["FLAT"] == grounds["NONE"] == page.evaluate(VARIABLE, "--tt-bg-surface")
-    for ticker, words in {"UPPY": "▲ +1.20 %", "DOWN": "▼ −0.70 %", "FLAT": "● 0.00 %", "NONE": "unknown"}.items():
-        expect(card(tab, ticker)).to_contain_text(words)
-    names = [card(tab, ticker).get_by_role("link").get_attribute("aria-label") for ticker in days]
+def test_a_card_tells_its_day_by_tint_arrow_and_word_and_its_trim_from_nothing_on(
+    tab: Tab, desk: Desk, broker: Broker, width: int
+) -> None:
+    """Journey 4: three that are held since yesterday, one of a broker that told no price, and one without a day before."""
+    up, down, even = SINCE_YESTERDAY
+    unpriced, new = SOLD[width], LOTS[width]
+    page = tab.open("positions", books=f"live,{BOOK}")
+    grounds = {ticker: card(tab, ticker).evaluate(GROUND) for ticker in (up, down, even, unpriced, new)}
+    assert grounds[up] == page.evaluate(VARIABLE, "--tt-accent-dim")
+    assert grounds[down] == page.evaluate(VARIABLE, "--tt-negative-dim")
+    assert grounds[even] == grounds[unpriced] == grounds[new] == page.evaluate(VARIABLE, "--tt-bg-surface")
+    words = {up: "▲ +1.20 %", down: "▼ −0.70 %", even: "● 0.00 %", unpriced: "unknown", new: "unknown"}
+    for ticker, said in words.items():
+        expect(card(tab, ticker)).to_contain_text(said)
+    held = {one["ticker"]: one["unrealized_pnl"] for one in desk.ask("/timed/trades", books="live", status="open")["trades"]}
+    names = [card(tab, ticker).get_by_role("link").get_attribute("aria-label") for ticker in (up, down, even, unpriced)]
     assert names == [
-        "UPPY long, up 1.2 percent today, 25 percent trimmed, unrealized plus 123.50 dollars",
-        "DOWN long, down 0.7 percent today, 0 percent trimmed, unrealized plus 5.00 dollars",
-        "FLAT long, flat today, 0 percent trimmed, unrealized flat",
-        "NONE long, day unknown, 0 percent trimmed, no price",
+        f"{up} long, up 1.2 percent today, 0 percent trimmed, unrealized plus {Decimal(held[up]):.2f} dollars",
+        f"{down} long, down 0.7 percent today, 0 percent trimmed, unrealized minus {-Decimal(held[down]):.2f} dollars",
+        f"{even} long, flat today, 0 percent trimmed, unrealized flat",
+        f"{unpriced} long, day unknown, 40 percent trimmed, no price",
     ]
-    expect(card(tab, "NONE")).to_contain_text("no price")
-    assert "$" not in card(tab, "NONE").locator(".position-result").inner_text()
-    for ticker, percent in {"UPPY": "25", "NONE": "0"}.items():
+    expect(card(tab, unpriced)).to_contain_text("no price")
+    assert "$" not in card(tab, unpriced).locator(".position-result").inner_text()
+    for ticker, percent in {even: "0", new: "25"}.items():
         bar = card(tab, ticker).get_by_role("progressbar")
         assert (bar.get_attribute("aria-valuenow"), bar.get_attribute("aria-valuetext")) == (percent, f"{percent} % trimmed")
         box, around = bar.bounding_box(), card(tab, ticker).bounding_box()
@@ -104,6 +98,7 @@ def test_a_card_tells_its_day_by_tint_arrow_and_word_and_its_trim_from_nothing_o
         assert around is not None
         assert box["height"] >= 6
         assert box["width"] >= around["width"] - 3
+        assert bar.evaluate(GROUND) == page.evaluate(VARIABLE, "--tt-track")
         expect(card(tab, ticker)).to_contain_text(f"{percent} % trimmed")
     tab.picture("position-cards")
 

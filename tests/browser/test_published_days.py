@@ -52,8 +52,8 @@ def test_a_published_day_stands_in_its_order_opens_a_figure_and_says_what_was_re
     expect(page.get_by_role("link", name="Feb 2")).to_have_attribute("aria-current", "date")
 
 
-def test_on_a_phone_the_day_stands_in_two_columns_and_privacy_hides_its_amounts(new_tab: NewTab) -> None:
-    tab = new_tab(width=360)
+def test_on_a_phone_the_day_stands_in_two_columns_and_privacy_hides_its_amounts(sized_tab: NewTab) -> None:
+    tab = sized_tab(width=360)
     page = tab.open("snapshot", date=RESTATED, kpi="Equity")
     assert not tab.scrolls_sideways()
     lefts = page.locator(".kpi").evaluate_all("cards => new Set(cards.map(card => card.getBoundingClientRect().left)).size")

@@ -51,8 +51,8 @@ def test_a_replay_is_started_watched_and_compared_with_live_which_stays_as_it_is
     assert not tab.scrolls_sideways()
 
 
-def test_a_read_key_sees_no_form_and_its_order_is_refused(new_tab: NewTab, desk: Desk) -> None:
-    tab = new_tab(width=360, key=READ_KEY)
+def test_a_read_key_sees_no_form_and_its_order_is_refused(sized_tab: NewTab, desk: Desk) -> None:
+    tab = sized_tab(width=360, key=READ_KEY)
     page = tab.open("replay")
     expect(page.get_by_text("A replay is started with an admin key.")).to_be_visible()
     assert page.get_by_role("button", name="Start the replay").count() == 0

@@ -25,7 +25,7 @@ from infra.local.home import ROOT
 from infra.local.receipts import Document
 from infra.local.sender import send_minutes
 from infra.local.summary import UNTOLD
-from tests.support.campaigns import KEEPS_PICTURES, small_or_full
+from tests.support.campaigns import KEEPS_PICTURES
 
 ADMIN_KEY, READ_KEY, LIVE_KEY = "browser-admin-key", "browser-read-key", "browser-live-key"
 EVERY_BOOK = ["live", "replay:*", "ibkr:*", "mt5:*"]
@@ -39,14 +39,15 @@ KEPT_KEY = """if (!sessionStorage.getItem("fillbook.key") && sessionStorage.getI
     sessionStorage.setItem("fillbook.key", JSON.stringify({{key: {key}, used: Date.now()}}));"""
 AXE = """rules => axe.run(document, {resultTypes: ["violations"], ...(rules.length ? {runOnly: rules} : {})})
     .then(all => all.violations)"""
-WAIT_MS = small_or_full(30_000, 60_000)
+WAIT_MS = 60_000
+"""Patience, not a measure: whoever waits goes on as soon as it is so."""
 TELLING = ("outbox-relay", "discord-drain")
 TELLING_MINUTES_MAX = 60
 SETTLING_TRIES = 30
 STANDS = "main.view:not(:has(.skeleton, .loading)) > *"
 DRAWN = "() => new Promise(done => setTimeout(() => requestAnimationFrame(() => setTimeout(done))))"
 TURN = "address => { history.pushState(null, '', address); dispatchEvent(new PopStateEvent('popstate')); }"
-LOOK_MS = 5
+LOOK_MS, HEARD_MS = 5, 200
 
 expect.set_options(timeout=WAIT_MS)
 
@@ -180,7 +181,8 @@ class Tab:
         """A stretch in which the browser may complain about answers of these statuses (or ``net::`` errors)."""
         self._expected |= {str(status) for status in statuses}
         yield
-        self.page.wait_for_timeout(50)  # what the console was told in this stretch is heard before it ends
+        self.answered()
+        self.page.wait_for_timeout(HEARD_MS)  # what the console was told in this stretch is heard before it ends
         self._expected.clear()
 
     def open(self, view: str = "today", **parameters: str) -> Page:
@@ -205,9 +207,13 @@ class Tab:
         """Ask for everything on the screen again, as the key ``r`` does, and wait until the answers are drawn."""
         with self.page.expect_request(lambda asked: "/timed/" in asked.url or "/api/" in asked.url):
             self.page.keyboard.press("r")
+        self.answered()
+        self.page.evaluate(DRAWN)
+
+    def answered(self) -> None:
+        """Wait until nothing that was asked is still to be answered."""
         while self._asking:
             self.page.wait_for_timeout(LOOK_MS)
-        self.page.evaluate(DRAWN)
 
     def rewrite(self, path: str, change: Callable[[Any], None]) -> None:
         """Show the page the desk's own answer with something changed: ``change(document)`` edits it in place."""

@@ -1,32 +1,42 @@
 """Scenes for the journeys about brokers, published days and messages: what a desk has behind it before a reader looks.
 
 Each is set by the door through which it would come: days through the receiver of snapshots, accounts as an operator links them,
-refusals and missing deals by the broker's stand-in, a message changed or removed by a person on the fake Discord. What no door
-brings within seconds (a message that failed for hours) is written where it would stand, and told as such.
+refusals and missing deals by the broker's stand-in, a message changed or removed by a person on the fake Discord, one that was
+given up because that Discord failed for as long as it was tried again.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from fillbook.mt5 import deskstore
+from fillbook.notify.pacing import LADDER
 from infra.cost import kept
 from infra.local import mt5_desk
 from infra.local.desk import LocalCloud
 from infra.local.meter import Meter
 from tests.support.browser import ADMIN_KEY, Desk
 from tests.support.snapshot_api import signature
+from tests.support.tracker_journeys import next_minute, receipt
+from tests.support.waiting import wait_until
 
 SCRIPT = "<img src=x onerror=\"document.title='broken'\">"
 TICKS_MAX = 40
 RESTATED, BEFORE = "2026-02-02", "2026-01-30"
 BEFORE_THE_GAP = datetime(2026, 1, 29, 15, 0, tzinfo=UTC)
+NIGHT = datetime(2026, 1, 29, 22, 45, tzinfo=UTC)
+YESTERDAY = datetime(2026, 2, 2, 15, 0, tzinfo=UTC)
+BEGINS = datetime(2026, 2, 3, 14, 0, tzinfo=UTC)
+SINCE_YESTERDAY = {"ZZUP": "101.60", "ZZDN": "99.70", "ZZEV": "100.40"}
+"""What was bought at 100.40 the day before, and its price before this day's session."""
+LATER = 1.2  # a try comes up to a tenth later than the ladder says
 KNOWN_SINCE = date(2026, 1, 20)
 LATE = timedelta(days=5)
 SLOT_SECONDS = 300
@@ -46,6 +56,20 @@ def sent(address: str, body: bytes, **headers: str) -> Any:
     request = Request(address, body, {"Content-Type": "application/json", **headers})
     with urlopen(request, timeout=30) as answer:
         return json.load(answer)
+
+
+# --- days before the day ---
+
+
+def held_since_yesterday(desk: Desk) -> None:
+    """Three positions of the day before; this morning one is worth more, one less, one the same."""
+    desk.cloud.clock.set(YESTERDAY)
+    at = next_minute(desk)
+    desk.send(*(receipt(at, ticker) for ticker in SINCE_YESTERDAY))
+    desk.tell()
+    desk.cloud.clock.set(BEGINS)
+    at = next_minute(desk)
+    desk.send(*(receipt(at, ticker, price=Decimal(price)) for ticker, price in SINCE_YESTERDAY.items()))
 
 
 # --- published days -----------------------------------------------------------------------------------------------------
@@ -205,17 +229,30 @@ def checked(desk: Desk, since: datetime, until: datetime) -> None:
     check_worked_off(desk)
 
 
-@contextmanager
-def dead_letter(desk: Desk, action_id: str) -> Iterator[None]:
-    """A message that met a failure for hours and was given up; afterwards it stands as it stood."""
-    desk.written(
-        "update notify.messages set state = 'dead', dead_reason = 'exhausted', attempts = 8 where action_id = :id::uuid",
-        id=action_id,
-    )
-    try:
-        yield
-    finally:
-        desk.written("update notify.messages set state = 'posted', dead_reason = null where action_id = :id::uuid", id=action_id)
+def given_up(desk: Desk) -> None:
+    """The night's anchors of the books are to be told, and Discord is out of reach until the last try: nine hours of the clock.
+
+    They belong into ``ops``, where no journey waits for everything to be told.
+    """
+    waits = [int(wait.total_seconds() * LATER) + 1 for wait in LADDER]
+    desk.cloud.clock.set(NIGHT)
+    url = desk.cloud.place.discord_url
+    posted(f"{url}/_control/faults", {"fault": "network.refuse", "seconds": sum(waits) + 1})
+    assert desk.cloud.control.run_job("desk-keeper") == 200
+    desk.cloud.control.wait_idle()
+    for wait in waits:
+        desk.step(wait)
+        assert desk.cloud.control.run_job("discord-drain") == 200
+    desk.step(1)
+    wait_until(lambda: is_reached(url))
+
+
+def is_reached(url: str) -> bool:
+    """Whether somebody listens there."""
+    with suppress(URLError):
+        urlopen(url, timeout=10).close()
+        return True
+    return False
 
 
 def day_counted(desk: Desk) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 T = TypeVar("T")
 IS_FULL: Final = os.environ.get("FILLBOOK_FULL") == "1"
-KEEPS_PICTURES: Final = IS_FULL or os.environ.get("FILLBOOK_PICTURES") == "1"
+KEEPS_PICTURES: Final = os.environ.get("FILLBOOK_PICTURES") == "1"
 full_only = pytest.mark.skipif(not IS_FULL, reason="its numbers take minutes: FILLBOOK_FULL=1")
 
 

@@ -1,7 +1,7 @@
 // Decimal texts are added, rounded and shown without ever being a floating point number.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { add, compare, compareNullable, formatted, money, percent, rounded, sign, spoken, subtract, total } from "../src/lib/decimal.ts";
+import { add, bounds, compare, compareNullable, formatted, money, percent, rounded, sign, spoken, subtract, total } from "../src/lib/decimal.ts";
 
 test("sums are exact where floating point is not", () => {
   assert.equal(add("0.1", "0.2"), "0.3");
@@ -9,6 +9,7 @@ test("sums are exact where floating point is not", () => {
   assert.equal(subtract("1.10", "1.1"), "0.00");
   assert.equal(subtract("-0.5", "99.5"), "-100.0");
   assert.equal(total(["1.5", null, "-2.25"]), "-0.75");
+  assert.equal(total(["0.10", "2", null, "-0.125"]), "1.975");
   assert.equal(total([null]), null);
 });
 
@@ -42,6 +43,11 @@ test("numbers are compared by value and the unknown stands last both ways", () =
     const sorted = ["2", null, "-3", "10"].sort((a, b) => compareNullable(a, b, direction));
     assert.deepEqual(sorted, direction === 1 ? ["-3", "2", "10", null] : ["10", "2", "-3", null]);
   }
+});
+
+test("the lowest and the highest are told by value, one of one is both", () => {
+  assert.deepEqual(bounds(["9.99", "-3", "10", "-3.01"]), ["-3.01", "10"]);
+  assert.deepEqual(bounds(["5"]), ["5", "5"]);
 });
 
 test("a text that is no decimal is refused, never shown as a number", () => {

@@ -24,6 +24,14 @@ test("an equal answer is the same object, and a change reaches only its own row"
   assert.deepEqual(after.trades.map(({ price }) => price), ["9", "2", "7"]);
 });
 
+test("rows are found again wherever they stand, also among rows that are new or gone", () => {
+  const before = [{ ticker: "A", tags: ["x"] }, { ticker: "B", tags: [] }, { ticker: "C", tags: ["y"] }];
+  const after = shared(before, [{ ticker: "C", tags: ["y"] }, { ticker: "N", tags: [] }, { ticker: "A", tags: ["x", "z"] }]);
+  assert.equal(after[0], before[2]);
+  assert.deepEqual(after.slice(1), [{ ticker: "N", tags: [] }, { ticker: "A", tags: ["x", "z"] }]);
+  assert.deepEqual(before[0], { ticker: "A", tags: ["x"] }, "what was shown stays as it was");
+});
+
 test("a field that went is gone and a shorter list is short", () => {
   assert.deepEqual(shared<object>({ a: 1, b: 2 }, { a: 1 }), { a: 1 });
   assert.deepEqual(shared([1, 2, 3], [1, 2]), [1, 2]);

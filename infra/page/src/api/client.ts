@@ -43,12 +43,13 @@ interface Wanted {
 
 async function ask(address: string, { method, headers = {}, body, signal, as }: Wanted): Promise<Response> {
   const own = as ?? key();
+  if (own === null) throw new ApiError(401, "key_missing", "There is no key to ask with.");
   const bounds = [AbortSignal.timeout(TIMEOUT_MS), ...(signal === undefined ? [] : [signal])];
   let answer: Response;
   try {
     answer = await fetch(address, {
       method,
-      headers: { ...headers, ...(own === null ? {} : { Authorization: `Bearer ${own}` }) },
+      headers: { ...headers, Authorization: `Bearer ${own}` },
       cache: "no-store",
       credentials: "omit",
       redirect: "error",

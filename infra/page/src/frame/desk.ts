@@ -1,5 +1,4 @@
 // What the frame knows of the desk: whose key this is, which books there are, the desk's clock and the exchange's session.
-import { useEffect } from "preact/hooks";
 import type { Session } from "../api/types.ts";
 import { CALM_SECONDS, usePolled, type Polled } from "../lib/poll.ts";
 import { store, useStore } from "../lib/store.ts";
@@ -7,16 +6,14 @@ import { setDeskTime } from "../lib/time.ts";
 
 const known = store<Session | null>(null);
 
+function heard(session: Session): void {
+  setDeskTime(session.server_ts);
+  known.set(session);
+}
+
 // Asked by the frame alone; all others read it with `useDesk`.
 export function useDeskPolling(): Polled<Session> {
-  const polled = usePolled<Session>("/timed/session", {}, CALM_SECONDS);
-  const { data, fetchedAt } = polled;
-  useEffect(() => {
-    if (data === null) return;
-    setDeskTime(data.server_ts);
-    known.set(data);
-  }, [data, fetchedAt]);
-  return polled;
+  return usePolled<Session>("/timed/session", {}, CALM_SECONDS, heard);
 }
 
 export function useDesk(): Session | null {

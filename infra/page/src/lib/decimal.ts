@@ -26,7 +26,7 @@ function plain({ digits, scale }: Parts): Decimal {
 }
 
 function raised(one: Parts, scale: number): bigint {
-  return one.digits * 10n ** BigInt(scale - one.scale);
+  return one.scale === scale ? one.digits : one.digits * 10n ** BigInt(scale - one.scale);
 }
 
 export function isDecimal(text: unknown): text is Decimal {
@@ -40,7 +40,15 @@ export function sign(text: Decimal): -1 | 0 | 1 {
 }
 
 export function compare(left: Decimal, right: Decimal): -1 | 0 | 1 {
-  return sign(subtract(left, right));
+  const { digits, scale } = parts(right);
+  const { digits: difference } = together(parts(left), { digits: -digits, scale });
+  return difference === 0n ? 0 : difference < 0n ? -1 : 1;
+}
+
+// The lowest and the highest of some numbers; there must be one.
+export function bounds(texts: readonly Decimal[]): [low: Decimal, high: Decimal] {
+  const most = (way: 1 | -1): Decimal => texts.reduce((one, other) => (compare(other, one) * way > 0 ? other : one));
+  return [most(-1), most(1)];
 }
 
 // Unknown values stand last, whichever way the known ones are sorted.
@@ -49,10 +57,13 @@ export function compareNullable(left: Decimal | null, right: Decimal | null, dir
   return compare(left, right) * direction;
 }
 
+function together(left: Parts, right: Parts): Parts {
+  const scale = Math.max(left.scale, right.scale);
+  return { digits: raised(left, scale) + raised(right, scale), scale };
+}
+
 export function add(left: Decimal, right: Decimal): Decimal {
-  const [a, b] = [parts(left), parts(right)];
-  const scale = Math.max(a.scale, b.scale);
-  return plain({ digits: raised(a, scale) + raised(b, scale), scale });
+  return plain(together(parts(left), parts(right)));
 }
 
 export function negated(text: Decimal): Decimal {
@@ -70,9 +81,9 @@ export function absolute(text: Decimal): Decimal {
 
 // The sum of the known ones; null when there is none.
 export function total(texts: Iterable<Decimal | null>): Decimal | null {
-  let sum: Decimal | null = null;
-  for (const text of texts) if (text !== null) sum = sum === null ? text : add(sum, text);
-  return sum;
+  let sum: Parts | null = null;
+  for (const text of texts) if (text !== null) sum = sum === null ? parts(text) : together(sum, parts(text));
+  return sum === null ? null : plain(sum);
 }
 
 // To `decimals` places, halves to the even digit, as the desk's own edges round.

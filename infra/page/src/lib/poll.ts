@@ -13,7 +13,6 @@ export interface Polled<T> {
   data: T | null; // the last good answer, also while a newer one fails
   error: ApiError | null;
   state: PollState; // stale: shown data are of an answer before the failure
-  fetchedAt: number | null; // epoch milliseconds of this machine, when `data` was last confirmed
   refresh: () => void;
 }
 
@@ -34,7 +33,8 @@ export interface Watch {
 
 interface Good {
   data: unknown;
-  fetchedAt: number;
+  body: unknown; // what `data` was made of: the door gives it again while the desk says that nothing changed
+  fetchedAt: number; // epoch milliseconds of this machine, when it was last confirmed
 }
 
 const lastGood = new Map<string, Good>();
@@ -67,10 +67,11 @@ function dataAsOf(data: unknown): number | null {
   return typeof ts === "number" ? ts : null;
 }
 
-function remember(address: string, data: unknown): unknown {
-  const same = shared(lastGood.get(address)?.data, data);
+function remember(address: string, body: unknown): unknown {
+  const before = lastGood.get(address);
+  const same = before !== undefined && before.body === body ? before.data : shared(before?.data, body);
   lastGood.delete(address);
-  lastGood.set(address, { data: same, fetchedAt: Date.now() });
+  lastGood.set(address, { data: same, body, fetchedAt: Date.now() });
   for (const oldest of lastGood.keys()) {
     if (lastGood.size <= LAST_GOOD_MAX) break;
     lastGood.delete(oldest);
@@ -105,8 +106,16 @@ function untell(address: string): void {
   watched.set(watched.get().filter((one) => one.address !== address));
 }
 
-// Repeat one GET until stopped; `told` hears of every change. Returns how to stop and how to ask at once.
-function repeat(path: string, params: Query, seconds: number, told: (now: Snapshot) => void): { stop: () => void; ask: () => void } {
+interface Asked {
+  path: string;
+  params: Query;
+  seconds: number;
+  told: (now: Snapshot) => void; // of every change: an answer that changes nothing draws nothing
+  heard: ((data: unknown) => void) | undefined; // of every good answer, equal ones too
+}
+
+// Repeat one GET until stopped. Returns how to stop and how to ask at once.
+function repeat({ path, params, seconds, told, heard }: Asked): { stop: () => void; ask: () => void } {
   const address = href(path, params);
   let now = begin(address);
   let timer = 0;
@@ -125,8 +134,9 @@ function repeat(path: string, params: Query, seconds: number, told: (now: Snapsh
   };
 
   const set = (change: Partial<Snapshot>): void => {
+    const before = now;
     now = { ...now, ...change };
-    told(now);
+    if (now.data !== before.data || now.error !== before.error) told(now);
   };
 
   const ask = (): void => {
@@ -140,6 +150,7 @@ function repeat(path: string, params: Query, seconds: number, told: (now: Snapsh
         if (isStopped) return;
         failures = 0;
         set({ data: remember(address, data), error: null, fetchedAt: Date.now() });
+        heard?.(now.data);
         asking = null;
         schedule(waitMs(seconds, 0, null, Math.random()));
       })
@@ -186,7 +197,7 @@ function repeat(path: string, params: Query, seconds: number, told: (now: Snapsh
 }
 
 // The answer to a GET, kept fresh while the caller is on the screen. `path` null asks for nothing.
-export function usePolled<T>(path: string | null, params: Query = {}, seconds: number = CALM_SECONDS): Polled<T> {
+export function usePolled<T>(path: string | null, params: Query = {}, seconds: number = CALM_SECONDS, heard?: (data: T) => void): Polled<T> {
   const address = path === null ? null : href(path, params);
   const [now, setNow] = useState<Snapshot | null>(() => (address === null ? null : begin(address)));
   const asker = useRef<(() => void) | null>(null);
@@ -195,8 +206,8 @@ export function usePolled<T>(path: string | null, params: Query = {}, seconds: n
       setNow(null);
       return;
     }
-    setNow(begin(address));
-    const { stop, ask } = repeat(path, params, seconds, setNow);
+    setNow((before) => (before?.address === address ? before : begin(address)));
+    const { stop, ask } = repeat({ path, params, seconds, told: setNow, heard: heard as Asked["heard"] });
     asker.current = ask;
     return () => {
       asker.current = null;
@@ -206,6 +217,6 @@ export function usePolled<T>(path: string | null, params: Query = {}, seconds: n
   const refresh = useCallback(() => asker.current?.(), []);
   // the first rendering after the address changed must not show the answer of another question
   const shown = address === null ? null : now?.address === address ? now : begin(address);
-  if (shown === null) return { data: null, error: null, state: "loading", fetchedAt: null, refresh };
-  return { data: shown.data as T | null, error: shown.error, state: stateOf(shown), fetchedAt: shown.fetchedAt, refresh };
+  if (shown === null) return { data: null, error: null, state: "loading", refresh };
+  return { data: shown.data as T | null, error: shown.error, state: stateOf(shown), refresh };
 }

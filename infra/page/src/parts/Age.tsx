@@ -11,13 +11,13 @@ interface Props {
 }
 
 export function Age({ ts, never = "never", lateMinutes, oldMinutes }: Props): JSX.Element {
-  const text = useTick((now) => (ts === null || ts === undefined ? never : age(ts, now)));
-  const tone = useTick((now) => {
-    if (ts === null || ts === undefined) return "unknown";
+  // in one, because hundreds of ages tick together
+  const [tone, text] = useTick((now) => {
+    if (ts === null || ts === undefined) return `unknown ${never}`;
     const minutes = (now - ts) / 60_000;
-    return oldMinutes !== undefined && minutes >= oldMinutes ? "old" : lateMinutes !== undefined && minutes >= lateMinutes ? "late" : "fresh";
-  });
-  // the tool tip stays while the words go on: hundreds of ages tick together
+    return `${oldMinutes !== undefined && minutes >= oldMinutes ? "old" : lateMinutes !== undefined && minutes >= lateMinutes ? "late" : "fresh"} ${age(ts, now)}`;
+  }).split(/ (.*)/);
+  // the tool tip stays while the words go on
   const title = useMemo(() => (ts === null || ts === undefined ? "" : `${clock(ts, { date: true })} · ${tip(ts)}`), [ts]);
   if (ts === null || ts === undefined) return <span class="unknown">{text}</span>;
   return <time class={`age ${tone}`} dateTime={new Date(ts).toISOString()} title={title}>{text}</time>;

@@ -1,6 +1,6 @@
 // A chart with a sentence that says what it shows and the same data as a table; what draws is loaded when the first chart is shown.
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { NONE, percent, subtract, sign, type Decimal } from "../lib/decimal.ts";
 import { usePrivacy } from "../lib/privacy.ts";
 import { clock } from "../lib/time.ts";
@@ -41,10 +41,12 @@ export interface ChartProps {
   class?: string;
 }
 
+const NONE_MARKED: readonly Marker[] = [];
+
 type Canvas = (props: ChartCanvasProps) => JSX.Element;
 
 export function Chart(props: ChartProps): JSX.Element {
-  const { label, summary, series, unit, currency = null, withDays = false, class: own = "" } = props;
+  const { label, summary, series, markers = NONE_MARKED, unit, currency = null, withDays = false, class: own = "" } = props;
   const isHidden = usePrivacy() && unit === "money";
   const [asTable, setAsTable] = useState(false);
   const [Drawn, setDrawn] = useState<Canvas | null>(null);
@@ -55,15 +57,15 @@ export function Chart(props: ChartProps): JSX.Element {
       isHere = false;
     };
   }, []);
-  const shown = isHidden ? series.map(relative) : series;
+  const shown = useMemo(() => (isHidden ? series.map(relative) : series), [series, isHidden]);
   return (
     <figure class={`chart ${own}`} aria-label={label}>
       {asTable ? (
-        <ChartTable label={label} series={shown} markers={props.markers ?? []} unit={isHidden ? "percent" : unit} currency={currency} withDays={withDays} />
+        <ChartTable label={label} series={shown} markers={markers} unit={isHidden ? "percent" : unit} currency={currency} withDays={withDays} />
       ) : Drawn === null ? (
         <Skeleton kind="chart" rows={1} />
       ) : (
-        <Drawn series={shown} markers={props.markers ?? []} asPercent={isHidden || unit === "percent"} withDays={withDays} decimals={unit === "price" ? 4 : 2} />
+        <Drawn series={shown} markers={markers} asPercent={isHidden || unit === "percent"} withDays={withDays} decimals={unit === "price" ? 4 : 2} />
       )}
       <figcaption class="chart-caption">
         <span>{isHidden ? `${label}, in percent of its first value` : summary}</span>

@@ -33,20 +33,30 @@ export function colour(name: `--tt-${string}`): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-function options(withDays: boolean, asPercent: boolean, decimals: number): Parameters<typeof createChart>[1] {
+const LABEL_PX = 28; // what the word at a marker needs on either side of its moment
+const AXIS_PX = 88; // what the scale of prices beside it takes, for as many digits as prices have
+
+interface Form {
+  withDays: boolean;
+  asPercent: boolean;
+  decimals: number;
+  isMarked: boolean;
+}
+
+function options({ withDays, asPercent, decimals, isMarked }: Form): Parameters<typeof createChart>[1] {
   const format = (value: number): string => `${formatted(rounded(value.toFixed(decimals + 2), decimals), { least: 2, most: decimals })}${asPercent ? " %" : ""}`;
   const ms = (time: Time): number => (time as number) * 1000;
   return {
     autoSize: true,
     layout: { attributionLogo: false, background: { color: "transparent" }, textColor: colour("--tt-text-muted"), fontFamily: colour("--tt-font"), fontSize: 12 },
     grid: { vertLines: { visible: false }, horzLines: { color: colour("--tt-border") } },
-    rightPriceScale: { borderVisible: false, entireTextOnly: true, scaleMargins: { top: 0.15, bottom: 0.12 } },
+    rightPriceScale: { borderVisible: false, entireTextOnly: true, minimumWidth: isMarked ? AXIS_PX : 0, scaleMargins: { top: 0.15, bottom: 0.12 } },
     timeScale: {
       borderColor: colour("--tt-border"),
       timeVisible: !withDays,
       secondsVisible: false,
-      fixLeftEdge: true,
-      fixRightEdge: true,
+      fixLeftEdge: !isMarked,
+      fixRightEdge: !isMarked,
       minBarSpacing: 0.05,
       tickMarkFormatter: (time: Time) => (withDays ? dayWords(dayOf(ms(time)), false).replace(/^\w+, /, "") : clock(ms(time), { seconds: false, zone: false })),
     },
@@ -76,16 +86,27 @@ function paint(drawn: Drawn, isOver: boolean, { colour: name = "--tt-info", kind
   drawn.api.setData([...seen.values()].sort((a, b) => a.time - b.time));
 }
 
+// All of it is shown; where moments are marked, with as much room at both ends as the words of the first and the last one need.
+function fit(chart: IChartApi, series: readonly Series[], width: number, isMarked: boolean): void {
+  const scale = chart.timeScale();
+  if (!isMarked) return scale.fitContent();
+  const bars = new Set(series.flatMap(({ points }) => points.map(({ ts }) => Math.floor(ts / 1000)))).size;
+  const barSpacing = (width - AXIS_PX - 2 * LABEL_PX) / bars;
+  scale.applyOptions({ barSpacing, rightOffset: LABEL_PX / barSpacing });
+}
+
 export function ChartCanvas({ series, markers, asPercent, withDays, decimals }: ChartCanvasProps): JSX.Element {
   const place = useRef<HTMLDivElement>(null);
   const chart = useRef<{ api: IChartApi; drawn: Drawn[]; form: string; fitted: string } | null>(null);
   const form = series.map(({ name, kind }) => `${name}:${kind}`).join("|");
+  const isMarked = markers.length > 0;
 
   useEffect(() => {
     if (place.current === null) return;
-    const api = createChart(place.current, options(withDays, asPercent, decimals));
+    const wanted = (): Parameters<typeof createChart>[1] => options({ withDays, asPercent, decimals, isMarked });
+    const api = createChart(place.current, wanted());
     chart.current = { api, drawn: series.map((one) => added(api, one)), form, fitted: "" };
-    const again = new MutationObserver(() => api.applyOptions(options(withDays, asPercent, decimals) ?? {}));
+    const again = new MutationObserver(() => api.applyOptions(wanted() ?? {}));
     again.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
     const over = new AbortController();
     for (const what of ["pointerenter", "pointerleave"]) {
@@ -97,7 +118,7 @@ export function ChartCanvas({ series, markers, asPercent, withDays, decimals }: 
       chart.current = null;
       api.remove();
     };
-  }, [form, withDays, asPercent, decimals]);
+  }, [form, withDays, asPercent, decimals, isMarked]);
 
   useEffect(() => {
     const own = chart.current;
@@ -116,12 +137,12 @@ export function ChartCanvas({ series, markers, asPercent, withDays, decimals }: 
     const range = series.map(({ points }) => points[0]?.ts ?? 0).join("|");
     if (own.fitted !== range) {
       own.fitted = range;
-      own.api.timeScale().fitContent();
+      fit(own.api, series, place.current?.clientWidth ?? 0, isMarked);
     }
     const again = new MutationObserver(draw);
     again.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
     return () => again.disconnect();
-  }, [series, markers, form, withDays, asPercent, decimals]);
+  }, [series, markers, form, withDays, asPercent, decimals, isMarked]);
 
   return <div class="chart-place" ref={place} aria-hidden="true" />;
 }

@@ -32,7 +32,7 @@ export function DataLine(): JSX.Element {
     <div class={`data-line ${tone}`}>
       <p>
         {trouble !== undefined && <strong class="data-line-trouble">{trouble.state === "offline" ? "No connection" : `Error ${trouble.error?.status ?? ""}`} · </strong>}
-        {ts === null ? "Waiting for data" : <>Data as of <time class="num" dateTime={new Date(ts).toISOString()} title={tip(ts)}>{clock(ts, { date: deskNow() - ts > 86_400_000 })}</time><span class="data-line-age"> · {ago}</span></>}
+        {ts === null ? (watched.some(({ state }) => state === "loading") ? "Waiting for data" : "No data yet") : <>Data as of <time class="num" dateTime={new Date(ts).toISOString()} title={tip(ts)}>{clock(ts, { date: deskNow() - ts > 86_400_000 })}</time><span class="data-line-age"> · {ago}</span></>}
         <span class="data-line-next"> · {check}</span>
       </p>
       <button type="button" class="button quiet small" aria-pressed={isPaused} onClick={pause.toggle}><Icon name={isPaused ? "play" : "pause"} />{isPaused ? "Resume" : "Pause"}</button>

@@ -12,3 +12,8 @@ export function sentence(key: string): string {
 export function counted(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;
 }
+
+// A title as people read it: what keeps it from being Markdown is Discord's matter.
+export function readable(title: string): string {
+  return title.replaceAll(/\\([\\*_~`|>#[\]()<@:-])/g, "$1");
+}

@@ -1,6 +1,5 @@
 // One open position as a card: its ticker's day as ground, its own result in front, how much of it was trimmed on the lower edge.
 import type { JSX } from "preact";
-import { memo } from "../lib/memo.ts";
 import { NONE, percent, type Decimal } from "../lib/decimal.ts";
 import { usePrivacy } from "../lib/privacy.ts";
 import { Link, navigate } from "../lib/router.tsx";
@@ -19,7 +18,7 @@ import { titled } from "../parts/words.ts";
 const JUST_OPENED_MS = 30 * 60_000;
 const ARROWS: Readonly<Record<Trade["day_direction"], string>> = { up: "▲", down: "▼", flat: "●", unknown: "" };
 
-export const PositionCard = memo(function PositionCard({ trade, withBook }: { trade: Trade; withBook: boolean }): JSX.Element {
+export function PositionCard({ trade, withBook }: { trade: Trade; withBook: boolean }): JSX.Element {
   const isHidden = usePrivacy();
   const isNew = useTick((now) => now - trade.first_entry_ts < JUST_OPENED_MS);
   const noPrice = trade.price_state === "missing";
@@ -54,7 +53,7 @@ export const PositionCard = memo(function PositionCard({ trade, withBook }: { tr
       <ProgressBar class="position-bar" value={trade.trimmed_percent} word="trimmed" />
     </div>
   );
-});
+}
 
 // Arrow, sign and figure: the tint behind them is never the only sign.
 function DayChange({ direction, value }: { direction: Trade["day_direction"]; value: Decimal | null }): JSX.Element {

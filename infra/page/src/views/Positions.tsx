@@ -4,6 +4,7 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import type { Trade, Trades } from "../api/types.ts";
 import { useScope } from "../lib/books.ts";
 import { compareNullable, total } from "../lib/decimal.ts";
+import { memo } from "../lib/memo.ts";
 import { LIVE_SECONDS, usePolled } from "../lib/poll.ts";
 import { useFilters } from "../lib/router.tsx";
 import { Empty } from "../parts/Empty.tsx";
@@ -68,6 +69,8 @@ function Grid({ data }: { data: Trades }): JSX.Element {
   const counts = { ALL: found.length, LONG: found.filter(({ direction }) => direction === "LONG").length, SHORT: found.filter(({ direction }) => direction === "SHORT").length };
   const shown = useMemo(() => found.filter(({ direction }) => side === "ALL" || direction === side).sort(ORDERS[sort]?.order), [found, side, sort]);
   const count = useGrowing(shown.length);
+  const withBook = books.length > 1 || books[0] === "all";
+  const made = useMemo(() => new WeakMap<Trade, JSX.Element>(), [withBook]);
   return (
     <>
       <div class="view-head">
@@ -86,11 +89,18 @@ function Grid({ data }: { data: Trades }): JSX.Element {
       {data.has_more && <p class="notice">Only the first {data.count} are shown; choose fewer books to see the others.</p>}
       {shown.length === 0 ? <Nothing isFiltered={data.trades.length > 0} /> : (
         <ul class="position-grid">
-          {shown.slice(0, count).map((trade) => <li key={`${trade.book_id}/${trade.position_id}`}><PositionCard trade={trade} withBook={books.length > 1 || books[0] === "all"} /></li>)}
+          {shown.slice(0, count).map((trade) => element(trade, withBook, made))}
         </ul>
       )}
     </>
   );
+}
+
+// The element of a trade that did not change is the one from before: what is the same object is not looked into again.
+function element(trade: Trade, withBook: boolean, made: WeakMap<Trade, JSX.Element>): JSX.Element {
+  const found = made.get(trade) ?? <li key={`${trade.book_id}/${trade.position_id}`}><PositionCard trade={trade} withBook={withBook} /></li>;
+  made.set(trade, found);
+  return found;
 }
 
 // The newest fact on the screen: an execution, or the price of one of the positions.
@@ -104,7 +114,7 @@ function Nothing({ isFiltered }: { isFiltered: boolean }): JSX.Element {
 }
 
 // One line per currency: sums of what is known, and how many are not.
-function Totals({ trades }: { trades: readonly Trade[] }): JSX.Element {
+const Totals = memo(function Totals({ trades }: { trades: readonly Trade[] }): JSX.Element {
   const currencies = [...new Set(trades.map(({ currency }) => currency))].sort();
   return (
     <div class="totals">
@@ -123,4 +133,4 @@ function Totals({ trades }: { trades: readonly Trade[] }): JSX.Element {
       })}
     </div>
   );
-}
+});

@@ -7,7 +7,7 @@ import { memo } from "../lib/memo.ts";
 import { LIVE_SECONDS, usePolled } from "../lib/poll.ts";
 import { HIDDEN, usePrivacy } from "../lib/privacy.ts";
 import { Link, useFilters } from "../lib/router.tsx";
-import { clock, dayOf, dayWords, tip } from "../lib/time.ts";
+import { clock, dayOf, dayWords, tip, zoneName } from "../lib/time.ts";
 import { Card } from "../parts/Card.tsx";
 import { Empty } from "../parts/Empty.tsx";
 import { Loaded } from "../parts/Loaded.tsx";
@@ -15,7 +15,7 @@ import { Money } from "../parts/Money.tsx";
 import { Pill } from "../parts/Pill.tsx";
 import { Skeleton } from "../parts/Skeleton.tsx";
 import { Toggle } from "../parts/Tabs.tsx";
-import { titled } from "../parts/words.ts";
+import { readable, titled } from "../parts/words.ts";
 
 const KINDS: Readonly<Record<string, { title: string; kinds: string }>> = {
   trades: { title: "Trades", kinds: "execution,correction" },
@@ -48,12 +48,12 @@ export function TimeLine(): JSX.Element {
 }
 
 function Items({ items }: { items: readonly ActivityItem[] }): JSX.Element {
-  const days = [...new Set(items.map(({ ts }) => dayOf(ts)))];
+  const days = [...new Map(items.map(({ ts }) => [dayOf(ts), ts]))];
   return (
     <div class="activity" tabIndex={0} role="region" aria-label="Activity, newest first">
-      {days.map((day) => (
+      {days.map(([day, at]) => (
         <section key={day} aria-label={dayWords(day)}>
-          <h3 class="activity-day">{dayWords(day)}</h3>
+          <h3 class="activity-day">{dayWords(day)} <span class="hint">{zoneName(at)}</span></h3>
           <ol>{items.filter(({ ts }) => dayOf(ts) === day).map((item) => <Item key={item.id} item={item} />)}</ol>
         </section>
       ))}
@@ -89,7 +89,7 @@ function Detail({ item }: { item: ActivityItem }): JSX.Element {
     return <>{figures.direction} <span class="num">{quantity}{price}</span>{figures.reason_text ? ` · ${figures.reason_text}` : ""}</>;
   }
   if (figures.lane !== undefined) return <>{figures.from_lane ? `${titled(figures.from_lane)} → ` : ""}{titled(figures.lane)}</>;
-  return <>{isHidden ? WORDS[item.kind] : item.title}{figures.error && !isHidden ? ` · ${figures.error}` : ""}</>;
+  return <>{isHidden ? WORDS[item.kind] : readable(item.title)}{figures.error && !isHidden ? ` · ${figures.error}` : ""}</>;
 }
 
 function Result({ item }: { item: ActivityItem }): JSX.Element | null {

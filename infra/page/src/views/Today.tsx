@@ -5,7 +5,7 @@ import type { Portfolio, Results, Summary, Worth } from "../api/types.ts";
 import type { Session } from "../api/types.ts";
 import { useDesk } from "../frame/desk.ts";
 import { useScope } from "../lib/books.ts";
-import { absolute, compare, money, percent, sign, subtract, type Decimal } from "../lib/decimal.ts";
+import { absolute, bounds, money, percent, sign, subtract, type Decimal } from "../lib/decimal.ts";
 import { LIVE_SECONDS, usePolled, type Polled } from "../lib/poll.ts";
 import { useFilters } from "../lib/router.tsx";
 import { clock, dayOf, dayWords, deskNow } from "../lib/time.ts";
@@ -128,13 +128,13 @@ function Curve({ data, currency, range }: { data: Portfolio; currency: string; r
   return <Chart label={`Equity in ${currency}, ${range.toUpperCase()}`} summary={told(points, currency, range)} series={series} unit="money" currency={currency} withDays={range !== "1d"} />;
 }
 
-// "From $100,000.00 at 09:31 to $100,222.50 at 15:59: up 0.22 %; lowest …, highest …"
+// "From $100,000.00 (09:31 EST) to $100,222.50 (15:59 EST): up 0.22 %; lowest …, highest …"
 function told(points: readonly Point[], currency: string, range: string): string {
   const known = points.filter((one): one is { ts: number; value: Decimal } => one.value !== null);
   const [first, last] = [known[0], known.at(-1)];
   if (first === undefined || last === undefined) return "No point of this range is known.";
-  const at = (ts: number): string => (range === "1d" ? clock(ts, { seconds: false, zone: false }) : dayWords(dayOf(ts), false));
-  const [low, high] = known.reduce(([least, most], one) => [compare(one.value, least) < 0 ? one.value : least, compare(one.value, most) > 0 ? one.value : most], [first.value, first.value]);
+  const at = (ts: number): string => (range === "1d" ? clock(ts, { seconds: false }) : dayWords(dayOf(ts), false));
+  const [low, high] = bounds(known.map(({ value }) => value));
   const change = subtract(last.value, first.value);
   return `From ${money(first.value, currency)} (${at(first.ts)}) to ${money(last.value, currency)} (${at(last.ts)}), ${sign(change) === 0 ? "flat" : `${upDown(change)} ${money(absolute(change), currency)}`}; lowest ${money(low, currency)}, highest ${money(high, currency)}.`;
 }

@@ -18,11 +18,6 @@ export function toneOf(word: string): Tone {
   return TONES[word] ?? "warning";
 }
 
-// A title as people read it: what keeps it from being Markdown is Discord's matter.
-export function readable(title: string): string {
-  return title.replaceAll(/\\([\\*_~`|>#[\]()<@:-])/g, "$1");
-}
-
 export function spaced(slug: string): string {
   return slug.replaceAll("_", " ");
 }

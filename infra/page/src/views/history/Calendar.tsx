@@ -12,6 +12,7 @@ import { Loaded } from "../../parts/Loaded.tsx";
 import { arrow, Money, moneyWords } from "../../parts/Money.tsx";
 import { Skeleton } from "../../parts/Skeleton.tsx";
 import { Toggle } from "../../parts/Tabs.tsx";
+import { counted } from "../../parts/words.ts";
 import { useIsNarrow } from "../narrow.ts";
 import type { Change } from "./Filters.tsx";
 import { dayName, daysLater, dayStep, isDate, isMonth, monthName, monthsLater, SATURDAY, strength, weekday, WEEKDAYS, weeksOf } from "./month.ts";
@@ -124,7 +125,7 @@ function MonthLine({ days, currency }: { days: readonly Day[]; currency: string 
   return (
     <p class="calendar-total">
       Month <strong><Money value={sum} currency={currency} pnl /></strong>
-      <span class="hint"> · {count((day) => day.wins)} wins, {count((day) => day.losses)} losses, {count((day) => day.flats)} flat · {count((day) => day.entries)} entries, {count((day) => day.adds)} adds, {count((day) => day.trims)} trims, {count((day) => day.exits)} exits</span>
+      <span class="hint"> · {counted(count((day) => day.wins), "win")}, {counted(count((day) => day.losses), "loss", "losses")}, {count((day) => day.flats)} flat · {counted(count((day) => day.entries), "entry", "entries")}, {counted(count((day) => day.adds), "add")}, {counted(count((day) => day.trims), "trim")}, {counted(count((day) => day.exits), "exit")}</span>
     </p>
   );
 }
@@ -191,9 +192,10 @@ function Whole({ value, currency }: { value: Decimal | null; currency: string })
 function WeekCell({ week }: { week: Week | undefined }): JSX.Element {
   if (week === undefined) return <td role="gridcell" class="cal-week" />;
   const executions = week.entries + week.adds + week.trims + week.exits;
+  if (executions === 0) return <td role="gridcell" class="cal-week"><span class="cal-counts">nothing executed</span></td>;
   return (
     <td role="gridcell" class={`cal-week ${toneOf(week.realized_pnl, 0)}`}>
-      <span class="cal-result">{week.realized_pnl !== null && executions > 0 && <span class="arrow">{arrow(week.realized_pnl)} </span>}<Money value={executions === 0 ? "0" : week.realized_pnl} currency={week.currency} pnl /></span>
+      <span class="cal-result">{week.realized_pnl !== null && <span class="arrow">{arrow(week.realized_pnl)} </span>}<Money value={week.realized_pnl} currency={week.currency} pnl /></span>
       <span class="cal-counts">{week.wins}W {week.losses}L{week.flats > 0 ? ` ${week.flats}F` : ""} · {executions} ex.</span>
     </td>
   );

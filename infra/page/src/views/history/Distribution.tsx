@@ -12,8 +12,8 @@ interface Props {
 }
 
 function edge(value: number, currency: string, width: number): string {
-  const decimals = width >= 1 ? 0 : Math.min(6, Math.ceil(-Math.log10(width)));
-  return money(value.toFixed(decimals), currency, { least: 0, most: decimals, signed: true });
+  const decimals = width >= 1 ? 0 : Math.min(6, Math.max(2, Math.ceil(-Math.log10(width))));
+  return money(value.toFixed(decimals), currency, { least: decimals, most: decimals, signed: true });
 }
 
 export function Distribution({ results, currency }: Props): JSX.Element {

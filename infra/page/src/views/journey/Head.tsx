@@ -74,7 +74,7 @@ function PriceNote({ trade }: { trade: Trade }): JSX.Element {
   return (
     <small>
       <Age ts={trade.price_ts} />
-      {trade.price_state === "stale" && <> <Badge tone="warning">stale</Badge></>}
+      {trade.status === "OPEN" && trade.price_state === "stale" && <> <Badge tone="warning">stale</Badge></>}
     </small>
   );
 }

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import type { Execution, Mark, Marks, Trade } from "../../api/types.ts";
 import { useScope } from "../../lib/books.ts";
-import { compare, formatted, type Decimal } from "../../lib/decimal.ts";
+import { bounds, formatted, type Decimal } from "../../lib/decimal.ts";
 import { usePolled } from "../../lib/poll.ts";
 import { clock } from "../../lib/time.ts";
 import { Card } from "../../parts/Card.tsx";
@@ -29,6 +29,7 @@ export function PriceChart({ trade, actions }: Props): JSX.Element {
   const points = useMemo(() => merged(marks.data?.points ?? [], actions), [marks.data, actions]);
   const markers = useMemo(() => actions.map((action) => marker(action, trade.direction)), [actions, trade.direction]);
   const series = useMemo(() => [{ name: "Price", points }], [points]);
+  const told = useMemo(() => summary(trade, points, actions), [trade, points, actions]);
   const isPartial = marks.data?.has_more === true;
   return (
     <Card title="Price and executions" class="journey-chart" hint={isPartial ? "The newest 5,000 marks of the span are drawn." : undefined}>
@@ -37,7 +38,7 @@ export function PriceChart({ trade, actions }: Props): JSX.Element {
         <Skeleton kind="chart" rows={1} />
       ) : (
         <>
-          <Chart label={`Price of ${trade.ticker}`} summary={summary(trade, points, actions)} series={series} markers={markers} unit="price" currency={trade.currency} />
+          <Chart label={`Price of ${trade.ticker}`} summary={told} series={series} markers={markers} unit="price" currency={trade.currency} />
           {marks.data?.points.length === 0 && <p class="hint">No mark was recorded in this span: the line joins the executions' own prices.</p>}
         </>
       )}
@@ -68,12 +69,12 @@ function summary(trade: Trade, points: readonly Point[], actions: readonly Execu
   const known = points.filter((point): point is { ts: number; value: Decimal } => point.value !== null);
   const [first, last] = [known[0], known.at(-1)];
   if (first === undefined || last === undefined) return `No price of ${trade.ticker} is known.`;
-  const sorted = known.map(({ value }) => value).sort(compare);
-  const price = (text: Decimal | undefined): string => (text === undefined ? "" : formatted(text, { least: 2, most: 4 }));
+  const [low, high] = bounds(known.map(({ value }) => value));
+  const price = (text: Decimal): string => formatted(text, { least: 2, most: 4 });
   const counts = Object.entries(WORDS)
     .map(([type, word]) => [actions.filter(({ action_type }) => action_type === type).length, word] as const)
     .filter(([count]) => count > 0)
     .map(([count, word]) => `${count} ${count === 1 ? word : word === "entry" ? "entries" : `${word}s`}`);
   const at = (ts: number): string => clock(ts, { date: true, seconds: false });
-  return `${trade.ticker} went from ${price(first.value)} at ${at(first.ts)} to ${price(last.value)} at ${at(last.ts)}, between ${price(sorted[0])} and ${price(sorted.at(-1))}, with ${counts.join(", ")}.`;
+  return `${trade.ticker} went from ${price(first.value)} at ${at(first.ts)} to ${price(last.value)} at ${at(last.ts)}, between ${price(low)} and ${price(high)}, with ${counts.join(", ")}.`;
 }

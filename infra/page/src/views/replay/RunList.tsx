@@ -68,7 +68,7 @@ function Progress({ of }: { of: Run }): JSX.Element {
     <span class="run-progress">
       {total !== null && <ProgressBar value={share(done, total)} word="of the run done" />}
       <small class="hint">
-        <span class="num">{done}{total === null ? "" : ` of ${total}`}</span> buckets{bucket_ts === null ? "" : ` to ${clock(bucket_ts, { seconds: false, zone: false })}`} · <span class="num">{rows.toLocaleString("en-US")}</span> rows
+        <span class="num">{done}{total === null ? "" : ` of ${total}`}</span> buckets{bucket_ts === null ? "" : ` to ${clock(bucket_ts, { seconds: false })}`} · <span class="num">{rows.toLocaleString("en-US")}</span> rows
       </small>
     </span>
   );

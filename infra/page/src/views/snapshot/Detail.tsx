@@ -1,7 +1,7 @@
 // One figure of the day: its course, minute by minute, and the trades that stand highest and lowest in it.
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { compare, money, percent, formatted, type Decimal } from "../../lib/decimal.ts";
+import { bounds, money, percent, formatted, type Decimal } from "../../lib/decimal.ts";
 import { usePolled } from "../../lib/poll.ts";
 import { clock } from "../../lib/time.ts";
 import { Chart, type ChartProps, type Point } from "../../parts/Chart.tsx";
@@ -81,9 +81,9 @@ function summary(kpi: Kpi, points: readonly Point[]): string {
   const known = points.flatMap(({ ts, value }) => (value === null ? [] : [{ ts, value }]));
   const [first, last] = [known[0], known.at(-1)];
   if (first === undefined || last === undefined) return "Nothing is known of its course.";
-  const sorted = known.map(({ value }) => value).sort(compare);
+  const [low, high] = bounds(known.map(({ value }) => value));
   const at = (ts: number): string => clock(ts, { seconds: false });
-  return `${words(kpi, first.value)} at ${at(first.ts)}, ${words(kpi, last.value)} at ${at(last.ts)}; between ${words(kpi, sorted[0] ?? first.value)} and ${words(kpi, sorted.at(-1) ?? last.value)}.`;
+  return `${words(kpi, first.value)} at ${at(first.ts)}, ${words(kpi, last.value)} at ${at(last.ts)}; between ${words(kpi, low)} and ${words(kpi, high)}.`;
 }
 
 function columns(kpi: Kpi, currency: string): Column<Extreme>[] {
