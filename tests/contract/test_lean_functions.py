@@ -13,7 +13,7 @@ from infra.manifest import load
 
 ROOT = Path(__file__).resolve().parents[2]
 MANIFEST = load()
-# every function: runtime, money, calendar, values. A room is added here with its reason, or the import goes.
+# every function: runtime, money, calendar, instants, values. A room is added here with its reason, or the import goes.
 NEEDS: dict[str, dict[str, str]] = {
     "signal_ingest": {"signal": "parses the body", "outbox": "ids from content"},
     "signal_worker": {"signal": "decides", "ledger": "books", "outbox": "publishes its own events"},
@@ -39,7 +39,7 @@ NEEDS: dict[str, dict[str, str]] = {
         "signal": "words of the reasons",
     },
 }
-FOUNDATION = {"runtime", "money", "calendar", "values"}
+FOUNDATION = {"runtime", "money", "calendar", "instants", "values"}
 # loaded on first use, if ever; importing them at the start costs every cold start
 LAZY = {
     "pg8000",
@@ -59,11 +59,11 @@ MODULES_MAX = {
     "account_sync_shard": 150,
     "outbox_relay": 38,
     "discord_notifier": 86,
-    "desk_keeper": 76,
+    "desk_keeper": 77,
     "replay_worker": 150,
     "snapshot_publisher": 80,
     "snapshot_api": 70,
-    "trade_tracker": 129,
+    "trade_tracker": 131,
 }
 DEVELOPMENT = {"pytest", "hypothesis", "yaml", "alembic", "sqlalchemy", "aiohttp", "cronsim", "infra", "tests", "uv", "mypy"}
 OTHER_ROOMS_LIBRARIES = {"ib_insync", "numpy", "pandas", "exchange_calendars", "grpc"}

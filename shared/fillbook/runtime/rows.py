@@ -155,6 +155,8 @@ def _by_name(names: list[str], readers: list[Callable[[str], Any]], rows: list[l
     """Columns are read one after the other, because a reader is then called without a word between two values."""
     if len(set(names)) != len(names):
         raise ValueError("two columns of one name")
+    if not names:
+        return [{} for _ in rows]
     columns = [_column(read, texts) for read, texts in zip(readers, zip(*rows, strict=True), strict=bool(rows))]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 

@@ -82,7 +82,7 @@ def test_the_wiring_holds_every_topic_subscription_and_schedule_of_the_manifest(
     assert [one.name for one in wiring.subscriptions] == [one.name for one in MANIFEST.subscriptions]
     assert [one.name for one in wiring.jobs] == [one.name for one in MANIFEST.schedules]
     worker = next(one for one in wiring.subscriptions if one.name == "signals-signal_worker")
-    assert worker.in_flight_max == plan.threads(MANIFEST.functions["signal_worker"])
+    assert worker.in_flight_max == MANIFEST.functions["signal_worker"].concurrency
     assert (worker.ordered, worker.attempts_max, worker.dead_letter_topic) == (True, 20, "signals-dead")
 
 
@@ -109,8 +109,8 @@ def test_pushes_reach_every_instance_of_a_function_and_as_many_at_once_as_all_of
     found = {one.name: one for one in wired.subscriptions}
     quarantine, alone = found["signals-quarantine-signal_worker"], found["events-discord_notifier"]
     assert quarantine.more_urls == ("http://127.0.0.1:9100/quarantine", "http://127.0.0.1:9101/quarantine")
-    assert quarantine.in_flight_max == 3 * plan.threads(MANIFEST.functions["signal_worker"])
-    assert (alone.more_urls, alone.in_flight_max) == ((), plan.threads(MANIFEST.functions["discord_notifier"]))
+    assert quarantine.in_flight_max == 3 * MANIFEST.functions["signal_worker"].concurrency
+    assert (alone.more_urls, alone.in_flight_max) == ((), MANIFEST.functions["discord_notifier"].concurrency)
 
 
 def test_a_wiring_refuses_topics_that_are_not_there_and_names_used_twice() -> None:

@@ -53,5 +53,6 @@ def test_what_is_no_instant_of_utc_is_not_shown_as_one(text: str) -> None:
 
 def test_rows_without_rows_and_names_that_stand_twice() -> None:
     assert rows.convert(NAMES, OIDS, []) == rows.shown(NAMES, OIDS, []) == []
+    assert rows.convert([], [], [[], []]) == rows.shown([], [], [[], []]) == [{}, {}]
     with pytest.raises(ValueError, match="one name"):
         rows.convert(["a", "a"], [25, 25], [["x", "y"]])
