@@ -35,7 +35,7 @@ from tests.support.receipts import MINUTE_MS, R_TS, body, encoded
 from tests.support.served import tree
 
 INGEST, WORKER, NOTIFIER, TRACKER = "signal_ingest", "signal_worker", "discord_notifier", "trade_tracker"
-TICKERS, MINUTES = 1_500, 14
+TICKERS, MINUTES = 1_500, 40
 MARK = "ZLTICKER"
 ONE_KEY, ONE_KEY_RATE, ONE_KEY_CALLS = "a hasty one", 40, 160
 KEYS = tuple(f"reader-{number}" for number in range(400))
