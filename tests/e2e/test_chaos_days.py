@@ -35,6 +35,7 @@ def played(plan: Plan, folder: Path, cluster: Path, bundles: Path) -> Told:
     return told
 
 
+@full_only
 def test_check_34_a_small_day_under_faults_of_a_seed_holds(tmp_path: Path, cluster: Path, bundles: Path) -> None:
     plan = drawn(SEED, 1, faults=8, bars=2, only=FEW)
     told = played(plan, tmp_path, cluster, bundles)

@@ -107,14 +107,14 @@ def asking(every: Desk, query: Query) -> Asking:
     return Asking(every, query)
 
 
-@settings(max_examples=small_or_full(40, 3_000))
+@settings(max_examples=small_or_full(15, 3_000))
 @given(chosen=asked(GenerationMode.POSITIVE))
 def test_check_25_a_generated_request_to_any_function_is_answered_as_announced(asking: Asking, chosen: tuple[Door, Any]) -> None:
     door, case = chosen
     case.validate_response(asking.send(door, case), checks=CHECKS)
 
 
-@settings(max_examples=small_or_full(40, 3_000))
+@settings(max_examples=small_or_full(15, 3_000))
 @given(chosen=asked(GenerationMode.NEGATIVE))
 def test_check_25_a_generated_request_that_breaks_the_document_is_refused_or_put_aside(
     asking: Asking, chosen: tuple[Door, Any]
@@ -123,7 +123,7 @@ def test_check_25_a_generated_request_that_breaks_the_document_is_refused_or_put
     case.validate_response(asking.send(door, case), checks=CHECKS)
 
 
-@settings(max_examples=small_or_full(40, 3_000))
+@settings(max_examples=small_or_full(15, 3_000))
 @given(
     data=st.data(), door=st.sampled_from(PUSHES), body=st.sampled_from([json.loads(one) for one in messages() if one[:1] == b"{"])
 )

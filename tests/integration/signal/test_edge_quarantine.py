@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -26,6 +28,7 @@ from tests.support.topics import topics
 
 Query = Callable[..., list[dict[str, Any]]]
 NOW = instant(R_TS + 61_000)
+AT_ONCE, ROUNDS = 8, 40
 BROKEN = text_of("R").encode()[:1500]
 
 
@@ -55,6 +58,21 @@ def test_scenario_5_the_same_body_twice_is_one_row_counted_twice(worker_db: Data
     row = the_row(query)
     assert (row["count"], row["first_seen_at"], row["last_seen_at"]) == (2, NOW, NOW + timedelta(seconds=5))
     assert (row["source"], row["reason"], row["body"], row["body_bytes"]) == ("ingest", "json_invalid", BROKEN, 1500)
+
+
+def test_the_same_bodies_from_eight_at_once_are_kept_once_and_counted_eight_times(open_database: Any, query: Query) -> None:
+    """Neither of the table's two constraints makes a fault of whoever is a moment later."""
+    db: Database = open_database("signal_worker", pool_size=AT_ONCE)
+    together = Barrier(AT_ONCE)
+
+    def put(number: int) -> int:
+        together.wait(60)
+        return put_aside(db, refused(BROKEN + b"%d" % number), NOW)
+
+    with ThreadPoolExecutor(AT_ONCE) as crowd:
+        for number in range(ROUNDS):
+            assert sorted(crowd.map(put, [number] * AT_ONCE)) == list(range(1, AT_ONCE + 1))
+    assert query("select count, count(*) as rows from signal.quarantine group by 1") == [{"count": AT_ONCE, "rows": ROUNDS}]
 
 
 def test_another_reason_for_the_same_body_is_another_row(worker_db: Database, query: Query) -> None:
