@@ -26,7 +26,7 @@ from fillbook.signal.profile import load
 from fillbook.signal.rules import RULES
 from fillbook.signal.scoring import score_of
 from infra.local.receipts import labelled, read_points
-from tests.support.campaigns import small_or_full
+from tests.support.campaigns import full_only, small_or_full
 from tests.support.signal_desk import Desk
 
 TRAIL = Path(__file__).resolve().parents[5] / "shared" / "data" / "signals" / "trail_tv_1min_2026-01-14_2026-02-03.csv.gz"
@@ -99,6 +99,7 @@ def test_scenario_44_every_recorded_point_has_one_lane_and_a_rule_and_two_runs_a
     assert digests_of_a_run(receipts[:DECIDED])[0] == digests_of_a_run(receipts[:AGAIN])[0]
 
 
+@full_only
 def test_the_side_and_the_corridor_are_read_as_the_readme_counts_them(receipts: list[Receipt]) -> None:
     """Counts a correct reading reproduces: sides, corridor, late by phase (README, section 1)."""
     desk = Desk()
