@@ -1,5 +1,7 @@
 """The read API at 100,000 positions: each route at 1, 4 and 20 readers, against its own statements bare on the same server.
 
+The book changes before each answer of one reader, who is never sent what was made before. Readers at once look at the same, which
+changes before each answer of the first of them; or each has a view of its own, nothing is shared, and all of them change it.
 Bare: the statements of the route in one look, texts as they come, no document made. Readers and statements take turns. A reader
 keeps its connection and asks as soon as it has its answer; latencies are of whole answers. Beside them stands the processor time
 that an answer takes from the function and from the database: that hardly depends on what else the machine does. At 1,000,000
@@ -8,7 +10,6 @@ actions each route is asked by one reader: more days of as much, so that what is
 
 from __future__ import annotations
 
-import itertools
 import json
 import threading
 import time
@@ -20,7 +21,7 @@ import requests
 
 from fillbook.calendar import NEW_YORK
 from tests.bench import api_bare
-from tests.bench.api_place import OPENED_AT, Place, place
+from tests.bench.api_place import OPENED_AT, OWN, Place, place
 from tests.bench.report import Stage, percentile, publish
 
 POSITIONS = (117_000, 334_000)
@@ -64,7 +65,8 @@ def run(argv: list[str]) -> int:
     )
     stage.note("sums and worth of days were kept the night before; what was executed today is added up with each answer")
     stage.note("a page far down is the 20th of 1,000, read as of what was known on the first, which is what is known now")
-    stage.note("processor time: of the function, of the database; four readers are answered within twice their sum on two cores")
+    stage.note("processor time: of the function, of the database; four views of their own are answered within twice their sum")
+    stage.note("readers at once look at the same unless they are said to have views of their own")
     publish(stage)
     return 0
 
@@ -133,6 +135,7 @@ def measure(stage: Stage, where: Place, name: str, path: str, calls: int) -> flo
     function: list[float] = []
     database: list[float] = []
     for number in range(-WARM_UPS, calls):
+        where.change()
         before = where.busy_ms
         took = timed(lambda: where.get(session, path))
         after = where.busy_ms
@@ -149,6 +152,8 @@ def measure(stage: Stage, where: Place, name: str, path: str, calls: int) -> flo
         p95 = [percentile(crowded(where, path, readers, asks), 0.95)]
         if readers <= MEASURED:
             stage.at_most(f"{name}: {readers} readers, p95", p95, limit, "ms")
+            alone = [percentile(crowded(where, path, readers, asks, of_their_own=True), 0.95)]
+            stage.at_most(f"{name}: {readers} readers with views of their own, p95", alone, limit, "ms")
         else:
             stage.add(f"{name}: {readers} readers, p95", p95, "ms")
     ratios = [one / other for one, other in zip(ours, statements[WARM_UPS:], strict=False)]
@@ -163,12 +168,15 @@ def larger(stage: Stage, where: Place, name: str, path: str, calls: int, before:
     took: list[float] = []
     spent: list[float] = []
     for number in range(-WARM_UPS, calls):
+        where.change()
         start = sum(where.busy_ms)
         one = timed(lambda: where.get(session, path))
         if number >= 0:
             took.append(one)
             spent.append(sum(where.busy_ms) - start)
     stage.add(f"{name}, {positions:,} positions: one reader, p95", [percentile(took, 0.95)], "ms")
+    crowd = crowded(where, path, max(READERS), min(calls, CROWD_CALLS))
+    stage.add(f"{name}, {positions:,} positions: {max(READERS)} readers, p95", [percentile(crowd, 0.95)], "ms")
     ratio = [percentile(spent, 0.5) / before]
     stage.at_most(f"{name}, {positions:,} positions: processor time ÷ that of the first size", ratio, FLAT_RATIO)
 
@@ -180,27 +188,28 @@ def timed(work: Callable[[], object]) -> float:
     return (time.perf_counter() - start) * 1000
 
 
-def crowded(where: Place, path: str, readers: int, calls: int, **headers: str) -> list[float]:
-    """Latencies of ``calls`` answers, asked by some readers at once."""
+def crowded(where: Place, path: str, readers: int, calls: int, *, of_their_own: bool = False, **headers: str) -> list[float]:
+    """Latencies of ``calls`` answers, asked by some readers at once; with an ``If-None-Match`` nothing changes meanwhile."""
     lock = threading.Lock()
     found: list[float] = []
 
-    def read(count: int) -> None:
+    def read(number: int) -> None:
         session = requests.Session()
-        for _ in range(count):
-            took = timed(lambda: where.get(session, path, **headers))
+        for _ in range(max(1, calls // readers)):
+            if not headers and (of_their_own or number == 0):
+                where.change()
+            took = timed(lambda: where.get(session, path, OWN[number] if of_their_own else None, **headers))
             with lock:
                 found.append(took)
 
     with ThreadPoolExecutor(readers) as pool:
-        list(pool.map(read, [max(1, calls // readers)] * readers))
+        list(pool.map(read, range(readers)))
     return found
 
 
 def unchanged(stage: Stage, where: Place, name: str, path: str, calls: int) -> None:
     """An answer that its readers hold already: they are told so after one look at what changed."""
     session = requests.Session()
-    turns, where.keys = where.keys, itertools.repeat(next(where.keys))  # a tag is of a key's scope
     held = {"If-None-Match": where.get(session, path).headers["ETag"]}
     took: list[float] = []
     spent: list[float] = []
@@ -216,7 +225,6 @@ def unchanged(stage: Stage, where: Place, name: str, path: str, calls: int) -> N
     p95 = [percentile(crowded(where, path, MEASURED, calls, **held), 0.95)]
     stage.at_most(f"304 of {name}: {MEASURED} readers, p95", p95, UNCHANGED_MS, "ms")
     stage.add(f"304 of {name}: processor time of function and database", spent, "ms")
-    where.keys = turns
 
 
 def export(stage: Stage, where: Place, what: str) -> None:

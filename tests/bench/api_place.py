@@ -35,7 +35,9 @@ from tests.bench.snapshot_place import ROOT, framework, free_port, opened, setti
 from tests.support.ledger_crowd import crowd
 
 KEYS: Final = tuple(f"reader-{number}" for number in range(400))
-"""A reader may ask 300 times a minute and export 6 times: measured ones take turns."""
+"""A reader may ask 300 times a minute and export 6 times: measured ones take turns. All of them see the same."""
+OWN: Final = tuple(f"own-{number}" for number in range(20))
+"""Keys of which each may see a book more that nobody else may: no answer of theirs is anybody else's."""
 OPENED_AT: Final = datetime(2026, 1, 2, 15, tzinfo=UTC)
 APART: Final = timedelta(seconds=134)
 """117,000 positions in six months."""
@@ -45,6 +47,7 @@ _NOT_READY: Final = """
 update pg_index i set indisready = false, indisvalid = false
  where i.indrelid in (select ('ledger.' || t)::regclass from unnest(:tables::text[]) as t)
 """
+_FURTHER: Final = statement("update ledger.books set seq = seq + 1 where book_id = 'live'")
 _LAST_NIGHT: Final = """
 update ledger.result_books k set seq = s.seq, row_hash = s.row_hash
   from (select seq, row_hash from ledger.execution_actions where executed_at < :midnight::timestamptz order by seq desc limit 1) s
@@ -88,19 +91,26 @@ select book_id, instrument, date_bin('5 minutes', at, 'epoch'), at, at, 101 + ab
 
 @dataclass(kw_only=True)
 class Place:
-    """The function's address and process, the database behind it, and keys that take turns."""
+    """The function's address and process, the database behind it as a reader and as its owner, and keys that take turns."""
 
     url: str
     db: Database
+    owner: Database
     pid: int
     server_pid: int
     now: datetime
     made_seconds: float = 0.0
     keys: Iterator[str] = field(default_factory=lambda: itertools.cycle(KEYS))
 
-    def get(self, session: requests.Session, path: str, **headers: str) -> requests.Response:
-        """An answer, which must be one."""
-        answer = session.get(self.url + path, headers={"Authorization": f"Bearer {next(self.keys)}", **headers}, timeout=60)
+    def change(self) -> None:
+        """Let the book stand one further, so that an answer has to be made anew."""
+        with self.owner.transaction() as tx:
+            tx.execute(_FURTHER)
+
+    def get(self, session: requests.Session, path: str, key: str | None = None, **headers: str) -> requests.Response:
+        """An answer, which must be one; by the next key, or by this one."""
+        asking = {"Authorization": f"Bearer {key or next(self.keys)}", **headers}
+        answer = session.get(self.url + path, headers=asking, timeout=60)
         if answer.status_code not in (200, 304):
             raise RuntimeError(f"{path}: {answer.status_code} {answer.text[:300]}")
         return answer
@@ -198,20 +208,24 @@ def place(positions: int) -> Iterator[Place]:
         with opened(url) as owner:
             fill(owner, positions)
         postgres.run("psql", "-qc", "vacuum analyze", "api")
-        with opened(f"{url}?role=tracker_reader") as db, _function(url, folder, positions, db, postgres.pid or 0) as where:
-            where.made_seconds = time.perf_counter() - start
-            yield where
+        with (
+            opened(url) as owner,
+            opened(f"{url}?role=tracker_reader") as db,
+            _function(url, folder, positions) as (address, pid),
+        ):
+            took = time.perf_counter() - start
+            yield Place(
+                url=address, db=db, owner=owner, pid=pid, server_pid=postgres.pid or 0, now=moment(positions), made_seconds=took
+            )
     for path in (data, folder):
         shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
-def _function(url: str, folder: Path, positions: int, db: Database, server_pid: int) -> Iterator[Place]:
-    now = moment(positions)
-    clock = {"desk_at": now.isoformat(), "real_at": time.time(), "speed": 1.0, "paused": True}
+def _function(url: str, folder: Path, positions: int) -> Iterator[tuple[str, int]]:
+    clock = {"desk_at": moment(positions).isoformat(), "real_at": time.time(), "speed": 1.0, "paused": True}
     (folder / "clock.json").write_text(json.dumps(clock))
-    entry = {"scopes": ["read"], "tenant_id": "desk", "books": ["live"]}
-    keys = [{"id": key, "sha256": hashlib.sha256(key.encode()).hexdigest(), **entry} for key in KEYS]
+    keys = [_entry(key, "live") for key in KEYS] + [_entry(key, "live", f"of-{key}") for key in OWN]
     port = free_port()
     environment = {
         **settings(f"{url}?role=tracker_reader"),
@@ -225,9 +239,18 @@ def _function(url: str, folder: Path, positions: int, db: Database, server_pid: 
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         wait_for(port, process, folder / "process.log")
-        address = f"http://127.0.0.1:{port}"
-        yield Place(url=address, db=db, pid=process.pid, server_pid=server_pid, now=now)
+        yield f"http://127.0.0.1:{port}", process.pid
     finally:
         process.terminate()
         process.wait(20)
         log.close()
+
+
+def _entry(key: str, *books: str) -> dict[str, object]:
+    return {
+        "id": key,
+        "sha256": hashlib.sha256(key.encode()).hexdigest(),
+        "scopes": ["read"],
+        "tenant_id": "desk",
+        "books": books,
+    }

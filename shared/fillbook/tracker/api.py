@@ -16,6 +16,7 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey, desk_keys, key_holder
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.http import Refusal, answer
+from fillbook.runtime.sql import encode
 from fillbook.tracker import (
     accounts,
     activity,
@@ -49,6 +50,7 @@ from fillbook.tracker.limits import Limits, network
 from fillbook.tracker.model import single
 from fillbook.tracker.route import Download, Given, Route, Sent
 from fillbook.tracker.settings import TradeTrackerConfig
+from fillbook.tracker.shared import Answers, Body, packed
 from fillbook.values import frozen
 
 Handler = Callable[..., Response]
@@ -102,14 +104,15 @@ ROUTES: tuple[Route, ...] = (
 
 @frozen
 class Desk:
-    """What the routes need of their process: the database, the clock, the keys, how often they may ask, and who does what an
-    admin asks for.
+    """What the routes need of their process: the database, the clock, the keys, how often they may ask, the answers that others
+    were sent, and who does what an admin asks for.
     """
 
     db: Database
     clock: Clock
     keys: tuple[DeskKey, ...]
     limits: Limits
+    answers: Answers
     admin: admin.Admin
 
 
@@ -120,6 +123,7 @@ def desk_for(config: TradeTrackerConfig, db: Database, owners: admin.Owners) -> 
         clock=clock_for(config),
         keys=desk_keys(config.desk_keys.get_secret_value()),
         limits=Limits(config.desk_rate_factor, config.desk_failed_keys_max),
+        answers=Answers(),
         admin=admin.Admin(db=db, owners=owners),
     )
 
@@ -153,14 +157,18 @@ def operation(route: Route, desk: Callable[[], Desk]) -> Handler:
         now = here.clock.now()
         key = admitted(here, request, route, now)
         given = request.args.to_dict(flat=False)
+        if not route.sources:
+            return _answered(route, route.use_case(getattr(here, route.asks), key, given, now, **_more(route, request), **path))
         tag = stamps.etag(here.db, key, route, given, path, now)
-        if tag is not None and request.if_none_match.contains_weak(tag):
+
+        def made() -> Body:
+            return packed(encode(route.use_case(here.db, key, given, now, **path)).encode())
+
+        if request.if_none_match.contains_weak(tag):
             response = answer(304, None, PRIVATE)
         else:
-            told = route.use_case(getattr(here, route.asks), key, given, now, **_more(route, request), **path)
-            response = _answered(route, told)
-        if tag is not None:
-            response.set_etag(tag, weak=True)
+            response = _shared(request, here.answers.of(f"{tag} {stamps.minute(now)}", made))
+        response.set_etag(tag, weak=True)
         return response
 
     return handler
@@ -200,6 +208,15 @@ def _answered(route: Route, told: Mapping[str, Any] | Download) -> Response:
     response = Response(told.pieces, status=route.status, content_type=told.content_type)
     response.headers.update(PRIVATE)
     response.headers["Content-Disposition"] = f'attachment; filename="{told.file_name}"'
+    return response
+
+
+def _shared(request: Request, body: Body) -> Response:
+    is_packed = body.is_packed and reads_gzip(request)
+    response = Response(body.content if is_packed else body.plain, content_type="application/json")
+    response.headers.update(PRIVATE)
+    if is_packed:
+        response.headers["Content-Encoding"] = "gzip"
     return response
 
 

@@ -41,10 +41,8 @@ ROOMS: Mapping[str, frozenset[Source]] = {
 """What is looked at, and for which sources."""
 
 
-def etag(db: Database, key: DeskKey, route: Route, given: Given, path: Mapping[str, str], now: datetime) -> str | None:
-    """The weak tag's opaque text of an answer as it would be now; None: the route has none."""
-    if not route.sources:
-        return None
+def etag(db: Database, key: DeskKey, route: Route, given: Given, path: Mapping[str, str], now: datetime) -> str:
+    """The weak tag's opaque text of an answer of a route with sources, as it would be now."""
     with db.transaction(read_only=True, isolation="repeatable read", tenant_id=key.tenant_id) as tx:
         (row,) = tx.query(QUERIES["stamps"], **asked(route, given, path, key.tenant_id))
     seen = {name: [one for one in row[name] or () if key.sees(one[0])] for name in ("books", "signal")}
@@ -53,11 +51,16 @@ def etag(db: Database, key: DeskKey, route: Route, given: Given, path: Mapping[s
         "route": route.operation,
         "given": {name: given[name] for name in sorted(given)},
         "path": dict(path),
-        "key": [key.id, key.tenant_id, sorted(key.books), sorted(key.scopes)],
+        "key": [key.tenant_id, sorted(key.books), sorted(key.scopes)],
         "rooms": {name: value for name, value in row.items() if name not in seen} | seen,
-        "minute": int(now.timestamp()) // MINUTE_SECONDS if Source.MINUTE in route.sources else None,
+        "minute": minute(now) if Source.MINUTE in route.sources else None,
     }
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+
+
+def minute(now: datetime) -> int:
+    """The minute of an instant, counted from the epoch."""
+    return int(now.timestamp()) // MINUTE_SECONDS
 
 
 def asked(route: Route, given: Given, path: Mapping[str, str], tenant_id: str) -> dict[str, Any]:
