@@ -33,7 +33,7 @@ settings.register_profile(
     derandomize="FILLBOOK_EXAMPLES" not in os.environ,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-settings.register_profile("quick", settings.get_profile("fillbook"), max_examples=30)  # `check`, before every commit
+settings.register_profile("quick", settings.get_profile("fillbook"), max_examples=20)  # `check`, before every commit
 settings.register_profile("few", settings.get_profile("fillbook"), max_examples=50)
 settings.load_profile("fillbook")
 

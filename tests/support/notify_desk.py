@@ -40,6 +40,10 @@ class Stepping:
         self._clock = clock
         self._end = clock.now() + timedelta(seconds=allowance)
 
+    @property
+    def of_a_search(self) -> Stepping:
+        return self
+
     def is_over(self) -> bool:
         return self._clock.now() > self._end
 

@@ -144,10 +144,10 @@ class Drain:
         if decision.settled is not None:
             return decision.settled, False
         if decision.turn is not None and (decision.rows or decision.introduces):
-            talk = Talk(self._desk, self._lease, decision.turn, self._patience)
             if decision.introduces:
                 self._has_asked = True
-                return None, talk.ask_webhook(()) is None
+                return None, Talk(self._desk, self._lease, decision.turn, self._patience).ask_webhook(()) is None
+            talk = Talk(self._desk, self._lease, decision.turn, self._patience.of_a_search)
             return None, not look(talk, decision.rows)
         return None, decision.until is not None and not self._patience.wait(decision.until)
 

@@ -36,6 +36,10 @@ _LINK = re.compile(r"https://(?:ptb\.|canary\.)?discord(?:app)?\.com/channels/(?
 class _Once:
     """Patience of a person's verb: never waits for a pause, is never over."""
 
+    @property
+    def of_a_search(self) -> _Once:
+        return self
+
     def is_over(self) -> bool:
         return False
 

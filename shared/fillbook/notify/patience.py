@@ -16,6 +16,11 @@ FIRST_SECONDS = 0.002
 class Patience(Protocol):
     """Decides whether waiting is worth it, and waits."""
 
+    @property
+    def of_a_search(self) -> Patience:
+        """That of a search, which is finished once it is begun: begun anew with each wait it would never end."""
+        ...
+
     def is_over(self) -> bool:
         """Whether the budget is spent."""
         ...
@@ -31,6 +36,11 @@ class Budget:
     def __init__(self, desk: Clock, seconds: float) -> None:
         self._desk = desk
         self._deadline = clock.monotonic() + seconds
+
+    @property
+    def of_a_search(self) -> Patience:
+        """The same budget."""
+        return self
 
     def is_over(self) -> bool:
         """Whether the budget is spent."""
@@ -59,10 +69,15 @@ class Budget:
 
 
 class Impatient:
-    """Another's budget, without ever waiting."""
+    """Another's budget, without ever waiting but in the midst of a search."""
 
     def __init__(self, budget: Patience) -> None:
         self._budget = budget
+
+    @property
+    def of_a_search(self) -> Patience:
+        """The budget itself."""
+        return self._budget.of_a_search
 
     def is_over(self) -> bool:
         """Whether the budget is spent."""
