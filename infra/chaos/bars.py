@@ -46,6 +46,7 @@ class DayOfBars:
         assert session is not None
         self._wanted = sorted({minute for moment in plan.moments for minute in moment.minutes})
         whole = invented_day(session.open_at, self._wanted[-1] + 1, tickers=TICKERS, seed=f"chaos {seed}")
+        self.day = plan.day
         self.opened_at: datetime = session.open_at
         self._minutes: list[list[Document]] = [[minute[place] for place in PLACES] for minute in whole]
 

@@ -29,6 +29,12 @@ select (select count(*) from notify.v_messages where state in ('pending', 'sendi
      + (select coalesce(sum(due), 0) from outbox.v_backlog) as n"""
 WAITING_MESSAGES: Final = """
 select channel_id, subject_key, state from notify.v_messages where state in ('pending', 'sending', 'ambiguous') limit 20"""
+UNSYNCED: Final = """
+select count(*) as n from mt5.v_account_states
+ where is_active and (last_successful_sync_at is null or last_successful_sync_at < :since)"""
+FLEX_FAILED: Final = (
+    "select count(*) as n from ibkr.anomalies where kind = 'sync_failed' and subject = 'flex' and closed_at is null"
+)
 QUIET_STEPS: Final = (1, 1, 1, 1, 2, 2, 3, 5, 5, 10, 10, 15, 15, 15, 20, 20)
 """Minutes of desk time between two looks at an evening that does not end."""
 
@@ -108,19 +114,29 @@ def _delete_flex(stage: Stage) -> None:
 
 
 def night(stage: Stage) -> None:
-    """Until nothing is open: no job, no message, no ladder; dead letters are sent again, and the dead hold nothing any more."""
+    """Until nothing is open: no job, no message, no ladder; dead letters are sent again, and the dead hold nothing any more.
+
+    Whoever failed last is asked again, as the next schedule would: accounts when they are due, statements by a person.
+    """
     stage.rest(REST_SECONDS)
+    since = stage.cloud.clock.now()
     stage.run_job("mt5-sync")
     if stage.gateway.late:  # told after the evening's comparison, which found it missing; only the next one can say that it came
         stage.run_job("ibkr-positions")
     for minutes in QUIET_STEPS:
         stage.rest(REST_SECONDS)
         send_dead_letters(stage)
-        if stage.number(walking.OPEN_ENDS) + stage.number(WAITING) == 0:
+        unsynced = stage.number(UNSYNCED, since=since) > 0
+        has_failed = stage.number(FLEX_FAILED) > 0
+        if stage.number(walking.OPEN_ENDS) + stage.number(WAITING) == 0 and not unsynced and not has_failed:
             return
         end_leases(stage)
         stage.tick(60 * minutes)
         enable_channels(stage)
+        if unsynced:
+            stage.run_job("mt5-sync")
+        if has_failed:
+            stage.run_job("ibkr-statement")
     waiting = [f"  message: {row['channel_id']} {row['subject_key']} {row['state']}" for row in stage.rows(WAITING_MESSAGES)]
     told = "\n".join([walking.what_is_open(stage.cloud), *waiting])
     raise walking.NeverSo(f"the day does not end at {stage.cloud.clock.now()}:\n{told}")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from infra.chaos.bars import HOSTILE, DayOfBars, Sender
-from infra.chaos.days import Moment
+from infra.chaos.days import Moment, moments
 from infra.chaos.gateway import Corrected
 from infra.chaos.plan import Fault
 from infra.chaos.stage import Stage, asked
@@ -29,6 +29,10 @@ PHASES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("sender", "message", "clock", "person"), AFTER),
 }
 GATEWAY_RUNS: Final = "select count(*) as n from ibkr.sync_runs where source = 'tws'"
+OF_TODAY: Final = """
+select m.message_id from notify.v_messages m join ledger.v_actions a on a.book_id = m.book_id and a.action_id = m.action_id
+ where m.channel_id = 'executions' and m.state = 'posted' and m.message_id is not null and a.recorded_at >= :begin
+ order by a.recorded_at, m.subject_key"""
 QUIET_SECONDS: Final = 1.0
 OTHERS: Final = "pid <> pg_backend_pid() and datname = current_database() and backend_type = 'client backend'"
 FORGED_AT: Final = ("signal_worker", "discord_notifier", "execution_sync", "account_sync_shard")
@@ -221,13 +225,18 @@ class Striker:
         return True
 
     def person(self, name: str, given: dict[str, Any]) -> bool:
-        """Somebody deletes, edits or doubles a message."""
-        messages = self._stage.discord("messages?webhook=executions") or []
+        """Somebody deletes, edits or doubles a message of this day's: one of yesterday's is nobody's who proves 24 hours.
+
+        The desk knows it already: one that is deleted before its id is learned is searched for through a ladder of nine hours.
+        """
+        messages = list(
+            dict.fromkeys(row["message_id"] for row in self._stage.rows(OF_TODAY, begin=moments(self.bars.day)[0].at))
+        )
         if not messages:
             return False
         chosen = messages[-1 - given["message"] % min(len(messages), 20)]
         patch = {"content": "somebody was here"} if name == "edited" else None
-        return self._stage.discord("meddle", {"how": name, "message_id": chosen["id"], "patch": patch}) is not None
+        return self._stage.discord("meddle", {"how": name, "message_id": chosen, "patch": patch}) is not None
 
 
 _SWITCHES: Final[Mapping[str, tuple[str, str]]] = {

@@ -11,10 +11,11 @@ import hashlib
 import json
 import os
 import secrets
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from infra.local.ports import free_port, is_free
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN_FILE, SECRETS_FILE, LOCK_FILE = "run.json", "secrets.json", "run.lock"
@@ -144,7 +145,7 @@ class Home:
                 continue
             before = last.get(name) or (USUAL_PORTS.get(name, 0) if self.path == ROOT / ".fillbook" else 0)
             usable = before and before not in chosen.values() and is_free(before)
-            chosen[name] = before if usable else _any_port(set(chosen.values()))
+            chosen[name] = before if usable else free_port(chosen.values())
         return chosen
 
 
@@ -173,23 +174,3 @@ def write_private(path: Path, document: Mapping[str, Any]) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(document, file, indent=1)
     fresh.replace(path)
-
-
-def is_free(port: int) -> bool:
-    """Whether a server could listen on 127.0.0.1 at ``port`` now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _any_port(taken: set[int]) -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in taken:
-            return port

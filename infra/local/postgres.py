@@ -15,12 +15,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+
+from infra.local.ports import free_port
 
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 15.0
@@ -89,7 +90,7 @@ class PostgresServer:
             self._initdb()
         self._forget_dead_server()
         for attempt in range(1, START_TRIES + 1):
-            self.port = port or _free_port()
+            self.port = port or free_port()
             try:
                 self._launch()
                 return
@@ -235,13 +236,6 @@ def _not_root() -> tuple[list[str], str | None]:
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _lines(path: Path) -> list[str]:

@@ -28,10 +28,11 @@ from fillbook.ledger.model import Book
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import statement
 from infra.database.migrate import migrate
+from infra.local.ports import free_port
 from infra.local.postgres import PostgresServer
 from tests.bench.processor import whole_seconds
 from tests.bench.report import RESULTS
-from tests.bench.snapshot_place import ROOT, framework, free_port, opened, settings, wait_for
+from tests.bench.snapshot_place import ROOT, framework, opened, settings, wait_for
 from tests.support.ledger_crowd import crowd
 
 KEYS: Final = tuple(f"reader-{number}" for number in range(400))

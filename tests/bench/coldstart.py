@@ -14,7 +14,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from pathlib import Path
 
 from infra.local import plan
 from infra.local.desk import LocalCloud
+from infra.local.ports import free_port
 from tests.bench.processor import spent_seconds
 from tests.bench.report import Stage, publish
 
@@ -184,10 +184,3 @@ def resident(group: int) -> float:
             if int(fields[2]) == group:
                 total += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
     return total / 2**20
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

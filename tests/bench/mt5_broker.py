@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.mt5_world import API_KEY
-from tests.bench.coldstart import free_port
+from infra.local.ports import free_port
 from tests.bench.processor import own_seconds
 
 BROKERS = 2

@@ -38,6 +38,7 @@ from fillbook.snapshot.receiver import Door, HttpReceiver
 from fillbook.snapshot.source import ViewNames
 from infra.local.d1 import ACCOUNT_ID, BASE, DATABASE_ID
 from infra.local.d1 import TOKEN as D1_TOKEN
+from infra.local.ports import free_port
 from tests.support.servers import database_config
 from tests.support.snapshot_shapes import DAY, Shape, snapshot
 
@@ -152,14 +153,6 @@ def framework(target: str, path: Path, port: int) -> list[str]:
     """The command of a function's process."""
     options = ["--target", target, "--source", str(path), "--host", "127.0.0.1", "--port", str(port)]
     return [sys.executable, "-m", "functions_framework", *options]
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        found: int = probe.getsockname()[1]
-    return found
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import requests
 
 from infra.local.d1_store import TABLES
 from infra.local.lenient import LATEST, POST_PATH, LenientReceiver
+from infra.local.ports import free_port
 from infra.local.snapshot_faults import KNOBS
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "snapshot"
@@ -292,9 +292,7 @@ def test_the_control_routes_turn_every_knob_and_tell_what_came_without_a_credent
 
 
 def test_it_runs_as_a_process_with_the_credentials_of_its_environment_and_keeps_its_days(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     command = [sys.executable, "-m", "infra.local.lenient", "--state", str(tmp_path / "days.sqlite"), "--port", port]
     root = Path(__file__).parents[2]
     environment = {"PYTHONPATH": f"{root}:{root / 'shared'}", "INTERNAL_TOKEN": "t" * 24, "SNAPSHOT_READ_KEY": "k" * 24}

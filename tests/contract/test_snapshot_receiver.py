@@ -22,8 +22,8 @@ from fillbook.snapshot.model import Guard, Snapshot
 from fillbook.snapshot.outcomes import counts_document
 from fillbook.snapshot.receiver import Door, HttpReceiver, Pace
 from fillbook.snapshot.sources import ReceiverEnd, Sending, SentKind, StoredKind
-from infra.local.home import is_free
 from infra.local.lenient import LATEST, POST_PATH, LenientReceiver
+from infra.local.ports import free_port
 from infra.local.snapshot_server import Served, told
 from tests.support import snapshot_shapes
 from tests.support.campaigns import small_or_full
@@ -118,8 +118,7 @@ def test_scenario_18_a_silent_api_is_asked_four_times_and_then_left(desk: Desk, 
 
 
 def test_an_api_that_nobody_serves_is_not_sent_to_and_not_read(ours: OurApi) -> None:
-    free = next(port for port in range(20_000, 30_000) if is_free(port))
-    desk = Desk(ours, url=f"http://127.0.0.1:{free}")
+    desk = Desk(ours, url=f"http://127.0.0.1:{free_port()}")
     end = desk.send(DAY)
     assert (end.kind, end.attempts, end.http_status) == (SentKind.UNREACHED, 4, None)
     assert end.detail.startswith("not_sent: ConnectionError")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.desk import LocalCloud
-from infra.local.home import ROOT, is_free
+from infra.local.home import ROOT
+from infra.local.ports import is_free
 from infra.manifest import Manifest, parse
 from tests.support.waiting import wait_until
 

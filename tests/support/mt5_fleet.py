@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +22,7 @@ from fillbook.runtime.sql import statement
 from infra.local import plan
 from infra.local.desk import HOST, LocalCloud
 from infra.local.mt5_truth import same_trade
+from infra.local.ports import free_port
 from infra.local.readiness import wait_until_ready
 
 START = datetime(2026, 2, 3, 21, 0, tzinfo=UTC)
@@ -140,7 +140,7 @@ class FleetDesk:
         made, waiting = [], {}
         for _ in range(count):
             self._further += 1
-            name, port = f"{own.name}-{self._further}", _free_port()
+            name, port = f"{own.name}-{self._further}", free_port()
             program = dataclasses.replace(
                 own,
                 name=name,
@@ -239,12 +239,6 @@ def _answered(request: urllib.request.Request) -> tuple[int, bytes]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def patiently(work: Callable[[], T], seconds: float = 60.0) -> T:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -14,14 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.local.ports import free_port
+
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
 ANSWER_SECONDS = 30.0
 START_TRIES = 3
 POLL_SECONDS = 0.02
 TAKEN = "Address already in use"
-PORTS = (20_000, 32_000)
-"""Below those that the kernel gives to connections that go out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,12 +168,3 @@ def _status(pid: int, name: str) -> int:
             if line.startswith(name):
                 return int(line.split()[1])
     return 0
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    while True:
-        port = random.randrange(*PORTS)
-        with socket.socket() as listener, contextlib.suppress(OSError):
-            listener.bind((HOST, port))
-            return port

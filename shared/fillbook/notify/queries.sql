@@ -13,14 +13,25 @@ select channel_id, dead_reason, count(*)::int as count, min(occurred_at) as olde
 select book_id, seq from ledger.v_books where book_id not like 'replay:%' order by book_id
 
 -- name: page
--- The next subjects of a proof, each once: current actions of told books in the window, and messages without one that stand there or are due.
+-- The next subjects of a proof, each once: current actions of told books executed in the window, or booked in it and executed before;
+-- and messages without one that stand there or are due.
 with acts as (
-    select a.executed_at as at, (a.book_id || '/' || a.action_id) collate "C" as subject_key, a.book_id, a.action_id
-      from ledger.v_actions a
-     where a.book_id = any (:books::text[]) and a.executed_at >= :since and a.executed_at < :until
-       and a.executed_at >= coalesce(:cursor_at::timestamptz, '-infinity')
-       and (:cursor_at::timestamptz is null
-            or (a.executed_at, (a.book_id || '/' || a.action_id) collate "C") > (:cursor_at::timestamptz, :cursor_key::text))
+    select at, subject_key, book_id, action_id
+      from (
+        (select a.executed_at as at, (a.book_id || '/' || a.action_id) collate "C" as subject_key, a.book_id, a.action_id
+           from ledger.v_actions a
+          where a.book_id = any (:books::text[]) and a.executed_at >= :since and a.executed_at < :until
+            and a.executed_at >= coalesce(:cursor_at::timestamptz, '-infinity')
+            and (:cursor_at::timestamptz is null
+                 or (a.executed_at, (a.book_id || '/' || a.action_id) collate "C") > (:cursor_at::timestamptz, :cursor_key::text))
+          order by 1, 2 limit :rows_max::int)
+        union all
+        (select a.executed_at, (a.book_id || '/' || a.action_id) collate "C", a.book_id, a.action_id
+           from ledger.v_actions a
+          where a.book_id = any (:books::text[]) and a.recorded_at >= :since and a.recorded_at < :until and a.executed_at < :since
+            and (:cursor_at::timestamptz is null
+                 or (a.executed_at, (a.book_id || '/' || a.action_id) collate "C") > (:cursor_at::timestamptz, :cursor_key::text))
+          order by 1, 2 limit :rows_max::int)) of_the_window
      order by 1, 2 limit :rows_max::int)
 select at, subject_key, book_id, action_id
   from (
@@ -35,7 +46,8 @@ select at, subject_key, book_id, action_id
              or (m.occurred_at, m.subject_key) > (:cursor_at::timestamptz, :cursor_key::text collate "C"))
         and not exists (select from ledger.v_actions a
                          where a.book_id = m.book_id and a.action_id = m.action_id and a.book_id = any (:books::text[])
-                           and a.executed_at >= :since and a.executed_at < :until)
+                           and (a.executed_at >= :since and a.executed_at < :until
+                                or a.recorded_at >= :since and a.recorded_at < :until and a.executed_at < :since))
       order by 1, 2 limit :rows_max::int)) both_sides
  order by 1, 2 limit :rows_max::int
 

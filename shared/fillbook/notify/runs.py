@@ -86,7 +86,7 @@ def ask(
     now: datetime,
     run_id: UUID | None = None,
 ) -> tuple[UUID, bool]:
-    """Queue a run over ``since <= executed_at < until``; return its id and whether it is new.
+    """Queue a run over what was executed or booked in ``since <= … < until``; return its id and whether it is new.
 
     Raises ``Rejected``: ``range_invalid`` (empty, or in the wrong order), ``range_too_long`` (above 31 days).
     """

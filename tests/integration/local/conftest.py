@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from infra.local.deskclock import DeskClockFile
+from infra.local.ports import free_port
 from infra.local.wiring import Wiring
 from tests.support.local_cloud import MessageProcess, Receiver
 
@@ -33,9 +33,7 @@ def start_messages(tmp_path: Path) -> Iterator[Callable[..., MessageProcess]]:
         topics = tuple(dict.fromkeys(["t", "dead", *(one.topic for one in subscriptions)]))
         wiring = Wiring(project="p", topics=topics, subscriptions=subscriptions, **{"retry_floor_seconds": 0.0, **options})
         DeskClockFile(tmp_path / "clock.json").apply({"desk_at": DESK_START.isoformat(), "paused": True})
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         process = MessageProcess(tmp_path, wiring, port)
         started.append(process)
         process.start()

@@ -12,9 +12,8 @@ from pydantic import SecretStr
 
 from fillbook.notify import operator
 from fillbook.notify.model import Answer, Operation, Request
-from fillbook.notify.notifier import Notifier
 from fillbook.runtime.sql import statement
-from tests.support.notify_desk import NotifyDesk, Stepping, executed, speaker_for
+from tests.support.notify_desk import NotifyDesk, executed, speaker_for
 
 MakeDesk = Callable[..., NotifyDesk]
 
@@ -393,21 +392,3 @@ def test_17_an_answer_that_took_desk_minutes_is_searched_for_up_to_its_end(desk:
     desk.drain(allowance=720)
     assert len(desk.posts()) == 2
     assert desk.message("second")["state"] == "posted"
-
-
-@pytest.mark.parametrize("strangers", [2, 12])
-def test_17_a_tick_finishes_a_search_however_many_messages_it_has_to_read(desk: NotifyDesk, strangers: int) -> None:
-    """A search of more reads than the allowance of a moment goes on in its tick: one begun anew each time would never end."""
-    desk.push(executed())
-    for number in range(strangers):
-        embed = {"title": f"somebody else's {number}"}
-        desk.speaker.send(Request(operation=Operation.CREATE, channel_id="executions", embeds=(embed,)))
-        desk.clock.step(0.5)
-    killed_while_sending(desk)
-    desk.push(executed("second", position="q"))
-    before = len(desk.requests("list") + desk.requests("get"))
-    told = Notifier(desk.db, desk.speaker, desk.clock, desk.settings).drain_round(Stepping(desk.clock, 50))
-    assert told["executions"] == "idle"
-    assert desk.states() == {"posted": 2}
-    assert len(desk.posts()) == strangers + 2
-    assert len(desk.requests("list") + desk.requests("get")) - before <= strangers + 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -254,6 +255,20 @@ def test_a_page_of_the_proof_reads_its_executions_and_not_the_book(desk: NotifyD
         read = rows_read(tx, proving.QUERIES["actions"], **named)
     # never analysed: the rows behind an execution may still be looked for in all of its book, but not all in all
     assert read < 4 * HISTORY * len(rows)
+
+
+@pytest.mark.parametrize("how", ["deleted", "edited"])
+def test_what_was_executed_long_ago_and_booked_in_the_window_is_proven_in_it(desk: NotifyDesk, how: str) -> None:
+    """A fill that comes two days late is told today: the windows of its own day are over, and none later would look at it."""
+    late = [make_fill(f"late{number}", "BUY", "1", "100", minute=number - 2 * 24 * 60) for number in range(3)]
+    book(desk, *late, *trades(4))
+    desk.drain(allowance=120)
+    desk.discord.meddle(how, desk.posts()[0]["id"])
+    run = prove(desk, since=desk.clock.now() - timedelta(hours=24), until=desk.clock.now() + timedelta(hours=1))
+    assert (run["actions"], run["messages"], run["repaired"], run["status"]) == (7, 7, 1, "repaired")
+    again = prove(desk, since=desk.clock.now() - timedelta(hours=24), until=desk.clock.now() + timedelta(hours=1))
+    assert (again["actions"], again["equal"], again["status"]) == (7, 7, "proven")
+    assert len(desk.posts()) == 7
 
 
 def test_book_restated_marks_its_range_for_the_next_proof(desk: NotifyDesk) -> None:

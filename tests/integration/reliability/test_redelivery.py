@@ -7,7 +7,6 @@ snapshot again, with a changed time too) belongs to the room that publishes it; 
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from fillbook.notify.envelope import Envelope
 from fillbook.runtime.clock import real_epoch_seconds
 from infra.local.deskclock import DeskClockFile
 from infra.local.discord import DiscordFake
+from infra.local.ports import free_port
 from infra.local.wiring import Wiring
 from tests.integration.reliability.conftest import Query
 from tests.support.every_function import MANIFEST, Desk, identity
@@ -45,9 +45,7 @@ class Wired:
         self.discord = discord
         self.answers: list[tuple[str, str, int]] = []
         self.receiver = Receiver(self._answer)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         live = self.receiver.subscription(
             name=EVENTS.name, topic="events", attempts_max=EVENTS.attempts_max, dead_letter_topic=EVENTS.dead_letter_topic,
             retry_min_seconds=1, retry_max_seconds=1,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.ports import free_port
 from infra.manifest import REFUSING
 from tests.support.waiting import WAIT_SECONDS, wait_until
 
@@ -92,9 +93,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def served(folder, database_url):
     """The function's process and port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "functions_framework", "--target", "sample", "--source", str(folder / "main.py")]
     environment = {**os.environ, "FILLBOOK_ENV": "local", "FILLBOOK_DATABASE_URL": database_url}
     environment |= {"PYTHONPATH": str(ROOT / "shared"), "THREADS": str(AT_ONCE + WAITING + REFUSING)}

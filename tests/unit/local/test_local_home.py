@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from infra.local.console import Console
-from infra.local.home import AlreadyRunning, Home, desk_keys, is_free
+from infra.local.home import AlreadyRunning, Home, desk_keys
+from infra.local.ports import END, FIRST, free_port, is_free
 
 
 def test_secrets_are_made_once_and_only_the_owner_may_read_them(tmp_path: Path) -> None:
@@ -64,6 +65,16 @@ def test_a_wanted_port_that_is_taken_is_an_error_that_says_so(tmp_path: Path) ->
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"port {port} is taken"):
             Home(tmp_path).ports(["trade_tracker"], {"trade_tracker": port})
+
+
+def test_a_free_port_is_none_that_the_kernel_gives_to_whoever_connects_and_none_that_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", free_port()))
+        taken.listen()
+        found = {free_port({taken.getsockname()[1]}) for _ in range(50)}
+        assert taken.getsockname()[1] not in found
+    assert all(FIRST <= port < END for port in found)
+    assert len(found) > 45
 
 
 def test_the_logs_of_the_run_before_are_kept_once(tmp_path: Path) -> None:
