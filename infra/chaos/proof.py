@@ -189,8 +189,8 @@ class Prover:
             trades += len(found)
             problems += [f"{name}: trade {key} is missing" for key in sorted(ours - found.keys())]
             problems += [f"{name}: trade {key} is not the broker's" for key in sorted(found.keys() - told.keys())]
-            wrong = (key for key in sorted(ours & found.keys()) if not mt5_truth.same_trade(found[key], told[key]))
-            problems += [f"{name}: trade {key} differs" for key in wrong]
+            for key in sorted(ours & found.keys()):
+                problems += [f"{name}: trade {key}: {line}" for line in mt5_truth.differences(found[key], told[key])]
         differ = "select count(*) as n from mt5.ledger_differences where not_comparable is null"
         if number := self._stage.number(differ):
             problems.append(f"{number} trades are valued otherwise by the ledger")

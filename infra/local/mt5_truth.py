@@ -185,18 +185,24 @@ def _text(number: Decimal | None) -> str | None:
 
 def same_trade(found: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
     """Whether a row is the true trade; averages to ten decimals, the floating figures of an open one apart."""
-    texts = ("volume", "open_volume", "commission", "fee")
-    is_closed = told["status"] == "closed"
-    if found["status"] != told["status"] or found["type"] != told["side"] or found["symbol"] != told["symbol"]:
-        return False
-    if any(found[name] != Decimal(told[name]) for name in texts):
-        return False
-    realized = {"realized_profit": "profit", "realized_swap": "swap"}
-    if any(found[name] != Decimal(told[other]) for name, other in realized.items()):
-        return False
-    if is_closed and datetime.fromisoformat(told["close_time"]) != found["close_time"]:
-        return False
-    return _near(found["open_price"], told["open_price"]) and _near(found["close_price"], told["close_price"])
+    return not differences(found, told)
+
+
+def differences(found: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
+    """What a row says otherwise than the true trade, a line each."""
+    exact: dict[str, tuple[Any, Any]] = {
+        "status": (found["status"], told["status"]),
+        "type": (found["type"], told["side"]),
+        "symbol": (found["symbol"], told["symbol"]),
+        **{name: (found[name], Decimal(told[name])) for name in ("volume", "open_volume", "commission", "fee")},
+        "realized_profit": (found["realized_profit"], Decimal(told["profit"])),
+        "realized_swap": (found["realized_swap"], Decimal(told["swap"])),
+    }
+    if told["status"] == "closed":
+        exact["close_time"] = (found["close_time"], datetime.fromisoformat(told["close_time"]))
+    lines = [f"{name} {ours} instead of {theirs}" for name, (ours, theirs) in exact.items() if ours != theirs]
+    near = [name for name in ("open_price", "close_price") if not _near(found[name], told[name])]
+    return [*lines, *(f"{name} {found[name]} instead of {told[name]}" for name in near)]
 
 
 def _near(found: Decimal | None, told: str | None) -> bool:

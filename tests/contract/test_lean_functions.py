@@ -63,7 +63,7 @@ MODULES_MAX = {
     "replay_worker": 150,
     "snapshot_publisher": 80,
     "snapshot_api": 70,
-    "trade_tracker": 131,
+    "trade_tracker": 132,
 }
 DEVELOPMENT = {"pytest", "hypothesis", "yaml", "alembic", "sqlalchemy", "aiohttp", "cronsim", "infra", "tests", "uv", "mypy"}
 OTHER_ROOMS_LIBRARIES = {"ib_insync", "numpy", "pandas", "exchange_calendars", "grpc"}

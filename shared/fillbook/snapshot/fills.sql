@@ -41,7 +41,8 @@ select book_id, action_id, executed_at, is_late, contribution, actions, total
 -- The actions that opened what was held when the day was valued and, where a time is given, those that closed anything since.
 with lots as (
     select l.book_id, l.action_id, p.instrument_id, p.multiplier, case when p.direction::text = 'LONG' then 1 else -1 end as sign,
-           l.quantity - coalesce(c.closed, 0) as held, l.cost_basis, l.quantity
+           l.quantity - coalesce(c.closed, 0) as held, l.cost_basis, l.quantity,
+           ledger.units_missed(l.book_id, p.instrument_id, l.opened_at, l.split_factor) as units
       from ledger.v_lots l
       join ledger.v_positions p on p.book_id = l.book_id and p.position_id = l.position_id
       join ledger.v_books b on b.book_id = l.book_id
@@ -50,8 +51,8 @@ with lots as (
      where l.book_id = any(:books::text[]) and p.currency = b.base_currency and l.opened_at <= :as_of
        and (p.closed_at is null or p.closed_at > :as_of)),
 valued as (
-    select o.book_id, o.action_id, o.sign, o.cost_basis * o.held / o.quantity as basis, m.price * o.held * o.multiplier as worth,
-           case when o.sign > 0 then (m.bid + m.ask) / 2 - m.bid else m.ask - (m.bid + m.ask) / 2 end * o.held * o.multiplier as drag
+    select o.book_id, o.action_id, o.sign, o.cost_basis * o.held / o.quantity as basis, m.price * o.held * o.units * o.multiplier as worth,
+           case when o.sign > 0 then (m.bid + m.ask) / 2 - m.bid else m.ask - (m.bid + m.ask) / 2 end * o.held * o.units * o.multiplier as drag
       from lots o
       left join lateral (select v.price, v.bid, v.ask from ledger.v_marks v
                           where v.book_id = o.book_id and v.instrument_id = o.instrument_id and v.bucket_at < :valuation_at

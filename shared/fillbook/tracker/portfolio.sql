@@ -28,11 +28,14 @@ select k.book_id, k.day, k.currency, k.held_at, k.valued_at, k.open_positions, k
 -- Per minute end of a session and currency what was held and how it was marked: only minutes at which something changes, the sums
 -- of all changes up to there. What nothing happened to since the open changes with its marks alone, instrument by instrument: a
 -- position that lacks its basis is counted and adds nothing. Of the others each stretch of minutes with one quantity and one mark
--- enters where it begins and leaves where it ends. A mark is seen from the end of its five minutes on and after fifteen minutes it
--- is stale; one that has another within ten minutes never is. The last mark before the open is looked for in a day, then before.
+-- enters where it begins and leaves where it ends, counted in today's units as its price is. A mark is seen from the end of its
+-- five minutes on and after fifteen minutes it is stale; one that has another within ten minutes never is. The last mark before the
+-- open is looked for in a day, then before.
 with held as materialized (
     select p.book_id, p.position_id, p.instrument_id, p.currency, p.multiplier, p.quantity_open, p.quantity_closed, p.cost_basis,
            p.status = 'OPEN' and p.last_action_at <= :open_at::timestamptz as is_still,
+           (p.book_id, p.instrument_id) in (select j.book_id, j.instrument from ledger.v_split_history j
+                                             where j.book_id = any(:books::text[])) as is_split,
            case p.direction when 'LONG' then 1 else -1 end as sign,
            case when p.closed_at <= :last_at::timestamptz then
                 greatest(1, ceil(extract(epoch from p.closed_at - :open_at::timestamptz) / 60))::integer end as closed_minute
@@ -52,10 +55,9 @@ with held as materialized (
      cross join lateral (select * from ledger.v_lots o where o.book_id = b.book_id and o.quantity_open > 0 offset 0) as l
      group by l.book_id, l.position_id
 ), instruments as materialized (
-    select g.*, row_number() over () as place,
-           (g.book_id, g.instrument_id) in (select j.book_id, j.instrument from ledger.v_split_history j
-                                             where j.book_id = any(:books::text[])) as is_split
-      from (select h.book_id, h.instrument_id, h.currency, (count(*) filter (where h.is_still))::integer as positions,
+    select g.*, row_number() over () as place
+      from (select h.book_id, h.instrument_id, h.currency, bool_or(h.is_split) as is_split,
+                   (count(*) filter (where h.is_still))::integer as positions,
                    (count(h.basis) filter (where h.is_still))::integer as known,
                    coalesce(sum(h.sign * h.multiplier * h.quantity) filter (where h.is_still and h.basis is not null), 0) as weight,
                    coalesce(sum(h.sign * h.basis) filter (where h.is_still), 0) as basis
@@ -137,18 +139,20 @@ with held as materialized (
                             :minutes::bigint + 1) as next_minute
               from walk w) as f
 ), moves as (
-    select p.position_id, p.book_id, m.quantity, m.basis, m.unknown,
+    select p.position_id, p.book_id, m.quantity * m.units as quantity, m.basis, m.unknown,
            greatest(1, ceil(extract(epoch from m.happened_at - :open_at::timestamptz) / 60))::integer as minute
       from held p
      cross join lateral (
            (select l.opened_at as happened_at, l.quantity, coalesce(l.cost_basis, 0) as basis,
-                   case when l.cost_basis is null then l.quantity else 0 end as unknown
+                   case when l.cost_basis is null then l.quantity else 0 end as unknown,
+                   case when p.is_split then ledger.units_missed(l.book_id, p.instrument_id, l.opened_at, l.split_factor) else 1 end as units
               from ledger.v_lots l
              where l.book_id = p.book_id and l.position_id = p.position_id and l.opened_at <= :last_at::timestamptz
              order by l.opened_at offset 0)
            union all
            (select c.executed_at, -c.quantity, -coalesce(l.cost_basis * c.quantity / l.quantity, 0),
-                   case when l.cost_basis is null then -c.quantity else 0 end
+                   case when l.cost_basis is null then -c.quantity else 0 end,
+                   case when p.is_split then ledger.units_missed(l.book_id, p.instrument_id, l.opened_at, l.split_factor) else 1 end
               from (select * from ledger.v_lots o where o.book_id = p.book_id and o.position_id = p.position_id offset 0) as l
              cross join lateral (
                    select v.executed_at, v.quantity from ledger.v_closings v

@@ -28,6 +28,7 @@ from infra.local.postgres import PostgresServer
 from tests.support.campaigns import chance, small_or_full, tell
 from tests.support.figures_fold import WORDS, fold
 from tests.support.ledger import StoredWorld, make_fill
+from tests.support.ledger import at as at_minute
 from tests.support.servers import TEMPLATE, database_config
 from tests.support.snapshot_desk import SnapshotDesk, ny
 from tests.support.snapshot_histories import history
@@ -229,6 +230,36 @@ def test_a_kept_day_is_read_until_a_row_a_late_mark_or_a_split_touches_it(desk: 
     world.split((2, 1), -9_000, instrument="AMD", now=TOLD_AT)
     assert read() == [False, False]
     assert carried() == [True, True], "the night after a split all days are worked out anew"
+
+
+SOLD: tuple[tuple[tuple[str, str], ...], ...] = (
+    (("2026-01-30T12:00", "9"),),
+    (("2026-01-30T12:00", "4"), ("2026-02-03T12:00", "10")),
+    (("2026-01-30T12:00", "6"), ("2026-01-30T13:00", "1")),
+    (("2026-02-03T12:00", "18"),),
+    (),
+)
+"""When and how many of nine are sold, of which two are one after the split."""
+
+
+@pytest.mark.parametrize("sold", SOLD)
+def test_a_day_before_a_split_is_worth_what_it_was_whatever_was_sold_before_or_after_it(
+    desk: SnapshotDesk, sold: tuple[tuple[str, str], ...]
+) -> None:
+    """What was closed before a split never went through it: it counts in its own units, at the price of its own time."""
+    world = desk.open(f"split-{SOLD.index(sold)}", start_cash=START_CASH)
+    deals = [("2026-01-29T12:00", "BUY", "5"), ("2026-01-29T12:01", "BUY", "4"), *((at, "SELL", n) for at, n in sold)]
+    for number, (day, side, quantity) in enumerate(deals):
+        at = ny(day)
+        one = make_fill(f"s{number}", side, quantity, "98.31", source="ibkr", executed_at=at, received_at=at)
+        world.deliver([one], TOLD_AT)
+    marked(world, [Seen("AMD", ny("2026-01-29T15:45"), Decimal("94.36"), None, None)])
+    world.split((2, 1), (ny("2026-02-02T08:00") - at_minute(0)).total_seconds() / 60, now=TOLD_AT)
+    then = START_CASH + 9 * (Decimal("94.36") - Decimal("98.31"))
+    curve = asked(desk.db, world, portfolio.portfolio, TOLD_AT, range="all")["curve"]
+    assert [point["equity"] for point in curve if point["at"].startswith("2026-01-29")] == [written(then)]
+    day = asked(desk.db, world, portfolio.portfolio, TOLD_AT, as_of=ny("2026-01-29T15:59").isoformat())
+    assert (day["curve"][-1]["equity"], day["totals"][0]["equity"]) == (written(then), written(then))
 
 
 def asked(db: Database, world: StoredWorld, use_case: Any, now: datetime, **given: str | None) -> Any:
