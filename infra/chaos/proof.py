@@ -185,7 +185,9 @@ class Prover:
             rows = self._stage.rows("select * from mt5.trades where account_id = :id::uuid", id=account_id)
             found = {(row["position_id"], row["episode"]): row for row in rows}
             told = {(one["position_id"], one["episode"]): one for one in truth["trades"]}
-            ours = {key for key, one in told.items() if begun <= _instant(one, "open_time") and _last(one) < until}
+            ours = {
+                key for key, one in told.items() if begun <= _instant(one, "open_time") and _instant(one, "last_time") < until
+            }
             trades += len(found)
             problems += [f"{name}: trade {key} is missing" for key in sorted(ours - found.keys())]
             problems += [f"{name}: trade {key} is not the broker's" for key in sorted(found.keys() - told.keys())]
@@ -258,8 +260,3 @@ def _differences(wanted: Counter[str], found: Counter[str]) -> list[str]:
 
 def _instant(told: Mapping[str, Any], name: str) -> datetime:
     return datetime.fromisoformat(told[name])
-
-
-def _last(told: Mapping[str, Any]) -> datetime:
-    """When the last thing that is known of a trade happened."""
-    return _instant(told, "open_time" if told["close_time"] is None else "close_time")

@@ -31,7 +31,7 @@ CASH_KINDS = {
 
 @dataclass(slots=True, kw_only=True)
 class TrueTrade:
-    """One life of a position on one side. Prices None: nothing of that kind yet."""
+    """One life of a position on one side. Prices None: nothing of that kind yet; ``last_time``: of its latest deal."""
 
     position_id: int
     episode: int
@@ -41,6 +41,7 @@ class TrueTrade:
     opened: list[tuple[Decimal, Decimal]]
     closed: list[tuple[Decimal, Decimal]]
     open_time: datetime
+    last_time: datetime
     close_time: datetime | None = None
     profit: Decimal = ZERO
     commission: Decimal = ZERO
@@ -76,7 +77,7 @@ class TrueTrade:
             "position_id": self.position_id, "episode": self.episode, "ticket": self.ticket, "symbol": self.symbol,
             "side": self.side, "status": self.status, "volume": str(self.volume), "open_volume": str(self.open_volume),
             "open_price": _text(average(self.opened)), "close_price": _text(average(self.closed)),
-            "open_time": iso(self.open_time),
+            "open_time": iso(self.open_time), "last_time": iso(self.last_time),
             "close_time": iso(self.close_time) if is_closed and self.close_time is not None else None,
             "profit": str(self.profit), "commission": str(self.commission), "swap": str(self.swap), "fee": str(self.fee),
             "net": str(self.net), "deals": self.deals, "comment": self.comment,
@@ -148,6 +149,7 @@ def _begun(fact: Fact, episode: int) -> TrueTrade:
     return TrueTrade(
         position_id=fact.position_id, episode=episode, ticket=fact.position_ticket, symbol=fact.symbol,
         side="buy" if fact.side == BUY else "sell", opened=[(fact.volume, fact.price)], closed=[], open_time=fact.at,
+        last_time=fact.at,
         profit=fact.profit, commission=fact.commission, swap=fact.swap, fee=fact.fee, deals=1, comment=fact.comment,
     )  # fmt: skip
 
@@ -160,6 +162,7 @@ def _continue(trade: TrueTrade, fact: Fact) -> None:
         trade.close_time = fact.at
     for name in MONEY_FIELDS:
         setattr(trade, name, getattr(trade, name) + getattr(fact, name))
+    trade.last_time = max(trade.last_time, fact.at)
     trade.deals += 1
 
 
