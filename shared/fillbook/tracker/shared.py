@@ -55,7 +55,7 @@ class Answers:
         self._waits = waits_ms / 1000
         self._kept: OrderedDict[str, Body] = OrderedDict()
         self._bytes = 0
-        self._made: dict[str, _Making] = {}
+        self._making: dict[str, _Making] = {}
         self._lock = Lock()
 
     def of(self, tag: str, make: Callable[[], Body]) -> Body:
@@ -68,8 +68,8 @@ class Answers:
             if kept is not None:
                 self._kept.move_to_end(tag)
                 return kept
-            is_first = tag not in self._made
-            making = self._made.setdefault(tag, _Making())
+            is_first = tag not in self._making
+            making = self._making.setdefault(tag, _Making())
         if is_first:
             return self._make(tag, making, make)
         making.ended.wait(self._waits)
@@ -82,7 +82,7 @@ class Answers:
                 self._keep(tag, body)
         finally:
             with self._lock:
-                del self._made[tag]
+                del self._making[tag]
             making.ended.set()
         return body
 

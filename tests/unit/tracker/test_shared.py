@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from fillbook.tracker.api import ROUTES
 from fillbook.tracker.dressing import GZIP_BYTES_MIN
 from fillbook.tracker.shared import Answers, Body, packed
 
@@ -59,7 +60,7 @@ def test_who_waits_for_a_maker_that_fails_makes_it_himself_and_the_failure_is_th
 
     with ThreadPoolExecutor(2) as pool:
         failing = pool.submit(answers.of, "tag", fail)
-        while "tag" not in answers._made:
+        while "tag" not in answers._making:
             pass
         other = pool.submit(answers.of, "tag", lambda: body(1))
         is_waiting.set()
@@ -78,7 +79,7 @@ def test_who_has_waited_long_enough_makes_it_himself() -> None:
 
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(answers.of, "tag", slowly)
-        while "tag" not in answers._made:
+        while "tag" not in answers._making:
             pass
         assert answers.of("tag", lambda: body(2)) == body(2)
         is_made.set()
@@ -102,3 +103,9 @@ def test_what_is_kept_is_what_was_made_compressed_where_that_is_worth_it(size: i
     kept = packed(b"x" * size)
     assert (kept.plain, kept.is_packed) == (b"x" * size, size >= GZIP_BYTES_MIN)
     assert not kept.is_packed or len(kept.content) < size
+
+
+def test_what_is_shared_is_read_from_the_database_alone_and_changes_nothing() -> None:
+    shared = [route for route in ROUTES if route.sources]
+    assert len(shared) > 20
+    assert {(route.method, route.status, route.asks, route.media) for route in shared} == {("GET", 200, "db", "application/json")}
