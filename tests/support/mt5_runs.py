@@ -120,8 +120,9 @@ class Fleet:
 
     @property
     def shards(self) -> list[bytes]:
-        """Messages that wait for ``account_sync_shard``."""
-        return [message.data for message in self.messages.topics.get(MT5_SHARDS_TOPIC, [])]
+        """Messages that wait for ``account_sync_shard``, by shard: they are sent in no particular order."""
+        waiting = [message.data for message in self.messages.topics.get(MT5_SHARDS_TOPIC, [])]
+        return sorted(waiting, key=lambda data: shards.read(data).shard_no)
 
     def take_shards(self) -> list[bytes]:
         """The messages, taken away."""

@@ -10,7 +10,6 @@ import dataclasses
 import gzip
 import hashlib
 import json
-import socket
 import sqlite3
 import threading
 import urllib.error
@@ -28,6 +27,7 @@ from fillbook.snapshot.publisher import SCHEDULED_HEADER, SCHEDULER
 from infra.local import plan
 from infra.local.desk import HOST, LocalCloud
 from infra.local.lenient import POST_PATH
+from infra.local.ports import free_port
 from infra.local.processes import Running
 from infra.local.readiness import answers, wait_until_ready
 from infra.local.snapshot_targets import LENIENT, STATE_FILE
@@ -105,9 +105,7 @@ class SnapshotCloud:
         own, waiting = self.cloud.keeper.get(PUBLISHER).program, {}
         for name, changes in wanted.items():
             settings: dict[str, str | None] = {**own.environment, **changes}
-            with socket.socket() as probe:
-                probe.bind((HOST, 0))
-                port = probe.getsockname()[1]
+            port = free_port()
             program = dataclasses.replace(
                 own,
                 name=f"{PUBLISHER}-{name}",
