@@ -9,7 +9,7 @@ from importlib.resources.abc import Traversable
 from typing import Final
 
 API: Final = 1
-MIGRATION: Final = "0044"
+MIGRATION: Final = "0045"
 """The newest migration that the code was written for; held against the migrations by a test."""
 KINDS: Final = (".py", ".sql", ".csv", ".json", ".toml")
 
