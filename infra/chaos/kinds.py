@@ -91,6 +91,8 @@ _MESSAGE: Final[Mapping[str, tuple[tuple[int, ...], Options]]] = {
     "poison": ((29,), {"topic": ("signals", "events"), "body": tuple(range(6))}),
     "forged": ((27, 29), {"how": ("expired", "audience", "altered")}),
 }
+_OLD_DAY: Final[Options] = {"version": tuple(range(12)), "time": ("its own", "changed")}
+"""Which of the published versions comes again, counted from the first, and under which time."""
 _TWS: Final[Mapping[str, tuple[Mapping[str, Any], bool]]] = {
     "no_end": ({"has_end": (False,)}, True),
     "silent": ({"is_silent": (True,)}, True),
@@ -158,6 +160,7 @@ def _kinds() -> Iterator[Kind]:
         yield Kind(name=f"sender.{name}", checks=checks, at=(BARS,), options=options)
     for name, (checks, options) in _MESSAGE.items():
         yield Kind(name=f"message.{name}", checks=checks, at=ANY, options=options)
+    yield Kind(name="message.old_day", checks=(29,), at=(EVENING, KEEPING, PARITY), options=_OLD_DAY)
     yield from _discord()
     for name, (options, is_slow) in _TWS.items():
         yield Kind(name=f"tws.{name}", checks=(17, 20), at=(BARS, BROKER), options=options, is_slow=is_slow)

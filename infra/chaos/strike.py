@@ -11,6 +11,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from pydantic import SecretStr
+
+from fillbook.runtime.sql import encode
+from fillbook.snapshot.filters import INTERNAL
+from fillbook.snapshot.receiver import signature
 from infra.chaos.bars import HOSTILE, DayOfBars, Sender
 from infra.chaos.days import Moment, moments
 from infra.chaos.gateway import Corrected
@@ -188,7 +193,9 @@ class Striker:
                 return send(self.bars, minutes, given["times"])
 
     def message(self, name: str, given: dict[str, Any]) -> bool:
-        """A message that nobody can understand, or one from somebody who may not push."""
+        """A message that nobody can understand, one from somebody who may not push, or a published day that comes again."""
+        if name == "old_day":
+            return self._old_day(given["version"], is_changed=given["time"] == "changed")
         if name == "poison":
             data = base64.b64encode(HOSTILE[given["body"]]).decode()
             try:
@@ -197,6 +204,29 @@ class Striker:
                 return False
             return True
         return all(self._forged(function, given["how"]) for function in FORGED_AT)
+
+    def _old_day(self, number: int, *, is_changed: bool) -> bool:
+        """Whoever once listened sends what he heard: the bytes with their signature, or the same ones under a later time."""
+        stored = self._stage.rows("select document from metrics.snapshot_versions order by recorded_at, date, version")
+        if not stored:
+            return False
+        day = stored[number % len(stored)]["document"]
+        heard, secrets = encode(day).encode(), self._stage.cloud.secrets
+        later = {**day, "updated_at": self._stage.cloud.clock.now().strftime("%Y-%m-%dT%H:%M:%S.000Z")}
+        headers = {
+            "X-Internal-Token": secrets["internal_token"],
+            "X-Signature": signature(SecretStr(secrets["signing_secret"]), heard),
+        }
+        sent = encode(later).encode() if is_changed else heard
+        answer = asked(f"{self._stage.cloud.url('snapshot_api')}{INTERNAL}", sent, headers)
+        if answer.status in (0, 429, 503):
+            return False
+        if answer.status == 200 and not is_changed and answer.document["unchanged"]:
+            return True
+        if answer.status != (403 if is_changed else 409):
+            raise AssertionError(f"a published day that came again was answered with {answer.status} {answer.body[:200]!r}")
+        self._stage.refused[answer.status] += 1
+        return True
 
     def _forged(self, function: str, how: str) -> bool:
         cloud = self._stage.cloud
