@@ -28,7 +28,8 @@ select k.book_id, k.day, k.currency, k.held_at, k.valued_at, k.open_positions, k
 -- Per minute end of a session and currency what was held and how it was marked: only minutes at which something changes, the sums
 -- of all changes up to there. What nothing happened to since the open changes with its marks alone, instrument by instrument: a
 -- position that lacks its basis is counted and adds nothing. Of the others each stretch of minutes with one quantity and one mark
--- enters where it begins and leaves where it ends, counted in today's units as its price is. A mark is seen from the end of its
+-- enters where it begins and leaves where it ends, counted in today's units as its price is; the marks of these instruments alone are
+-- looked at for it. A mark is seen from the end of its
 -- five minutes on and after fifteen minutes it is stale; one that has another within ten minutes never is. The last mark before the
 -- open is looked for in a day, then before.
 with held as materialized (
@@ -167,20 +168,23 @@ with held as materialized (
                       from moves where minute <= :minutes::integer group by book_id, position_id, minute) as m
             window w as (partition by m.book_id, m.position_id order by m.minute)) as x
      where x.quantity > 0
-), pieces as (
-    select h.currency, greatest(s.from_minute, m.from_minute) as from_minute,
-           least(s.to_minute, m.to_minute, coalesce(h.closed_minute, s.to_minute)) as to_minute, m.is_stale,
-           case when s.unknown = 0 then h.sign * (h.multiplier * s.quantity * m.price - s.basis) end as unrealized
+), changed as materialized (
+    select h.currency, h.sign, h.multiplier, h.closed_minute, i.place, s.from_minute, s.to_minute, s.quantity, s.basis, s.unknown
       from held h
       join instruments i on i.book_id = h.book_id and i.instrument_id = h.instrument_id and i.currency = h.currency
       join stretches s on s.book_id = h.book_id and s.position_id = h.position_id
+), pieces as (
+    select c.currency, greatest(c.from_minute, m.from_minute) as from_minute,
+           least(c.to_minute, m.to_minute, coalesce(c.closed_minute, c.to_minute)) as to_minute, m.is_stale,
+           case when c.unknown = 0 then c.sign * (c.multiplier * c.quantity * m.price - c.basis) end as unrealized
+      from changed c
       join (select f.place, f.price, v.*
               from marks f
              cross join lateral (values
                    (f.minute, coalesce(f.stale_minute, f.next_minute), false), (f.stale_minute, f.next_minute, true)
                    ) as v(from_minute, to_minute, is_stale)
-             where v.from_minute < v.to_minute) as m
-        on m.place = i.place and m.from_minute < s.to_minute and m.to_minute > s.from_minute
+             where f.place = any (array(select place from changed)) and v.from_minute < v.to_minute) as m
+        on m.place = c.place and m.from_minute < c.to_minute and m.to_minute > c.from_minute
 ), steps as (
     select g.currency,
            case when g.bucket_at = '-infinity' then 1 else
