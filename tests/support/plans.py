@@ -39,3 +39,15 @@ def blocks_read(tx: Tx, query: Statement, **params: object) -> int:
     """How many blocks a statement touched, those of the functions that it calls among them: an index read in vain counts too."""
     told = _explained(tx, "analyze, buffers, format json, costs off, timing off", query, params)
     return int(told["Plan"]["Shared Hit Blocks"] + told["Plan"]["Shared Read Blocks"])
+
+
+def conditions_on(tx: Tx, part: str, query: Statement, **params: object) -> list[str]:
+    """What the scans of a statement's named part ask of its rows, a text for each scan; empty where it asks nothing."""
+    return list(_conditions(_explained(tx, "format json, costs off", query, params)["Plan"], part))
+
+
+def _conditions(node: dict[str, Any], part: str) -> Iterator[str]:
+    if node.get("CTE Name") == part:
+        yield node.get("Filter", "")
+    for child in node.get("Plans", ()):
+        yield from _conditions(child, part)

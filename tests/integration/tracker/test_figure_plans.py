@@ -17,7 +17,7 @@ from infra.local.postgres import PostgresServer
 from tests.support.campaigns import small_or_full
 from tests.support.ledger import StoredWorld, make_book
 from tests.support.ledger_crowd import crowd
-from tests.support.plans import rows_read
+from tests.support.plans import conditions_on, rows_read
 from tests.support.servers import TEMPLATE, database_config
 
 POSITIONS = small_or_full(3_000, 100_000)
@@ -32,6 +32,10 @@ DAY = datetime(2026, 2, 20, 5, tzinfo=UTC)
 """A New York midnight."""
 OF_A_DAY = POSITIONS * 3 // 60
 EVER, FOR_EVER = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+MINUTES = {
+    "books": [BOOK], "open_at": END - timedelta(hours=6), "since": END - timedelta(days=1), "last_at": END, "valued_at": END,
+    "minutes": 360,
+}  # fmt: skip
 MARKS = """
 insert into ledger.marks (book_id, instrument, bucket_at, marked_at, recorded_at, price, source)
 select p.book_id, p.instrument, date_bin('5 minutes', s.at, 'epoch'), s.at, s.at, 101, 'signal'
@@ -110,11 +114,14 @@ def test_the_worth_of_days_is_read_and_that_of_a_moment_is_of_what_was_held(read
     assert read(reader, portfolio.QUERIES["kept_worth"], **days) <= 2 * 62
     moment = {"books": [BOOK], "ns": [0], "held_ats": [END], "valued_ats": [END]}
     assert read(reader, portfolio.QUERIES["worth_at"], **moment) <= 4 * OPEN
-    minutes = {
-        "books": [BOOK], "open_at": END - timedelta(hours=6), "since": END - timedelta(days=1), "last_at": END, "valued_at": END,
-        "minutes": 360,
-    }  # fmt: skip
-    assert read(reader, portfolio.QUERIES["minutes"], **minutes) <= 4 * OPEN + 20 * OF_A_DAY
+    assert read(reader, portfolio.QUERIES["minutes"], **MINUTES) <= 4 * OPEN + 20 * OF_A_DAY
+
+
+def test_of_what_changed_within_a_day_only_its_own_marks_are_looked_at(reader: Database) -> None:
+    """Whatever the planner expects of a book: the stretches of all marks cost a second in one of a million actions."""
+    with reader.transaction(read_only=True, tenant_id="desk") as tx:
+        asked = conditions_on(tx, "walk", portfolio.QUERIES["minutes"], **MINUTES)
+    assert sum("place = ANY" in one for one in asked) == 1
 
 
 @pytest.mark.parametrize("ticker", [None, "T77"])
