@@ -35,6 +35,11 @@ select count(*) as n from mt5.v_account_states
 FLEX_FAILED: Final = (
     "select count(*) as n from ibkr.anomalies where kind = 'sync_failed' and subject = 'flex' and closed_at is null"
 )
+DOUBTED: Final = "select count(*) as n from mt5.trades where status = 'close_pending'"
+"""Trades that an account's last look did not list, and nothing told closed: the next look says which it was."""
+JOBS_OPEN: Final = "select count(*) as n from ibkr.jobs where state in ('queued', 'running')"
+LAST_LOOKS_MAX: Final = 7
+"""Minutes from the night's look at the gateway until it forgets the day; the lease of one that died is over within six."""
 QUIET_STEPS: Final = (1, 1, 1, 1, 2, 2, 3, 5, 5, 10, 10, 15, 15, 15, 20, 20)
 """Minutes of desk time between two looks at an evening that does not end."""
 
@@ -49,6 +54,16 @@ def after_moment(stage: Stage, striker: Striker, quiet: Mapping[str, Any]) -> No
             stage.seen.update(turned)
     _revive(stage)
     enable_channels(stage)
+
+
+def last_look(stage: Stage) -> None:
+    """The gateway tells a day until midnight: whoever failed at the last look looks again in the minutes before."""
+    for _ in range(LAST_LOOKS_MAX):
+        stage.rest(REST_SECONDS)
+        if stage.number(JOBS_OPEN) == 0:
+            return
+        leases.end(stage.cloud.database, leases.JOBS)
+        stage.tick(60)
 
 
 def _wire(stage: Stage, striker: Striker) -> None:
@@ -116,7 +131,8 @@ def _delete_flex(stage: Stage) -> None:
 def night(stage: Stage) -> None:
     """Until nothing is open: no job, no message, no ladder; dead letters are sent again, and the dead hold nothing any more.
 
-    Whoever failed last is asked again, as the next schedule would: accounts when they are due, statements by a person.
+    Whoever failed last is asked again, as the next schedule would: accounts when they are due, also one that said something
+    doubtful, statements by a person.
     """
     stage.rest(REST_SECONDS)
     since = stage.cloud.clock.now()
@@ -126,7 +142,7 @@ def night(stage: Stage) -> None:
     for minutes in QUIET_STEPS:
         stage.rest(REST_SECONDS)
         send_dead_letters(stage)
-        unsynced = stage.number(UNSYNCED, since=since) > 0
+        unsynced = stage.number(UNSYNCED, since=since) + stage.number(DOUBTED) > 0
         has_failed = stage.number(FLEX_FAILED) > 0
         if stage.number(walking.OPEN_ENDS) + stage.number(WAITING) == 0 and not unsynced and not has_failed:
             return

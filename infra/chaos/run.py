@@ -22,8 +22,9 @@ from infra.local.fakes import TWS_CONTROL
 
 REST_SECONDS: Final = 12.0
 """At most, beyond a moment's receipts; what it leaves open, the next ones or the night go on with."""
-HEALED_BEFORE: Final = "night"
-"""The moment before which rules that never struck are taken off; what is put on later goes with the morning."""
+NIGHT: Final = "night"
+"""The moment before which rules that never struck are taken off, what is put on later going with the morning; and the last one at
+which the gateway tells its day."""
 Tell = Callable[[str], None]
 
 
@@ -89,10 +90,12 @@ def _live(here: Stage, sender: Sender, bars: DayOfBars, day: DayPlan) -> None:
     here.has_died = False
     here.switch_jobs(on=True)
     for moment in day.moments:
-        if moment.name == HEALED_BEFORE:
+        if moment.name == NIGHT:
             heal.end_of_faults(here, striker)
         _moment(here, sender, striker, moment, day.at(moment))
         heal.after_moment(here, striker, quiet)
+        if moment.name == NIGHT:
+            heal.last_look(here)
     here.switch_jobs(on=False)
     heal.end_of_faults(here, striker)
     heal.night(here)
