@@ -35,8 +35,11 @@ select count(*) as n from mt5.v_account_states
 FLEX_FAILED: Final = (
     "select count(*) as n from ibkr.anomalies where kind = 'sync_failed' and subject = 'flex' and closed_at is null"
 )
-DOUBTED: Final = "select count(*) as n from mt5.trades where status = 'close_pending'"
-"""Trades that an account's last look did not list, and nothing told closed: the next look says which it was."""
+DOUBTED: Final = """
+select (select count(*) from mt5.trades where status = 'close_pending')
+     + (select count(*) from ledger.v_breaks where resolved_at is null and cause = 'close_pending') as n"""
+"""Trades that an account's last look did not list, and nothing told closed. The next look says which it was; books are compared
+again with the next hour's."""
 JOBS_OPEN: Final = "select count(*) as n from ibkr.jobs where state in ('queued', 'running')"
 LAST_LOOKS_MAX: Final = 7
 """Minutes from the night's look at the gateway until it forgets the day; the lease of one that died is over within six."""
