@@ -63,16 +63,18 @@ def test_scenario_28_a_run_ends_in_its_budget_and_a_continuation_finishes_it(fle
 
 
 def test_a_cursor_takes_up_what_is_left_and_the_message_then_finds_nothing(fleet: Fleet, short: dict[str, Any]) -> None:
-    fleet.fleet(40)
+    ids = fleet.fleet(40)
     fleet.fake.fault("latency", ms=800, endpoint="snapshot")
     first = fleet.tick(**short)
     fleet.fake.clear_faults()
     rest = fleet.call({"cursor": first["cursor"]})
-    assert (rest["executionId"], rest["successCount"]) == (first["executionId"], first["deferredCount"])
+    assert rest["executionId"] == first["executionId"]
+    # one that was under way at the deadline is deferred, and on a busy machine may be committed all the same
+    assert 0 < rest["successCount"] <= first["deferredCount"]
     assert (rest["deadlineReached"], rest["cursor"]) == (False, None)
     (message,) = fleet.take_shards()
     assert fleet.deliver(message) is None
-    assert len(fleet.logs()) == 40
+    assert sorted(str(row["account_id"]) for row in fleet.logs()) == sorted(ids)
 
 
 def test_a_published_limit_defers_accounts_and_counts_no_failure(fleet: Fleet) -> None:
