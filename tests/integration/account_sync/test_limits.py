@@ -67,10 +67,11 @@ def test_a_cursor_takes_up_what_is_left_and_the_message_then_finds_nothing(fleet
     fleet.fake.fault("latency", ms=800, endpoint="snapshot")
     first = fleet.tick(**short)
     fleet.fake.clear_faults()
+    # what is stored and not the answer says what is left: one that was cut at the deadline while it committed is told as deferred
+    done = len(fleet.logs())
+    assert first["successCount"] <= done < 40
     rest = fleet.call({"cursor": first["cursor"]})
-    assert rest["executionId"] == first["executionId"]
-    # one that was under way at the deadline is deferred, and on a busy machine may be committed all the same
-    assert 0 < rest["successCount"] <= first["deferredCount"]
+    assert (rest["executionId"], rest["successCount"]) == (first["executionId"], 40 - done)
     assert (rest["deadlineReached"], rest["cursor"]) == (False, None)
     (message,) = fleet.take_shards()
     assert fleet.deliver(message) is None
