@@ -65,7 +65,8 @@ def last_look(stage: Stage) -> None:
         stage.rest(REST_SECONDS)
         if stage.number(JOBS_OPEN) == 0:
             return
-        leases.end(stage.cloud.database, leases.JOBS)
+        if stage.has_died:
+            leases.end(stage.cloud.database, leases.JOBS)
         stage.tick(60)
 
 
