@@ -65,8 +65,7 @@ def last_look(stage: Stage) -> None:
         stage.rest(REST_SECONDS)
         if stage.number(JOBS_OPEN) == 0:
             return
-        if stage.has_died:
-            leases.end(stage.cloud.database, leases.JOBS)
+        end_leases(stage)
         stage.tick(60)
 
 
@@ -163,8 +162,11 @@ def night(stage: Stage) -> None:
 
 
 def end_leases(stage: Stage) -> None:
-    """What the dead of this day held is over, whoever it was; on a day on which nobody died there is nothing to end."""
-    if stage.has_died:
+    """What the dead of this day held is over, whoever it was; on a day on which nobody died there is nothing to end.
+
+    While somebody is at something, not everybody who holds a lease is dead: then they are left until the next look.
+    """
+    if stage.has_died and not walking.works(stage.cloud):
         leases.end(stage.cloud.database, *leases.EVERYWHERE)
 
 

@@ -22,6 +22,7 @@ from fillbook.ledger import audit
 from fillbook.runtime.sql import encode, statement
 from infra.chaos import person
 from infra.chaos.days import begins_at, moments
+from infra.chaos.heal import REST_SECONDS, end_leases
 from infra.chaos.stage import Answer, Stage, asked
 from infra.local import flex_book, mt5_truth
 from infra.local.plan import FLEX_ACCOUNT, TWS_ACCOUNT
@@ -115,6 +116,8 @@ class Prover:
         for _ in range(PROOF_TICKS_MAX):
             if self._stage.number(under_way) == 0:
                 return
+            self._stage.rest(REST_SECONDS)
+            end_leases(self._stage)
             self._stage.tick(60)
         raise NeverSo("the proof of Discord's messages does not end")
 

@@ -137,6 +137,16 @@ def rests(cloud: LocalCloud) -> bool:
     return not is_calling and not any(waiting)
 
 
+def works(cloud: LocalCloud) -> bool:
+    """Whether somebody is at something: a message is being delivered, a schedule is being called; also where that is not known."""
+    try:
+        subscriptions = cloud.control.pubsub()["subscriptions"]
+        is_calling = cloud.control.get("/_control/scheduler")["busy"] > 0
+    except ControlError:
+        return True
+    return is_calling or any(one["in_flight"] for one in subscriptions.values())
+
+
 def settle(cloud: LocalCloud, at: datetime) -> datetime:
     """Walk on, a minute at a time, until no job waits and every execution is told.
 
