@@ -138,7 +138,7 @@ def rests(cloud: LocalCloud) -> bool:
 
 
 def works(cloud: LocalCloud) -> bool:
-    """Whether somebody is at something: a message is being delivered, a schedule is being called; also where that is not known."""
+    """Whether somebody is at something, a message or a schedule; also where that is not known."""
     try:
         subscriptions = cloud.control.pubsub()["subscriptions"]
         is_calling = cloud.control.get("/_control/scheduler")["busy"] > 0
