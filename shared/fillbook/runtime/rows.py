@@ -16,6 +16,8 @@ from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID
 
+from fillbook.runtime.columns import Texts
+
 _DECODER = json.JSONDecoder(parse_float=Decimal)
 _INTERVAL = re.compile(r"P(?:(-?\d+)D)?(?:T(?:(-?\d+)H)?(?:(-?\d+)M)?(?:(-?[\d.]+)S)?)?")
 
@@ -129,41 +131,73 @@ def _plain(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _in_utc(text: str) -> str:
-    if not text.endswith("+00"):
-        raise ValueError(f"{text} is no instant")
-    return text
+def _plain_ones(texts: Sequence[str]) -> Sequence[str]:
+    """As ``_plain``, of a whole column at once where all of it has decimals."""
+    joined = "\n".join(texts) + "\n"
+    if not texts or joined.count(".") != len(texts):
+        return list(map(_plain, texts))
+    while "0\n" in joined:
+        for zeros in _ZEROS:
+            joined = joined.replace(zeros, "\n")
+    return joined.replace(".\n", "\n").split("\n")[:-1]
 
 
-_SHOWN: Mapping[int, Callable[[str], Any]] = {1082: str, 1184: _in_utc, 1700: _plain, 2950: str}
-"""What a reader is shown as text anyway."""
+_ZEROS: Sequence[str] = ("00000000\n", "0000\n", "00\n", "0\n")
+"""Ends of lines, taken off one after the other: together up to fifteen zeros of a line."""
 
 
-def convert(names: list[str], oids: list[int], rows: list[list[str | None]]) -> list[dict[str, Any]]:
-    """Return each row as a dict by column name; two columns of one name raise ``ValueError``."""
-    return _by_name(names, [converter(oid) for oid in oids], rows)
+def _in_utc(texts: Sequence[str]) -> Sequence[str]:
+    for text in texts:
+        if not text.endswith("+00"):
+            raise ValueError(f"{text} is no instant")
+    return texts
 
 
-def shown(names: list[str], oids: list[int], rows: list[list[str | None]]) -> list[dict[str, Any]]:
+def _as_they_are(texts: Sequence[str]) -> Sequence[str]:
+    return texts
+
+
+_SHOWN: Mapping[int, Callable[[Sequence[str]], Sequence[Any]]] = {
+    1082: _as_they_are,
+    1184: _in_utc,
+    1700: _plain_ones,
+    2950: _as_they_are,
+}
+"""What a reader is shown as text anyway, by whole columns."""
+
+
+def convert(names: list[str], oids: list[int], columns: Sequence[Texts], count: int) -> list[dict[str, Any]]:
+    """Return each of ``count`` rows as a dict by column name; two columns of one name raise ``ValueError``."""
+    return _by_name(names, [_each(converter(oid)) for oid in oids], columns, count)
+
+
+def shown(names: list[str], oids: list[int], columns: Sequence[Texts], count: int) -> list[dict[str, Any]]:
     """As ``convert``, for rows that are told and not reckoned with: ``numeric`` as plain text (``100.40`` is ``100.4``), ids
     and dates as text, ``timestamptz`` as the server writes it (``2026-02-03 15:16:00.5+00``).
     """
-    return _by_name(names, [_SHOWN.get(oid) or converter(oid) for oid in oids], rows)
+    return _by_name(names, [_SHOWN.get(oid) or _each(converter(oid)) for oid in oids], columns, count)
 
 
-def _by_name(names: list[str], readers: list[Callable[[str], Any]], rows: list[list[str | None]]) -> list[dict[str, Any]]:
+Reader = Callable[[Sequence[str]], Sequence[Any]]
+
+
+def _each(read: Callable[[str], Any]) -> Reader:
+    return _as_they_are if read is str else lambda texts: list(map(read, texts))
+
+
+def _by_name(names: list[str], readers: list[Reader], columns: Sequence[Texts], count: int) -> list[dict[str, Any]]:
     """Columns are read one after the other, because a reader is then called without a word between two values."""
     if len(set(names)) != len(names):
         raise ValueError("two columns of one name")
     if not names:
-        return [{} for _ in rows]
-    columns = [_column(read, texts) for read, texts in zip(readers, zip(*rows, strict=True), strict=bool(rows))]
-    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+        return [{} for _ in range(count)]
+    values = [_known(read, texts) for read, texts in zip(readers, columns, strict=True)]
+    return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
 
-def _column(read: Callable[[str], Any], texts: Sequence[str | None]) -> Sequence[Any]:
-    if read is str:
-        return texts
-    if None in texts:
-        return [None if text is None else read(text) for text in texts]
-    return list(map(read, cast("Sequence[str]", texts)))
+def _known(read: Reader, texts: Texts) -> Sequence[Any]:
+    """What is known of a column, read; the rest is None."""
+    if None not in texts:
+        return read(cast("Sequence[str]", texts))
+    found = iter(read([text for text in texts if text is not None]))
+    return [None if text is None else next(found) for text in texts]

@@ -85,12 +85,12 @@ class Tx:
     def query(self, statement: Statement, **params: object) -> list[dict[str, Any]]:
         """Run one parametrised statement and return its rows as dicts; queued sends go first, in the same round trip."""
         result = self._extended(statement, params)
-        return rows.convert(result.names, result.oids, result.rows)
+        return rows.convert(result.names, result.oids, result.columns, len(result.bodies))
 
     def shown(self, statement: Statement, **params: object) -> list[dict[str, Any]]:
         """As ``query``, for rows that are told and not reckoned with: decimals, ids and instants stay texts (``rows.shown``)."""
         result = self._extended(statement, params)
-        return rows.shown(result.names, result.oids, result.rows)
+        return rows.shown(result.names, result.oids, result.columns, len(result.bodies))
 
     def ahead(self, statement: Statement, **params: object) -> None:
         """Send a statement whose rows are asked for next, by the same question: the server works on it meanwhile.
@@ -106,8 +106,8 @@ class Tx:
         except WireBroken as broken:
             raise connection_lost(broken) from broken
 
-    def texts(self, statement: Statement, **params: object) -> list[list[str | None]]:
-        """As ``query``, each row as the list of the server's own texts: for thousands of rows that are read by position."""
+    def texts(self, statement: Statement, **params: object) -> list[tuple[str | None, ...]]:
+        """As ``query``, each row as the tuple of the server's own texts: for thousands of rows that are read by position."""
         return self._extended(statement, params).rows
 
     def execute(self, statement: Statement, **params: object) -> int:
@@ -253,9 +253,9 @@ class Tx:
 
 
 def _single(result: Result) -> str | None:
-    if len(result.rows) != 1:
-        raise DatabaseFailed("21000", f"a database function answers one row, not {len(result.rows)}")
-    return result.rows[0][0]
+    if len(result.bodies) != 1:
+        raise DatabaseFailed("21000", f"a database function answers one row, not {len(result.bodies)}")
+    return result.columns[0][0]
 
 
 def begin_texts(read_only: bool, isolation: Isolation, tenant_id: str | None) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import IO, Any
 
+from fillbook.runtime.columns import Texts, columns
+
 _HEAD = Struct("!ci")
 _SIZE = Struct("!i")
 _SHORT = Struct("!h")
@@ -58,12 +60,22 @@ class ServerError(Exception):
 
 @dataclass(slots=True)
 class Result:
-    """The answer to one statement: rows of texts (None is NULL), column names and type oids, the command tag."""
+    """The answer to one statement: its rows as they came, column names and type oids, the command tag."""
 
-    rows: list[list[str | None]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     oids: list[int] = field(default_factory=list)
     tag: str = ""
+
+    @property
+    def columns(self) -> list[Texts]:
+        """The texts of the rows by column, read anew each time."""
+        return columns(self.bodies, len(self.names))
+
+    @property
+    def rows(self) -> list[tuple[str | None, ...]]:
+        """The texts of the rows, read anew each time."""
+        return list(zip(*self.columns, strict=True)) if self.names else [()] * len(self.bodies)
 
 
 def query_message(text: str) -> bytes:
@@ -237,9 +249,9 @@ class Wire:
                 code, size = _HEAD.unpack(take(5))
                 body = take(size - 4) if size > 4 else b""
                 if code == b"D":
-                    current.rows.append(_row(body))
+                    current.bodies.append(body)
                 elif code == b"T":
-                    current.names, current.oids = _columns(body)
+                    current.names, current.oids = _described(body)
                 elif code == b"C":
                     current.tag = body[:-1].decode()
                     results.append(current)
@@ -261,22 +273,7 @@ class Wire:
 _SILENT = frozenset({b"1", b"2", b"3", b"n", b"I", b"N", b"S", b"A"})
 
 
-def _row(body: bytes) -> list[str | None]:
-    row: list[str | None] = []
-    append, size_at = row.append, _SIZE.unpack_from
-    at = 6
-    for _ in range(_SHORT.unpack_from(body)[0]):
-        (size,) = size_at(body, at - 4)
-        if size < 0:
-            append(None)
-            at += 4
-        else:
-            append(body[at : at + size].decode())
-            at += size + 4
-    return row
-
-
-def _columns(body: bytes) -> tuple[list[str], list[int]]:
+def _described(body: bytes) -> tuple[list[str], list[int]]:
     names: list[str] = []
     oids: list[int] = []
     at = 2

@@ -16,7 +16,6 @@ from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey, desk_keys, key_holder
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.http import Refusal, answer
-from fillbook.runtime.sql import encode
 from fillbook.tracker import (
     accounts,
     activity,
@@ -51,6 +50,7 @@ from fillbook.tracker.model import single
 from fillbook.tracker.route import Download, Given, Route, Sent
 from fillbook.tracker.settings import TradeTrackerConfig
 from fillbook.tracker.shared import Answers, Body, packed
+from fillbook.tracker.wire import written
 from fillbook.values import frozen
 
 Handler = Callable[..., Response]
@@ -162,7 +162,7 @@ def operation(route: Route, desk: Callable[[], Desk]) -> Handler:
         tag = stamps.etag(here.db, key, route, given, path, now)
 
         def made() -> Body:
-            return packed(encode(route.use_case(here.db, key, given, now, **path)).encode())
+            return packed(written(route.use_case(here.db, key, given, now, **path)).encode())
 
         if request.if_none_match.contains_weak(tag):
             response = answer(304, None, PRIVATE)

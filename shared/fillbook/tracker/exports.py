@@ -20,7 +20,6 @@ from fillbook.ledger.moment import Moment
 from fillbook.runtime.db import Database
 from fillbook.runtime.deskkeys import DeskKey
 from fillbook.runtime.errors import Rejected
-from fillbook.runtime.sql import encode
 from fillbook.tracker import activity, annotated, executions, past, trades
 from fillbook.tracker.activity_model import Activity, Item
 from fillbook.tracker.annotations_model import PositionWords
@@ -41,7 +40,7 @@ from fillbook.tracker.trade_query import (
     trade_query,
 )
 from fillbook.tracker.trades_model import Action, Actions, LotAlone, Lots, Trade, Trades
-from fillbook.tracker.wire import answer
+from fillbook.tracker.wire import answer, written
 from fillbook.values import frozen
 
 ROWS_MAX = 100_000
@@ -173,8 +172,8 @@ def _csv(what: What) -> Shape:
 
 
 def _json(what: What, look: Look, count: int) -> Shape:
-    frame = encode(answer(look.at, look.seen.recorded_at, look.seen.books, count=count, has_more=False, next_cursor=None))
-    return Shape(head=f'{frame[:-1]},"{what.rows}":[', row=encode, between=",", tail="]}")
+    frame = written(answer(look.at, look.seen.recorded_at, look.seen.books, count=count, has_more=False, next_cursor=None))
+    return Shape(head=f'{frame[:-1]},"{what.rows}":[', row=written, between=",", tail="]}")
 
 
 def _name(what: What, form: str, asked: Common, now: datetime) -> str:

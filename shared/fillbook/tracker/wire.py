@@ -6,6 +6,7 @@ number on the way. Decision 0068.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,12 +15,29 @@ from typing import Any
 
 from fillbook import money
 from fillbook.ledger.moment import Moment
+from fillbook.runtime.sql import encode
 
 MONEY_DECIMALS = Decimal("0.01")
 HUNDRED = Decimal(100)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _OFFSET_LENGTH = len("+00:00")
+
+
+def _as_text(value: object) -> object:
+    """What JSON has no word for, as ``sql.encode`` writes it."""
+    return json.loads(encode(value))
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False, allow_nan=False, default=_as_text)
+
+
+def written(document: object) -> str:
+    """An answer as JSON text, in half the time that ``sql.encode`` takes, which is for what is stored.
+
+    It is by types that no float stands in an answer: this encoder would write one. Raises ``TypeError`` for what nobody declared.
+    """
+    return _ENCODER.encode(document)
 
 
 def text(value: Decimal | None) -> str | None:

@@ -60,8 +60,8 @@ def test_each_statement_of_a_message_has_its_own_result(talk):
     results = wire.exchange(query_message("begin; select 1; select 2"))
     assert [(result.names, result.rows, result.tag) for result in results] == [
         ([], [], "BEGIN"),
-        (["a"], [["1"], [None]], "SELECT 1"),
-        (["b", "c"], [["x", ""]], "SELECT 1"),
+        (["a"], [("1",), (None,)], "SELECT 1"),
+        (["b", "c"], [("x", "")], "SELECT 1"),
     ]
     assert (wire.in_step, wire.status) == (True, b"I")
 
