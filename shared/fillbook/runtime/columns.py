@@ -1,8 +1,8 @@
 """Rows as the server sends them (``DataRow``) become columns of texts, thousands of values at a time.
 
 Before each value stands its length in four bytes, -1 for NULL. Values are texts of UTF-8: no byte of theirs is 0, 0xFE or 0xFF.
-So in rows of at most 65,535 bytes two zero bytes begin a length and stand nowhere else, and all rows are cut there at once instead
-of value by value. NULL and the empty text, whose lengths are all ones and all zeros, are told apart by a byte that no text has.
+So in rows of at most 65,535 bytes two zero bytes begin a length and stand nowhere else, and all rows are cut there at once, not
+value by value. NULL and the empty text, whose lengths are all ones and all zeros, are told apart by a byte that no text has.
 Source: PostgreSQL's protocol 3.0, message formats.
 """
 

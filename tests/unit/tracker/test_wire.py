@@ -31,8 +31,17 @@ class Word(StrEnum):
 
 LETTERS = st.characters(exclude_characters="\x00", exclude_categories=["Cs"])
 LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(-(10**20), 10**20), st.text(LETTERS), AMOUNTS, INSTANTS, st.dates(), st.uuids(), st.binary(max_size=4), st.sampled_from(Word),
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**20), 10**20),
+    st.text(LETTERS),
+    AMOUNTS,
+    INSTANTS,
+    st.dates(),
+    st.uuids(),
+    st.binary(max_size=4),
+    st.sampled_from(Word),
+)
 NAMES = st.sampled_from(["a", "b", "é", '"', "\\"])
 DOCUMENTS = st.recursive(
     LEAVES,
