@@ -248,9 +248,8 @@ def _by_instance(config: DatabaseConfig, settings: Settings) -> Any:
 
 
 def _connect(config: DatabaseConfig, settings: Settings) -> Wire:
-    driver = driver_connection(config, settings)
-    sock, file = driver._usock, driver._sock
+    sock = driver_connection(config, settings)._usock
     if sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else parameters of 17-63 KiB wait 40 ms
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return Wire(sock, file)
+    return Wire(sock)

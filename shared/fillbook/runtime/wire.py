@@ -15,7 +15,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from fillbook.runtime.columns import Texts, columns
 
@@ -28,6 +28,8 @@ _TERMINATE = b"X\x00\x00\x00\x04"
 _COPY_DONE = b"c\x00\x00\x00\x04"
 _COPY_CHUNK_BYTES = 65_536
 MESSAGE_BYTES_MAX = 256 * 1024 * 1024  # far above any document of ours, far below the protocol's 1 GB
+READ_BYTES = 65_536
+"""Taken from the socket at once: after each read a thread waits until the others let it go on."""
 PLANS_MAX = 32
 """How many statements a connection keeps planned; a plan takes the server some 100 kB."""
 
@@ -147,10 +149,11 @@ class Wire:
 
     __slots__ = ("_file", "_read", "_socket", "in_step", "plans", "status")
 
-    def __init__(self, sock: socket.socket, file: IO[bytes]) -> None:
+    def __init__(self, sock: socket.socket) -> None:
+        """Talk on a socket on which the login is over: nothing of its answers is left to be read."""
         self._socket = sock
-        self._file = file
-        self._read = file.read
+        self._file = cast("IO[bytes]", sock.makefile("rb", READ_BYTES))
+        self._read = self._file.read
         self.in_step = True
         self.plans = Plans()
         self.status = IDLE

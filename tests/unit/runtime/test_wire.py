@@ -41,7 +41,7 @@ def talk():
         theirs.sendall(answer)
         if hang_up:
             theirs.shutdown(socket.SHUT_WR)
-        wire = Wire(ours, ours.makefile("rwb"))
+        wire = Wire(ours)
         ends.append((wire, theirs))
         return wire
 
