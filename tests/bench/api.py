@@ -22,6 +22,7 @@ import requests
 from fillbook.calendar import NEW_YORK
 from tests.bench import api_bare
 from tests.bench.api_place import OPENED_AT, OWN, Place, place
+from tests.bench.processor import at_once
 from tests.bench.report import Stage, percentile, publish
 
 POSITIONS = (117_000, 334_000)
@@ -66,6 +67,7 @@ def run(argv: list[str]) -> int:
     stage.note("sums and worth of days were kept the night before; what was executed today is added up with each answer")
     stage.note("a page far down is the 20th of 1,000, read as of what was known on the first, which is what is known now")
     stage.note("processor time: of the function, of the database; four views of their own are answered within twice their sum")
+    stage.note(f"two processes at once do {at_once():.2f} times what one does alone: so much of two cores there is for everybody")
     stage.note("readers at once look at the same unless they are said to have views of their own")
     publish(stage)
     return 0

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+LOOP = """
+import time
+end, rounds = time.perf_counter() + 1, 0
+while time.perf_counter() < end:
+    sum([one * one for one in range(1_000)])
+    rounds += 1
+print(rounds)
+"""
 TICK = os.sysconf("SC_CLK_TCK")
 # fields of /proc/PID/stat after the name; a backend of Postgres leads a session of its own, so its parent tells whose it is
 PARENT, GROUP, FIRST_TIME, LAST_TIME = 1, 2, 11, 15
@@ -44,3 +54,14 @@ def whole_seconds(pid: int) -> float:
             found += int((task / "schedstat").read_text().split()[0]) / 1e9
             found += sum(whole_seconds(int(child)) for child in (task / "children").read_text().split())
     return found
+
+
+def at_once(number: int = 2) -> float:
+    """How many times the work of one process so many do at once, of a second each; cores that share their units do less than two."""
+
+    def done(processes: int) -> int:
+        begun = [subprocess.Popen([sys.executable, "-c", LOOP], stdout=subprocess.PIPE) for _ in range(processes)]
+        return sum(int(one.communicate()[0]) for one in begun)
+
+    alone = done(1)
+    return done(number) / alone
