@@ -57,7 +57,7 @@ def whole_seconds(pid: int) -> float:
 
 
 def at_once(number: int = 2) -> float:
-    """How many times the work of one process so many do at once, of a second each; cores that share their units do less than two."""
+    """How many times the work of one process so many do at once, for a second each; cores that share their units do less."""
 
     def done(processes: int) -> int:
         begun = [subprocess.Popen([sys.executable, "-c", LOOP], stdout=subprocess.PIPE) for _ in range(processes)]
