@@ -195,7 +195,7 @@ def beyond(stage: Stage, door: Door, knee: Step, base: Step) -> tuple[Step, floa
         waits = [one.seconds * 1000 for one in refused]
         stage.add(f"{name}, refusals, p50", [percentile(waits, 0.5)], "ms")
         stage.add(f"{name}, refusals, p99", [percentile(waits, 0.99)], "ms")
-    stage.at_most(f"{name}, neither answered nor refused", [(1 - seen.good - seen.refused) * 100], 0, "%")
+    stage.at_most(f"{name}, neither answered nor refused", [max(round((1 - seen.good - seen.refused) * 100, 6), 0)], 0, "%")
     stage.add(f"{name}, answered per second ÷ the knee", [seen.good * len(over) / OVER_SECONDS / knee.rate], "×")
     stage.add(f"{name}, p50 of what is answered", [seen.p50], "ms")
     stage.add(f"{name}, p99 of what is answered", [seen.p99], "ms")
