@@ -44,9 +44,9 @@ class Kind:
 
 
 KINDS = {
-    "booking": Kind(begin=growth_ledger.booking, size=500, unit="executions"),
+    "booking": Kind(begin=growth_ledger.booking, size=1_000, unit="executions"),
     "ingest": Kind(begin=growth_broker.ingest, size=2_500, unit="executions"),
-    "rebuild": Kind(begin=growth_ledger.rebuilding, size=3_000, unit="fills"),
+    "rebuild": Kind(begin=growth_ledger.rebuilding, size=6_000, unit="fills"),
     "replay": Kind(begin=growth_ledger.replaying, size=10, unit="tickers"),
     "snapshot": Kind(begin=growth_ledger.receiving, size=15, unit="series of 400 points"),
     "accounts": Kind(begin=growth_broker.accounts, size=200, unit="accounts"),
