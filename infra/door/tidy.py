@@ -315,8 +315,9 @@ def leftovers(source: Source) -> Iterator[str]:
     """Nothing is left for later inside the code, and no file knows one machine or one index."""
     if source.path.endswith((".svg", "package-lock.json")):
         return
-    for number, line in enumerate(source.text.splitlines(), 1):
-        for pattern, sentence in LEFTOVERS:
+    met = [(pattern, sentence) for pattern, sentence in LEFTOVERS if pattern.search(source.text)]
+    for number, line in enumerate(source.text.splitlines() if met else (), 1):
+        for pattern, sentence in met:
             if pattern.search(line):
                 yield source.at(number, sentence)
 
