@@ -64,6 +64,7 @@ def test_a_finding_is_kept_once_by_its_place_and_shortened_to_what_breaks(tmp_pa
     assert shortened(b"a long story about a bad thing that ends well", lambda data: broken_by(check, data) == was) == b"bad"
 
 
+@pytest.mark.slow
 def test_the_verb_searches_blindly_where_nothing_guides_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,6 +34,7 @@ def random_fill(rng: random.Random, number: int) -> Fill:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(small_or_full(4, 10)))
 def test_any_order_of_a_days_fills_ends_in_the_state_of_time_order(seed: int) -> None:
     fills = day(seed)
