@@ -1,7 +1,8 @@
 """Sync runs under any interleaving of workers: asked for, claimed, worked, killed, leased out, taken over, finished too late.
 
-A job has one holder at a time and ends once; what a run brought is stored however it ends; only a run that ended complete, under
-its own lease, moves the cursor and covers anything.
+A job has one holder at a time and ends once; what a run brought is stored however it ends; only a run that ended complete, and
+was not called off meanwhile, moves the cursor and covers anything. A run is called off with the lease of its job: whoever begins
+one after his lease was taken back, and before anybody else has the job, reads the broker like any other: what he read holds.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -73,7 +75,10 @@ class SyncMachine(RuleBasedStateMachine):
     def is_claimed(self, days: int) -> None:
         self.is_asked_for(days)
         at_work = self._states("running")
-        job = jobs.claim(self.world.db, self.now)
+        (asked,) = self.query(
+            "select id::text from ibkr.jobs where state = 'queued' and (payload->>'lookback_days')::integer = :days", days=days
+        )
+        job = jobs.claim(self.world.db, self.now, job_id=asked["id"])
         if job is not None:
             assert job.payload["lookback_days"] not in at_work
             self.held.append(job)
@@ -86,7 +91,8 @@ class SyncMachine(RuleBasedStateMachine):
     def work(self, job: Job, ends: str) -> None:
         self.now += timedelta(minutes=1)
         self.number += 1
-        source = Scripted(self.number, happens=lambda: self._happens(ends), is_end_seen=ends != "partial")
+        self.is_called_off = False
+        source = Scripted(self.number, happens=lambda: self._happens(job, ends), is_end_seen=ends != "partial")
         try:
             sync_trades_once(
                 self.world.db, source, host="127.0.0.1", port=4002, client_id=11, connect_timeout_seconds=10,
@@ -100,16 +106,17 @@ class SyncMachine(RuleBasedStateMachine):
             self.stored.add(exec_id(self.number))
             left = jobs.finish(self.world.db, job, self.now)
         assert left.is_held == (job.lease_token not in self.lost)
-        if ends == "complete":
+        if ends == "complete" or (ends == "overtaken" and not self.is_called_off):
             self.reached = self.now
             self.ended["complete"] += 1
 
-    def _happens(self, ends: str) -> None:
+    def _happens(self, job: Job, ends: str) -> None:
         if ends == "unavailable":
             raise Unavailable("tws_unavailable")
         if ends == "killed":
             raise Killed
         if ends == "overtaken":
+            self.is_called_off = bool(self.query("select from ibkr.jobs where id = :id and state = 'running'", id=job.job_id))
             self.leases_are_over()
 
     @rule()
@@ -160,8 +167,24 @@ class SyncMachine(RuleBasedStateMachine):
             assert {row["ib_exec_id"] for row in self.query("select ib_exec_id from ibkr.trade_executions")} == self.stored
 
 
-def test_only_complete_runs_move_the_cursor_whoever_dies_or_comes_back(anew: Callable[[], World], query: Query) -> None:
+def test_only_complete_runs_move_the_cursor_whoever_dies_or_comes_back(
+    anew: Callable[[], World], query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "back_off", lambda attempts, _dice: timedelta(minutes=attempts))  # a walk is one again
     walk(lambda: SyncMachine(anew, query), walks=(5, 200), steps=(20, 60))
+
+
+def test_a_worker_that_begins_after_its_lease_was_taken_back_reads_like_any_other(
+    anew: Callable[[], World], query: Query
+) -> None:
+    desk = SyncMachine(anew, query)
+    desk.begins()
+    desk.is_claimed(2)
+    desk.leases_are_over()
+    desk.work(desk.held.pop(), "overtaken")
+    desk.only_a_run_that_ended_complete_moves_the_cursor()
+    desk.what_was_brought_is_stored()
+    assert desk.ended == {"complete": 1, "abandoned": 0}
 
 
 def test_a_worker_that_comes_back_to_a_run_that_was_called_off_covers_nothing(anew: Callable[[], World], query: Query) -> None:
