@@ -127,24 +127,26 @@ def walk_to(cloud: LocalCloud, at: datetime) -> bool:
 
 
 def rests(cloud: LocalCloud) -> bool:
-    """Whether nothing is under way: no message waits or is being delivered, no schedule is being called."""
-    try:
-        subscriptions = cloud.control.pubsub()["subscriptions"]
-        is_calling = cloud.control.get("/_control/scheduler")["busy"] > 0
-    except ControlError:
-        return False
-    waiting = (one["in_flight"] if name == JOBS else one["depth"] for name, one in subscriptions.items())
-    return not is_calling and not any(waiting)
+    """Whether nothing is under way: no message waits or is delivered, no schedule is called; not where none can say."""
+    found = _under_way(cloud)
+    return found is not None and not any(found)
 
 
 def works(cloud: LocalCloud) -> bool:
-    """Whether somebody is at something, a message or a schedule; also where that is not known."""
+    """Whether somebody is at something, a message or a schedule; also where none can say."""
+    found = _under_way(cloud)
+    return found is None or found[0] > 0
+
+
+def _under_way(cloud: LocalCloud) -> tuple[int, int] | None:
+    """Deliveries and calls that somebody is at, and messages that wait for one; None: who counts them is away."""
     try:
         subscriptions = cloud.control.pubsub()["subscriptions"]
-        is_calling = cloud.control.get("/_control/scheduler")["busy"] > 0
+        calls: int = cloud.control.get("/_control/scheduler")["busy"]
     except ControlError:
-        return True
-    return is_calling or any(one["in_flight"] for one in subscriptions.values())
+        return None
+    waiting = sum(one["depth"] for name, one in subscriptions.items() if name != JOBS)
+    return calls + sum(one["in_flight"] for one in subscriptions.values()), waiting
 
 
 def settle(cloud: LocalCloud, at: datetime) -> datetime:

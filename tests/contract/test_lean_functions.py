@@ -59,11 +59,11 @@ MODULES_MAX = {
     "account_sync_shard": 150,
     "outbox_relay": 38,
     "discord_notifier": 86,
-    "desk_keeper": 78,
+    "desk_keeper": 77,
     "replay_worker": 150,
     "snapshot_publisher": 80,
     "snapshot_api": 70,
-    "trade_tracker": 133,
+    "trade_tracker": 132,
 }
 DEVELOPMENT = {"pytest", "hypothesis", "yaml", "alembic", "sqlalchemy", "aiohttp", "cronsim", "infra", "tests", "uv", "mypy"}
 OTHER_ROOMS_LIBRARIES = {"ib_insync", "numpy", "pandas", "exchange_calendars", "grpc"}

@@ -13,10 +13,65 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from struct import Struct
 from typing import Any, cast
 from uuid import UUID
 
-from fillbook.runtime.columns import Texts
+Texts = Sequence[str | None]
+"""One column; None is NULL."""
+
+CUT_BYTES_MAX = 65_535
+"""Of a row that is cut: the two higher bytes of its lengths are zero."""
+_SIZE = Struct("!i")
+_COUNT_BYTES = 2
+_NULL, _NULL_MARKED, _NULL_MARK = b"\xff\xff\xff\xff", b"\x00\x00\x00\x01\xff", "\xff"
+_EMPTY, _EMPTY_MARKED, _EMPTY_MARK = b"\x00\x00\x00\x00", b"\x00\x00\x00\x01\xfe", "\xfe"
+
+
+def columns(bodies: Sequence[bytes], width: int) -> list[Texts]:
+    """The texts of rows of ``width`` values as the server sends them, by column; ``bodies`` are messages without their heads.
+
+    Before each value stands its length in four bytes, -1 for NULL. Values are texts of UTF-8: no byte of theirs is 0, 0xFE or
+    0xFF. So in rows of at most 65,535 bytes two zero bytes begin a length and stand nowhere else, and all rows are cut there at
+    once, not value by value. NULL and the empty text, whose lengths are all ones and all zeros, are told apart by a byte that no
+    text has. Source: PostgreSQL's protocol 3.0, message formats.
+    """
+    if len(bodies) < 2 or not width or len(max(bodies, key=len)) > CUT_BYTES_MAX:
+        return [list(texts) for texts in zip(*map(_one_by_one, bodies), strict=True)] or [[] for _ in range(width)]
+    joined = b"".join([body[_COUNT_BYTES:] for body in bodies])
+    marked = joined.replace(_NULL, _NULL_MARKED).replace(_EMPTY, _EMPTY_MARKED)
+    _, *pieces = marked.decode("latin-1").split("\x00\x00")
+    texts = [piece[2:] for piece in pieces]
+    return [_told(texts[place::width]) for place in range(width)]
+
+
+def _told(texts: list[str]) -> Texts:
+    """A column with its marks and letters read; one of plain ASCII has neither."""
+    if all(map(str.isascii, texts)):
+        return texts
+    return [text if text.isascii() else _read(text) for text in texts]
+
+
+def _read(text: str) -> str | None:
+    if text == _NULL_MARK:
+        return None
+    return "" if text == _EMPTY_MARK else text.encode("latin-1").decode()
+
+
+def _one_by_one(body: bytes) -> list[str | None]:
+    """The values of one row, whatever their lengths."""
+    row: list[str | None] = []
+    at = _COUNT_BYTES
+    while at < len(body):
+        (size,) = _SIZE.unpack_from(body, at)
+        at += _SIZE.size
+        if size < 0:
+            row.append(None)
+        else:
+            row.append(body[at : at + size].decode())
+            at += size
+    return row
+
 
 _DECODER = json.JSONDecoder(parse_float=Decimal)
 _INTERVAL = re.compile(r"P(?:(-?\d+)D)?(?:T(?:(-?\d+)H)?(?:(-?\d+)M)?(?:(-?[\d.]+)S)?)?")
@@ -166,16 +221,16 @@ _SHOWN: Mapping[int, Callable[[Sequence[str]], Sequence[Any]]] = {
 """What a reader is shown as text anyway, by whole columns."""
 
 
-def convert(names: list[str], oids: list[int], columns: Sequence[Texts], count: int) -> list[dict[str, Any]]:
+def convert(names: list[str], oids: list[int], found: Sequence[Texts], count: int) -> list[dict[str, Any]]:
     """Return each of ``count`` rows as a dict by column name; two columns of one name raise ``ValueError``."""
-    return _by_name(names, [_each(converter(oid)) for oid in oids], columns, count)
+    return _by_name(names, [_each(converter(oid)) for oid in oids], found, count)
 
 
-def shown(names: list[str], oids: list[int], columns: Sequence[Texts], count: int) -> list[dict[str, Any]]:
+def shown(names: list[str], oids: list[int], found: Sequence[Texts], count: int) -> list[dict[str, Any]]:
     """As ``convert``, for rows that are told and not reckoned with: ``numeric`` as plain text (``100.40`` is ``100.4``), ids
     and dates as text, ``timestamptz`` as the server writes it (``2026-02-03 15:16:00.5+00``).
     """
-    return _by_name(names, [_SHOWN.get(oid) or _each(converter(oid)) for oid in oids], columns, count)
+    return _by_name(names, [_SHOWN.get(oid) or _each(converter(oid)) for oid in oids], found, count)
 
 
 Reader = Callable[[Sequence[str]], Sequence[Any]]
@@ -185,13 +240,13 @@ def _each(read: Callable[[str], Any]) -> Reader:
     return _as_they_are if read is str else lambda texts: list(map(read, texts))
 
 
-def _by_name(names: list[str], readers: list[Reader], columns: Sequence[Texts], count: int) -> list[dict[str, Any]]:
+def _by_name(names: list[str], readers: list[Reader], found: Sequence[Texts], count: int) -> list[dict[str, Any]]:
     """Columns are read one after the other, because a reader is then called without a word between two values."""
     if len(set(names)) != len(names):
         raise ValueError("two columns of one name")
     if not names:
         return [{} for _ in range(count)]
-    values = [_known(read, texts) for read, texts in zip(readers, columns, strict=True)]
+    values = [_known(read, texts) for read, texts in zip(readers, found, strict=True)]
     return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import IO, Any, cast
 
-from fillbook.runtime.columns import Texts, columns
+from fillbook.runtime.rows import Texts, columns
 
 _HEAD = Struct("!ci")
 _SIZE = Struct("!i")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fillbook.runtime import rows
-from fillbook.runtime.columns import CUT_BYTES_MAX, columns
+from fillbook.runtime.rows import CUT_BYTES_MAX, columns
 
 NUMERIC = 1700
 LETTERS = st.characters(exclude_characters="\x00", exclude_categories=["Cs"])
