@@ -6,7 +6,7 @@ day until it is told again: an original after its correction, as a real one does
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -19,7 +19,7 @@ from infra.local.fakes import TWS_CONTROL
 from infra.local.plan import TWS_ACCOUNT
 from infra.local.tws_knobs import COMMISSION, EXECUTION, Frame
 
-_EXEC_ID, _SIDE, _PRICE, _COMMISSION_OF = 14, 18, 20, 2
+_EXEC_ID, _SHARES, _PRICE, _COMMISSION_OF = 14, 19, 20, 2
 LAST_OF_DAY: Final = time(23, 59)
 TOLD_LATE_HOUR: Final = 20
 """New York: what comes late is told from then on, after the positions of the day were compared."""
@@ -75,11 +75,13 @@ class Gateway:
         end = datetime.combine(self._day, LAST_OF_DAY, NEW_YORK)
         return [frame[_EXEC_ID] for frame in tws_book.demo((TWS_ACCOUNT,), end).executions if frame[0] == EXECUTION]
 
-    def expected(self, now: datetime) -> set[str]:
-        """Execution ids that must stand at the end: a correction in place of what it corrects."""
+    def expected(self, now: datetime) -> Iterator[tuple[str, Decimal, Decimal]]:
+        """Execution id, shares and price of all that must stand at the end: a correction in place of what it corrects."""
         frames, _ = self.book(now)
-        found = {frame[_EXEC_ID] for frame in frames if frame[0] == EXECUTION}
-        return {name for name in found if not (name.endswith(".01") and f"{name[:-2]}02" in found)}
+        found = {frame[_EXEC_ID]: frame for frame in frames if frame[0] == EXECUTION}
+        for name, frame in found.items():
+            if not (name.endswith(".01") and f"{name[:-2]}02" in found):
+                yield name, Decimal(frame[_SHARES]), Decimal(frame[_PRICE])
 
 
 def _named(frame: Sequence[str]) -> str | None:

@@ -96,6 +96,7 @@ def _revive(stage: Stage) -> None:
         leases.end_of(stage.cloud.database, name)
         stage.healed[f"{name} came back"] += 1
     stage.gateway.tell(stage.cloud, stage.cloud.clock.now())
+    stage.statements.tell(stage.cloud)
 
 
 def enable_channels(stage: Stage) -> None:

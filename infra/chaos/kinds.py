@@ -177,6 +177,8 @@ def _kinds() -> Iterator[Kind]:
     yield Kind(name="clock.back", checks=(21,), at=ANY, options={"seconds": (2, 60, 600)})
     yield Kind(name="clock.ahead", checks=(21,), at=ANY, options={"seconds": (2, 60, 600)})
     yield Kind(name="book.corrected", checks=(9,), at=(BARS,), options={"fill": tuple(range(12)), "cents": (-7, 3, 12)})
+    yield Kind(name="book.busted", checks=(9,), at=(BARS, BROKER), options={"trip": tuple(range(4))})
+    yield Kind(name="book.again", checks=(9,), at=(BARS, BROKER), options={"fill": tuple(range(8)), "cents": (-7, 3, 12)})
     yield Kind(name="book.late", checks=(18,), at=(BARS,), options={"fill": tuple(range(12))})
     yield Kind(name="person.deleted", checks=(3, 15), at=ANY, options={"message": tuple(range(20))})
     yield Kind(name="person.edited", checks=(3, 15), at=ANY, options={"message": tuple(range(20))})

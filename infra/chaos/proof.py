@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
@@ -29,7 +29,6 @@ from infra.local.plan import FLEX_ACCOUNT, TWS_ACCOUNT
 from infra.local.walking import NeverSo
 
 FOOTER: Final = re.compile(r"action_id ([0-9a-f-]{36})")
-FLEX_EXECUTION: Final = re.compile(r'ibExecID="([^"]+)"')
 PROOF_TICKS_MAX: Final = 60
 PARITY_TRIES_MAX: Final = 20
 EXAMPLES_MAX: Final = 5
@@ -139,29 +138,29 @@ class Prover:
     # --- the brokers ---
 
     def _gateway(self, day: date) -> Claim:
-        """Executions of the gateway's account, once each, and what it holds."""
+        """Executions of the gateway's account, once each, as they were told last, and what it holds."""
         night = next(moment.at for moment in moments(day) if moment.name == "night")
-        wanted = self._stage.gateway.expected(night)
-        text = """select meta ->> 'ib_exec_id' as id from ledger.v_actions
-                   where book_id = :book and reason = 'broker_execution' and session_date = :day"""
-        found = Counter(row["id"] for row in self._stage.rows(text, book=f"ibkr:{TWS_ACCOUNT}", day=day))
-        problems = _differences(Counter(dict.fromkeys(wanted, 1)), found)
+        found = self._executions(TWS_ACCOUNT, day, day)
+        problems = _differences(Counter(map(_execution, self._stage.gateway.expected(night))), found)
         _, frames = self._stage.gateway.book(self._stage.cloud.clock.now())
         held = {frame[4]: Decimal(frame[-2]) for frame in frames}
         problems += self._positions(TWS_ACCOUNT, held)
         return _claim("the gateway's account is in its book", problems, executions=found.total(), held=len(held))
 
     def _statements(self, day: date) -> Claim:
-        """Executions of the statements' account from the season's first day on, once each."""
-        now = self._stage.cloud.clock.now()
-        text = flex_book.statement((FLEX_ACCOUNT,), (self._stage.first, day), now).decode()
-        wanted = Counter(FLEX_EXECUTION.findall(text))
-        known = """select meta ->> 'ib_exec_id' as id from ledger.v_actions
-                    where book_id = :book and reason = 'broker_execution' and session_date between :first and :day"""
-        rows = self._stage.rows(known, book=f"ibkr:{FLEX_ACCOUNT}", first=self._stage.first, day=day)
-        problems = _differences(wanted, Counter(row["id"] for row in rows))
+        """Executions of the statements' account from the season's first day on, once each, but for what was taken back."""
+        first = self._stage.first
+        days = (first + timedelta(days=offset) for offset in range((day - first).days + 1))
+        found = self._executions(FLEX_ACCOUNT, first, day)
+        problems = _differences(Counter(map(_execution, self._stage.statements.expected(days))), found)
         problems += self._positions(FLEX_ACCOUNT, {flex_book.HELD[0]: Decimal(flex_book.HELD[2])})
-        return _claim("the statements' account is in its book", problems, executions=len(rows))
+        return _claim("the statements' account is in its book", problems, executions=found.total())
+
+    def _executions(self, account: str, first: date, last: date) -> Counter[str]:
+        text = """select meta ->> 'ib_exec_id' as id, quantity, price from ledger.v_actions
+                   where book_id = :book and reason = 'broker_execution' and session_date between :first and :last"""
+        rows = self._stage.rows(text, book=f"ibkr:{account}", first=first, last=last)
+        return Counter(_execution((row["id"], row["quantity"], row["price"])) for row in rows)
 
     def _positions(self, account: str, held: Mapping[str, Decimal]) -> list[str]:
         text = (
@@ -250,6 +249,11 @@ class Prover:
 
 def _claim(name: str, problems: list[str], **figures: int) -> Claim:
     return Claim(name=name, problems=tuple(problems), figures=figures)
+
+
+def _execution(told: tuple[str, Decimal, Decimal]) -> str:
+    name, quantity, price = told
+    return f"{name} of {quantity.normalize():f} at {price.normalize():f}"
 
 
 def _differences(wanted: Counter[str], found: Counter[str]) -> list[str]:

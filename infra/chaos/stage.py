@@ -22,6 +22,7 @@ from fillbook.runtime.errors import FillbookError
 from fillbook.runtime.sql import statement
 from infra.chaos import days
 from infra.chaos.gateway import Gateway
+from infra.chaos.statements import Statements
 from infra.local import mt5_demo, mt5_desk, walking
 from infra.local.control import ControlError
 from infra.local.desk import POSTGRES, LocalCloud
@@ -114,6 +115,7 @@ class Stage:
         self.killed: list[str] = []
         self.has_died = False
         self.gateway = Gateway()
+        self.statements = Statements()
         self.mt5: dict[str, str] = {}
 
     # --- the desk itself ---

@@ -162,14 +162,21 @@ class Striker:
         return False
 
     def book(self, name: str, given: dict[str, Any]) -> bool:
-        """A fill is corrected from now on, or told late."""
+        """A fill of the gateway is corrected from now on, or told late; one of the statements is busted, or booked again."""
         assert self._moment is not None
-        gateway = self._stage.gateway
-        if name == "late":
-            gateway.late.add(given["fill"])
-        else:
-            gateway.corrections.append(Corrected(fill=given["fill"], cents=given["cents"], at=self._moment.at))
-        return True
+        stage, day, at = self._stage, self.bars.day, self._moment.at
+        is_new = True
+        match name:
+            case "late":
+                stage.gateway.late.add(given["fill"])
+            case "corrected":
+                stage.gateway.corrections.append(Corrected(fill=given["fill"], cents=given["cents"], at=at))
+            case "busted":
+                is_new = stage.statements.bust(day, given["trip"], at)
+            case _:
+                is_new = stage.statements.book_again(day, given["fill"], given["cents"], at)
+        stage.statements.tell(stage.cloud)
+        return is_new
 
     # --- after the work ---
 

@@ -4,7 +4,8 @@ In tests: ``with FlexFake(clock=clock) as flex:`` and give ``flex.send_url`` and
 cloud: ``python -m infra.local.flex --port N --statement-port M --token T --clock FILE --account U1234567 …``. Two ports, so that
 whoever does not use the returned Url finds nothing. Control API on the first port: ``GET /_control/requests`` ·
 ``GET /_control/stats`` · ``GET|POST|DELETE /_control/faults`` · ``POST /_control/clock`` {step_seconds} ·
-``POST /_control/token`` {token} · ``POST /_control/statement`` {query, body} · ``POST /_control/reset``. Binds to 127.0.0.1 only.
+``POST /_control/token`` {token} · ``POST /_control/statement`` {query, body} · ``POST /_control/taken_back`` {executions:
+[{exec_id, at, price}]}, all of them · ``POST /_control/reset``. Binds to 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from fillbook.runtime.clock import Clock, DeskClock, SystemClock
 from infra.local.discord import desk_speed
+from infra.local.flex_book import TakenBack
 from infra.local.flex_faults import KNOBS, Fault, Faults
 from infra.local.flex_service import FlexRules, accepted, status, told
 from infra.local.steppedclock import SteppedClock
@@ -130,6 +132,11 @@ class FlexFake:
         with self.lock:
             self.rules.queries[query_id] = given
 
+    def take_back(self, executions: Sequence[TakenBack]) -> None:
+        """What the broker took back of its own book, whatever was told before."""
+        with self.lock:
+            self.rules.taken_back = tuple(executions)
+
     def requests(self) -> list[dict[str, Any]]:
         """Every call, oldest first: at, step, query (without the token), user_agent, code, fault."""
         with self.lock:
@@ -183,11 +190,17 @@ class FlexFake:
                 self.set_token(str(given["token"]))
             case "POST", "statement":
                 self.serve(str(given["query"]), str(given["body"]).encode())
+            case "POST", "taken_back":
+                self.take_back([_taken_back(**one) for one in given["executions"]])
             case "POST", "reset":
                 self.reset()
             case _:
                 raise KeyError(what)
         return {"ok": True}
+
+
+def _taken_back(exec_id: str, at: str, price: str | None) -> TakenBack:
+    return TakenBack(exec_id=exec_id, at=datetime.fromisoformat(at), price=price)
 
 
 def _server(fake: FlexFake, step: str, port: int) -> ThreadingHTTPServer:

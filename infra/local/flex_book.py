@@ -3,12 +3,16 @@
 The same day always has the same executions, whatever is asked for and whenever. What is bought in the morning is sold before
 the close, beside a holding that never changes, so the positions at the end of any day follow without a memory: a fake that was
 killed and started again tells the same. Confirmations appear some minutes after the execution, the statement the day after.
+
+What the broker takes back stays in the document, with a row that cancels it beside it (the exchange busted it), and with a third
+one where it was booked again at another price. Source of the rows: ibkr.md 5.2 and 5.3.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Final
@@ -31,26 +35,42 @@ _RENAMED: Final = {
 }
 """Attributes of a Trade and how a TradeConfirm spells them."""
 _UNCONFIRMED: Final = ("transactionID", "origTransactionID", "relatedTransactionID")
+CANCEL, BOOKED_AGAIN = 50, 60
+"""Transactions of what is taken back are so far behind its own; an account has fewer executions a day."""
 Row = dict[str, str]
 
 
-def statement(accounts: Sequence[str], days: tuple[date, date], generated_at: datetime) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenBack:
+    """An execution that counts no longer from an instant on; ``price``: at which it is booked instead, None where it is not."""
+
+    exec_id: str
+    at: datetime
+    price: str | None = None
+
+
+def statement(
+    accounts: Sequence[str], days: tuple[date, date], generated_at: datetime, taken_back: Sequence[TakenBack] = ()
+) -> bytes:
     """An activity statement: the executions of the days and what is held at the end of the last one."""
     parts = []
     for place, account in enumerate(accounts):
-        rows = [row for offset in range((days[1] - days[0]).days + 1) for row, _ in _day(account, place, days[0], offset)]
+        rows = [row for row, _ in _told(account, place, days, _known(taken_back, generated_at))]
         ticker, conid, quantity, cost, mark = HELD
         held = [flex_document.position(account, ticker, conid, quantity, cost, mark, reportDate=f"{days[1]:%Y%m%d}")]
         parts.append(flex_document.statement(rows, account=account, days=days, generated_at=generated_at, positions=held))
     return b"".join(flex_document.response(*parts))
 
 
-def confirmations(accounts: Sequence[str], days: tuple[date, date], generated_at: datetime) -> bytes:
+def confirmations(
+    accounts: Sequence[str], days: tuple[date, date], generated_at: datetime, taken_back: Sequence[TakenBack] = ()
+) -> bytes:
     """Trade confirmations: the executions of the days as far as they have been confirmed, in their own spelling."""
     parts = []
+    until = generated_at - CONFIRMED_AFTER
     for place, account in enumerate(accounts):
-        told = [one for offset in range((days[1] - days[0]).days + 1) for one in _day(account, place, days[0], offset)]
-        rows = [_confirmed(row) for row, at in told if at + CONFIRMED_AFTER <= generated_at]
+        told = _told(account, place, days, _known(taken_back, until))
+        rows = [_confirmed(row) for row, at in told if at <= until]
         statement_of = flex_document.statement(
             rows, account=account, days=days, generated_at=generated_at, row_name="TradeConfirm"
         )
@@ -58,9 +78,8 @@ def confirmations(accounts: Sequence[str], days: tuple[date, date], generated_at
     return b"".join(flex_document.response(*parts, kind="TCF"))
 
 
-def _day(account: str, place: int, first: date, offset: int) -> Iterator[tuple[Row, datetime]]:
-    """One account's day: each stock bought by one order and sold by another, either of them in two pieces."""
-    on = first + timedelta(days=offset)
+def executions(account: str, on: date, place: int = 0) -> Iterator[tuple[Row, datetime]]:
+    """One account's day: each stock bought by one order and sold by another, either of them in the same two pieces."""
     session = calendar().session(on)
     if session is None:
         return
@@ -78,6 +97,43 @@ def _day(account: str, place: int, first: date, offset: int) -> Iterator[tuple[R
                 at += timedelta(seconds=chance.randint(0, 30))
                 yield flex_document.trade(number, account, at, quantity=f"{sign}{piece}", price=f"{paid:f}", **order), at
                 number += 1
+
+
+def _known(taken_back: Sequence[TakenBack], until: datetime) -> dict[str, TakenBack]:
+    return {one.exec_id: one for one in taken_back if one.at <= until}
+
+
+def _told(
+    account: str, place: int, days: tuple[date, date], taken_back: Mapping[str, TakenBack]
+) -> Iterator[tuple[Row, datetime]]:
+    """Every row of the days, and when it came into being."""
+    for offset in range((days[1] - days[0]).days + 1):
+        for row, at in executions(account, days[0] + timedelta(days=offset), place):
+            yield row, at
+            one = taken_back.get(row["ibExecID"])
+            if one is not None:
+                yield _cancel(row), max(at, one.at)
+                if one.price is not None:
+                    yield _booked_again(row, one.price), max(at, one.at)
+
+
+def _cancel(row: Row) -> Row:
+    """It names what it cancels by its transaction and its trade; it has no execution id of its own."""
+    opposite = row["quantity"].removeprefix("-") if row["quantity"].startswith("-") else f"-{row['quantity']}"
+    named = {"origTransactionID": row["transactionID"], "origTradeID": row["tradeID"], "origTradePrice": row["tradePrice"]}
+    told = {"transactionType": "TradeCancel", "notes": "Ca", "buySell": f"{row['buySell']} (Ca.)", "ibCommission": "0"}
+    blank = dict.fromkeys(("tradeID", "ibExecID", "openCloseIndicator"), "")
+    return row | named | told | blank | {"quantity": opposite, "transactionID": _later(row, CANCEL)}
+
+
+def _booked_again(row: Row, price: str) -> Row:
+    """The same execution and trade in a new transaction."""
+    money = f"{Decimal(row['quantity']) * Decimal(price):f}"
+    return row | {"tradePrice": price, "tradeMoney": money, "transactionID": _later(row, BOOKED_AGAIN)}
+
+
+def _later(row: Row, offset: int) -> str:
+    return str(int(row["transactionID"]) + offset)
 
 
 def _confirmed(row: Row) -> Row:

@@ -12,6 +12,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from infra.local import flex_book
+from infra.local.flex_book import TakenBack
 
 MESSAGES: Mapping[int, str] = {
     1001: "Statement could not be generated at this time. Please try again shortly.",
@@ -46,7 +47,7 @@ class Order:
 
 
 class FlexRules:
-    """What the service knows. ``queries``: query id -> what makes the statement of a window."""
+    """What the service knows. ``queries``: query id -> what makes the statement of a window; ``taken_back``: of its own book."""
 
     def __init__(self, token: str, accounts: Sequence[str], now: Callable[[], datetime]) -> None:
         self.token = token
@@ -57,8 +58,9 @@ class FlexRules:
         self.reset()
 
     def reset(self) -> None:
-        """Forget references, calls and given statements; the token stays."""
+        """Forget references, calls, given statements and what was taken back; the token stays."""
         self.queries: dict[str, Statement] = {}
+        self.taken_back: tuple[TakenBack, ...] = ()
         self.orders: dict[str, Order] = {}
         self.calls: list[datetime] = []
         self.violations = 0
@@ -111,7 +113,7 @@ class FlexRules:
         if given is not None:
             return given(order.from_date, order.to_date)
         make = flex_book.confirmations if order.query_id == CONFIRMATIONS else flex_book.statement
-        return make(self.accounts, (order.from_date, order.to_date), self._now())
+        return make(self.accounts, (order.from_date, order.to_date), self._now(), self.taken_back)
 
 
 def status(code: int) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
@@ -13,8 +13,9 @@ import pytest
 from fillbook.ledger import audit
 from fillbook.runtime.clock import FixedClock
 from fillbook.runtime.db import Database
-from infra.local import flex_document
+from infra.local import flex_book, flex_document
 from infra.local.flex import FlexFake
+from infra.local.flex_book import TakenBack
 from tests.support.ibkr import exec_id, flex_raw
 from tests.support.ibkr_flex import DAY, statement
 from tests.support.ibkr_queue import QueueDesk
@@ -244,6 +245,42 @@ def test_what_was_missed_for_two_years_is_asked_for_a_year_at_a_time(queue: Queu
     assert days[-1][1] == date(2028, 3, 15)
     assert all((last - first).days < 365 for first, last in days)
     assert all((second[0] - first[1]).days == 1 for first, second in pairwise(days))
+
+
+@pytest.mark.parametrize("are_confirmed", [False, True], ids=["told by the statement alone", "confirmed the day before"])
+def test_what_the_broker_takes_back_leaves_the_book_and_what_it_books_again_counts_once(
+    queue: QueueDesk, query: Query, *, are_confirmed: bool
+) -> None:
+    rows = [row for row, _ in flex_book.executions(BOTH[0], DAY)]
+    busted, again = (rows[0]["ibExecID"], rows[2]["ibExecID"]), rows[5]
+    price = Decimal(again["tradePrice"]) + Decimal("0.03")
+    taken_back = [TakenBack(exec_id=name, at=NOW) for name in busted]
+    taken_back.append(TakenBack(exec_id=again["ibExecID"], at=NOW, price=str(price)))
+    if are_confirmed:
+        queue.fake.serve("8", flex_book.confirmations(BOTH, (DAY, DAY), NOW + timedelta(hours=1), taken_back))
+        queue.ask(kind="confirmation")
+    else:
+        queue.ask()
+    queue.work_all()
+    queue.fake.take_back(taken_back)
+    queue.later(hours=3)
+    queue.ask()
+    assert queue.work_all() == ["flex.request succeeded", "flex.fetch succeeded"]
+    states = {row["id"]: row["state"] for row in query("select ib_exec_id as id, state from ibkr.trade_executions")}
+    assert {name for name, state in states.items() if state == "voided"} == set(busted)
+    booked = query(
+        """select meta ->> 'ib_exec_id' as id, quantity, price from ledger.v_actions
+            where book_id = :book and reason = 'broker_execution' and session_date = :day""",
+        book=BOOK,
+        day=DAY,
+    )
+    expected = {row["ibExecID"]: Decimal(row["tradePrice"]) for row in rows if row["ibExecID"] not in busted}
+    assert {row["id"]: row["price"] for row in booked} == expected | {again["ibExecID"]: price}
+    assert len(booked) == len(expected)
+    assert query("select kind, subject from ibkr.anomalies where closed_at is null") == []
+    assert query("select state from ibkr.broker_events where state <> 'applied'") == []
+    assert results(query)[-1] == {"U1234567": "matched", "U7654321": "matched"}
+    assert audit.audit(queue.db, BOOK, queue.clock.now()).exit == 0
 
 
 def test_confirmations_ask_for_today_and_move_no_settled_day(queue: QueueDesk, query: Query) -> None:
