@@ -114,7 +114,12 @@ def _page(worker: Prover, window: Window, about: Sequence[str]) -> int | None:
 
 
 def _account_for(worker: Prover, talk: Talk, message_id: str) -> Finding | None:
-    """Adopt a message somebody waits for; a copy or a stranger of ours is a finding, and deleted when repairing."""
+    """Adopt a message somebody waits for; a copy or a stranger of ours is a finding, and deleted when repairing.
+
+    Whoever sends has had the channel since the page was listed: a message that he put on record is nobody's copy.
+    """
+    if not unknown_ids(talk, [message_id]):
+        return None
     fetched = fetch(talk, message_id, "")
     found = found_in(fetched.document) if fetched.document is not None else ()
     if not found:

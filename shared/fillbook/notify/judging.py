@@ -18,7 +18,7 @@ from fillbook.notify.outcomes import UNSEEN
 from fillbook.notify.pacing import priority_of
 from fillbook.notify.proof import Difference, compare, expected_embed
 from fillbook.notify.render import Style
-from fillbook.notify.search import footer_key, found_in
+from fillbook.notify.search import footer_key
 from fillbook.notify.wishes import at_rest, execution_key
 from fillbook.notify.wording import BUSTED_MARK, CORRECTED_MARK, MERGED_MARK
 from fillbook.values import frozen
@@ -33,7 +33,10 @@ SILENT = frozenset({State.SUPPRESSED, State.MUTED})
 
 @frozen
 class Subject:
-    """One action with everything known of it: the current row, its last void version, the stored message."""
+    """One action with everything known of it: the current row, its last void version, the stored message.
+
+    ``companions``: the subjects on record in that message, in the order of their embeds, this one among them.
+    """
 
     book_id: str
     action_id: UUID
@@ -42,6 +45,7 @@ class Subject:
     void: Execution | None = None
     row: Row | None = None
     sequence: int = 0
+    companions: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -130,8 +134,8 @@ def with_message(subject: Subject, message: Mapping[str, Any], style: Style, pla
         return _finding(subject, WRONG, (Difference(field="footer", expected=subject.key, found="no embed of this action"),))
     differences = compare(_expected(execution, subject.row, style), found)
     embeds = message.get("embeds") or ()
-    if len(embeds) > 1 and len(found_in(message)) == 1:
-        differences.append(Difference(field="embeds", expected="1", found=str(len(embeds))))
+    if subject.companions[:1] == (subject.key,) and len(embeds) > len(subject.companions):
+        differences.append(Difference(field="embeds", expected=str(len(subject.companions)), found=str(len(embeds))))
     if message.get("content"):
         differences.append(Difference(field="content", expected="", found=str(message["content"])[:100]))
     if place is not None and message.get("channel_id") not in (None, place):
@@ -198,6 +202,8 @@ def repaired(subject: Subject, finding: Finding, style: Style, now: datetime) ->
     if finding.kind == MISSING:
         if row.state in (State.PENDING, State.SENDING, State.AMBIGUOUS) and row.is_create:
             return wish
+        if row.message_id != finding.message_id:
+            return at_rest(wish, now)  # told since it was looked for: a second message would stand for good
         cleared = replace(wish, message_id=None, embed_index=None, posted_version=None, posted_hash=None)
         return at_rest(cleared, now)
     return at_rest(replace(wish, posted_hash=UNSEEN), now)

@@ -65,11 +65,16 @@ def next_subjects(db: Database, run: Run, patterns: Sequence[str]) -> list[Subje
         return _subjects(tx, run.channel_id, page)
 
 
+def subjects_again(db: Database, channel_id: str, subjects: Sequence[Subject]) -> list[Subject]:
+    """Return subjects as they are now, in the same order."""
+    page = [{"book_id": one.book_id, "action_id": one.action_id, "at": one.at, "subject_key": one.key} for one in subjects]
+    with db.transaction(isolation="repeatable read", read_only=True) as tx:
+        return _subjects(tx, channel_id, page)
+
+
 def subject_again(db: Database, channel_id: str, book_id: str, action_id: UUID, at: datetime) -> Subject:
     """Return one subject as it is now."""
-    with db.transaction(isolation="repeatable read", read_only=True) as tx:
-        page = [{"book_id": book_id, "action_id": action_id, "at": at, "subject_key": f"{book_id}/{action_id}"}]
-        return _subjects(tx, channel_id, page)[0]
+    return subjects_again(db, channel_id, [Subject(book_id=book_id, action_id=action_id, at=at)])[0]
 
 
 def _subjects(tx: Tx, channel_id: str, page: Sequence[Mapping[str, Any]]) -> list[Subject]:
@@ -78,12 +83,13 @@ def _subjects(tx: Tx, channel_id: str, page: Sequence[Mapping[str, Any]]) -> lis
     named = {"books": [row["book_id"] for row in page], "actions": [row["action_id"] for row in page]}
     (documents,) = tx.call(Call("notify.peek", {"channel_id": channel_id, "keys": [row["subject_key"] for row in page]}))
     rows = {row.subject_key: row for row in rows_of(documents)}
+    standing = _in_messages(tx, channel_id, [row.message_id for row in rows.values() if row.message_id is not None])
     current = {(row["book_id"], row["action_id"]): row for row in tx.query(QUERIES["actions"], **named)}
     voids = {(row["book_id"], row["action_id"]): row for row in tx.query(QUERIES["voids"], **named) if row["state"] == "VOID"}
     subjects = []
     for one in page:
         key = (one["book_id"], one["action_id"])
-        stored, void = current.get(key), voids.get(key)
+        stored, void, row = current.get(key), voids.get(key), rows.get(one["subject_key"])
         subjects.append(
             Subject(
                 book_id=one["book_id"],
@@ -91,8 +97,9 @@ def _subjects(tx: Tx, channel_id: str, page: Sequence[Mapping[str, Any]]) -> lis
                 at=one["at"],
                 current=None if stored is None else _execution(stored),
                 void=None if void is None else from_row(void["book_id"], void, telling=Telling.BUSTED),
-                row=rows.get(one["subject_key"]),
+                row=row,
                 sequence=int((stored or void or {"seq": 0})["seq"]),
+                companions=() if row is None or row.message_id is None else standing[row.message_id],
             )
         )
     return subjects
@@ -158,9 +165,14 @@ def delete(talk: Talk, message_id: str, about: str) -> bool:
 
 def companions(tx: Tx, channel_id: str, message_id: str) -> tuple[Row, ...]:
     """Return the rows that stand in one message, in order."""
-    keys = [row["subject_key"] for row in tx.query(QUERIES["in_message"], channel_id=channel_id, message_id=message_id)]
+    keys = _in_messages(tx, channel_id, [message_id]).get(message_id, ())
     (documents,) = tx.call(Call("notify.peek", {"channel_id": channel_id, "keys": keys}))
     return tuple(sorted(rows_of(documents), key=lambda row: row.embed_index or 0))
+
+
+def _in_messages(tx: Tx, channel_id: str, message_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    found = tx.query(QUERIES["in_messages"], channel_id=channel_id, message_ids=sorted(set(message_ids))) if message_ids else []
+    return {row["message_id"]: tuple(row["subject_keys"]) for row in found}
 
 
 def newest_first(ids: Sequence[str]) -> list[str]:

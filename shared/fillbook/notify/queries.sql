@@ -87,9 +87,10 @@ select run_id, channel_id, since, until, is_repairing, requested_by, status, rea
 select ordinal, kind, subject_key, message_id, differences, note, found_at, repaired_at
   from notify.v_findings where run_id = :run_id order by ordinal limit :rows_max::int
 
--- name: in_message
--- The subjects that stand in one message.
-select subject_key from notify.v_messages where channel_id = :channel_id and message_id = :message_id order by embed_index
+-- name: in_messages
+-- The subjects that stand in each of some messages, in the order of their embeds.
+select message_id, array_agg(subject_key order by embed_index) as subject_keys
+  from notify.v_messages where channel_id = :channel_id and message_id = any (:message_ids::text[]) group by message_id
 
 -- name: told
 -- Was an action told, when, as which message, what did Discord say: every request about it, oldest first.

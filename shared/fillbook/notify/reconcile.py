@@ -22,7 +22,17 @@ from fillbook.notify.model import Row, State
 from fillbook.notify.operator import leased
 from fillbook.notify.outcomes import UNSEEN
 from fillbook.notify.patience import Impatient, Patience
-from fillbook.notify.proving import Postponed, books_of, cleared, companions, delete, fetch, next_subjects, subject_again
+from fillbook.notify.proving import (
+    Postponed,
+    books_of,
+    cleared,
+    companions,
+    delete,
+    fetch,
+    next_subjects,
+    subject_again,
+    subjects_again,
+)
 from fillbook.notify.render import Style
 from fillbook.notify.runs import Progress, Run
 from fillbook.notify.store import apply_call, load_call, stored_of
@@ -131,16 +141,21 @@ class Prover:
             page = next_subjects(self.desk.db, self.run, self.desk.settings.books)
             if not page:
                 return runs.COPIES
-            for chunk in _chunks(page):
-                self._chunk(chunk)
+            while page:
+                page = page[self._hold(page) :]
 
-    def _chunk(self, chunk: Sequence[Subject]) -> None:
-        """Judge some subjects under one hold of the channel and write once what was found, also when patience ends."""
+    def _hold(self, page: Sequence[Subject]) -> int:
+        """Judge the first subjects of a page under one hold of the channel; return how many.
+
+        What was found is written once, also when patience ends.
+        """
         findings: list[Finding] = []
         proven: dict[str, str | None] = {}
+        chunk = _few(page)
         try:
             with ExitStack() as stack:
                 talk = self._entered(stack) if any(subject.row is not None for subject in chunk) else None
+                chunk = chunk if talk is None else _few(self._fresh(chunk))
                 for subject in chunk:
                     finding = judging.without_message(subject, can_look=False) if talk is None else self.judge(talk, subject)
                     self._count(subject, finding, findings, proven)
@@ -148,6 +163,14 @@ class Prover:
             self.save(Progress(findings=tuple(findings), proven=proven))
         if any(judging.needs_reading(subject) for subject in chunk):
             drain(self.desk, self.run.channel_id, Impatient(self.patience))
+        return len(chunk)
+
+    def _fresh(self, chunk: Sequence[Subject]) -> list[Subject]:
+        """Subjects of the channel that is held now, without a message when they were read: they may have been sent since."""
+        waiting = [one for one in chunk if not judging.needs_reading(one) and not judging.is_silent(one)]
+        again = subjects_again(self.desk.db, self.run.channel_id, waiting) if waiting else []
+        fresh = {one.key: one for one in again}
+        return [fresh.get(one.key, one) for one in chunk]
 
     def _count(self, subject: Subject, finding: Finding | None, findings: list[Finding], proven: dict[str, str | None]) -> None:
         counts = self.run.counts
@@ -197,7 +220,7 @@ class Prover:
 
     def _mend(self, found: dict[str, Any]) -> None:
         subject = self._again_subject(found)
-        finding = Finding(kind=found["kind"], subject_key=found["subject_key"])
+        finding = Finding(kind=found["kind"], subject_key=found["subject_key"], message_id=found["message_id"])
         if found["kind"] == judging.ORPHAN and subject.void is None and subject.current is None:
             with self.held() as talk:
                 self._remove(talk, subject)
@@ -275,15 +298,14 @@ class Prover:
         self.save(Progress(repaired=repaired, proven=proven))
 
 
-def _chunks(page: Sequence[Subject]) -> Iterator[list[Subject]]:
-    """Cut a page so that at most a few subjects of a chunk have to be read."""
-    chunk: list[Subject] = []
-    for subject in page:
-        if sum(map(judging.needs_reading, chunk)) == HELD_SUBJECTS:
-            yield chunk
-            chunk = []
-        chunk.append(subject)
-    yield chunk
+def _few(page: Sequence[Subject]) -> Sequence[Subject]:
+    """The first subjects of a page, at most a few of which have to be read."""
+    reads = 0
+    for place, subject in enumerate(page):
+        reads += judging.needs_reading(subject)
+        if reads > HELD_SUBJECTS:
+            return page[:place]
+    return page
 
 
 def findings_of(desk: Desk, run_id: UUID, rows_max: int) -> Sequence[dict[str, Any]]:
