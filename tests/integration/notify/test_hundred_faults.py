@@ -23,10 +23,11 @@ from fillbook.notify.proof import PROVEN_NUMBERS, PROVEN_TEXTS, read_embed
 from fillbook.notify.render import Style, render_execution
 from fillbook.notify.routing import Settings
 from fillbook.runtime.sql import statement
-from tests.integration.notify.test_reconcile import MakeDesk, book, findings, prove
+from tests.integration.notify.test_failures import MakeDesk
 from tests.support.campaigns import small_or_full
 from tests.support.ledger import make_fill
 from tests.support.notify_desk import NotifyDesk, action, action_id, executed
+from tests.support.notify_proof import book, findings, prove
 
 SEEDS = (31, 100) if settings().max_examples >= 1000 else (100,)
 TICKERS = small_or_full(14, 30)

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
-from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import settings
 from pydantic import SecretStr
 
 from fillbook.ledger import service as ledger
-from fillbook.ledger.model import Fill
-from fillbook.notify import copies, proving, reconcile, runs
+from fillbook.notify import proving, reconcile, runs
 from fillbook.notify.accounts import ACTIVE
-from fillbook.notify.drain import drain
-from fillbook.notify.judging import Subject
-from fillbook.notify.looking import unknown_ids
-from fillbook.notify.model import Row, State
-from fillbook.notify.reconcile import Prover
 from fillbook.runtime.errors import Rejected
 from fillbook.runtime.sql import statement
 from tests.integration.notify.test_failures import killed_while_sending
 from tests.support.campaigns import small_or_full
-from tests.support.ledger import at, make_book, make_fill
+from tests.support.ledger import at, make_fill
 from tests.support.notify_desk import NotifyDesk, Stepping, envelope, executed
+from tests.support.notify_proof import book, findings, prove, trades
 from tests.support.plans import rows_read
 
 MakeDesk = Callable[..., NotifyDesk]
@@ -35,45 +27,6 @@ SPOILED = small_or_full(24, 100)
 BACKFILL = small_or_full(200, 5000)
 HISTORY = 5000 if settings().max_examples >= 1000 else 500
 """Executions of a backfill: the scenario's 5,000 in a nightly run, a tenth of them otherwise."""
-
-
-def book(desk: NotifyDesk, *fills: Fill, book_id: str = "live") -> None:
-    """Book fills in the ledger and hand its events to the notifier; the clock stands a while after the last fill."""
-    with desk.admin.transaction() as tx:
-        ledger.open_book(tx, make_book(book_id), desk.clock.now())
-    with desk.admin.transaction() as tx:
-        ledger.book_fills(tx, book_id, fills, desk.clock.now())
-    desk.relay()
-
-
-def trades(count: int, *, ticker: str = "AMD") -> list[Fill]:
-    """Entry, add, trim over two lots and exit, again and again."""
-    steps = (("BUY", "10", "100"), ("BUY", "5", "101"), ("SELL", "12", "103"), ("SELL", "3", "102"))
-    return [
-        make_fill(f"{ticker}{number}", *steps[number % 4], minute=number, instrument=ticker, fees="0.5")
-        for number in range(count)
-    ]
-
-
-def prove(desk: NotifyDesk, *, repair: bool = True, allowance: float = 50_000, **window: Any) -> dict[str, Any]:
-    now = desk.clock.now()
-    run_id, is_new = runs.ask(
-        desk.db, since=window.get("since", at(-60)), until=window.get("until", at(6000)),
-        repair=repair, requested_by="test", now=now,
-    )  # fmt: skip
-    assert is_new
-    for _ in range(100):
-        status = reconcile.work(desk.desk, Stepping(desk.clock, allowance), run_id)
-        if status != "running":
-            break
-        desk.clock.step(60)
-    run = reconcile.run_of(desk.desk, run_id)
-    assert run is not None
-    return {**run["counts"], "status": run["status"], "run_id": run["run_id"]}
-
-
-def findings(desk: NotifyDesk, run: dict[str, Any]) -> list[dict[str, Any]]:
-    return list(reconcile.findings_of(desk.desk, UUID(str(run["run_id"])), 500))
 
 
 def test_messages_that_equal_the_ledger_are_proven(desk: NotifyDesk) -> None:
@@ -234,84 +187,6 @@ def test_an_embed_of_an_unknown_action_leaves_its_digest(desk: NotifyDesk) -> No
     assert (run["orphan"], run["status"]) == (1, "repaired")
     assert len(desk.embeds()) == 12
     assert prove(desk)["status"] == "proven"
-
-
-def test_an_embed_that_stands_in_a_second_message_leaves_the_digest_it_is_not_on_record_in(desk: NotifyDesk) -> None:
-    book(desk, *trades(12))
-    desk.drain(allowance=60)
-    with desk.admin.transaction() as tx:  # as if it had never been sent
-        tx.execute(
-            statement(
-                """update notify.messages set state = 'pending', message_id = null, embed_index = null, posted_hash = null,
-                          posted_version = null, next_attempt_at = created_at, pending_since = created_at
-                    where embed_index = 2"""
-            )
-        )
-    desk.drain(allowance=60)
-    doubled = len(desk.embeds()) - 12
-    assert doubled > 0
-    run = prove(desk)
-    assert (run["wrong"], run["repaired"], run["status"]) == (doubled, doubled, "repaired")
-    assert {one["differences"][0]["field"] for one in findings(desk, run)} == {"embeds"}
-    assert len(desk.embeds()) == 12
-    assert prove(desk)["status"] == "proven"
-
-
-def test_a_message_that_is_made_while_a_proof_waits_for_the_channel_is_told_once_and_not_missing(
-    desk: NotifyDesk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    book(desk, *trades(12))
-    desk.drain(allowance=60)
-
-    def while_sending(*given: Any) -> list[Subject]:
-        return [replace(one, row=_unsent(one.row)) for one in proving.next_subjects(*given)]
-
-    monkeypatch.setattr(reconcile, "next_subjects", while_sending)
-    run = prove(desk)
-    assert (run["status"], run["missing"], run["messages"]) == ("proven", 0, 12)
-    assert len(desk.embeds()) == 12
-
-
-def _unsent(row: Row | None) -> Row | None:
-    return None if row is None else replace(row, state=State.SENDING, message_id=None, embed_index=None, posted_hash=None)
-
-
-def test_what_a_proof_missed_and_is_told_before_it_mends_is_told_once(desk: NotifyDesk, monkeypatch: pytest.MonkeyPatch) -> None:
-    book(desk, *trades(3))
-    monkeypatch.setattr(Prover, "let_go", lambda _prover: None)
-    monkeypatch.setattr(copies, "settle", lambda _prover: desk.drain(allowance=60))
-    run = prove(desk)
-    assert (run["missing"], run["repaired"], run["status"]) == (3, 3, "repaired")
-    desk.drain(allowance=60)
-    assert len(desk.posts()) == 3
-
-
-def test_a_message_that_is_adopted_while_copies_are_deleted_is_no_copy(desk: NotifyDesk, monkeypatch: pytest.MonkeyPatch) -> None:
-    *known, lost = trades(4)
-    book(desk, *known)
-    desk.drain(allowance=60)
-    book(desk, lost)
-    killed_while_sending(desk)
-    desk.discord.meddle("doubled", desk.posts()[0]["id"])
-    before = {post["id"] for post in desk.posts()}
-    has_listed: list[bool] = []
-
-    def page(*given: Any) -> list[str]:
-        has_listed.append(True)
-        return unknown_ids(*given)
-
-    def once_listed(*given: Any) -> Any:
-        return drain(*given) if has_listed else None
-
-    monkeypatch.setattr(copies, "unknown_ids", page)
-    monkeypatch.setattr(reconcile, "drain", once_listed)
-    run = prove(desk)
-    assert (run["double"], run["missing"]) == (1, 1)
-    assert run["status"] == "repaired"
-    left = [post["id"] for post in desk.posts()]
-    assert len(left) == 4
-    assert set(left) < before
-    assert len(desk.requests("create")) == 4
 
 
 @pytest.mark.slow

@@ -24,11 +24,11 @@ from fillbook.notify.talk import Desk
 from fillbook.notify.telling import tell
 from fillbook.runtime.errors import FillbookError, Rejected
 from fillbook.runtime.sql import statement
-from tests.integration.notify.test_reconcile import trades
 from tests.support import turns
 from tests.support.campaigns import small_or_full
 from tests.support.ledger import at, make_book, make_fill
 from tests.support.notify_desk import NotifyDesk, Stepping
+from tests.support.notify_proof import trades
 from tests.support.turns import Turns, Worker
 
 SEEDS = small_or_full(5, 400)

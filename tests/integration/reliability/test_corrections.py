@@ -14,9 +14,9 @@ from fillbook.ledger import audit, service
 from fillbook.ledger.model import Fill
 from fillbook.runtime.sql import statement
 from tests.conftest import OpenDatabase
-from tests.integration.notify.test_reconcile import prove
 from tests.support.ledger import at, make_fill
 from tests.support.notify_desk import NotifyDesk, open_desk
+from tests.support.notify_proof import prove
 from tests.support.notify_wire import Wire
 
 Query = Callable[..., list[dict[str, Any]]]
