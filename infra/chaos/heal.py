@@ -41,6 +41,12 @@ select (select count(*) from mt5.trades where status = 'close_pending')
 """Trades that an account's last look did not list, and nothing told closed. The next look says which it was; books are compared
 again with the next hour's."""
 JOBS_OPEN: Final = "select count(*) as n from ibkr.jobs where state in ('queued', 'running')"
+CUT_SHORT: Final = """
+select count(*) as n
+  from (select state from ibkr.sync_runs
+         where source = 'tws' and kind = 'executions' order by started_at desc, finished_at desc limit 1) as r
+ where state <> 'complete'"""
+"""Whether the last look at the gateway's executions saw no end. The job is done then; the next schedule asks again."""
 LAST_LOOKS_MAX: Final = 7
 """Minutes from the night's look at the gateway until it forgets the day; the lease of one that died is over within six."""
 QUIET_STEPS: Final = (1, 1, 1, 1, 2, 2, 3, 5, 5, 10, 10, 15, 15, 15, 20, 20)
@@ -60,10 +66,10 @@ def after_moment(stage: Stage, striker: Striker, quiet: Mapping[str, Any]) -> No
 
 
 def last_look(stage: Stage) -> None:
-    """The gateway tells a day until midnight: whoever failed at the last look looks again in the minutes before."""
+    """The gateway tells a day until midnight: whoever failed at the last look, or was cut short, looks again before it."""
     for _ in range(LAST_LOOKS_MAX):
         stage.rest(REST_SECONDS)
-        if stage.number(JOBS_OPEN) == 0:
+        if stage.number(JOBS_OPEN) + stage.number(CUT_SHORT) == 0:
             return
         end_leases(stage)
         stage.tick(60)
