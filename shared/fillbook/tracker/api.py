@@ -162,7 +162,7 @@ def operation(route: Route, desk: Callable[[], Desk]) -> Handler:
         tag = stamps.etag(here.db, key, route, given, path, now)
 
         def made() -> Body:
-            return packed(written(route.use_case(here.db, key, given, now, **path)).encode())
+            return packed(written(route.use_case(here.db, key, given, now, **path)))
 
         if request.if_none_match.contains_weak(tag):
             response = answer(304, None, PRIVATE)

@@ -67,12 +67,12 @@ class Look:
 
 @frozen
 class Shape:
-    """How a file is written: what stands before the rows, a row, what stands between two of them, and after the last."""
+    """How a file is written: what stands before the rows, some of them, what stands between two pages, and after the last."""
 
-    head: str
-    row: Callable[[Document], str]
-    between: str = ""
-    tail: str = ""
+    head: bytes
+    rows: Callable[[list[Document]], bytes]
+    between: bytes = b""
+    tail: bytes = b""
 
 
 @frozen
@@ -145,18 +145,18 @@ def _pieces(what: What, form: str, db: Database, key: DeskKey, query: Any, now: 
         if count > ROWS_MAX:
             raise Rejected("narrow_the_range", f"more than {ROWS_MAX} rows", field="since", status=413)
         shape = _csv(what) if form == "csv" else _json(what, look, count)
-        yield shape.head.encode()
+        yield shape.head
         place: Place | None = None
-        between = ""
+        between = b""
         while True:
             rows, place = what.page(look, _from(query, place))
             if rows:
-                yield (between + shape.between.join([shape.row(row) for row in rows])).encode()
+                yield between + shape.rows(rows)
                 between = shape.between
             if place is None:
                 break
         if shape.tail:
-            yield shape.tail.encode()
+            yield shape.tail
 
 
 def _from(query: Any, place: Place | None, limit: int = PAGE_ROWS) -> Any:
@@ -168,12 +168,17 @@ def _csv(what: What) -> Shape:
     hints = _fields(what.row)
     numbers = frozenset(name for name in what.columns if name in what.ids or _is_no_word(hints[name]))
     sheet = Sheet(name=what.name, columns=what.columns, numbers=numbers)
-    return Shape(head=sheet.header, row=lambda row: sheet.line(list(map(row.get, sheet.columns))))
+
+    def lines(rows: list[Document]) -> bytes:
+        return "".join([sheet.line(list(map(row.get, sheet.columns))) for row in rows]).encode()
+
+    return Shape(head=sheet.header.encode(), rows=lines)
 
 
 def _json(what: What, look: Look, count: int) -> Shape:
     frame = written(answer(look.at, look.seen.recorded_at, look.seen.books, count=count, has_more=False, next_cursor=None))
-    return Shape(head=f'{frame[:-1]},"{what.rows}":[', row=written, between=",", tail="]}")
+    head = frame[:-1] + f',"{what.rows}":['.encode()
+    return Shape(head=head, rows=lambda rows: written(rows)[1:-1], between=b",", tail=b"]}")
 
 
 def _name(what: What, form: str, asked: Common, now: datetime) -> str:

@@ -6,16 +6,16 @@ number on the way. Decision 0068.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache, lru_cache
 from typing import Any
 
+from pydantic_core import to_json
+
 from fillbook import money
 from fillbook.ledger.moment import Moment
-from fillbook.runtime.sql import encode
 
 MONEY_DECIMALS = Decimal("0.01")
 HUNDRED = Decimal(100)
@@ -24,20 +24,14 @@ _MILLISECOND = timedelta(milliseconds=1)
 _OFFSET_LENGTH = len("+00:00")
 
 
-def _as_text(value: object) -> object:
-    """What JSON has no word for, as ``sql.encode`` writes it."""
-    return json.loads(encode(value))
+def written(document: object) -> bytes:
+    """An answer as the bytes of its JSON, in a quarter of the time that the interpreter's encoder takes (decision 0084).
 
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False, allow_nan=False, default=_as_text)
-
-
-def written(document: object) -> str:
-    """An answer as JSON text, in half the time that ``sql.encode`` takes, which is for what is stored.
-
-    It is by types that no float stands in an answer: this encoder would write one. Raises ``TypeError`` for what nobody declared.
+    Texts, whole numbers, truths, nulls, lists and objects of them: a number with decimals and an instant were made texts before.
+    The serializer would write those its own way; that none comes here is held by types, and looked at in every test of a route.
+    Raises ``ValueError`` for what nobody declared.
     """
-    return _ENCODER.encode(document)
+    return to_json(document)
 
 
 def text(value: Decimal | None) -> str | None:

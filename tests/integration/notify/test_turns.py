@@ -30,7 +30,7 @@ from tests.support.notify_desk import NotifyDesk, Stepping
 from tests.support.notify_proof import trades
 from tests.support.turns import Turns, Worker
 
-SEEDS = small_or_full(5, 400)
+SEEDS = small_or_full(3, 400)
 STEPS = 90
 EXECUTIONS = 14
 ROUNDS_MAX = 120

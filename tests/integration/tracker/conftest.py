@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
@@ -14,8 +15,33 @@ from flask.testing import FlaskClient
 from fillbook.ledger import service
 from fillbook.ledger.model import Book, Mark, Side
 from fillbook.runtime.db import Database
+from fillbook.tracker import api, exports, wire
 from infra.door.page import build
 from tests.support.tracker_desk import BOOKED_AT, KEYS, NOW, fill
+
+
+@pytest.fixture(autouse=True)
+def _answers_hold_what_json_has_words_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number with decimals, an instant, a set: the serializer would write them, each in its own way."""
+    for module in (api, exports):
+        monkeypatch.setattr(module, "written", _written)
+
+
+def _written(document: object) -> bytes:
+    _look_at(document)
+    return wire.written(document)
+
+
+def _look_at(value: object) -> None:
+    if isinstance(value, dict):
+        assert all(type(name) is str for name in value), value
+        for one in value.values():
+            _look_at(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            _look_at(one)
+    else:
+        assert value is None or isinstance(value, str | int | UUID), value
 
 
 @pytest.fixture
