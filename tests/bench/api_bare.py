@@ -8,6 +8,7 @@ from unittest import mock
 from urllib.parse import parse_qs
 
 from fillbook.runtime.deskkeys import DeskKey
+from fillbook.runtime.pool import Pool
 from fillbook.runtime.sql import Statement
 from fillbook.runtime.tx import Tx
 from fillbook.tracker import store
@@ -31,7 +32,9 @@ def statements(where: Place, path: str) -> Asked:
     for route in ROUTES:
         given = _path(route.path, name)
         if route.method == "GET" and given is not None:
-            with mock.patch.object(Tx, "_extended", noted):
+            # all of one connection: what is asked beside it is asked of it where there is no second one
+            of_one = mock.patch.object(Pool, "borrow_second", return_value=None)
+            with mock.patch.object(Tx, "_extended", noted), of_one:
                 route.use_case(where.db, KEY, parse_qs(query), where.now, **given)
             return [one for one in asked if one[0].name != "books"]
     raise ValueError(path)

@@ -24,8 +24,9 @@ from fillbook.runtime.config import DatabaseConfig
 from fillbook.runtime.dberrors import ConstraintViolated, Contended, DatabaseFailed
 from fillbook.runtime.errors import Unavailable
 from fillbook.runtime.pool import Pool
+from fillbook.runtime.sql import Statement
 from fillbook.runtime.target import Target, parse_target
-from fillbook.runtime.tx import Call, Isolation, Tx, begin_texts
+from fillbook.runtime.tx import Beside, Call, Isolation, Tx, begin_texts
 from fillbook.runtime.wire import Wire
 from fillbook.values import frozen
 
@@ -88,6 +89,27 @@ class Database:
             tx.commit()
         finally:
             tx.end()
+
+    @contextmanager
+    def beside(
+        self, tx: Tx, asked: Statement, *, tenant_id: str | None = None, **params: object
+    ) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+        """Have the server work on a statement while ``tx`` goes on, and see what ``tx`` sees; yields what gives its rows, once.
+
+        ``tx`` has to be REPEATABLE READ and begun. The statement goes to a second connection; where all are lent, it is asked of
+        ``tx`` when its rows are wanted. Raises as ``Tx.query``.
+        """
+        values = asked.values(params)
+        wire = self._pool.borrow_second()
+        if wire is None:
+            yield lambda: tx.query(asked, **params)
+            return
+        other = Beside(self._pool, wire)
+        try:
+            other.ask(tx, asked, values, tenant_id)
+            yield other.rows
+        finally:
+            other.end()
 
     def call(self, *calls: Call, read_only: bool = False, tenant_id: str | None = None) -> tuple[Any, ...]:
         """Run ``calls`` in a transaction of their own, begin and commit included, in one round trip; raises as ``Tx.call``."""

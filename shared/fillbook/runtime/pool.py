@@ -49,6 +49,19 @@ class Pool:
             self._permits.release()
             raise
 
+    def borrow_second(self) -> Wire | None:
+        """Return a further connection to somebody who has one, without waiting: None where all are lent or none can be made."""
+        if self._closed or not self._permits.acquire(blocking=False):
+            return None
+        try:
+            return self._idle_one() or self._connect()
+        except Unavailable:
+            self._permits.release()
+            return None
+        except BaseException:
+            self._permits.release()
+            raise
+
     def replace(self, wire: Wire) -> Wire:
         """Throw away a lent connection and return a fresh one in its place; on failure nothing is lent any more."""
         wire.close()

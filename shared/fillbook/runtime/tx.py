@@ -14,13 +14,16 @@ from typing import Any, Literal
 from fillbook.runtime import rows
 from fillbook.runtime.dberrors import READ_ONLY, DatabaseFailed, connection_lost, in_our_words
 from fillbook.runtime.pool import Pool
-from fillbook.runtime.sql import Statement, call_text, check_text, literal
+from fillbook.runtime.sql import Statement, call_text, check_text, literal, statement
 from fillbook.runtime.wire import FAILED, IDLE, Result, ServerError, Wire, WireBroken, extended_message, query_message
 from fillbook.values import frozen
 
 Isolation = Literal["read committed", "repeatable read", "serializable"]
 _PLANNED = {True: "set local plan_cache_mode = force_generic_plan", False: "set local plan_cache_mode = auto"}
 """How the server plans from here on: once for all parameters, or each question for its own, which has no name to be kept by."""
+_SNAPSHOT = statement("select pg_export_snapshot() as snapshot")
+_BESIDE_READIES = 3
+"""Of the message of a statement beside a transaction: what opens it, the statement, the commit."""
 
 
 @frozen(kw_only=False)
@@ -250,6 +253,44 @@ class Tx:
             wire.in_step = False
         finally:
             pool.give_back(wire)
+
+
+class Beside:
+    """One statement on a second connection that sees what a transaction sees: the server works on it while that goes on.
+
+    Begun, asked and ended in one message, so that nothing but its rows is left to be waited for.
+    """
+
+    __slots__ = ("_pool", "_wire")
+
+    def __init__(self, pool: Pool, wire: Wire) -> None:
+        self._pool, self._wire = pool, wire
+
+    def ask(self, tx: Tx, statement: Statement, values: list[str | None], tenant_id: str | None) -> None:
+        """Send it; ``tx`` says what is seen. Raises as ``Tx.query``, ``Unavailable`` also where this connection is lost."""
+        (seen,) = tx.query(_SNAPSHOT)
+        begin, *settings = begin_texts(read_only=True, isolation="repeatable read", tenant_id=tenant_id)
+        opening = "; ".join((begin, f"set transaction snapshot {literal(seen['snapshot'])}", *settings))
+        message = query_message(opening) + extended_message(statement.numbered, values) + query_message("commit")
+        try:
+            self._wire.send(message)
+        except WireBroken as broken:
+            raise connection_lost(broken) from broken
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Its rows, once. Raises as ``Tx.query``."""
+        try:
+            results = self._wire.receive(_BESIDE_READIES)
+        except ServerError as error:
+            raise in_our_words(error, read_only=True) from error
+        except WireBroken as broken:
+            raise connection_lost(broken) from broken
+        result = results[-2]  # the last is the commit's
+        return rows.convert(result.names, result.oids, result.columns, len(result.bodies))
+
+    def end(self) -> None:
+        """Give the connection back; one whose rows nobody took is thrown away by the pool."""
+        self._pool.give_back(self._wire)
 
 
 def _single(result: Result) -> str | None:
