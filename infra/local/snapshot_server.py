@@ -160,18 +160,19 @@ class Served(ABC):
     # -- serving ------------------------------------------------------------------------------------------------------------
 
     def reply(self, asked: Asked) -> Reply:
-        """Answer a call as the faults allow, and note it before the answer leaves."""
+        """Answer a call as the faults allow. It is noted as it comes, its status before the answer leaves."""
+        noted = self.noted(asked)
         with self.lock:
             fault = self.faults.strike(self.side(asked))
-        reply = self._struck(asked, fault)
-        entry = {
-            "method": asked.method, "path": asked.path, "query": dict(asked.query), "bytes": len(asked.body),
-            "status": reply.status if reply.travel == "whole" else None, "fault": fault.kind if fault else None,
-            **self.noted(asked),
-        }  # fmt: skip
-        with self.lock:
+            entry = {
+                "method": asked.method, "path": asked.path, "query": dict(asked.query), "bytes": len(asked.body),
+                "status": None, "fault": fault.kind if fault else None, **noted,
+            }  # fmt: skip
             if len(self._calls) < CALLS_MAX:
                 self._calls.append(entry)
+        reply = self._struck(asked, fault)
+        if reply.travel == "whole":
+            entry["status"] = reply.status
         return reply
 
     def _struck(self, asked: Asked, fault: Fault | None) -> Reply:

@@ -194,6 +194,7 @@ def test_a_call_ends_with_the_deadline_even_where_nobody_answers(d1: D1Fake) -> 
     end = write(d1, seconds=0.5)
     assert (end.kind, end.detail.endswith("no time left")) == (FallbackKind.FAILED, True)
     assert time.monotonic() - began < 15  # bounded, not measured: it would hang for twenty
+    assert [call["fault"] for call in d1.calls()] == ["hang"], "noted as it came: later it would stand among another test's"
 
 
 def test_a_service_that_is_not_there_is_a_failure(d1: D1Fake) -> None:
