@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, Final
 
 from fillbook.ledger import audit
+from fillbook.notify.runs import UNDER_WAY
 from fillbook.runtime.sql import encode, statement
 from infra.chaos import person
 from infra.chaos.days import begins_at, moments
@@ -109,7 +110,8 @@ class Prover:
     # --- Discord ---
 
     def _reconcile(self) -> None:
-        """One pass of the proof, as often asked for as it takes to come to its end."""
+        """One pass of the proof of all that was booked, as often asked for as it takes to come to its end."""
+        self._stage.tick(UNDER_WAY.total_seconds() + 1)
         self._stage.run_job("discord-reconcile-daily")
         under_way = "select count(*) as n from notify.v_reconcile_runs where status in ('queued', 'running')"
         for _ in range(PROOF_TICKS_MAX):

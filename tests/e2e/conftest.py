@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from fillbook.calendar import calendar
+from fillbook.notify.runs import UNDER_WAY
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import encode, statement
 from infra.local import demo
@@ -116,7 +117,8 @@ def booked(cloud: LocalCloud) -> list[str]:
 
 
 def prove(cloud: LocalCloud) -> None:
-    """One pass of the proof over the day, worked on by as many ticks as it wants."""
+    """One pass of the proof over the day, worked on by as many ticks as it wants; what was booked so far is looked for."""
+    cloud.clock.step(UNDER_WAY.total_seconds() + 1)
     assert cloud.control.run_job("discord-reconcile-daily") == 200
     for _ in range(PROOF_TICKS_MAX):
         if counted(cloud.database, PROOFS_UNDER_WAY) == 0:

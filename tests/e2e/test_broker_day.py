@@ -19,6 +19,8 @@ from tests.support import broker_days as days
 pytestmark = [pytest.mark.bundles, pytest.mark.slow]
 
 SEED = 20260203
+PROOFS = "select count(*) as n from notify.v_reconcile_runs where status = 'proven'"
+DOUBTS = "select count(*) as n from notify.v_findings"
 VICTIMS = ("execution_sync", TWS, POSTGRES, FLEX, PUBSUB, "execution_sync", "discord_notifier", "execution_sync", FLEX, TWS)
 
 
@@ -36,6 +38,8 @@ def calm(tmp_path_factory: pytest.TempPathFactory, bundles: Path, cluster: Path)
         cloud = begin(start, "calm")
         days.live(cloud, stride=3)
         assert_whole(cloud)
+        assert walking.number(cloud, PROOFS) > 0
+        assert walking.number(cloud, DOUBTS) == 0  # nobody was told that messages differ, on a day on which all went well
         return exported(cloud.database, days.PARTS)
 
 

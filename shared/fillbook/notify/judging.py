@@ -35,7 +35,8 @@ SILENT = frozenset({State.SUPPRESSED, State.MUTED})
 class Subject:
     """One action with everything known of it: the current row, its last void version, the stored message.
 
-    ``companions``: the subjects on record in that message, in the order of their embeds, this one among them.
+    ``booked_at``: when the ledger was told that version. ``companions``: the subjects on record in that message, in the order
+    of their embeds, this one among them.
     """
 
     book_id: str
@@ -45,6 +46,7 @@ class Subject:
     void: Execution | None = None
     row: Row | None = None
     sequence: int = 0
+    booked_at: datetime | None = None
     companions: tuple[str, ...] = ()
 
     @property

@@ -40,7 +40,6 @@ DEAD_LETTER = "dead_letter"
 ASK_BYTES_MAX = 4096
 HOURS_MAX = 31 * 24
 DAY_HOURS = 24
-UNDER_WAY = timedelta(seconds=60)
 
 
 class Notifier:
@@ -94,7 +93,7 @@ class Notifier:
         if not isinstance(hours, int) or isinstance(hours, bool) or not 1 <= hours <= HOURS_MAX:
             raise Rejected("hours_invalid", field="hours")
         now = self._now()
-        until = (call.slot or now) - UNDER_WAY
+        until = (call.slot or now) - runs.UNDER_WAY
         run_id = derived_id("reconcile", hours, call.slot.isoformat()) if call.slot is not None else None
         runs.ask(
             self.desk.db,

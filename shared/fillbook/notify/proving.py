@@ -99,6 +99,7 @@ def _subjects(tx: Tx, channel_id: str, page: Sequence[Mapping[str, Any]]) -> lis
                 void=None if void is None else from_row(void["book_id"], void, telling=Telling.BUSTED),
                 row=row,
                 sequence=int((stored or void or {"seq": 0})["seq"]),
+                booked_at=(stored or void or {"recorded_at": None})["recorded_at"],
                 companions=() if row is None or row.message_id is None else standing[row.message_id],
             )
         )

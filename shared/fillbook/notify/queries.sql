@@ -13,8 +13,8 @@ select channel_id, dead_reason, count(*)::int as count, min(occurred_at) as olde
 select book_id, seq from ledger.v_books where book_id not like 'replay:%' order by book_id
 
 -- name: page
--- The next subjects of a proof, each once: current actions of told books executed in the window, or booked in it and executed before;
--- and messages without one that stand there or are due.
+-- The next subjects of a proof, each once: current actions of told books executed in the window, and what was booked, corrected or
+-- busted in it and executed before; and messages without one that stand there or are due.
 with acts as (
     select at, subject_key, book_id, action_id
       from (
@@ -26,11 +26,12 @@ with acts as (
                  or (a.executed_at, (a.book_id || '/' || a.action_id) collate "C") > (:cursor_at::timestamptz, :cursor_key::text))
           order by 1, 2 limit :rows_max::int)
         union all
-        (select a.executed_at, (a.book_id || '/' || a.action_id) collate "C", a.book_id, a.action_id
-           from ledger.v_actions a
-          where a.book_id = any (:books::text[]) and a.recorded_at >= :since and a.recorded_at < :until and a.executed_at < :since
+        (select h.executed_at, (h.book_id || '/' || h.action_id) collate "C", h.book_id, h.action_id
+           from ledger.v_action_history h
+          where h.book_id = any (:books::text[]) and h.known_to is null
+            and h.known_from >= :since and h.known_from < :until and h.executed_at < :since
             and (:cursor_at::timestamptz is null
-                 or (a.executed_at, (a.book_id || '/' || a.action_id) collate "C") > (:cursor_at::timestamptz, :cursor_key::text))
+                 or (h.executed_at, (h.book_id || '/' || h.action_id) collate "C") > (:cursor_at::timestamptz, :cursor_key::text))
           order by 1, 2 limit :rows_max::int)) of_the_window
      order by 1, 2 limit :rows_max::int)
 select at, subject_key, book_id, action_id
@@ -44,10 +45,11 @@ select at, subject_key, book_id, action_id
         and m.occurred_at <= (select case when count(*) = :rows_max::int then max(at) else 'infinity' end from acts)
         and (:cursor_at::timestamptz is null
              or (m.occurred_at, m.subject_key) > (:cursor_at::timestamptz, :cursor_key::text collate "C"))
-        and not exists (select from ledger.v_actions a
-                         where a.book_id = m.book_id and a.action_id = m.action_id and a.book_id = any (:books::text[])
-                           and (a.executed_at >= :since and a.executed_at < :until
-                                or a.recorded_at >= :since and a.recorded_at < :until and a.executed_at < :since))
+        and not exists (select from ledger.v_action_history h
+                         where h.book_id = m.book_id and h.action_id = m.action_id and h.book_id = any (:books::text[])
+                           and h.known_to is null
+                           and (h.state = 'BOOKED' and h.executed_at >= :since and h.executed_at < :until
+                                or h.known_from >= :since and h.known_from < :until and h.executed_at < :since))
       order by 1, 2 limit :rows_max::int)) both_sides
  order by 1, 2 limit :rows_max::int
 
@@ -55,7 +57,7 @@ select at, subject_key, book_id, action_id
 -- Current rows of actions with the lots they closed as executed; one after the other, since a young table's plan may join all with all.
 select a.book_id, a.action_id, a.version, a.position_id, a.action_type, a.ticker, a.direction, a.executed_at, a.quantity, a.price,
        a.value, a.fees, a.currency, a.realized_pnl, a.position_quantity_after, a.position_vwap_after, a.unrealized_pnl_after,
-       a.position_realized_pnl_after, a.reason, a.origin, a.cause, a.seq, e.lots
+       a.position_realized_pnl_after, a.reason, a.origin, a.cause, a.seq, a.recorded_at, e.lots
   from unnest(:books::text[], :actions::uuid[]) as u(b, i)
  cross join lateral (select * from ledger.v_actions v where v.book_id = u.b and v.action_id = u.i offset 0) as a
  cross join lateral (select t.lots from ledger.v_trade_events t where t.book_id = u.b and t.event_id = u.i offset 0) as e
@@ -65,7 +67,7 @@ select a.book_id, a.action_id, a.version, a.position_id, a.action_type, a.ticker
 select distinct on (h.book_id, h.action_id)
        h.book_id, h.action_id, h.version, h.state, h.position_id, h.action_type, h.ticker, h.direction, h.executed_at, h.quantity,
        h.price, h.value, h.fees, h.currency, h.realized_pnl, h.position_quantity_after, h.position_vwap_after,
-       h.unrealized_pnl_after, h.position_realized_pnl_after, h.reason, h.origin, h.cause, h.seq
+       h.unrealized_pnl_after, h.position_realized_pnl_after, h.reason, h.origin, h.cause, h.seq, h.known_from as recorded_at
   from ledger.v_action_history h
  where (h.book_id, h.action_id) in (select b, i from unnest(:books::text[], :actions::uuid[]) u(b, i))
  order by h.book_id, h.action_id, h.version desc

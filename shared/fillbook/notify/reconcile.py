@@ -43,8 +43,8 @@ from fillbook.runtime.errors import Unavailable
 from fillbook.runtime.sql import load_queries
 
 READS_MAX = 500
-HELD_SUBJECTS = 3
-"""Subjects judged under one hold of the channel; then whatever waits there is sent."""
+HELD_READS = 3
+"""Messages read under one hold of the channel; then whatever waits there is sent."""
 BUSY_WAIT = timedelta(seconds=1)
 REPAIR_PATIENCE = timedelta(minutes=15)
 FINDINGS_PAGE = 50
@@ -145,32 +145,46 @@ class Prover:
                 page = page[self._hold(page) :]
 
     def _hold(self, page: Sequence[Subject]) -> int:
-        """Judge the first subjects of a page under one hold of the channel; return how many.
+        """Judge the first subjects of a page under one hold of the channel, at the cost of a few reads; return how many.
 
         What was found is written once, also when patience ends.
         """
         findings: list[Finding] = []
         proven: dict[str, str | None] = {}
-        chunk = _few(page)
+        begun, judged = self.reads, 0
+        talk: Talk | None = None
         try:
             with ExitStack() as stack:
-                talk = self._entered(stack) if any(subject.row is not None for subject in chunk) else None
-                chunk = chunk if talk is None else _few(self._fresh(chunk))
-                for subject in chunk:
-                    finding = judging.without_message(subject, can_look=False) if talk is None else self.judge(talk, subject)
-                    self._count(subject, finding, findings, proven)
+                for subject in page:
+                    if judging.is_silent(subject):
+                        self._count(subject, None, findings, proven)
+                    else:
+                        talk = talk or self._entered(stack)
+                        self._look(talk, subject, findings, proven)
+                    self.run.cursor_at, self.run.cursor_key = subject.at, subject.key
+                    judged += 1
+                    if self.reads - begun >= HELD_READS:
+                        break
         finally:
             self.save(Progress(findings=tuple(findings), proven=proven))
-        if any(judging.needs_reading(subject) for subject in chunk):
+        if talk is not None:
             drain(self.desk, self.run.channel_id, Impatient(self.patience))
-        return len(chunk)
+        return judged
 
-    def _fresh(self, chunk: Sequence[Subject]) -> list[Subject]:
-        """Subjects of the channel that is held now, without a message when they were read: they may have been sent since."""
-        waiting = [one for one in chunk if not judging.needs_reading(one) and not judging.is_silent(one)]
-        again = subjects_again(self.desk.db, self.run.channel_id, waiting) if waiting else []
-        fresh = {one.key: one for one in again}
-        return [fresh.get(one.key, one) for one in chunk]
+    def _look(self, talk: Talk, subject: Subject, findings: list[Finding], proven: dict[str, str | None]) -> None:
+        """Judge a subject. What differs is looked at again as it is now: it may have been told since its page was read.
+
+        What still differs and was booked only just is on its way, and left to the next run.
+        """
+        finding = self.judge(talk, subject)
+        if finding is not None:
+            (now,) = subjects_again(self.desk.db, self.run.channel_id, [subject])
+            if now != subject:
+                finding = self.judge(talk, now)
+            subject = now
+            if finding is not None and self.run.is_on_its_way(subject.booked_at):
+                return
+        self._count(subject, finding, findings, proven)
 
     def _count(self, subject: Subject, finding: Finding | None, findings: list[Finding], proven: dict[str, str | None]) -> None:
         counts = self.run.counts
@@ -183,7 +197,6 @@ class Prover:
         elif judging.needs_reading(subject):
             counts["equal"] += 1
             proven[subject.key] = None
-        self.run.cursor_at, self.run.cursor_key = subject.at, subject.key
 
     def judge(self, talk: Talk, subject: Subject) -> Finding | None:
         """Judge one subject, with at most one read."""
@@ -275,9 +288,9 @@ class Prover:
             waiting = self._open_findings()
             if not waiting:
                 return None
-            for start in range(0, len(waiting), HELD_SUBJECTS):
+            for start in range(0, len(waiting), HELD_READS):
                 with self.held() as talk:
-                    for found in waiting[start : start + HELD_SUBJECTS]:
+                    for found in waiting[start : start + HELD_READS]:
                         self._again(talk, found, begun)
 
     def _again(self, talk: Talk, found: dict[str, Any], begun: datetime) -> None:
@@ -296,16 +309,6 @@ class Prover:
             proven[subject.key] = None if finding is None else finding.said()
         self.run.cursor_key = str(found["ordinal"])
         self.save(Progress(repaired=repaired, proven=proven))
-
-
-def _few(page: Sequence[Subject]) -> Sequence[Subject]:
-    """The first subjects of a page, at most a few of which have to be read."""
-    reads = 0
-    for place, subject in enumerate(page):
-        reads += judging.needs_reading(subject)
-        if reads > HELD_SUBJECTS:
-            return page[:place]
-    return page
 
 
 def findings_of(desk: Desk, run_id: UUID, rows_max: int) -> Sequence[dict[str, Any]]:

@@ -30,6 +30,8 @@ from tests.support.notify_desk import NotifyDesk, Stepping
 from tests.support.notify_proof import trades
 from tests.support.turns import Turns, Worker
 
+AFTER_IT_IS_TOLD = runs.UNDER_WAY.total_seconds() + 1
+"""What was booked in the minute before a proof would be left to the next."""
 SEEDS = small_or_full(3, 400)
 STEPS = 90
 EXECUTIONS = 14
@@ -137,6 +139,7 @@ class Walk:
 
     def prove(self) -> None:
         if not self.turns.has("prove"):
+            self.desk.clock.step(AFTER_IT_IS_TOLD)
             self.turns.begin("prove", self._prove)
 
     def _prove(self) -> None:
@@ -227,6 +230,7 @@ class Walk:
 
     def prove_all(self) -> dict[str, Any]:
         """One pass of the proof to its end; what it came to."""
+        self.desk.clock.step(AFTER_IT_IS_TOLD)
         now = self.desk.clock.now()
         run_id, _ = runs.ask(self.desk.db, since=at(-60), until=at(6000), repair=True, requested_by="end", now=now)
         while True:

@@ -13,10 +13,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from fillbook.ledger import service as ledger
-from fillbook.notify import reconcile, runs
 from fillbook.runtime.db import Database
 from tests.support.ledger import at, make_book, make_fill
-from tests.support.notify_desk import START, NotifyDesk, Stepping, action_id, executed, open_desk
+from tests.support.notify_desk import START, NotifyDesk, action_id, executed, open_desk
+from tests.support.notify_proof import prove
 from tests.support.tracker_desk import entry
 from tests.support.tracker_words import ADMIN_KEY, KEYS, READ_KEY, THEIR_KEY, ask, tracker
 
@@ -160,16 +160,6 @@ def test_dead_letters_are_grouped_by_reason_with_their_remedy(desk: NotifyDesk, 
     assert told(client, "dead-letters", limit="3", cursor=page["next_cursor"])["count"] == 2
 
 
-def prove(desk: NotifyDesk, *, repair: bool) -> str:
-    """A proof of the day; its id."""
-    run_id, _ = runs.ask(desk.db, since=at(-60), until=at(600), repair=repair, requested_by="test", now=desk.clock.now())
-    for _ in range(20):
-        if reconcile.work(desk.desk, Stepping(desk.clock, 50_000), run_id) != "running":
-            break
-        desk.clock.step(60)
-    return str(run_id)
-
-
 def test_a_proof_is_told_field_by_field(desk: NotifyDesk, client: FlaskClient, query: Query) -> None:
     steps = (("BUY", "10", "100"), ("SELL", "5", "101"))
     fills = [make_fill(f"AMD{number}", *step, minute=number, instrument="AMD") for number, step in enumerate(steps)]
@@ -178,7 +168,7 @@ def test_a_proof_is_told_field_by_field(desk: NotifyDesk, client: FlaskClient, q
     desk.relay()
     desk.drain(allowance=600)
     query("update ledger.execution_actions set price = 99, value = 99 * quantity where action_type = 'ENTRY' returning 1")
-    run_id = prove(desk, repair=False)
+    run_id = str(prove(desk, repair=False, until=at(600))["run_id"])
     answer = told(client, "reconciliation", run_id=run_id)
     (run,) = answer["runs"]
     assert (run["run_id"], run["status"], run["is_repairing"], run["requested_by"]) == (run_id, "open", False, "test")
@@ -192,7 +182,7 @@ def test_a_proof_is_told_field_by_field(desk: NotifyDesk, client: FlaskClient, q
     assert messages[finding["action_id"]]["state"] == "wrong"
     assert "proven" in {one["state"] for one in messages.values()}
     desk.clock.step(60)
-    repaired = prove(desk, repair=True)
+    repaired = str(prove(desk, until=at(600))["run_id"])
     listed = told(client, "reconciliation")
     assert [one["run_id"] for one in listed["runs"]] == [repaired, run_id]
     assert told(client, "reconciliation", limit="1", cursor=told(client, "reconciliation", limit="1")["next_cursor"])["runs"] == [
