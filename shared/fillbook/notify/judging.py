@@ -100,6 +100,14 @@ def is_silent(subject: Subject) -> bool:
     return subject.row.message_id is None and (subject.row.state in SILENT or subject.current is None)
 
 
+def is_on_its_way(subject: Subject, since: datetime) -> bool:
+    """Whether the ledger's version of it was booked after ``since``, and its channel has not taken that version yet."""
+    execution = subject.current or subject.void
+    if execution is None or subject.booked_at is None or subject.booked_at <= since:
+        return False
+    return subject.row is None or subject.row.posted_version != execution.version
+
+
 def without_message(subject: Subject, can_look: bool) -> Finding | None:
     """Judge a subject that has no message on record."""
     if is_silent(subject):

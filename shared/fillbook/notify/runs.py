@@ -19,7 +19,7 @@ from fillbook.values import frozen
 
 LEASE_SECONDS = 60
 UNDER_WAY = timedelta(seconds=60)
-"""What was booked less than that before a run began, or later, is on its way to the channel."""
+"""How long an execution may be on its way from the ledger to the channel."""
 RANGE_MAX = timedelta(days=31)
 RUN_MAX = timedelta(hours=6)
 REQUESTER_CHARACTERS_MAX = 64
@@ -61,9 +61,10 @@ class Run:
         """How many findings the run has."""
         return sum(self.counts[kind] for kind in ("missing", "wrong", "double", "orphan", "unverifiable"))
 
-    def is_on_its_way(self, booked_at: datetime | None) -> bool:
-        """Whether what was booked then may not be told yet: where it differs, it is the next run's."""
-        return booked_at is not None and booked_at > self.started_at - UNDER_WAY
+    @property
+    def told_since(self) -> datetime:
+        """What was booked after it and is not told yet is on its way."""
+        return self.started_at - UNDER_WAY
 
     def enter(self, phase: str) -> None:
         """Begin a phase with an empty cursor."""

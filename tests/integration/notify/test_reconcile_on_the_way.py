@@ -66,6 +66,15 @@ def test_what_was_booked_a_minute_before_a_proof_and_never_told_is_found(desk: N
     assert (run["missing"] + run["wrong"] + run["orphan"], run["repaired"], run["status"]) == (1, 1, "repaired")
 
 
+@pytest.mark.parametrize("how", ["deleted", "edited"])
+def test_what_was_told_and_meddled_with_in_the_same_minute_is_found(desk: NotifyDesk, how: str) -> None:
+    book(desk, *trades(2))
+    desk.drain(allowance=30)
+    desk.discord.meddle(how, desk.posts()[0]["id"])
+    run = prove_now(desk)
+    assert (run["missing"] + run["wrong"], run["repaired"], run["status"]) == (1, 1, "repaired")
+
+
 @pytest.fixture
 def once_read(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
     """Have something happen between the reading of a proof's first page and its judging."""
