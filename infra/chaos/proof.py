@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Final
 
 from fillbook.ledger import audit
-from fillbook.notify.runs import UNDER_WAY
+from fillbook.notify.judging import UNDER_WAY
 from fillbook.runtime.sql import encode, statement
 from infra.chaos import person
 from infra.chaos.days import begins_at, moments

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from fillbook.calendar import calendar
-from fillbook.notify.runs import UNDER_WAY
+from fillbook.notify.judging import UNDER_WAY
 from fillbook.runtime.db import Database
 from fillbook.runtime.sql import encode, statement
 from infra.local import demo

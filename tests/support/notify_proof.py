@@ -8,6 +8,7 @@ from uuid import UUID
 from fillbook.ledger import service as ledger
 from fillbook.ledger.model import Fill
 from fillbook.notify import reconcile, runs
+from fillbook.notify.judging import UNDER_WAY
 from tests.support.ledger import at, make_book, make_fill
 from tests.support.notify_desk import NotifyDesk, Stepping
 
@@ -32,7 +33,7 @@ def trades(count: int, *, ticker: str = "AMD") -> list[Fill]:
 
 def prove(desk: NotifyDesk, *, repair: bool = True, allowance: float = 50_000, **window: Any) -> dict[str, Any]:
     """A proof of what was booked so far, which is looked for from a minute later on."""
-    desk.clock.step(runs.UNDER_WAY.total_seconds() + 1)
+    desk.clock.step(UNDER_WAY.total_seconds() + 1)
     return prove_now(desk, repair=repair, allowance=allowance, **window)
 
 

@@ -10,7 +10,7 @@ python3 infra/dev.py op notify adopt --link LINK [--channel C]     put a message
 python3 infra/dev.py op notify test-send --channel C  send one message that says it is a test
 python3 infra/dev.py op notify told ACTION_ID [--book B] [--json]      was it told, when, as which message, what did Discord say
 
-What was booked less than a minute before a proof and is not told yet is on its way, and the next proof's.
+What was booked less than a minute before a proof, or waits its turn for less than an hour, is the next proof's.
 Times are ISO with a zone. Exit of reconcile: 0 proven, 1 all repaired, 4 findings open, 3 could not run; of the others:
 0 done, 1 refused (the reason is printed) or, of told, not told, 2 usage, 3 the database or Discord is away.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +29,10 @@ DOUBLE = "double"
 ORPHAN = "orphan"
 UNVERIFIABLE = "unverifiable"
 SILENT = frozenset({State.SUPPRESSED, State.MUTED})
+UNDER_WAY = timedelta(minutes=1)
+"""How long an execution may be on its way from the ledger to its channel's queue."""
+QUEUED_MAX = timedelta(hours=1)
+"""How long it may wait there, for Discord's limits and whoever came before; the next hourly proof still looks for it."""
 
 
 @frozen
@@ -100,12 +104,13 @@ def is_silent(subject: Subject) -> bool:
     return subject.row.message_id is None and (subject.row.state in SILENT or subject.current is None)
 
 
-def is_on_its_way(subject: Subject, since: datetime) -> bool:
-    """Whether the ledger's version of it was booked after ``since``, and its channel has not taken that version yet."""
-    execution = subject.current or subject.void
-    if execution is None or subject.booked_at is None or subject.booked_at <= since:
+def is_on_its_way(subject: Subject, began: datetime) -> bool:
+    """Whether its channel has not taken the ledger's version of it, and need not have when a proof ``began``."""
+    execution, row = subject.current or subject.void, subject.row
+    if execution is None or subject.booked_at is None or (row is not None and row.posted_version == execution.version):
         return False
-    return subject.row is None or subject.row.posted_version != execution.version
+    is_queued = row is not None and row.state in (State.PENDING, State.SENDING) and row.wanted_version == execution.version
+    return subject.booked_at > began - (QUEUED_MAX if is_queued else UNDER_WAY)
 
 
 def without_message(subject: Subject, can_look: bool) -> Finding | None:

@@ -16,6 +16,7 @@ from flask import Request, Response
 from fillbook.instants import instant_of
 from fillbook.notify import reconcile, runs, service
 from fillbook.notify.drain import drain
+from fillbook.notify.judging import UNDER_WAY
 from fillbook.notify.model import Speaker
 from fillbook.notify.pacing import DICE_MAX
 from fillbook.notify.patience import Budget, Impatient, Patience
@@ -93,7 +94,7 @@ class Notifier:
         if not isinstance(hours, int) or isinstance(hours, bool) or not 1 <= hours <= HOURS_MAX:
             raise Rejected("hours_invalid", field="hours")
         now = self._now()
-        until = (call.slot or now) - runs.UNDER_WAY
+        until = (call.slot or now) - UNDER_WAY
         run_id = derived_id("reconcile", hours, call.slot.isoformat()) if call.slot is not None else None
         runs.ask(
             self.desk.db,

@@ -174,7 +174,7 @@ class Prover:
     def _look(self, talk: Talk, subject: Subject, findings: list[Finding], proven: dict[str, str | None]) -> None:
         """Judge a subject. What differs is looked at again as it is now: it may have been told since its page was read.
 
-        What still differs because it was booked only just is on its way, and left to the next run.
+        What still differs because it is on its way is left to the next run.
         """
         finding = self.judge(talk, subject)
         if finding is not None:
@@ -182,7 +182,7 @@ class Prover:
             if now != subject:
                 finding = self.judge(talk, now)
             subject = now
-            if finding is not None and judging.is_on_its_way(subject, self.run.told_since):
+            if finding is not None and judging.is_on_its_way(subject, self.run.started_at):
                 return
         self._count(subject, finding, findings, proven)
 

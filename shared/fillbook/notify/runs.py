@@ -18,8 +18,6 @@ from fillbook.runtime.errors import Rejected
 from fillbook.values import frozen
 
 LEASE_SECONDS = 60
-UNDER_WAY = timedelta(seconds=60)
-"""How long an execution may be on its way from the ledger to the channel."""
 RANGE_MAX = timedelta(days=31)
 RUN_MAX = timedelta(hours=6)
 REQUESTER_CHARACTERS_MAX = 64
@@ -60,11 +58,6 @@ class Run:
     def found(self) -> int:
         """How many findings the run has."""
         return sum(self.counts[kind] for kind in ("missing", "wrong", "double", "orphan", "unverifiable"))
-
-    @property
-    def told_since(self) -> datetime:
-        """What was booked after it and is not told yet is on its way."""
-        return self.started_at - UNDER_WAY
 
     def enter(self, phase: str) -> None:
         """Begin a phase with an empty cursor."""

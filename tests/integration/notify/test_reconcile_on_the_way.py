@@ -12,8 +12,7 @@ import pytest
 from fillbook.ledger import service as ledger
 from fillbook.ledger.model import Fill
 from fillbook.notify import proving, reconcile
-from fillbook.notify.judging import Subject
-from fillbook.notify.runs import UNDER_WAY
+from fillbook.notify.judging import QUEUED_MAX, UNDER_WAY, Subject
 from tests.support.ledger import make_fill
 from tests.support.notify_desk import NotifyDesk
 from tests.support.notify_proof import book, prove, prove_now, trades
@@ -64,6 +63,19 @@ def test_what_was_booked_a_minute_before_a_proof_and_never_told_is_found(desk: N
     desk.clock.step(61)
     run = hourly(desk)
     assert (run["missing"] + run["wrong"] + run["orphan"], run["repaired"], run["status"]) == (1, 1, "repaired")
+
+
+def test_what_waits_its_turn_in_the_channel_is_no_finding_for_an_hour(desk: NotifyDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of executions at once take Discord's limits the better part of an hour."""
+    monkeypatch.setattr(reconcile, "drain", lambda *_given: None)
+    book(desk, *trades(4))
+    desk.clock.step(QUEUED_MAX.total_seconds() - 1)
+    run = hourly(desk)
+    assert (run["status"], run["actions"], run["missing"]) == ("proven", 0, 0)
+    assert desk.events("reconcile_finished") == []
+    desk.clock.step(2)
+    run = prove_now(desk, repair=False, since=desk.clock.now() - timedelta(hours=2), until=desk.clock.now())
+    assert (run["status"], run["missing"]) == ("open", 4)
 
 
 @pytest.mark.parametrize("how", ["deleted", "edited"])

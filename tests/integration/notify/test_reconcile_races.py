@@ -9,7 +9,7 @@ import pytest
 
 from fillbook.notify import copies, proving, reconcile
 from fillbook.notify.drain import drain
-from fillbook.notify.judging import Subject
+from fillbook.notify.judging import QUEUED_MAX, Subject
 from fillbook.notify.looking import unknown_ids
 from fillbook.notify.model import Row, State
 from fillbook.notify.reconcile import Prover
@@ -61,6 +61,7 @@ def _unsent(row: Row | None) -> Row | None:
 
 def test_what_a_proof_missed_and_is_told_before_it_mends_is_told_once(desk: NotifyDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     book(desk, *trades(3))
+    desk.clock.step(QUEUED_MAX.total_seconds())
     monkeypatch.setattr(Prover, "let_go", lambda _prover: None)
     monkeypatch.setattr(copies, "settle", lambda _prover: desk.drain(allowance=60))
     run = prove(desk)
@@ -75,6 +76,7 @@ def test_a_message_that_is_adopted_while_copies_are_deleted_is_no_copy(desk: Not
     desk.drain(allowance=60)
     book(desk, lost)
     killed_while_sending(desk)
+    desk.clock.step(QUEUED_MAX.total_seconds())
     desk.discord.meddle("doubled", desk.posts()[0]["id"])
     before = {post["id"] for post in desk.posts()}
     has_listed: list[bool] = []

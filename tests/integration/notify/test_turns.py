@@ -17,6 +17,7 @@ import pytest
 from fillbook.ledger import service as ledger
 from fillbook.notify import accounts, operator, reconcile, runs
 from fillbook.notify.drain import drain
+from fillbook.notify.judging import UNDER_WAY
 from fillbook.notify.model import Answer, Request
 from fillbook.notify.search import footer_key
 from fillbook.notify.talk import Desk
@@ -30,7 +31,7 @@ from tests.support.notify_desk import NotifyDesk, Stepping
 from tests.support.notify_proof import trades
 from tests.support.turns import Turns, Worker
 
-AFTER_IT_IS_TOLD = runs.UNDER_WAY.total_seconds() + 1
+AFTER_IT_IS_TOLD = UNDER_WAY.total_seconds() + 1
 """What was booked in the minute before a proof would be left to the next."""
 SEEDS = small_or_full(3, 400)
 STEPS = 90
