@@ -29,6 +29,14 @@ def booked_unheard(desk: NotifyDesk, fill: Fill) -> None:
         ledger.book_fills(tx, "live", [fill], desk.clock.now())
 
 
+def told_and_an_hour_later(desk: NotifyDesk, fill: Fill) -> None:
+    """Two executions are told; an hour later the ledger has another fill, unheard."""
+    book(desk, *trades(2))
+    desk.drain(allowance=60)
+    desk.clock.step(3600)
+    booked_unheard(desk, fill)
+
+
 def hourly(desk: NotifyDesk) -> dict[str, Any]:
     """A proof as the schedule asks for it."""
     until = desk.clock.now() - UNDER_WAY
@@ -37,10 +45,7 @@ def hourly(desk: NotifyDesk) -> dict[str, Any]:
 
 @ON_ITS_WAY
 def test_what_was_executed_before_and_booked_since_the_window_ended_is_the_next_proofs(desk: NotifyDesk, fill: Fill) -> None:
-    book(desk, *trades(2))
-    desk.drain(allowance=60)
-    desk.clock.step(3600)
-    booked_unheard(desk, fill)
+    told_and_an_hour_later(desk, fill)
     run = hourly(desk)
     assert (run["status"], run["missing"], run["wrong"], run["orphan"]) == ("proven", 0, 0, 0)
     assert desk.events("reconcile_finished") == []
@@ -56,10 +61,7 @@ def test_what_was_executed_before_and_booked_since_the_window_ended_is_the_next_
 
 @ON_ITS_WAY
 def test_what_was_booked_a_minute_before_a_proof_and_never_told_is_found(desk: NotifyDesk, fill: Fill) -> None:
-    book(desk, *trades(2))
-    desk.drain(allowance=60)
-    desk.clock.step(3600)
-    booked_unheard(desk, fill)
+    told_and_an_hour_later(desk, fill)
     desk.clock.step(61)
     run = hourly(desk)
     assert (run["missing"] + run["wrong"] + run["orphan"], run["repaired"], run["status"]) == (1, 1, "repaired")
