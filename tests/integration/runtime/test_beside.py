@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from fillbook.runtime.db import Call, Database, DatabaseFailed
 from fillbook.runtime.sql import statement
-from tests.integration.runtime.test_transactions import ALL_KEPT, wait_until
+from tests.integration.runtime.test_transactions import ALL_KEPT
+from tests.support.servers import database_config
+from tests.support.waiting import WAIT_SECONDS, wait_until
 
-AT_WORK = statement(
-    "select count(*)::integer as n from pg_stat_activity"
-    " where state = 'active' and query like '%pg_sleep%' and pid <> pg_backend_pid()"
+HOLD = statement("select pg_advisory_xact_lock(7) is null as held")
+WAITS = statement("select :n::integer as n from pg_advisory_xact_lock_shared(7)")
+WAITING = statement(
+    "select count(*)::integer as n from pg_locks where locktype = 'advisory' and not granted"
+    " and database = (select oid from pg_database where datname = current_database())"
 )
-SLOW = statement("select :n::integer as n from pg_sleep(1)")
+"""Locks are told as they are; what sessions do is told within a transaction as it was at the first look."""
 WRONG = statement("select 1 / :n::integer as n")
 
 
@@ -28,21 +33,39 @@ def test_it_sees_what_the_transaction_sees_and_nothing_that_came_since(room: Dat
     assert len(room.run(lambda tx: tx.query(ALL_KEPT))) == 2
 
 
-def test_the_server_works_on_it_while_the_transaction_goes_on(room: Database) -> None:
-    with room.transaction(read_only=True, isolation="repeatable read") as tx:
+@pytest.fixture
+def patient(room: Database, database_url: str) -> Iterator[Database]:
+    """The room's database by connections that wait for a lock as long as a test waits."""
+    seconds = int(WAIT_SECONDS)
+    database = Database.open(
+        database_config(database_url),
+        application_name="patient",
+        statement_timeout_seconds=seconds,
+        lock_timeout_seconds=seconds,
+    )
+    yield database
+    database.close()
+
+
+def test_the_server_works_on_it_while_the_transaction_goes_on(patient: Database) -> None:
+    with patient.transaction(read_only=True, isolation="repeatable read") as tx, ExitStack() as holder:
         tx.query(ALL_KEPT)
-        with room.beside(tx, SLOW, n=7) as rows:
-            wait_until(lambda: tx.query(AT_WORK) == [{"n": 1}])
+        holder.enter_context(patient.transaction()).query(HOLD)
+        with patient.beside(tx, WAITS, n=7) as rows:
+            wait_until(lambda: tx.query(WAITING) == [{"n": 1}])
+            holder.close()
             assert rows() == [{"n": 7}]
 
 
-def test_where_all_connections_are_lent_the_transaction_itself_is_asked(room: Database) -> None:
-    with ExitStack() as others, room.transaction(read_only=True, isolation="repeatable read") as tx:
+def test_where_all_connections_are_lent_the_transaction_itself_is_asked(patient: Database) -> None:
+    with patient.transaction(read_only=True, isolation="repeatable read") as tx, ExitStack() as others:
         tx.query(ALL_KEPT)
-        for _ in range(room._pool._size - 1):
-            others.enter_context(room.transaction()).call(Call("room.echo", [1]))
-        with room.beside(tx, SLOW, n=7) as rows:
-            assert tx.query(AT_WORK) == [{"n": 0}]
+        others.enter_context(patient.transaction()).query(HOLD)
+        for _ in range(patient._pool._size - 2):
+            others.enter_context(patient.transaction()).call(Call("room.echo", [1]))
+        with patient.beside(tx, WAITS, n=7) as rows:
+            assert tx.query(WAITING) == [{"n": 0}]
+            others.close()
             assert rows() == [{"n": 7}]
 
 
